@@ -1,0 +1,62 @@
+"""Freshet keeps data assets fresh.
+
+Everything a plugin needs is here: `from freshet import asset, sensor, Freshness, ...`.
+"""
+
+from __future__ import annotations
+
+from freshet.definitions.asset import Asset, Dep, asset
+from freshet.definitions.condition import AutomationCondition
+from freshet.definitions.freshness import Freshness
+from freshet.definitions.job import Job, job
+from freshet.definitions.mapping import All, Identity, Last
+from freshet.definitions.outcome import (
+    AddPartitions,
+    DeletePartitions,
+    GiveUp,
+    Report,
+    RetryLater,
+    RunRequest,
+    Skip,
+)
+from freshet.definitions.partitions import DynamicPartitions, StaticPartitions
+from freshet.definitions.retries import Retries
+from freshet.definitions.sensor import FunctionSensor, Hints, Sensor, sensor
+from freshet.errors import FreshetError
+from freshet.host.contexts import JobContext, Ledger, Partition, SensorContext, StepContext
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AddPartitions",
+    "All",
+    "Asset",
+    "AutomationCondition",
+    "DeletePartitions",
+    "Dep",
+    "DynamicPartitions",
+    "Freshness",
+    "FreshetError",
+    "FunctionSensor",
+    "GiveUp",
+    "Hints",
+    "Identity",
+    "Job",
+    "JobContext",
+    "Last",
+    "Ledger",
+    "Partition",
+    "Report",
+    "Retries",
+    "RetryLater",
+    "RunRequest",
+    "Sensor",
+    "SensorContext",
+    "Skip",
+    "StaticPartitions",
+    "StepContext",
+    "__version__",
+    "asset",
+    "job",
+    "sensor",
+]

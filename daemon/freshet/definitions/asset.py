@@ -1,0 +1,188 @@
+"""Assets: what is kept fresh."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, get_args, get_origin
+
+from freshet.definitions.condition import AutomationCondition
+from freshet.definitions.durations import Duration, parse_duration
+from freshet.definitions.freshness import Freshness, FreshnessSpec
+from freshet.definitions.mapping import Mapping
+from freshet.definitions.names import check_name
+from freshet.definitions.partitions import PartitionsSpec
+from freshet.definitions.retries import Retries, RetrySpec
+from freshet.definitions.source import Source, collect
+from freshet.errors import DefinitionError
+
+__all__ = ["Asset", "AssetSpec", "Dep", "DepSpec", "asset"]
+
+
+@dataclass(frozen=True)
+class DepSpec:
+    """One upstream. `argument`: the parameter that receives its value, None for order alone.
+    `mapping`: None means the default between the two sets."""
+
+    asset: str
+    argument: str | None = None
+    mapping: Mapping | None = None
+
+
+class Dep:
+    """`deps=[Dep("raw", mapping=Last())]`, or in an annotation: `raw: Annotated[list, Dep(mapping=Last())]`."""
+
+    def __init__(self, asset: object = None, *, mapping: Mapping | None = None) -> None:
+        name = asset.spec.name if isinstance(asset, Asset) else asset
+        if name is not None and not isinstance(name, str):
+            raise DefinitionError(f"Dep({asset!r}): not an asset", hint="give an asset or its name")
+        self.asset = name
+        self.mapping = mapping
+
+
+@dataclass(frozen=True)
+class AssetSpec:
+    """An asset as plain data. Durations are seconds; `params` are names of the function's parameters in order."""
+
+    name: str
+    deps: tuple[DepSpec, ...] = ()
+    partitions: PartitionsSpec | None = None
+    freshness: FreshnessSpec | None = None
+    automation: AutomationCondition | None = None
+    pool: str | None = None
+    priority: int = 0
+    retries: RetrySpec = field(default_factory=RetrySpec)
+    timeout: float | None = None
+    io: str | None = None
+    tags: dict[str, str] = field(default_factory=dict[str, str])
+    group: str | None = None
+    version: str | None = None
+    wants_ctx: bool = False
+    doc: str = ""
+    source: Source | None = None
+
+
+class Asset:
+    """A function that makes an asset. Calling it calls the function."""
+
+    def __init__(self, spec: AssetSpec, function: Callable[..., Any]) -> None:
+        self.spec = spec
+        self.function = function
+        self.__name__ = spec.name
+        self.__doc__ = function.__doc__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The plain function, for tests."""
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<asset {self.spec.name}>"
+
+
+def asset(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    deps: Iterable[Dep | Asset | str] = (),
+    partitions: PartitionsSpec | None = None,
+    freshness: Freshness | None = None,
+    automation: AutomationCondition | None = None,
+    pool: str | None = None,
+    priority: int = 0,
+    retries: int | Retries = 0,
+    timeout: Duration | None = None,
+    io: str | None = None,
+    tags: dict[str, str] | None = None,
+    group: str | None = None,
+    version: str | None = None,
+) -> Any:
+    """Declare an asset: `@asset`, or `@asset(partitions=..., automation=AutomationCondition.eager())`.
+
+    Each parameter of the function other than `ctx` names an upstream asset and receives its value. `deps`
+    adds upstreams without a value, or names the mapping of a parameter.
+    """
+
+    def make(wrapped: Callable[..., Any]) -> Asset:
+        called = check_name(name or wrapped.__name__, what="asset")
+        code = wrapped.__code__
+        wants_ctx, by_argument = _parameters(wrapped, called)
+        spec = AssetSpec(
+            name=called,
+            deps=_merge_deps(by_argument, deps, called),
+            partitions=partitions,
+            freshness=None if freshness is None else freshness.spec,
+            automation=automation,
+            pool=pool,
+            priority=priority,
+            retries=Retries(retries).spec if isinstance(retries, int) else retries.spec,
+            timeout=None if timeout is None else parse_duration(timeout, what=f"{called}: timeout"),
+            io=io,
+            tags=dict(tags or {}),
+            group=group,
+            version=version,
+            wants_ctx=wants_ctx,
+            doc=(wrapped.__doc__ or "").strip().partition("\n")[0],
+            source=Source(code.co_filename, code.co_firstlineno),
+        )
+        made = Asset(spec, wrapped)
+        collect(made)
+        return made
+
+    return make if function is None else make(function)
+
+
+def _parameters(function: Callable[..., Any], called: str) -> tuple[bool, dict[str, DepSpec]]:
+    hints = getattr(function, "__annotations__", {})
+    wants_ctx, found = False, dict[str, DepSpec]()
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise DefinitionError(
+                f"asset {called}: the parameter {parameter} cannot name an upstream",
+                hint="use plain named parameters",
+                file=function.__code__.co_filename,
+                line=function.__code__.co_firstlineno,
+            )
+        if parameter.name == "ctx":
+            wants_ctx = True
+            continue
+        given = _annotated_dep(_resolve(hints.get(parameter.name), function))
+        found[parameter.name] = DepSpec(
+            asset=(given.asset if given else None) or parameter.name,
+            argument=parameter.name,
+            mapping=given.mapping if given else None,
+        )
+    return wants_ctx, found
+
+
+def _resolve(annotation: Any, function: Callable[..., Any]) -> Any:
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return eval(annotation, function.__globals__)  # noqa: S307  # the plugin's own annotation, in the plugin's process
+    except Exception:  # noqa: BLE001  # an annotation that does not resolve carries no Dep
+        return None
+
+
+def _annotated_dep(annotation: Any) -> Dep | None:
+    if get_origin(annotation) is Annotated:
+        for extra in get_args(annotation)[1:]:
+            if isinstance(extra, Dep):
+                return extra
+    return None
+
+
+def _merge_deps(by_argument: dict[str, DepSpec], extra: Iterable[Dep | Asset | str], called: str) -> tuple[DepSpec, ...]:
+    merged = {dep.asset: dep for dep in by_argument.values()}
+    for item in extra:
+        dep = item if isinstance(item, Dep) else Dep(item)
+        if dep.asset is None:
+            raise DefinitionError(f"asset {called}: deps=[Dep()] names no asset", hint='write Dep("upstream", ...)')
+        known = merged.get(dep.asset)
+        merged[dep.asset] = DepSpec(
+            asset=dep.asset,
+            argument=known.argument if known else None,
+            mapping=dep.mapping or (known.mapping if known else None),
+        )
+    return tuple(merged.values())

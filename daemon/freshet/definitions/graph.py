@@ -1,0 +1,198 @@
+"""All definitions together, as the daemon holds them: plain data, validated as a whole."""
+
+from __future__ import annotations
+
+import graphlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from freshet.definitions.asset import AssetSpec, DepSpec
+from freshet.definitions.job import JobSpec
+from freshet.definitions.mapping import Mapping, default_mapping
+from freshet.definitions.names import nearest_hint
+from freshet.definitions.partitions import PartitionsSpec
+from freshet.definitions.sensor import SensorSpec
+from freshet.definitions.source import Source
+from freshet.errors import DefinitionError, GraphError, InvalidName
+
+__all__ = ["Definitions", "validate"]
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """Everything the plugins declare. `version` is a hash of the files it was loaded from."""
+
+    assets: tuple[AssetSpec, ...] = ()
+    jobs: tuple[JobSpec, ...] = ()
+    sensors: tuple[SensorSpec, ...] = ()
+    partitions: tuple[PartitionsSpec, ...] = ()
+    version: str = ""
+
+    @cached_property
+    def asset(self) -> dict[str, AssetSpec]:
+        """Assets by name."""
+        return {spec.name: spec for spec in self.assets}
+
+    @cached_property
+    def job(self) -> dict[str, JobSpec]:
+        """Jobs by name."""
+        return {spec.name: spec for spec in self.jobs}
+
+    @cached_property
+    def sensor(self) -> dict[str, SensorSpec]:
+        """Sensors by name."""
+        return {spec.name: spec for spec in self.sensors}
+
+    @cached_property
+    def partition_set(self) -> dict[str, PartitionsSpec]:
+        """Partition sets by name, of assets and sensors alike."""
+        found = {spec.name: spec for spec in self.partitions}
+        for asset in self.assets:
+            if asset.partitions is not None:
+                found.setdefault(asset.partitions.name, asset.partitions)
+        return found
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """Asset names, each after its upstreams."""
+        return tuple(graphlib.TopologicalSorter(self._predecessors).static_order())
+
+    @cached_property
+    def position(self) -> dict[str, int]:
+        """An asset's place in `order`."""
+        return {name: index for index, name in enumerate(self.order)}
+
+    @cached_property
+    def downstream(self) -> dict[str, tuple[str, ...]]:
+        """The assets that name an asset as their dependency, by its name."""
+        found: dict[str, list[str]] = {spec.name: [] for spec in self.assets}
+        for spec in self.assets:
+            for dep in spec.deps:
+                found[dep.asset].append(spec.name)
+        return {name: tuple(names) for name, names in found.items()}
+
+    @cached_property
+    def _predecessors(self) -> dict[str, list[str]]:
+        return {spec.name: [dep.asset for dep in spec.deps] for spec in self.assets}
+
+    def mapping(self, downstream: AssetSpec, dep: DepSpec) -> Mapping:
+        """The mapping in force between an asset and one of its upstreams."""
+        return dep.mapping or default_mapping(self.asset[dep.asset].partitions, downstream.partitions)
+
+    def select(self, names: Iterable[str], *, upstream: bool = False, downstream: bool = False) -> tuple[str, ...]:
+        """`names` and, if asked, all above and below them, in dependency order."""
+        chosen = set(names)
+        if upstream:
+            chosen |= self._reach(chosen, self._predecessors)
+        if downstream:
+            chosen |= self._reach(set(names), self.downstream)
+        return tuple(sorted(chosen, key=self.position.__getitem__))
+
+    @staticmethod
+    def _reach(start: set[str], edges: dict[str, list[str]] | dict[str, tuple[str, ...]]) -> set[str]:
+        seen, stack = set(start), list(start)
+        while stack:
+            for name in edges[stack.pop()]:
+                if name not in seen:
+                    seen.add(name)
+                    stack.append(name)
+        return seen
+
+
+@dataclass
+class _Taken:
+    where: dict[str, Source | None] = field(default_factory=dict[str, Source | None])
+
+    def claim(self, name: str, source: Source | None, what: str) -> DefinitionError | None:
+        if name in self.where:
+            return _at(
+                InvalidName, source, f"{what} {name!r} is declared twice; first at {self.where[name]}", "rename one of them"
+            )
+        self.where[name] = source
+        return None
+
+
+def _at(kind: type[DefinitionError], source: Source | None, message: str, hint: str) -> DefinitionError:
+    return kind(message, hint=hint, file=source.file if source else None, line=source.line if source else None)
+
+
+def validate(definitions: Definitions) -> list[DefinitionError]:
+    """What is wrong with the definitions as a whole: names taken twice, unknown references, cycles.
+
+    Each error names the place. An empty list means that `order` and `downstream` are safe to use.
+    """
+    problems = [*_names(definitions), *_references(definitions)]
+    if not problems:
+        problems.extend(_cycles(definitions))
+    return problems
+
+
+def _names(definitions: Definitions) -> Iterable[DefinitionError]:
+    targets, sensors = _Taken(), _Taken()
+    for spec, what in [*((a, "asset") for a in definitions.assets), *((j, "job") for j in definitions.jobs)]:
+        if problem := targets.claim(spec.name, spec.source, what):
+            yield problem
+    for spec in definitions.sensors:
+        if problem := sensors.claim(spec.name, spec.source, "sensor"):
+            yield problem
+    sets: dict[str, PartitionsSpec] = {}
+    for one in [*definitions.partitions, *(a.partitions for a in definitions.assets if a.partitions)]:
+        if sets.setdefault(one.name, one) != one:
+            yield _at(
+                InvalidName, one.source, f"the partition set {one.name!r} is declared in two ways", "name one differently"
+            )
+
+
+def _references(definitions: Definitions) -> Iterable[DefinitionError]:
+    assets, targets = definitions.asset, {*definitions.asset, *definitions.job}
+    for spec in definitions.assets:
+        for dep in spec.deps:
+            if dep.asset not in assets:
+                yield _at(
+                    GraphError,
+                    spec.source,
+                    f"asset {spec.name!r} depends on {dep.asset!r}, which no plugin declares",
+                    nearest_hint(dep.asset, assets),
+                )
+            elif (problem := _mapping_problem(definitions, spec, dep)) is not None:
+                yield problem
+    for sensor in definitions.sensors:
+        if sensor.target is not None and sensor.target not in targets:
+            yield _at(
+                GraphError,
+                sensor.source,
+                f"sensor {sensor.name!r} targets {sensor.target!r}, which no plugin declares",
+                nearest_hint(sensor.target, targets),
+            )
+
+
+def _mapping_problem(definitions: Definitions, spec: AssetSpec, dep: DepSpec) -> DefinitionError | None:
+    above = definitions.asset[dep.asset].partitions
+    kind = definitions.mapping(spec, dep).kind
+    if kind == "identity" and above is not None and (spec.partitions is None or spec.partitions.name != above.name):
+        return _at(
+            GraphError,
+            spec.source,
+            f"asset {spec.name!r}: Identity() to {dep.asset!r} needs the same partitions on both sides",
+            "use All() or Last()",
+        )
+    if kind in ("all", "last") and above is None:
+        return _at(
+            GraphError,
+            spec.source,
+            f"asset {spec.name!r}: {kind.title()}() to {dep.asset!r}, which has no partitions",
+            "leave the mapping out",
+        )
+    return None
+
+
+def _cycles(definitions: Definitions) -> Iterable[DefinitionError]:
+    try:
+        _ = definitions.order
+    except graphlib.CycleError as error:
+        ring: list[str] = list(reversed(error.args[1]))
+        spec = definitions.asset[ring[0]]
+        yield _at(
+            GraphError, spec.source, "the assets form a cycle: " + " -> ".join(ring), "take one of these dependencies out"
+        )

@@ -1,0 +1,96 @@
+"""Jobs: one call with validated parameters, keeping nothing fresh."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from freshet.definitions.durations import Duration, parse_duration
+from freshet.definitions.names import check_name
+from freshet.definitions.outcome import Json
+from freshet.definitions.retries import Retries, RetrySpec
+from freshet.definitions.source import Source, collect
+from freshet.errors import DefinitionError
+
+__all__ = ["Job", "JobSpec", "job"]
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """A job as plain data. `parameters` is the JSON Schema of its parameters."""
+
+    name: str
+    parameters: dict[str, Json] = field(default_factory=dict[str, Json])
+    pool: str | None = None
+    priority: int = 0
+    retries: RetrySpec = field(default_factory=RetrySpec)
+    timeout: float | None = None
+    tags: dict[str, str] = field(default_factory=dict[str, str])
+    group: str | None = None
+    wants_ctx: bool = False
+    doc: str = ""
+    source: Source | None = None
+
+
+class Job:
+    """A function called by runs of its own."""
+
+    def __init__(self, spec: JobSpec, function: Callable[..., Any]) -> None:
+        self.spec = spec
+        self.function = function
+        self.__name__ = spec.name
+        self.__doc__ = function.__doc__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The plain function, for tests."""
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<job {self.spec.name}>"
+
+
+def job(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    pool: str | None = None,
+    priority: int = 0,
+    retries: int | Retries = 0,
+    timeout: Duration | None = None,
+    tags: dict[str, str] | None = None,
+    group: str | None = None,
+) -> Any:
+    """Declare a job. Its parameters, other than `ctx`, are validated by their annotations before it runs."""
+
+    def make(wrapped: Callable[..., Any]) -> Job:
+        called = check_name(name or wrapped.__name__, what="job")
+        code = wrapped.__code__
+        parameters = inspect.signature(wrapped).parameters
+        for parameter in parameters.values():
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+                raise DefinitionError(
+                    f"job {called}: the parameter {parameter} has no name to validate",
+                    hint="use plain named parameters",
+                    file=code.co_filename,
+                    line=code.co_firstlineno,
+                )
+        spec = JobSpec(
+            name=called,
+            pool=pool,
+            priority=priority,
+            retries=Retries(retries).spec if isinstance(retries, int) else retries.spec,
+            timeout=None if timeout is None else parse_duration(timeout, what=f"{called}: timeout"),
+            tags=dict(tags or {}),
+            group=group,
+            wants_ctx="ctx" in parameters,
+            doc=(wrapped.__doc__ or "").strip().partition("\n")[0],
+            source=Source(code.co_filename, code.co_firstlineno),
+        )
+        made = Job(spec, wrapped)
+        collect(made)
+        return made
+
+    return make if function is None else make(function)

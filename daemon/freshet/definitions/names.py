@@ -1,0 +1,83 @@
+"""What may be called what: names of definitions and partition keys.
+
+A partition key comes from the outside (a file name, a payload), so its rule is checked at every door.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable
+from urllib.parse import quote
+
+from freshet.errors import InvalidName, PartitionKeyError
+
+__all__ = ["KEY_MAX_CHARS", "check_key", "check_name", "key_filename", "nearest_hint"]
+
+KEY_MAX_CHARS = 200
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TITLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_FILENAME_MAX_BYTES = 200
+
+
+def check_name(name: str, *, what: str, identifier: bool = True) -> str:
+    """Return `name`, or raise `InvalidName`.
+
+    Assets and jobs are identifiers because a parameter's name refers to them; sensors, schedules and
+    partition sets may also hold `-` and `.`. Up to 100 characters.
+    """
+    pattern = _NAME if identifier else _TITLE
+    if len(name) > 100 or not pattern.fullmatch(name):
+        raise InvalidName(
+            f"{what}: {name[:120]!r} is not a name",
+            hint=f"use {pattern.pattern}, up to 100 characters",
+        )
+    return name
+
+
+def check_key(key: str) -> str:
+    """Return `key` in Unicode NFC, or raise `PartitionKeyError`.
+
+    A key has 1 to 200 characters, none of them a control character or a lone surrogate, and does not
+    begin with a dot.
+    """
+    normal = unicodedata.normalize("NFC", key)
+    if not normal:
+        raise PartitionKeyError("a partition key is empty", hint="give each partition a text of 1 to 200 characters")
+    if len(normal) > KEY_MAX_CHARS:
+        raise PartitionKeyError(
+            f"the partition key {normal[:40]!r}... has {len(normal)} characters", hint="the limit is 200"
+        )
+    if normal.startswith("."):
+        raise PartitionKeyError(f"the partition key {normal!r} begins with a dot", hint="keys must not")
+    for char in normal:
+        if unicodedata.category(char) in ("Cc", "Cs"):
+            raise PartitionKeyError(
+                f"the partition key {normal!r} holds the control character {char!r}", hint="remove it from the source"
+            )
+    return normal
+
+
+def key_filename(key: str) -> str:
+    """The folder name under which a partition's values lie.
+
+    Percent-encoded. Above 200 bytes: the first 160, and 32 hex digits of the SHA-256 of the key.
+    """
+    name = quote(key, safe="")
+    if len(name) <= _FILENAME_MAX_BYTES:
+        return name
+    return f"{name[:160]}-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+
+
+def nearest_hint(name: str, known: Iterable[str]) -> str:
+    """`did you mean 'orders'?`, or the first few known names, or an empty text where there are none."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    if not names:
+        return ""
+    listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    return f"known are: {listed}"

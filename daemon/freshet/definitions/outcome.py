@@ -1,0 +1,91 @@
+"""What a sensor may say: the types it yields and the exceptions it may raise.
+
+Everything yielded commits in one transaction with the cursor, or none of it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from freshet.definitions.durations import Duration, parse_duration
+from freshet.definitions.partitions import DynamicPartitions
+
+__all__ = [
+    "AddPartitions",
+    "DeletePartitions",
+    "GiveUp",
+    "Json",
+    "Report",
+    "RetryLater",
+    "RunRequest",
+    "SensorResult",
+    "Skip",
+]
+
+Json = Any
+"""Any value that JSON can hold: None, bool, int, float, str, list, dict with str keys."""
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """Ask for one run of `target` (an asset or a job; without one, the sensor's own target).
+
+    `run_key` admits at most one run per (target, partition, run_key), for ever. Without one, every
+    request is a run. `priority`: higher runs earlier.
+    """
+
+    target: str | None = None
+    partition: str | None = None
+    run_key: str | None = None
+    params: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    priority: int = 0
+
+
+@dataclass(frozen=True)
+class AddPartitions:
+    """Add keys with their metadata to a dynamic set; a key that is there gets its metadata replaced."""
+
+    set: str | DynamicPartitions
+    keys: Mapping[str, Mapping[str, Json]] | Iterable[str]
+
+
+@dataclass(frozen=True)
+class DeletePartitions:
+    """Take keys out of a dynamic set; their history stays."""
+
+    set: str | DynamicPartitions
+    keys: Iterable[str]
+
+
+@dataclass(frozen=True)
+class Report:
+    """An asset was materialized outside Freshet."""
+
+    asset: str
+    partition: str | None = None
+    metadata: Mapping[str, Json] = field(default_factory=dict[str, Json])
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Say why a tick did nothing."""
+
+    reason: str
+
+
+SensorResult = RunRequest | AddPartitions | DeletePartitions | Report | Skip
+
+
+class RetryLater(Exception):
+    """The source asks for patience: nothing of this tick commits, the next look is after `after`."""
+
+    def __init__(self, message: str = "", *, after: Duration = "30s") -> None:
+        super().__init__(message)
+        self.after = parse_duration(after, what="RetryLater(after=)")
+
+
+class GiveUp(Exception):
+    """The sensor cannot work until a person acts: it is quarantined with this message and not tried again."""

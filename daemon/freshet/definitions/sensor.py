@@ -1,0 +1,146 @@
+"""Sensors: what looks at the world."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from freshet.definitions.durations import Duration, parse_duration
+from freshet.definitions.names import check_name
+from freshet.definitions.outcome import Json
+from freshet.definitions.partitions import DynamicPartitions
+from freshet.definitions.source import Source, caller_source, collect
+from freshet.errors import DefinitionError
+
+__all__ = ["FunctionSensor", "Hints", "Sensor", "SensorSpec", "sensor"]
+
+Hints = Iterable[str] | None
+"""What a wake may carry: the changed items (paths, keys); None asks for a full look."""
+
+
+@dataclass(frozen=True)
+class SensorSpec:
+    """A sensor as plain data: everything the daemon knows of it. Durations are seconds."""
+
+    name: str
+    type: str
+    interval: float = 30.0
+    timeout: float = 60.0
+    target: str | None = None
+    partitions: str | None = None
+    wakes: bool = False
+    options: dict[str, Json] = field(default_factory=dict[str, Json])
+    doc: str = ""
+    source: Source | None = None
+
+
+class Sensor:
+    """The full form: subclass it, and write `evaluate`.
+
+    `evaluate(ctx)` may be an `async def`, a `def` (it runs in a thread), or a generator of either; it yields
+    or returns `RunRequest`, `AddPartitions`, `DeletePartitions`, `Report`, `Skip`.
+
+    Optional, and used where a subclass has them:
+    `wakes()`: an async iterator of hints, each of which makes a tick happen now;
+    `open()` and `close()`: async, around the sensor's life in one evaluator.
+    """
+
+    wakes: ClassVar[Callable[..., AsyncIterator[Hints]] | None] = None
+    open: ClassVar[Callable[..., Any] | None] = None
+    close: ClassVar[Callable[..., Any] | None] = None
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        interval: Duration = "30s",
+        timeout: Duration = "60s",
+        target: object = None,
+        partitions: DynamicPartitions | None = None,
+        options: dict[str, Json] | None = None,
+    ) -> None:
+        """`target`: an asset or job, or its name. `options`: what to show of the sensor's own settings; no secrets."""
+        check_name(name, what=type(self).__name__, identifier=False)
+        every = parse_duration(interval, what=f"{name}: interval")
+        if every < 0.01:
+            raise DefinitionError(f"{name}: interval {interval!r} is too short", hint="the shortest is 10ms")
+        limit = parse_duration(timeout, what=f"{name}: timeout")
+        if limit <= 0:
+            raise DefinitionError(f"{name}: timeout must be more than zero", hint='for example timeout="60s"')
+        self.name = name
+        self.partitions = partitions
+        self.spec = SensorSpec(
+            name=name,
+            type=type(self).__name__,
+            interval=every,
+            timeout=limit,
+            target=target_name(target, what=name),
+            partitions=partitions.name if partitions else None,
+            wakes=type(self).wakes is not None,
+            options=options or {},
+            doc=(type(self).__doc__ or "").strip().partition("\n")[0],
+            source=caller_source(),
+        )
+        collect(self)
+
+    def evaluate(self, ctx: Any) -> Any:
+        """Look at the world and say what is new. See the class."""
+        raise NotImplementedError(f"{type(self).__name__} has no evaluate(ctx)")
+
+
+class FunctionSensor(Sensor):
+    """A sensor made of one function by `@sensor`."""
+
+    def __init__(self, function: Callable[..., Any], **options: Any) -> None:
+        super().__init__(**options)
+        self.function = function
+
+    def evaluate(self, ctx: Any) -> Any:
+        """Call the function."""
+        return self.function(ctx)
+
+    def __call__(self, ctx: Any) -> Any:
+        """The plain function, for tests."""
+        return self.function(ctx)
+
+
+def sensor(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    interval: Duration = "30s",
+    timeout: Duration = "60s",
+    target: object = None,
+    partitions: DynamicPartitions | None = None,
+) -> Any:
+    """Make a function a sensor: `@sensor`, or `@sensor(interval="5s")`."""
+
+    def make(wrapped: Callable[..., Any]) -> FunctionSensor:
+        made = FunctionSensor(
+            wrapped,
+            name=name or wrapped.__name__,
+            interval=interval,
+            timeout=timeout,
+            target=target,
+            partitions=partitions,
+        )
+        doc = (wrapped.__doc__ or "").strip().partition("\n")[0]
+        code = wrapped.__code__
+        source = Source(code.co_filename, code.co_firstlineno)
+        made.spec = SensorSpec(**{**vars(made.spec), "doc": doc, "type": "sensor", "source": source})
+        return made
+
+    return make if function is None else make(function)
+
+
+def target_name(target: object, *, what: str) -> str | None:
+    """The name of an asset or job given by itself or by name."""
+    if target is None or isinstance(target, str):
+        return target
+    spec = getattr(target, "spec", None)
+    named: Literal[None] | str = getattr(spec, "name", None)
+    if named is None:
+        raise DefinitionError(f"{what}: target {target!r} is no asset or job", hint="give an asset, a job or a name")
+    return named

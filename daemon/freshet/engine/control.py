@@ -1,0 +1,168 @@
+"""What the outside (HTTP, and through it the CLI) may ask of the engine, and what it answers.
+
+Reads that need no live state go to `store.queries`; everything that changes something, or that only the running
+engine knows, is here. Every method raises `FreshetError`s with a hint: `UnknownName`, `Conflict`,
+`PartitionKeyError`, `StoreUnavailable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from freshet.definitions.graph import Definitions
+from freshet.definitions.outcome import Json
+from freshet.executors.base import HostStatus, LoadReport
+from freshet.store.records import Event, RunRow
+from freshet.store.store import Store
+
+__all__ = ["Control", "EngineStatus", "EventStream", "SensorState", "TickReport"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """The engine at a glance. `loops`: by name, seconds since each loop's last turn, None while it rests."""
+
+    state: Literal["starting", "ready", "stopping"]
+    version: str
+    definitions_version: str
+    started_at: float
+    now: float
+    queued: int
+    running: int
+    workers: int
+    refused_ticks: int
+    host: HostStatus | None
+    loops: dict[str, float | None] = field(default_factory=dict[str, float | None])
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SensorState:
+    """A sensor as the engine sees it now. Times are seconds since 1970; `due_at` None while paused or quarantined."""
+
+    name: str
+    status: Literal["ok", "failing", "paused", "quarantined"]
+    in_flight: bool
+    due_at: float | None
+    ticks: int
+    idle_ticks: int
+    failures: int
+    last_tick_at: float | None
+    last_error: Json
+    isolated: bool
+    cursor: Json
+    revision: int
+    quarantined: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TickReport:
+    """What a tick by hand did, or (dry run) would do. `runs`, `partitions`, `reports`: as JSON for display."""
+
+    sensor: str
+    status: str
+    dry_run: bool
+    cursor_before: Json
+    cursor: Json
+    runs: tuple[Json, ...] = ()
+    dropped: tuple[Json, ...] = ()
+    partitions: tuple[Json, ...] = ()
+    reports: tuple[Json, ...] = ()
+    ledger_added: int = 0
+    ledger_removed: int = 0
+    skip: str | None = None
+    error: Json = None
+
+
+class EventStream(Protocol):
+    """Committed events as they are published."""
+
+    async def next(self) -> tuple[Event, ...]:
+        """The next transaction's events. A reader that falls 10,000 events behind is told by `Conflict` and must
+        read on from the store."""
+        ...
+
+
+class Control(Protocol):
+    """The engine, as HTTP sees it."""
+
+    @property
+    def store(self) -> Store:
+        """For reads."""
+        ...
+
+    @property
+    def definitions(self) -> Definitions:
+        """In force."""
+        ...
+
+    @property
+    def load_report(self) -> LoadReport:
+        """Of the last load, also a failed one."""
+        ...
+
+    def status(self) -> EngineStatus:
+        """Now."""
+        ...
+
+    def sensors(self) -> tuple[SensorState, ...]:
+        """All, by name."""
+        ...
+
+    def blocked_by(self, run_id: int) -> str | None:
+        """Why a queued run has not started: 'waits for a slot (2 of 2 in use)', 'retries at ...'; None if it runs."""
+        ...
+
+    async def materialize(
+        self,
+        assets: Sequence[str],
+        *,
+        key: str | None = None,
+        upstream: bool = False,
+        downstream: bool = False,
+        priority: int = 0,
+        tags: dict[str, str] | None = None,
+    ) -> tuple[int, ...]:
+        """Admit a run for each group of the selection that shares a partition; returns run ids once durable."""
+        ...
+
+    async def call(
+        self, job: str, params: dict[str, Json], *, priority: int = 0, tags: dict[str, str] | None = None
+    ) -> int:
+        """Admit a run of a job; its parameters are validated in the worker before user code runs."""
+        ...
+
+    async def tick(self, sensor: str, *, dry_run: bool = False, cursor: Json = ..., full: bool = True) -> TickReport:
+        """Tick now and wait for it. `cursor` (dry run only) replaces the remembered one; `...` keeps it."""
+        ...
+
+    async def set_cursor(self, sensor: str, cursor: Json) -> SensorState:
+        """Replace the cursor; a tick in flight is refused when it ends."""
+        ...
+
+    async def pause(self, sensor: str) -> SensorState:
+        """Stop ticking; the cursor stays."""
+        ...
+
+    async def resume(self, sensor: str) -> SensorState:
+        """Tick again: also ends a quarantine and a back-off."""
+        ...
+
+    async def add_partitions(self, set: str, keys: dict[str, dict[str, Json]]) -> int:
+        """Returns how many were new."""
+        ...
+
+    async def delete_partitions(self, set: str, keys: Sequence[str]) -> int:
+        """Returns how many were there."""
+        ...
+
+    async def cancel(self, run_id: int) -> RunRow:
+        """Cancel a queued or running run."""
+        ...
+
+    def subscribe(self) -> AbstractContextManager[EventStream]:
+        """All events from now on."""
+        ...

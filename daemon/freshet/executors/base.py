@@ -1,0 +1,218 @@
+"""What the engine asks of the other side, and what it hears back: one small interface, two implementations.
+
+The real one is `executors.codehost` (processes); `testing.inline` runs the same plugins in this process and in
+virtual time. Calls never block and never raise for what user code does; answers come through `Answers`, on the
+event loop's thread, in no promised order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from freshet.definitions.graph import Definitions
+from freshet.definitions.outcome import Json
+from freshet.store.records import (
+    LedgerDelta,
+    LedgerEntry,
+    PartitionDelta,
+    ReportedMaterialization,
+    StepToRun,
+    TickError,
+    ValueRef,
+)
+
+__all__ = [
+    "Answers",
+    "CodeHost",
+    "HostStatus",
+    "LoadProblem",
+    "LoadReport",
+    "RequestedRun",
+    "StepEnd",
+    "TickEnd",
+    "TickOrder",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadProblem:
+    """What is wrong with a plugin file: `message`, `hint`, place and traceback, as far as known."""
+
+    message: str
+    hint: str = ""
+    file: str | None = None
+    line: int | None = None
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What a host loaded. With problems, its definitions must not be put in force.
+
+    `warnings`: for example the plugin that started a thread, which makes workers spawned instead of forked.
+    """
+
+    definitions: Definitions
+    problems: tuple[LoadProblem, ...] = ()
+    warnings: tuple[LoadProblem, ...] = ()
+    start_method: Literal["fork", "spawn"] = "fork"
+
+
+@dataclass(frozen=True, slots=True)
+class TickOrder:
+    """Evaluate a sensor. `hints`: None for a full look. `ledger_revision`: what the store has; an evaluator whose
+    cache stands elsewhere loads it again through `Answers.load_ledger`. `dry_run`: nothing will be committed, so the
+    ledger delta is dropped and a checkpoint only collects."""
+
+    tick_id: int
+    sensor: str
+    cursor: Json
+    ledger_revision: int
+    hints: tuple[str, ...] | None
+    now: float
+    timeout: float
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedRun:
+    """A `RunRequest` as the sensor yielded it; the engine resolves and checks it."""
+
+    target: str | None
+    partition: str | None
+    run_key: str | None
+    params: dict[str, Json] = field(default_factory=dict[str, Json])
+    tags: dict[str, str] = field(default_factory=dict[str, str])
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TickEnd:
+    """How an evaluation ended.
+
+    `checkpoint`: not ended: this part is to be committed and answered with `CodeHost.tick_committed`, and the look
+    goes on under the `next_tick_id` given there. `abandoned`: the evaluator was killed for another's fault; start
+    the tick again, it is no failure.
+    """
+
+    tick_id: int
+    sensor: str
+    status: Literal["ok", "checkpoint", "failed", "timed_out", "later", "given_up", "abandoned"]
+    cursor: Json = None
+    cursor_changed: bool = False
+    ledger: LedgerDelta = LedgerDelta()
+    partitions: tuple[PartitionDelta, ...] = ()
+    runs: tuple[RequestedRun, ...] = ()
+    reports: tuple[ReportedMaterialization, ...] = ()
+    skip: str | None = None
+    error: TickError | None = None
+    after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepEnd:
+    """How a launch ended. `not_received`: user code certainly did not begin. `died`: the worker ended without an
+    answer; `error` says how (exit status, signal). `interrupted`: the host itself ended."""
+
+    run_id: int
+    position: int
+    attempt: int
+    outcome: Literal["succeeded", "failed", "canceled", "not_received", "died", "interrupted"]
+    value: ValueRef | None = None
+    metadata: dict[str, Json] = field(default_factory=dict[str, Json])
+    error: TickError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostStatus:
+    """For status and health: process ids, and ticks and steps in flight."""
+
+    pid: int
+    start_method: str
+    evaluators: dict[str, int]
+    workers_idle: int
+    workers_busy: int
+
+
+class Answers(Protocol):
+    """What the engine offers to a code host. All are called on the event loop's thread."""
+
+    def tick_ended(self, end: TickEnd) -> None:
+        """An evaluation, or a part of one, is here."""
+        ...
+
+    def woken(self, sensor: str, hints: tuple[str, ...] | None) -> None:
+        """A sensor's `wakes()` yielded: hints, or None for a full look."""
+        ...
+
+    def step_received(self, run_id: int, position: int, attempt: int, pid: int) -> None:
+        """A worker confirms receipt; user code begins now."""
+        ...
+
+    def step_ended(self, end: StepEnd) -> None:
+        """A launch is over; its slot is free."""
+        ...
+
+    def load_ledger(self, sensor: str) -> AbstractAsyncContextManager[AsyncIterator[tuple[LedgerEntry, ...]]]:
+        """The sensor's ledger as the store has it, in pieces of at most 1 MiB when framed."""
+        ...
+
+    def ledger_revision(self, sensor: str) -> int:
+        """The revision at which `load_ledger` would stand now."""
+        ...
+
+    def sensor_stalled(self, sensor: str, seconds: float, stack: str) -> None:
+        """A sensor blocked its evaluator's loop and got an evaluator of its own."""
+        ...
+
+    def host_lost(self, reason: str) -> None:
+        """The host process ended on its own; every tick and step in flight has been reported before this."""
+        ...
+
+
+class CodeHost(Protocol):
+    """The plugins of one definitions version, behind a process boundary."""
+
+    async def start(self) -> LoadReport:
+        """Start the host process, load the plugins, and report. Raises `HostError`."""
+        ...
+
+    async def open(self, *, workers: int) -> None:
+        """Put in force: start the evaluator (with `open()` and `wakes()` of the sensors) and `workers` workers."""
+        ...
+
+    def tick(self, order: TickOrder) -> None:
+        """Begin an evaluation; it ends in exactly one final `Answers.tick_ended`."""
+        ...
+
+    def tick_committed(self, tick_id: int, *, committed: bool, ledger_revision: int, next_tick_id: int | None) -> None:
+        """The commit of an `ok` or `checkpoint` end is known: apply or forget its ledger delta. After a
+        checkpoint: `committed` with `next_tick_id` lets the look go on, else it is ended."""
+        ...
+
+    def cancel_tick(self, tick_id: int) -> None:
+        """Nobody waits for this evaluation any more; it still ends in `tick_ended`."""
+        ...
+
+    def run(self, step: StepToRun) -> None:
+        """Launch a step that is durable as started; it ends in exactly one `Answers.step_ended`."""
+        ...
+
+    def cancel(self, run_id: int, position: int, *, grace: float) -> None:
+        """SIGTERM to the step's process tree, SIGKILL after `grace` seconds."""
+        ...
+
+    async def watch(self, *, active: bool) -> None:
+        """Let the sensors' `wakes()` run, or end them (shutdown begins by creating no new work)."""
+        ...
+
+    async def close(self, *, grace: float) -> None:
+        """End everything: sensors' `close()`, workers (SIGTERM, then SIGKILL after `grace`), evaluators, host."""
+        ...
+
+    def status(self) -> HostStatus:
+        """A cheap snapshot."""
+        ...

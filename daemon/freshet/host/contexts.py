@@ -1,0 +1,177 @@
+"""What user code is handed: the interfaces of `ctx`. The evaluator and the worker implement them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from freshet.definitions.outcome import Json
+
+__all__ = ["JobContext", "Ledger", "Logger", "Partition", "SensorContext", "StepContext"]
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The partition a step runs for: its key, and what the sensor attached to it."""
+
+    key: str
+    metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class Logger(Protocol):
+    """Lines for the journal, with fields: `ctx.log.info("read", rows=12)`."""
+
+    def debug(self, message: str, /, **fields: Json) -> None:
+        """For the one who looks closely."""
+        ...
+
+    def info(self, message: str, /, **fields: Json) -> None:
+        """What happened."""
+        ...
+
+    def warning(self, message: str, /, **fields: Json) -> None:
+        """What may become a problem."""
+        ...
+
+    def error(self, message: str, /, **fields: Json) -> None:
+        """What is one."""
+        ...
+
+
+class Ledger(Protocol):
+    """What a sensor has already seen: a persistent mapping from an item's key to the version seen of it.
+
+    Changes are part of the tick's outcome: they count from `add` on within the tick, and for later ticks once the
+    tick has committed.
+    """
+
+    def __contains__(self, key: str) -> bool:
+        """Whether any version of the item was seen."""
+        ...
+
+    def __len__(self) -> int:
+        """How many items."""
+        ...
+
+    def seen(self, key: str, version: str = "") -> bool:
+        """Whether this version of the item was the last one seen."""
+        ...
+
+    def add(self, key: str, version: str = "") -> None:
+        """This version of the item is seen now."""
+        ...
+
+    def remove(self, key: str) -> None:
+        """Forget the item."""
+        ...
+
+    def absent(self, keys: Iterable[str]) -> Iterator[str]:
+        """The items in the ledger that are not among `keys`: after a full look, what has gone."""
+        ...
+
+
+class SensorContext(Protocol):
+    """What `evaluate(ctx)` gets."""
+
+    cursor: Json
+    """What this sensor remembers; assign to advance. None at the very first look."""
+
+    @property
+    def name(self) -> str:
+        """The sensor's name."""
+        ...
+
+    @property
+    def ledger(self) -> Ledger:
+        """A keyed seen-set, for cursors too large for `cursor`."""
+        ...
+
+    @property
+    def hints(self) -> tuple[str, ...] | None:
+        """What the wakes named since the last look; None: look at everything."""
+        ...
+
+    @property
+    def now(self) -> datetime:
+        """The time of this tick, aware, in UTC. Use it instead of the clock: it is virtual in tests."""
+        ...
+
+    @property
+    def log(self) -> Logger:
+        """The daemon's log, with the sensor's name."""
+        ...
+
+    @property
+    def dry_run(self) -> bool:
+        """Nothing of this tick will be committed."""
+        ...
+
+    async def checkpoint(self) -> None:
+        """Commit what was yielded, and the cursor and ledger so far; returns when it is durable.
+
+        Only in async sensors; `def` sensors call `checkpoint_sync()`.
+        """
+        ...
+
+    def checkpoint_sync(self) -> None:
+        """`checkpoint()` for `def` sensors."""
+        ...
+
+
+class JobContext(Protocol):
+    """What a job's `ctx` offers."""
+
+    @property
+    def run_id(self) -> int:
+        """The run's number."""
+        ...
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first."""
+        ...
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The run's parameters."""
+        ...
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """The run's tags."""
+        ...
+
+    @property
+    def log(self) -> Logger:
+        """The run's journal."""
+        ...
+
+    def metadata(self, **values: Json) -> None:
+        """Facts to keep with the result (row counts, sizes)."""
+        ...
+
+    def progress(self, done: float, total: float | None = None) -> None:
+        """How far the step is."""
+        ...
+
+
+class StepContext(JobContext, Protocol):
+    """What an asset's `ctx` offers."""
+
+    @property
+    def asset(self) -> str:
+        """The asset's name."""
+        ...
+
+    @property
+    def partition(self) -> Partition:
+        """The partition this step makes. Raises `LookupError` for an asset without partitions."""
+        ...
+
+    @property
+    def missing_inputs(self) -> Mapping[str, tuple[str, ...]]:
+        """By upstream asset: the keys its mapping names that have no value."""
+        ...
