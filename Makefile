@@ -44,8 +44,8 @@ fmt: env-dev ## format the code and mend what can be mended safely
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
-audit: env-dev ## known vulnerabilities in what the daemon installs
-	$(PYTHON) -m pip_audit --require-hashes --disable-pip --progress-spinner off -r requirements.lock
+audit: env-dev ## known vulnerabilities in what the daemon installs (asks the advisory service over the network)
+	$(PYTHON) -m pip_audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements.lock
 
 # The dev lock is solved first, the other one within it: both name the same versions, so that one .venv serves both.
 UV_COMPILE = $(PYTHON) -m uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
@@ -78,7 +78,7 @@ define ensure
 	! current || exit 0; \
 	if ! $(PYTHON) -m pip --version >/dev/null 2>&1; then \
 		for python in $(PYTHONS) ""; do \
-			! "$$python" -c "import sys, venv; sys.exit(sys.version_info < (3, 11))" 2>/dev/null || break; done; \
+			! "$$python" -c "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))" 2>/dev/null || break; done; \
 		if [ -z "$$python" ]; then \
 			echo "error: no Python 3.11 or newer with its venv module among: $(PYTHONS)" >&2; \
 			echo "hint: install one (Debian, Ubuntu: apt install python3 python3-venv; macOS: brew install python)," >&2; \
