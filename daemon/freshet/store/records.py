@@ -152,10 +152,15 @@ class PartitionDelta:
 
 @dataclass(frozen=True, slots=True)
 class StepToAdmit:
-    """A step of a run: an asset (or the job), and the positions in the run that must have succeeded before it."""
+    """A step of a run: an asset (or the job), and the positions in the run that must have succeeded before it.
+
+    `partitioned`: False for an asset without partitions in a run that has one (`materialize --downstream`): the
+    step's partition is then 0 and its key None.
+    """
 
     name: str
     needs: tuple[int, ...] = ()
+    partitioned: bool = True
 
 
 @dataclass(frozen=True, slots=True)
