@@ -358,18 +358,6 @@ class StepResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """What a step's end did. `ready`: positions of the same run that may start now. `refused`: the attempt was not
-    the one in force, nothing was written."""
-
-    run_id: int
-    run_state: RunState
-    ready: tuple[int, ...]
-    events: tuple[Event, ...]
-    refused: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class QueuedStep:
     """A step that waits: for a slot, or (`not_before`) for its back-off."""
 
@@ -378,6 +366,19 @@ class QueuedStep:
     name: str
     priority: int
     not_before: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a step's end did. `queued`: the steps of the run that wait from now on because of it: those that became
+    ready, and the step itself where it is tried again (`not_before` set for a retry). `refused`: the attempt was not
+    the one in force, nothing was written."""
+
+    run_id: int
+    run_state: RunState
+    queued: tuple[QueuedStep, ...]
+    events: tuple[Event, ...]
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
