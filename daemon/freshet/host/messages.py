@@ -1,0 +1,225 @@
+"""What is said on each channel of the code host: one TypedDict for each message, told apart by `op`.
+
+    daemon  -> host     Open, Run, Cancel, ForkEvaluator, Kill, Close
+    host    -> daemon   Loading, Loaded, Idle, Received, Ended, EvaluatorForked, EvaluatorEnded
+    host    -> worker   Run, the bytes passed on as they came
+    worker  -> host     Ready (spawned ones), WorkerReceived, WorkerEnded
+
+A step is named by (run, position) and its attempt. Times are seconds. The evaluator's channel has its own vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict
+
+__all__ = [
+    "Cancel",
+    "Close",
+    "Ended",
+    "ErrorData",
+    "EvaluatorEnded",
+    "EvaluatorForked",
+    "ForkEvaluator",
+    "FromHost",
+    "FromWorker",
+    "Idle",
+    "Kill",
+    "Loaded",
+    "Loading",
+    "Open",
+    "ProblemData",
+    "Ready",
+    "Received",
+    "Run",
+    "ToHost",
+    "ValueData",
+    "WorkerEnded",
+    "WorkerReceived",
+]
+
+
+class ErrorData(TypedDict):
+    """Why something failed. `traceback` begins in the user's code; empty where there is none to show."""
+
+    type: str
+    message: str
+    traceback: str
+
+
+class ProblemData(TypedDict):
+    """What is wrong with a plugin file, or worth a warning."""
+
+    message: str
+    hint: str
+    file: str | None
+    line: int | None
+    traceback: str
+
+
+class ValueData(TypedDict):
+    """A kept value: `path` relative to the values folder, I/O manager, bytes, hex digest."""
+
+    path: str
+    io: str
+    size: int
+    digest: str
+
+
+# --- daemon -> host ------------------------------------------------------------------------------------------
+
+
+class Open(TypedDict):
+    """Keep workers waiting: as many as may run at once (the host adds a few spare ones)."""
+
+    op: Literal["open"]
+    workers: int
+
+
+class Run(TypedDict):
+    """Launch a step. `inputs`: by upstream, pairs of partition key (None without partitions) and value.
+
+    `missing`: by upstream, the keys that have no value.
+    """
+
+    op: Literal["run"]
+    run: int
+    position: int
+    attempt: int
+    step: str
+    kind: Literal["asset", "job"]
+    key: str | None
+    partition_metadata: dict[str, Any]
+    params: dict[str, Any]
+    tags: dict[str, str]
+    inputs: dict[str, list[tuple[str | None, ValueData]]]
+    missing: dict[str, list[str | None]]
+
+
+class Cancel(TypedDict):
+    """SIGTERM to the step's processes, SIGKILL after `grace`."""
+
+    op: Literal["cancel"]
+    run: int
+    position: int
+    grace: float
+
+
+class ForkEvaluator(TypedDict):
+    """Start an evaluator; answered by `EvaluatorForked` with the same `label`."""
+
+    op: Literal["evaluator"]
+    label: str
+
+
+class Kill(TypedDict):
+    """SIGKILL an evaluator and all below it."""
+
+    op: Literal["kill"]
+    pid: int
+
+
+class Close(TypedDict):
+    """End all: SIGTERM to busy workers, SIGKILL after `grace`, then the host itself exits."""
+
+    op: Literal["close"]
+    grace: float
+
+
+ToHost = Open | Run | Cancel | ForkEvaluator | Kill | Close
+
+
+# --- host -> daemon ------------------------------------------------------------------------------------------
+
+
+class Loading(TypedDict):
+    """This file is being executed: whom to blame for what does not end."""
+
+    op: Literal["loading"]
+    file: str
+
+
+class Loaded(TypedDict):
+    """The plugins are loaded. `definitions`: as JSON of `definitions.graph.Definitions`."""
+
+    op: Literal["loaded"]
+    definitions: Any
+    problems: list[ProblemData]
+    warnings: list[ProblemData]
+    start_method: Literal["fork", "spawn"]
+
+
+class Idle(TypedDict):
+    """How many workers wait."""
+
+    op: Literal["idle"]
+    workers: int
+
+
+class Received(TypedDict):
+    """A worker has the step; user code begins now."""
+
+    op: Literal["received"]
+    run: int
+    position: int
+    attempt: int
+    pid: int
+
+
+class Ended(TypedDict):
+    """A launch is over. See `executors.base.StepEnd` for the outcomes."""
+
+    op: Literal["ended"]
+    run: int
+    position: int
+    attempt: int
+    outcome: Literal["succeeded", "failed", "canceled", "not_received", "died", "interrupted"]
+    value: ValueData | None
+    metadata: dict[str, Any]
+    error: ErrorData | None
+
+
+class EvaluatorForked(TypedDict):
+    """An evaluator runs. The frame carries two descriptors: its socket's other end, and its page (a memfd)."""
+
+    op: Literal["evaluator"]
+    label: str
+    pid: int
+
+
+class EvaluatorEnded(TypedDict):
+    """An evaluator is gone. `how`: "exit status 3", "killed by SIGSEGV"."""
+
+    op: Literal["evaluator_ended"]
+    pid: int
+    how: str
+
+
+FromHost = Loading | Loaded | Idle | Received | Ended | EvaluatorForked | EvaluatorEnded
+
+
+# --- worker -> host ------------------------------------------------------------------------------------------
+
+
+class Ready(TypedDict):
+    """A spawned worker has loaded the plugins and waits. `problem`: it could not, and ends."""
+
+    op: Literal["ready"]
+    problem: str | None
+
+
+class WorkerReceived(TypedDict):
+    """The `Run` has arrived whole; user code begins after this is sent."""
+
+    op: Literal["received"]
+
+
+class WorkerEnded(TypedDict):
+    """The step is done; `error` None means that it succeeded and that its value is kept."""
+
+    op: Literal["ended"]
+    value: ValueData | None
+    metadata: dict[str, Any]
+    error: ErrorData | None
+
+
+FromWorker = Ready | WorkerReceived | WorkerEnded
