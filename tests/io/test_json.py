@@ -37,14 +37,19 @@ anything = st.recursive(
 )
 
 
+def kind_of(value: object) -> type[object]:
+    return type(value)
+
+
 def same(left: Any, right: Any) -> bool:
     """Equal, with the same types all the way down, and the same signs of zero."""
-    if type(left) is not type(right):
+    kind = kind_of(left)
+    if kind is not type(right):
         return False
-    if type(left) is dict:
+    if kind is dict:
         pairs: dict[Any, Any] = left
         return list(pairs) == list(right) and all(same(pairs[key], right[key]) for key in pairs)
-    if type(left) is list or type(left) is tuple:
+    if kind in (list, tuple):
         items: list[Any] | tuple[Any, ...] = left
         return len(items) == len(right) and all(map(same, items, right))
     if isinstance(left, float):

@@ -62,12 +62,13 @@ def misfit(value: Any) -> tuple[str, str] | None:
     stack: list[tuple[str, Any, int]] = [("$", value, 1)]
     while stack:
         place, item, depth = stack.pop()
+        kind = _kind(item)
         reason = _reason(item)
-        if reason is None and depth > MAX_DEPTH and type(item) in (dict, list):
+        if reason is None and depth > MAX_DEPTH and kind in (dict, list):
             reason = f"nested deeper than {MAX_DEPTH}"
         if reason is not None:
             return place, reason
-        if type(item) is dict:
+        if kind is dict:
             mapping: dict[Any, Any] = item
             for key in mapping:
                 if type(key) is not str:
@@ -75,7 +76,7 @@ def misfit(value: Any) -> tuple[str, str] | None:
                 if (broken := _reason(key)) is not None:
                     return place, f"the key {_short(key)}: {broken}"
             stack.extend((place + _member(key), entry, depth + 1) for key, entry in reversed(mapping.items()))
-        elif type(item) is list:
+        elif kind is list:
             items: list[Any] = item
             stack.extend((f"{place}[{at}]", items[at], depth + 1) for at in range(len(items) - 1, -1, -1))
     return None
@@ -88,8 +89,9 @@ def _exact(value: Any) -> bool:
     stack: list[Any] = [value]
     while stack:
         item = stack.pop()
+        kind = _kind(item)
         entries: Collection[Any] = item
-        if type(item) is dict:
+        if kind is dict:
             mapping: dict[Any, Any] = item
             if any(type(key) is not str for key in mapping):
                 return False
@@ -111,7 +113,7 @@ def _leaves_exact(types: set[type], entries: Iterable[Any]) -> bool:
 
 
 def _reason(item: Any) -> str | None:
-    kind = type(item)
+    kind = _kind(item)
     if kind not in _FITTING:
         return f"{_short(item)} is of type {kind.__name__}"
     if kind is float and not isfinite(item):
@@ -124,6 +126,10 @@ def _reason(item: Any) -> str | None:
         except UnicodeEncodeError:
             return f"{_short(item)} holds a lone surrogate"
     return None
+
+
+def _kind(item: object) -> type[object]:
+    return type(item)
 
 
 def _member(key: str) -> str:
