@@ -44,7 +44,7 @@ def kind_of(value: object) -> type[object]:
 def same(left: Any, right: Any) -> bool:
     """Equal, with the same types all the way down, and the same signs of zero."""
     kind = kind_of(left)
-    if kind is not type(right):
+    if kind is not kind_of(right):
         return False
     if kind is dict:
         pairs: dict[Any, Any] = left
