@@ -1,0 +1,1 @@
+"""What a user declares, as plain data."""

@@ -1,0 +1,83 @@
+"""What comes back from the code host, handed to the loop it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from freshet.executors.base import StepEnd, TickEnd
+from freshet.store.records import LedgerEntry
+from freshet.store.tickers import ledger_keys, ledger_page
+
+if TYPE_CHECKING:
+    from freshet.engine.engine import Engine
+
+__all__ = ["EngineAnswers"]
+
+_LEDGER_PAGE = 8_000
+
+_log = structlog.get_logger("freshet.host")
+
+
+class EngineAnswers:
+    """Implements `executors.base.Answers` for an engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def tick_ended(self, end: TickEnd) -> None:
+        """To the tick loop, or to who waits for a dry run."""
+        if not self._engine.desk.dry_ended(end):
+            self._engine.ticks.ended(end)
+
+    def woken(self, sensor: str, hints: tuple[str, ...] | None) -> None:
+        """To the tick loop."""
+        self._engine.ticks.woken(sensor, hints)
+
+    def step_received(self, run_id: int, position: int, attempt: int, pid: int) -> None:
+        """The launch is confirmed; nothing waits for it."""
+
+    def step_ended(self, end: StepEnd) -> None:
+        """To the launcher."""
+        self._engine.launcher.ended(end)
+
+    @asynccontextmanager
+    async def load_ledger(self, sensor: str) -> AsyncIterator[AsyncIterator[tuple[LedgerEntry, ...]]]:
+        """Pages in the order of the digests, each read for itself: a tick of this sensor is in flight, so that none of
+        its commits can come between."""
+        yield self._pages(self._engine.desk.find(sensor).row.id)
+
+    async def _pages(self, ticker_id: int) -> AsyncIterator[tuple[LedgerEntry, ...]]:
+        after = b""
+        while True:
+            page = await self._engine.instruments.store.read(
+                partial(ledger_page, ticker_id=ticker_id, after=after, limit=_LEDGER_PAGE)
+            )
+            if not page:
+                return
+            yield page
+            after = page[-1].digest
+
+    async def ledger_keys(self, sensor: str, digests: tuple[bytes, ...]) -> dict[bytes, str]:
+        """The texts behind digests."""
+        ticker_id = self._engine.desk.find(sensor).row.id
+        return await self._engine.instruments.store.read(partial(ledger_keys, ticker_id=ticker_id, digests=digests))
+
+    def ledger_revision(self, sensor: str) -> int:
+        """As of the last commit."""
+        return self._engine.desk.find(sensor).row.ledger_revision
+
+    def sensor_stalled(self, sensor: str, seconds: float, stack: str) -> None:
+        """Say it; the tick's own end counts the failure."""
+        ticker = self._engine.ticks.sensors.get(sensor)
+        if ticker is not None:
+            ticker.isolated = True
+        _log.warning("sensor blocked its evaluator", sensor=sensor, seconds=round(seconds, 3), stack=stack)
+
+    def host_lost(self, reason: str) -> None:
+        """To the engine."""
+        self._engine.host_lost(reason)

@@ -1,0 +1,179 @@
+"""The automation ticker: each committed transaction is looked at once, in order, and what the conditions ask for
+commits with what they remember.
+
+Its cursor is the sequence number of the last transaction looked at. A transaction that changed nothing for any
+condition is not written: after a restart it is looked at again, with the same result.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from functools import partial
+
+import structlog
+
+from freshet.definitions.graph import Definitions
+from freshet.engine.automation import Automation, Evaluation, Request
+from freshet.engine.instruments import Instruments, pause
+from freshet.engine.launcher import Launcher
+from freshet.engine.outcomes import startable
+from freshet.engine.requests import input_needs, steps_of
+from freshet.errors import StoreUnavailable
+from freshet.store.assets import commit_automation
+from freshet.store.events import events_after
+from freshet.store.records import Admitted, AutomationCommit, Event, RunToAdmit
+
+__all__ = ["Automator", "runs_of"]
+
+_STORE_RETRY = 1.0
+_PAGE = 5_000
+
+_log = structlog.get_logger("freshet.automation")
+
+
+class Automator:
+    """Feeds `Automation` with committed transactions, in sequence order and one at a time."""
+
+    def __init__(self, instruments: Instruments, launcher: Launcher, automation: Automation, *, seq: int) -> None:
+        self._in = instruments
+        self._launcher = launcher
+        self._automation = automation
+        self._seq = seq
+        self._waiting: deque[tuple[Event, ...]] = deque()
+        self._busy = False
+        self._looked_at = 0.0
+        self._timer_due = False
+        self.open = False
+
+    def silent_for(self) -> float | None:
+        """Seconds since the last look while transactions wait for one; None at rest."""
+        return self._in.clock.monotonic() - self._looked_at if self._busy else None
+
+    async def start(self, last_seq: int) -> None:
+        """Look at what was committed and not looked at before the daemon ended, then at the definitions as they are.
+
+        `last_seq`: of the last committed event; what follows comes through `publish`.
+        """
+        self.open = True
+        while self._seq < last_seq:
+            page = await self._in.store.read(partial(events_after, seq=self._seq, limit=_PAGE))
+            if not page:
+                break
+            for transaction in _transactions(page):
+                await self._look(transaction)
+        await self._settle(self._automation.timer(self._in.clock.now()))
+
+    def published(self, events: tuple[Event, ...]) -> None:
+        """A transaction has committed."""
+        self._waiting.append(events)
+        self._pump()
+
+    def stop(self) -> None:
+        """Look at nothing more; the rest is looked at after the next start."""
+        self.open = False
+        self._in.heap.cancel("automation")
+
+    def _pump(self) -> None:
+        if self.open and not self._busy and (self._waiting or self._timer_due):
+            self._busy = True
+            self._looked_at = self._in.clock.monotonic()
+            self._in.work.spawn(self._work_off())
+
+    async def _work_off(self) -> None:
+        try:
+            while self.open and (self._waiting or self._timer_due):
+                if self._waiting:
+                    await self._look_in_order(self._waiting.popleft())
+                else:
+                    self._timer_due = False
+                    await self._settle(self._automation.timer(self._in.clock.now()))
+        finally:
+            self._busy = False
+
+    async def _look_in_order(self, events: tuple[Event, ...]) -> None:
+        if events[-1].seq <= self._seq:
+            return
+        if events[0].seq != self._seq + 1:
+            missed = partial(events_after, seq=self._seq, limit=events[0].seq - self._seq)
+            for transaction in _transactions(await self._in.store.read(missed)):
+                if self._seq < transaction[0].seq < events[0].seq:
+                    await self._look(transaction)
+        await self._look(events)
+
+    async def _look(self, events: tuple[Event, ...]) -> None:
+        evaluation = self._automation.evaluate(events, self._in.clock.now())
+        self._seq = events[-1].seq
+        await self._settle(evaluation)
+
+    async def _settle(self, evaluation: Evaluation) -> None:
+        self._looked_at = self._in.clock.monotonic()
+        self._wake_at(evaluation.wake_at)
+        if not evaluation.requests and not evaluation.chunks:
+            return
+        definitions = self._in.in_force.definitions
+        runs = tuple(run for request in evaluation.requests for run in runs_of(definitions, request))
+        queue = self._launcher.queue
+        reserved = queue.reserve(startable(runs))
+        commit = AutomationCommit(
+            seq=self._seq,
+            at=self._in.clock.now(),
+            runs=runs,
+            chunks=evaluation.chunks,
+            start=reserved,
+            needs=input_needs(definitions, (step.name for run in runs[:reserved] for step in run.steps)),
+            version=definitions.version,
+        )
+        while True:
+            try:
+                admitted: Admitted = await self._in.store.write(partial(commit_automation, commit=commit))
+                break
+            except StoreUnavailable as error:
+                if commit.start:
+                    queue.release(commit.start)
+                    commit = replace(commit, start=0)
+                _log.error("automation waits for the store", error=str(error))
+                await pause(self._in, _STORE_RETRY)
+        queue.release(commit.start - sum(len(run.started) for run in admitted.runs))
+        self._in.bus.publish(admitted.events)
+        self._launcher.admitted(runs, admitted.runs)
+
+    def _wake_at(self, when: float | None) -> None:
+        if when is None:
+            self._in.heap.cancel("automation")
+        else:
+            self._in.heap.at("automation", when, self._due)
+
+    def _due(self) -> None:
+        self._timer_due = True
+        self._pump()
+
+
+def runs_of(definitions: Definitions, request: Request) -> list[RunToAdmit]:
+    """One run for each partition of a request."""
+    specs = [definitions.asset[name] for name in request.assets]
+    partitions = [request.partition] if isinstance(request.partition, int) else list(request.partition)
+    steps = steps_of(definitions, request.assets, partitioned=request.set is not None)
+    return [
+        RunToAdmit(
+            kind="asset",
+            target=request.assets[-1],
+            steps=steps,
+            origin="automation",
+            set=request.set,
+            partition=number,
+            tags=dict(specs[-1].tags),
+            priority=max(spec.priority for spec in specs),
+        )
+        for number in partitions
+    ]
+
+
+def _transactions(events: tuple[Event, ...]) -> list[tuple[Event, ...]]:
+    found: list[list[Event]] = []
+    for event in events:
+        if found and found[-1][0].txn == event.txn:
+            found[-1].append(event)
+        else:
+            found.append([event])
+    return [tuple(transaction) for transaction in found]

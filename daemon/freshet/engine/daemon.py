@@ -1,0 +1,120 @@
+"""The daemon: locks, store, engine, HTTP and signals as one task tree, and its exit status.
+
+    outer: store, HTTP, running work        ends last
+    inner: everything that creates work     ends at the first SIGTERM
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+from functools import partial
+
+import anyio
+import structlog
+from anyio.abc import TaskStatus
+
+from freshet.engine.clock import SystemClock
+from freshet.engine.engine import Engine, EngineOptions
+from freshet.engine.facade import EngineControl
+from freshet.engine.logs import configure_logs
+from freshet.engine.notify import notify
+from freshet.errors import FreshetError
+from freshet.executors.base import Answers, CodeHost
+from freshet.executors.children import ChildrenLock
+from freshet.executors.codehost import HostSettings, ProcessHost
+from freshet.http.serve import serve
+from freshet.settings import Settings
+from freshet.store.lock import StateLock
+from freshet.store.store import Store
+
+__all__ = ["run_daemon"]
+
+_log = structlog.get_logger("freshet")
+
+
+def run_daemon(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; 0 after a clean stop, 1 where it could not start.
+
+    An engine bug passes through as its exception: the process ends with the traceback.
+    """
+    configure_logs(settings.log.level, settings.log.format)
+    try:
+        anyio.run(_main, settings, backend_options={"use_uvloop": sys.platform != "win32"})
+    except* FreshetError as group:
+        for error in _flatten(group):
+            print(f"error: {error.message}", file=sys.stderr)  # noqa: T201  # the log may be JSON for a machine
+            if error.hint:
+                print(f"hint: {error.hint}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def _flatten(group: BaseExceptionGroup[FreshetError]) -> list[FreshetError]:
+    found: list[FreshetError] = []
+    for error in group.exceptions:
+        found.extend(_flatten(error) if isinstance(error, BaseExceptionGroup) else [error])
+    return found
+
+
+async def _main(settings: Settings) -> None:
+    with StateLock(settings.state_dir):
+        children = await ChildrenLock.take(settings.state_dir)
+        clock = SystemClock()
+        store = await Store.open(settings.state_dir / "freshet.db", now=clock.now())
+        try:
+            await _serve(settings, store, children, clock)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await store.close()
+                children.close()
+
+
+async def _serve(settings: Settings, store: Store, children: ChildrenLock, clock: SystemClock) -> None:
+    hosting = HostSettings(
+        plugins_dir=settings.plugins_dir, root=settings.root, state_dir=settings.state_dir, children=children
+    )
+
+    def make_host(answers: Answers) -> CodeHost:
+        return ProcessHost(hosting, answers)
+
+    options = EngineOptions(workers=settings.process.workers, grace=settings.shutdown_grace)
+    engine = Engine(store=store, make_host=make_host, clock=clock, options=options)
+    ready, stopped, hurry = anyio.Event(), anyio.Event(), anyio.Event()
+    async with anyio.create_task_group() as outer:
+        outer.start_soon(partial(serve, EngineControl(engine, store), settings, ready=ready))
+        await outer.start(_watch_signals, stopped, hurry)
+        async with anyio.create_task_group() as inner:
+            inner.start_soon(_run, engine, ready)
+            await stopped.wait()
+            inner.cancel_scope.cancel()
+        notify(STOPPING=1, STATUS="finishing what runs")
+        await engine.stop(hurry=hurry)
+        outer.cancel_scope.cancel()
+    _log.info("stopped")
+
+
+async def _run(engine: Engine, ready: anyio.Event) -> None:
+    await engine.start()
+    gc.collect()
+    gc.freeze()
+    ready.set()
+    notify(READY=1, STATUS="ready")
+    _log.info("ready", after=round(engine.instruments.clock.now() - engine.started_at, 3))
+    await engine.failed()
+
+
+async def _watch_signals(
+    stopped: anyio.Event, hurry: anyio.Event, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    """The first SIGTERM or SIGINT asks to stop, the second to stop now."""
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for number in signals:
+            if stopped.is_set():
+                _log.warning("stopping now", signal=number.name)
+                hurry.set()
+            else:
+                _log.info("stopping", signal=number.name)
+                stopped.set()

@@ -1,0 +1,228 @@
+"""The engine: the loops, put together, started and stopped in order. What each decides is in its own file."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import anyio
+import structlog
+
+from freshet.engine.answers import EngineAnswers
+from freshet.engine.automation import Automation
+from freshet.engine.automator import Automator
+from freshet.engine.bus import Bus
+from freshet.engine.clock import Clock
+from freshet.engine.freshness import FreshnessBook
+from freshet.engine.hand import SensorDesk
+from freshet.engine.heap import DueHeap
+from freshet.engine.instruments import InForce, Instruments, pause
+from freshet.engine.launcher import Launcher
+from freshet.engine.refresher import Refresher
+from freshet.engine.ticks import TickLoop
+from freshet.engine.work import Work
+from freshet.errors import DefinitionError, HostError
+from freshet.executors.base import Answers, CodeHost, LoadReport
+from freshet.store.assets import asset_states, automation_seq, condition_chunks, freshness_rows, live_partitions
+from freshet.store.definitions import register_definitions
+from freshet.store.events import last_seq
+from freshet.store.recovery import recover
+from freshet.store.store import Store
+from freshet.store.steps import queued_steps
+from freshet.store.tickers import next_tick_id, register_ticker
+
+__all__ = ["Engine", "EngineOptions"]
+
+_HOST_RETRY_MAX = 30.0
+
+_log = structlog.get_logger("freshet.engine")
+
+MakeHost = Callable[[Answers], CodeHost]
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """`workers`: steps at once. `grace`: seconds that running work gets at shutdown. `interruptions`: how often a run
+    may be cut off by the end of daemon, host or machine before it fails."""
+
+    workers: int = 2
+    grace: float = 6.0
+    interruptions: int = 10
+
+
+class Engine:
+    """One engine over one store. `start()` returns when everything is in force; `stop()` leaves the store open."""
+
+    def __init__(
+        self, *, store: Store, make_host: MakeHost, clock: Clock, options: EngineOptions, rng: random.Random | None = None
+    ) -> None:
+        self.options = options
+        self.state: Literal["starting", "ready", "stopping"] = "starting"
+        self.started_at = clock.now()
+        self.problem: str | None = None
+        self.load_report: LoadReport | None = None
+        self._make_host = make_host
+        self.clock = clock
+        self._store = store
+        self._rng = rng or random.Random()
+
+    # --- start ----------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Load the plugins, recover what an earlier daemon left, and begin.
+
+        Raises `HostError` where the host cannot start, `DefinitionError` where the plugins are wrong.
+        """
+        self.answers = EngineAnswers(self)
+        host = self._make_host(self.answers)
+        report = await host.start()
+        self.load_report = report
+        if report.problems:
+            await host.close(grace=0)
+            raise DefinitionError("the plugins cannot be put in force", hint="run freshet check, and mend what it names")
+        self._build(report, host)
+        await self._recover(report)
+        await host.open(workers=self.options.workers)
+        await self._begin()
+
+    def _build(self, report: LoadReport, host: CodeHost) -> None:
+        in_force = InForce(report.definitions, host)
+        self.instruments = Instruments(
+            clock=self.clock,
+            heap=DueHeap(self.clock),
+            store=self._store,
+            bus=Bus(),
+            work=Work(),
+            in_force=in_force,
+            rng=self._rng,
+        )
+        self.launcher = Launcher(self.instruments, self.options.workers)
+
+    async def _recover(self, report: LoadReport) -> None:
+        store, now = self._store, self.clock.now()
+        await store.write(partial(register_definitions, definitions=report.definitions, now=now))
+        recovery = await store.write(partial(recover, now=now, budget=self.options.interruptions))
+        if recovery.requeued or recovery.failed:
+            _log.info("recovered", queued_again=recovery.requeued, failed=list(recovery.failed))
+        rows = [
+            await store.write(partial(register_ticker, kind="sensor", name=spec.name))
+            for spec in report.definitions.sensors
+        ]
+        self.ticks = TickLoop(self.instruments, self.launcher, next_tick_id=await store.read(next_tick_id))
+        self.ticks.adopt(report.definitions, rows)
+        self.desk = SensorDesk(self.instruments, self.ticks)
+        await self._load_conditions(report)
+
+    async def _load_conditions(self, report: LoadReport) -> None:
+        store = self._store
+        seq = await store.read(automation_seq)
+        freshness = await store.read(freshness_rows)
+        automation = Automation(report.definitions)
+        automation.load(
+            states=await store.read(asset_states),
+            live=await store.read(live_partitions),
+            chunks=await store.read(condition_chunks),
+            freshness=freshness,
+            seq=seq,
+        )
+        self.automator = Automator(self.instruments, self.launcher, automation, seq=seq)
+        self.refresher = Refresher(self.instruments, FreshnessBook(report.definitions, freshness))
+
+    async def _begin(self) -> None:
+        bus, store = self.instruments.bus, self._store
+        seen = await store.read(last_seq)
+        bus.listen(self.automator.published)
+        bus.listen(self.refresher.published)
+        self.instruments.heap.start()
+        self.launcher.queue.open = True
+        self.launcher.wait(await store.read(queued_steps))
+        self.refresher.start()
+        await self.automator.start(seen)
+        self.ticks.start()
+        self.state = "ready"
+        self.problem = None
+
+    # --- the host ends on its own ---------------------------------------------------------------------------
+
+    def host_lost(self, reason: str) -> None:
+        """Work stands still until a new host is up; what was in flight has been given back."""
+        self.instruments.in_force.host = None
+        self.launcher.queue.open = False
+        if self.state == "stopping":
+            return
+        self.problem = f"the code host ended ({reason}); a new one is being started"
+        _log.error("code host lost", reason=reason)
+        self.instruments.work.spawn(self._replace_host())
+
+    async def _replace_host(self) -> None:
+        delay = 0.1
+        while self.state != "stopping":
+            host = self._make_host(self.answers)
+            try:
+                report = await host.start()
+                if not report.problems and report.definitions.version == self.instruments.in_force.definitions.version:
+                    await host.open(workers=self.options.workers)
+                    self._resume_on(host)
+                    return
+                self.problem = "the plugins changed while the code host was gone; restart Freshet to load them"
+                if report.problems:
+                    self.problem = f"the plugins cannot be loaded: {report.problems[0].message}"
+                await host.close(grace=0)
+            except HostError as error:
+                self.problem = str(error)
+            _log.error("no code host", problem=self.problem, next_try_in=delay)
+            await pause(self.instruments, delay)
+            delay = min(delay * 2, _HOST_RETRY_MAX)
+
+    def _resume_on(self, host: CodeHost) -> None:
+        self.instruments.in_force.host = host
+        self.launcher.queue.open = True
+        self.problem = None
+        _log.info("code host replaced")
+        self.launcher.dispatch()
+        for name in self.ticks.sensors:
+            self.ticks.woken(name, None)
+
+    # --- stop -----------------------------------------------------------------------------------------------
+
+    async def failed(self) -> None:
+        """Wait for an engine bug and raise it; returns never otherwise."""
+        await self.instruments.work.failure
+
+    async def settled(self) -> None:
+        """Return when nothing is under way; what waits for a moment in time does not count."""
+        await self.instruments.work.idle()
+
+    async def stop(self, *, hurry: anyio.Event | None = None) -> None:
+        """No new ticks or runs; what runs gets `grace` seconds (none once `hurry` is set); the rest is recorded
+        interrupted."""
+        self.state = "stopping"
+        self.ticks.stop()
+        self.refresher.stop()
+        self.automator.stop()
+        self.launcher.queue.open = False
+        host = self.instruments.in_force.host
+        if host is not None:
+            await host.watch(active=False)
+        await self._wait_for_work(hurry or anyio.Event())
+        if host is not None:
+            await host.close(grace=0)
+        with anyio.move_on_after(2):
+            await self.settled()
+        await self.ticks.write_counts()
+        self.instruments.heap.stop()
+
+    async def _wait_for_work(self, hurry: anyio.Event) -> None:
+        with anyio.move_on_after(self.options.grace):
+            async with anyio.create_task_group() as group:
+
+                async def cut_short() -> None:
+                    await hurry.wait()
+                    group.cancel_scope.cancel()
+
+                group.start_soon(cut_short)
+                await self.settled()
+                group.cancel_scope.cancel()

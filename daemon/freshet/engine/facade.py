@@ -1,0 +1,206 @@
+"""The engine's face to HTTP: `control.Control`, implemented."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+
+from freshet import __version__
+from freshet.definitions.graph import Definitions
+from freshet.definitions.outcome import Json
+from freshet.engine.bus import Subscription
+from freshet.engine.control import EngineStatus, SensorState, TickReport
+from freshet.engine.engine import Engine
+from freshet.engine.outcomes import startable
+from freshet.engine.requests import call_job, check_partitions, find_asset, input_needs, run_of_assets
+from freshet.errors import UnknownName
+from freshet.executors.base import LoadReport
+from freshet.store.admission import admit
+from freshet.store.partitions import change_partitions
+from freshet.store.queries import run as read_run
+from freshet.store.records import PartitionDelta, RunRow, RunToAdmit
+from freshet.store.steps import cancel_run
+from freshet.store.store import Store
+
+__all__ = ["EngineControl"]
+
+_CANCEL_GRACE = 5.0
+
+
+class EngineControl:
+    """See `control.Control` for what each method means."""
+
+    def __init__(self, engine: Engine, store: Store) -> None:
+        self._engine = engine
+        self._store = store
+
+    @property
+    def store(self) -> Store:
+        """For reads."""
+        return self._store
+
+    @property
+    def definitions(self) -> Definitions:
+        """In force."""
+        return self._engine.instruments.in_force.definitions
+
+    @property
+    def load_report(self) -> LoadReport:
+        """Of the last load."""
+        report = self._engine.load_report
+        assert report is not None, "the engine has started"
+        return report
+
+    def status(self) -> EngineStatus:
+        """Now."""
+        engine = self._engine
+        if engine.state == "starting":
+            return starting(engine)
+        host = engine.instruments.in_force.host
+        return EngineStatus(
+            state=engine.state,
+            version=__version__,
+            definitions_version=self.definitions.version,
+            started_at=engine.started_at,
+            now=engine.instruments.clock.now(),
+            queued=len(engine.launcher.queue) + len(engine.launcher.retry_at),
+            running=len(engine.launcher.running),
+            workers=engine.launcher.queue.capacity,
+            refused_ticks=engine.ticks.refused,
+            host=None if host is None else host.status(),
+            loops={"automation": engine.automator.silent_for()},
+            problem=engine.problem,
+        )
+
+    def sensors(self) -> tuple[SensorState, ...]:
+        """All, by name."""
+        return self._engine.desk.states()
+
+    def blocked_by(self, run_id: int) -> str | None:
+        """Why a queued run has not started."""
+        launcher = self._engine.launcher
+        if any(step_id[0] == run_id for step_id in launcher.running):
+            return None
+        if any(step_id[0] == run_id for step_id in launcher.retry_at):
+            when = min(at for step_id, at in launcher.retry_at.items() if step_id[0] == run_id)
+            return f"tried again in {max(0.0, when - self._engine.instruments.clock.now()):.1f} s"
+        if not launcher.queue.waits(run_id):
+            return None
+        if not launcher.queue.open:
+            return self._engine.problem or "the daemon is stopping"
+        return f"waits for a slot ({launcher.queue.in_use} of {launcher.queue.capacity} in use)"
+
+    async def materialize(
+        self,
+        assets: Sequence[str],
+        *,
+        key: str | None = None,
+        upstream: bool = False,
+        downstream: bool = False,
+        priority: int = 0,
+        tags: dict[str, str] | None = None,
+    ) -> tuple[int, ...]:
+        """Admit one run of the selection, in dependency order."""
+        definitions = self.definitions
+        for name in assets:
+            find_asset(definitions, name)
+        names = definitions.select(assets, upstream=upstream, downstream=downstream)
+        run = run_of_assets(definitions, names, key=key, origin="manual", tags=tags, priority=priority)
+        return (await self._admit(run),)
+
+    async def call(
+        self, job: str, params: dict[str, Json], *, priority: int = 0, tags: dict[str, str] | None = None
+    ) -> int:
+        """Admit one run of a job."""
+        return await self._admit(call_job(self.definitions, job, params, priority=priority, tags=tags or {}))
+
+    async def _admit(self, run: RunToAdmit) -> int:
+        engine = self._engine
+        queue = engine.launcher.queue
+        reserved = queue.reserve(startable([run]))
+        try:
+            admitted, _ = await self._store.write(
+                partial(
+                    admit,
+                    runs=[run],
+                    start=reserved,
+                    needs=input_needs(self.definitions, (step.name for step in run.steps)),
+                    now=engine.instruments.clock.now(),
+                    version=self.definitions.version,
+                )
+            )
+        except BaseException:
+            queue.release(reserved)
+            raise
+        queue.release(reserved - sum(len(one.started) for one in admitted.runs))
+        engine.instruments.bus.publish(admitted.events)
+        engine.launcher.admitted([run], admitted.runs)
+        return admitted.runs[0].run_id
+
+    async def tick(self, sensor: str, *, dry_run: bool = False, cursor: Json = ..., full: bool = True) -> TickReport:
+        """Tick now and wait."""
+        return await self._engine.desk.tick(sensor, dry_run=dry_run, cursor=cursor)
+
+    async def set_cursor(self, sensor: str, cursor: Json) -> SensorState:
+        """Replace the cursor."""
+        return await self._engine.desk.set_cursor(sensor, cursor)
+
+    async def pause(self, sensor: str) -> SensorState:
+        """Stop ticking."""
+        return await self._engine.desk.pause(sensor)
+
+    async def resume(self, sensor: str) -> SensorState:
+        """Tick again."""
+        return await self._engine.desk.resume(sensor)
+
+    async def add_partitions(self, set: str, keys: dict[str, dict[str, Json]]) -> int:
+        """Returns how many were new."""
+        return await self._change(PartitionDelta(set, add=tuple(keys.items())))
+
+    async def delete_partitions(self, set: str, keys: Sequence[str]) -> int:
+        """Returns how many were there."""
+        return await self._change(PartitionDelta(set, delete=tuple(keys)))
+
+    async def _change(self, delta: PartitionDelta) -> int:
+        checked = check_partitions(self.definitions, delta)
+        now = self._engine.instruments.clock.now()
+        count, events = await self._store.write(partial(change_partitions, delta=checked, now=now))
+        self._engine.instruments.bus.publish(events)
+        return count
+
+    async def cancel(self, run_id: int) -> RunRow:
+        """Cancel a queued or running run."""
+        engine = self._engine
+        events = await self._store.write(partial(cancel_run, run_id=run_id, now=engine.instruments.clock.now()))
+        engine.instruments.bus.publish(events)
+        engine.launcher.forget(run_id)
+        host = engine.instruments.in_force.host
+        for step_id in [step_id for step_id in engine.launcher.running if step_id[0] == run_id]:
+            if host is not None:
+                host.cancel(*step_id, grace=_CANCEL_GRACE)
+        row = await self._store.read(partial(read_run, id=run_id))
+        if row is None:
+            raise UnknownName(f"there is no run {run_id}", hint="see freshet runs")
+        return row
+
+    def subscribe(self) -> AbstractContextManager[Subscription]:
+        """All events from now on."""
+        return self._engine.instruments.bus.subscribe()
+
+
+def starting(engine: Engine) -> EngineStatus:
+    """Before the engine has loops."""
+    return EngineStatus(
+        state="starting",
+        version=__version__,
+        definitions_version="",
+        started_at=engine.started_at,
+        now=engine.clock.now(),
+        queued=0,
+        running=0,
+        workers=engine.options.workers,
+        refused_ticks=0,
+        host=None,
+        problem=engine.problem,
+    )

@@ -1,0 +1,140 @@
+"""Ticks by hand, dry runs, and what else a person does to a sensor: cursor, pause, resume."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from functools import partial
+
+from freshet.definitions.names import nearest_hint
+from freshet.definitions.outcome import Json
+from freshet.engine.attention import FULL
+from freshet.engine.control import SensorState, TickReport
+from freshet.engine.instruments import Instruments
+from freshet.engine.sensors import SensorTicker, TickTally
+from freshet.engine.ticks import TickLoop
+from freshet.errors import Conflict, UnknownName
+from freshet.executors.base import TickEnd, TickOrder
+from freshet.store.records import TickerRow
+from freshet.store.tickers import release_quarantine, set_cursor, set_paused
+
+__all__ = ["SensorDesk"]
+
+
+class SensorDesk:
+    """The hand on the sensors. Each change raises the ticker's revision, so that a tick in flight is refused."""
+
+    def __init__(self, instruments: Instruments, loop: TickLoop) -> None:
+        self._in = instruments
+        self._loop = loop
+        self._dry: dict[int, asyncio.Future[TickEnd]] = {}
+
+    def find(self, name: str) -> SensorTicker:
+        """The sensor, or `UnknownName` with the nearest."""
+        ticker = self._loop.sensors.get(name)
+        if ticker is None:
+            raise UnknownName(f"there is no sensor {name!r}", hint=nearest_hint(name, self._loop.sensors))
+        return ticker
+
+    def states(self) -> tuple[SensorState, ...]:
+        """All sensors, by name."""
+        return tuple(self.state(ticker) for _, ticker in sorted(self._loop.sensors.items()))
+
+    def state(self, ticker: SensorTicker) -> SensorState:
+        """One sensor."""
+        return ticker.state(self._in.heap.due_at(("sensor", ticker.spec.name)))
+
+    # --- ticks ----------------------------------------------------------------------------------------------
+
+    def dry_ended(self, end: TickEnd) -> bool:
+        """Whether `end` is the end of a dry run; it is answered."""
+        waiting = self._dry.pop(end.tick_id, None)
+        if waiting is None:
+            return False
+        if not waiting.done():
+            waiting.set_result(end)
+        self._in.work.end()
+        return True
+
+    async def tick(self, name: str, *, dry_run: bool, cursor: Json = ...) -> TickReport:
+        """Look now, fully, and wait for the end."""
+        ticker = self.find(name)
+        if cursor is not ... and not dry_run:
+            raise Conflict("a tick with another cursor would lose the remembered one", hint="use --dry-run, or cursor set")
+        if self._in.in_force.host is None or not self._loop.open:
+            raise Conflict("no plugins are running now", hint="see freshet status")
+        if dry_run:
+            return await self._dry_run(ticker, ticker.row.cursor if cursor is ... else cursor)
+        while ticker.in_flight is not None:
+            await ticker.settled.wait()
+        answer: asyncio.Future[TickReport] = asyncio.get_running_loop().create_future()
+        self._loop.look(ticker, TickTally(ticker.row.cursor, answer))
+        return await answer
+
+    async def _dry_run(self, ticker: SensorTicker, cursor: Json) -> TickReport:
+        host = self._in.in_force.host
+        assert host is not None
+        order = TickOrder(
+            tick_id=self._loop.take_id(),
+            sensor=ticker.spec.name,
+            cursor=cursor,
+            ledger_revision=ticker.row.ledger_revision,
+            hints=None,
+            now=self._in.clock.now(),
+            timeout=ticker.spec.timeout,
+            dry_run=True,
+        )
+        self._dry[order.tick_id] = waiting = asyncio.get_running_loop().create_future()
+        self._in.work.begin()
+        host.tick(order)
+        end = await waiting
+        if end.status == "abandoned":
+            raise Conflict("the evaluator ended meanwhile", hint="try again")
+        return TickReport(
+            sensor=ticker.spec.name,
+            status=end.status,
+            dry_run=True,
+            cursor_before=cursor,
+            cursor=end.cursor if end.cursor_changed else cursor,
+            runs=tuple(asdict(run) for run in end.runs),
+            partitions=tuple(
+                {"set": delta.set, "add": [key for key, _ in delta.add], "delete": list(delta.delete)}
+                for delta in end.partitions
+            ),
+            reports=tuple({"asset": one.asset, "partition": one.key} for one in end.reports),
+            ledger_added=len(end.ledger.put),
+            ledger_removed=len(end.ledger.remove),
+            skip=end.skip,
+            error=None if end.error is None else asdict(end.error),
+        )
+
+    # --- changes --------------------------------------------------------------------------------------------
+
+    async def set_cursor(self, name: str, cursor: Json) -> SensorState:
+        """Replace the cursor and look again."""
+        ticker = self.find(name)
+        row = await self._in.store.write(partial(set_cursor, ticker_id=ticker.row.id, cursor=cursor))
+        return self._changed(ticker, row)
+
+    async def pause(self, name: str) -> SensorState:
+        """Stop ticking."""
+        ticker = self.find(name)
+        row = await self._in.store.write(partial(set_paused, ticker_id=ticker.row.id, paused=True))
+        return self._changed(ticker, row)
+
+    async def resume(self, name: str) -> SensorState:
+        """Tick again, whatever held it back."""
+        ticker = self.find(name)
+        if ticker.row.quarantined is not None:
+            await self._in.store.write(partial(release_quarantine, ticker_id=ticker.row.id))
+        row = await self._in.store.write(partial(set_paused, ticker_id=ticker.row.id, paused=False))
+        ticker.holds_off = False
+        return self._changed(ticker, row)
+
+    def _changed(self, ticker: SensorTicker, row: TickerRow) -> SensorState:
+        ticker.row = row
+        ticker.attention = FULL
+        if ticker.in_flight is not None and self._in.in_force.host is not None:
+            self._in.in_force.host.cancel_tick(ticker.in_flight.order.tick_id)
+        self._loop.look(ticker)
+        return self.state(ticker)

@@ -1,0 +1,207 @@
+"""Runs, from admitted to ended: wait for a slot, commit as started, launch, commit the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import structlog
+
+from freshet.definitions.retries import RetrySpec, retry_delay
+from freshet.engine.instruments import Instruments, pause
+from freshet.engine.requests import input_needs
+from freshet.engine.slots import RunQueue, StepId
+from freshet.errors import StoreUnavailable
+from freshet.executors.base import StepEnd
+from freshet.store.assets import read_inputs
+from freshet.store.records import Admission, Finished, QueuedStep, RunToAdmit, StepResult, StepToRun, TickError
+from freshet.store.steps import finish_step, start_steps
+
+__all__ = ["Launcher"]
+
+_STORE_RETRY = 1.0
+"""Seconds between attempts to write while the store is unavailable."""
+
+_log = structlog.get_logger("freshet.runs")
+
+
+class Launcher:
+    """Owns the queue and the steps under way. Every step it launches ends in one commit, whatever happens to it."""
+
+    def __init__(self, instruments: Instruments, capacity: int) -> None:
+        self._in = instruments
+        self.queue = RunQueue(capacity)
+        self.running: dict[StepId, StepToRun] = {}
+        self.retry_at: dict[StepId, float] = {}
+
+    # --- waiting --------------------------------------------------------------------------------------------
+
+    def admitted(self, requests: Sequence[RunToAdmit], admissions: Sequence[Admission]) -> None:
+        """Launch what was committed as started; the other steps that may begin wait for a slot."""
+        for admission in admissions:
+            begun = {step.position for step in admission.started}
+            for position, step in enumerate(requests[admission.request].steps):
+                if not step.needs and position not in begun:
+                    self.queue.put(QueuedStep(admission.run_id, position, step.name, admission.priority, None))
+            for step in admission.started:
+                self._launch(step)
+        self.dispatch()
+
+    def wait(self, steps: Sequence[QueuedStep]) -> None:
+        """Let steps wait: for a slot, or first for their back-off."""
+        now = self._in.clock.now()
+        for step in steps:
+            if step.not_before is not None and step.not_before > now:
+                self._wait_until(step, step.not_before)
+            else:
+                self.queue.put(step)
+        self.dispatch()
+
+    def _wait_until(self, step: QueuedStep, when: float) -> None:
+        step_id = (step.run_id, step.position)
+
+        def due() -> None:
+            if self.retry_at.pop(step_id, None) is not None:
+                self.queue.put(step)
+                self.dispatch()
+
+        self.retry_at[step_id] = when
+        self._in.heap.after(("retry", *step_id), max(0.0, when - self._in.clock.now()), due)
+
+    def forget(self, run_id: int) -> None:
+        """The run is canceled: none of its steps waits any more."""
+        for step_id in [s for s in self.retry_at if s[0] == run_id]:
+            del self.retry_at[step_id]
+            self._in.heap.cancel(("retry", *step_id))
+        self.queue.discard_run(run_id)
+
+    # --- starting -------------------------------------------------------------------------------------------
+
+    def dispatch(self) -> None:
+        """Start as many waiting steps as there are slots."""
+        taken = self.queue.take()
+        if taken:
+            self._in.work.spawn(self._start(taken))
+
+    async def _start(self, taken: list[QueuedStep]) -> None:
+        definitions = self._in.in_force.definitions
+        try:
+            started = await self._in.store.write(
+                partial(
+                    start_steps,
+                    steps=[(step.run_id, step.position) for step in taken],
+                    needs=input_needs(definitions, (step.name for step in taken)),
+                    now=self._in.clock.now(),
+                    version=definitions.version,
+                )
+            )
+        except StoreUnavailable:
+            self.queue.release(len(taken))
+            for step in taken:
+                self.queue.put(step)
+            self._in.heap.after("dispatch", _STORE_RETRY, self.dispatch)
+            return
+        self._in.bus.publish(started.events)
+        self.queue.release(len(taken) - len(started.steps))
+        for step in started.steps:
+            self._launch(step)
+        if len(started.steps) < len(taken):
+            self.dispatch()
+
+    def _launch(self, step: StepToRun) -> None:
+        self.running[step.run_id, step.position] = step
+        self._in.work.begin()
+        if step.bulk:
+            self._in.work.spawn(self._read_and_hand_over(step))
+        else:
+            self._hand_over(step)
+
+    async def _read_and_hand_over(self, step: StepToRun) -> None:
+        inputs, missing = dict(step.inputs), dict(step.missing)
+        for asset in step.bulk:
+            upstream = self._in.in_force.definitions.asset[asset].partitions
+            assert upstream is not None, "only a partitioned upstream is read in bulk"
+            read = partial(read_inputs, asset=asset, set=upstream.name)
+            inputs[asset], missing[asset] = await self._in.store.read(read)
+        self._hand_over(replace(step, inputs=inputs, missing=missing))
+
+    def _hand_over(self, step: StepToRun) -> None:
+        in_force = self._in.in_force
+        known = in_force.definitions.asset if step.kind == "asset" else in_force.definitions.job
+        if in_force.host is None:
+            self.ended(StepEnd(step.run_id, step.position, step.attempt, "not_received"))
+        elif step.name not in known:
+            self.ended(
+                StepEnd(
+                    step.run_id,
+                    step.position,
+                    step.attempt,
+                    "failed",
+                    error=TickError("UnknownName", f"the {step.kind} {step.name!r} is no longer declared by any plugin"),
+                )
+            )
+        else:
+            in_force.host.run(step)
+
+    # --- ending ---------------------------------------------------------------------------------------------
+
+    def ended(self, end: StepEnd) -> None:
+        """A launch is over: free its slot, commit its end, and start what waits, in one flush."""
+        step = self.running.pop((end.run_id, end.position), None)
+        if step is None or step.attempt != end.attempt:
+            raise AssertionError(f"the end of a step that is not under way: {end}")
+        self.queue.release()
+        self._in.work.spawn(self._finish(step, self._result(step, end)))
+        self._in.work.end()
+        self.dispatch()
+
+    def _result(self, step: StepToRun, end: StepEnd) -> StepResult:
+        now = self._in.clock.now()
+        error = None if end.error is None else {"type": end.error.type, "message": end.error.message}
+        if end.error is not None and end.error.traceback:
+            error = {**(error or {}), "traceback": end.error.traceback}
+        base = StepResult(step.run_id, step.position, step.attempt, "succeeded", now, end.value, end.metadata, error)
+        match end.outcome:
+            case "succeeded":
+                return base
+            case "failed" | "died":
+                return replace(base, outcome="failed", retry_at=self._retry_at(step, now))
+            case "not_received":
+                return replace(base, outcome="lost")
+            case "interrupted" | "canceled":
+                return replace(base, outcome=end.outcome)
+
+    def _retry_at(self, step: StepToRun, now: float) -> float | None:
+        definitions = self._in.in_force.definitions
+        spec = definitions.asset.get(step.name) if step.kind == "asset" else definitions.job.get(step.name)
+        retries = spec.retries if spec is not None else RetrySpec()
+        failures = step.failures + 1
+        return None if failures > retries.max else now + retry_delay(retries, failures, self._in.rng)
+
+    async def _finish(self, step: StepToRun, result: StepResult) -> None:
+        while True:
+            try:
+                finished = await self._in.store.write(partial(finish_step, result=result))
+                break
+            except StoreUnavailable as error:
+                _log.warning("the end of a step waits for the store", run=step.run_id, error=str(error))
+                await pause(self._in, _STORE_RETRY)
+        self._in.bus.publish(finished.events)
+        self._follow_up(step, result, finished)
+
+    def _follow_up(self, step: StepToRun, result: StepResult, finished: Finished) -> None:
+        if finished.refused:
+            _log.warning("the end of a step came late and was refused", run=step.run_id, step=step.name)
+            return
+        if result.outcome == "failed":
+            _log.warning(
+                "a step failed",
+                run=step.run_id,
+                step=step.name,
+                partition=step.key,
+                attempt=step.attempt,
+                retry_at=result.retry_at,
+                error=result.error,
+            )
+        self.wait(finished.queued)

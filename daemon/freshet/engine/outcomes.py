@@ -1,0 +1,74 @@
+"""From what an evaluation said to what the store commits. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from freshet.definitions.graph import Definitions
+from freshet.engine.requests import check_partitions, check_reports, sensor_run
+from freshet.engine.sensors import InFlight, TickTally
+from freshet.executors.base import TickEnd
+from freshet.store.records import RunToAdmit, TickCommit, TickerRow, TickResult
+
+__all__ = ["has_effects", "startable", "tally", "tick_commit"]
+
+
+def has_effects(end: TickEnd, row: TickerRow) -> bool:
+    """Whether an outcome needs a commit; a recovery from failure is an effect."""
+    return bool(
+        end.cursor_changed
+        or end.runs
+        or end.partitions
+        or end.reports
+        or end.ledger.put
+        or end.ledger.remove
+        or row.failures
+    )
+
+
+def tick_commit(definitions: Definitions, row: TickerRow, flight: InFlight, end: TickEnd, *, now: float) -> TickCommit:
+    """The commit of one outcome. Raises `FreshetError` where the sensor asked for what cannot be."""
+    check_reports(definitions, end.reports)
+    origin = f"sensor:{row.name}"
+    return TickCommit(
+        ticker=row.id,
+        tick_id=end.tick_id,
+        revision=row.revision,
+        started_at=flight.began,
+        ended_at=now,
+        cursor=end.cursor,
+        cursor_changed=end.cursor_changed,
+        ledger=end.ledger,
+        partitions=tuple(check_partitions(definitions, delta) for delta in end.partitions),
+        runs=tuple(sensor_run(definitions, run, sensor=row.name, origin=origin) for run in end.runs),
+        reports=end.reports,
+        skip=end.skip,
+        version=definitions.version,
+        final=end.status != "checkpoint",
+    )
+
+
+def startable(runs: Sequence[RunToAdmit]) -> int:
+    """How many steps of these runs could start at once."""
+    return sum(1 for run in runs for step in run.steps if not step.needs)
+
+
+def tally(report: TickTally, commit: TickCommit, result: TickResult) -> None:
+    """Add one commit to what a tick by hand reports."""
+    run_ids = {admission.request: admission.run_id for admission in result.admitted}
+    report.runs.extend(
+        {"run": run_ids.get(index), "target": run.target, "partition": run.key, "run_key": run.run_key}
+        for index, run in enumerate(commit.runs)
+        if index in run_ids
+    )
+    report.dropped.extend(
+        {"target": one.target, "partition": one.key, "run_key": one.run_key, "held_by": one.run_id}
+        for one in result.dropped
+    )
+    report.partitions.extend(
+        {"set": delta.set, "add": [key for key, _ in delta.add], "delete": list(delta.delete)}
+        for delta in commit.partitions
+    )
+    report.reports.extend({"asset": one.asset, "partition": one.key} for one in commit.reports)
+    report.ledger_added += len(commit.ledger.put)
+    report.ledger_removed += len(commit.ledger.remove)

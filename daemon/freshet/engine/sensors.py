@@ -1,0 +1,104 @@
+"""The sensors as the engine holds them: what is remembered, what is in flight, what they were told to look at."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict, dataclass, field
+
+from freshet.definitions.outcome import Json
+from freshet.definitions.sensor import SensorSpec
+from freshet.engine.attention import FULL, Attention
+from freshet.engine.control import SensorState, TickReport
+from freshet.executors.base import TickEnd, TickOrder
+from freshet.store.records import TickerRow
+
+__all__ = ["InFlight", "SensorTicker", "TickTally"]
+
+
+@dataclass(slots=True)
+class TickTally:
+    """What a tick by hand has done so far, checkpoints included, and who waits for it."""
+
+    cursor_before: Json
+    answer: asyncio.Future[TickReport]
+    runs: list[Json] = field(default_factory=list[Json])
+    dropped: list[Json] = field(default_factory=list[Json])
+    partitions: list[Json] = field(default_factory=list[Json])
+    reports: list[Json] = field(default_factory=list[Json])
+    ledger_added: int = 0
+    ledger_removed: int = 0
+
+    def finish(self, row: TickerRow, end: TickEnd) -> TickReport:
+        """The report, once the last part has ended."""
+        return TickReport(
+            sensor=row.name,
+            status=end.status,
+            dry_run=False,
+            cursor_before=self.cursor_before,
+            cursor=row.cursor,
+            runs=tuple(self.runs),
+            dropped=tuple(self.dropped),
+            partitions=tuple(self.partitions),
+            reports=tuple(self.reports),
+            ledger_added=self.ledger_added,
+            ledger_removed=self.ledger_removed,
+            skip=end.skip,
+            error=None if end.error is None else asdict(end.error),
+        )
+
+
+@dataclass(slots=True)
+class InFlight:
+    """A tick under way. After a checkpoint it goes on under a new id; `began` and `full` stay."""
+
+    order: TickOrder
+    began: float
+    attention: Attention
+    report: TickTally | None = None
+
+
+@dataclass(slots=True)
+class SensorTicker:
+    """One sensor. `row` is what the store holds, as of the last commit of this process."""
+
+    spec: SensorSpec
+    row: TickerRow
+    attention: Attention = FULL
+    in_flight: InFlight | None = None
+    committing: bool = False
+    holds_off: bool = False
+    isolated: bool = False
+    ticks: int = 0
+    idle_ticks: int = 0
+    last_tick_at: float | None = None
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def may_look(self) -> bool:
+        """Whether a wake may start a tick now: nothing in flight, no pause, no quarantine, no back-off."""
+        return not (
+            self.in_flight or self.committing or self.holds_off or self.row.paused or self.row.quarantined is not None
+        )
+
+    def state(self, due_at: float | None) -> SensorState:
+        """For display."""
+        row = self.row
+        resting = row.paused or row.quarantined is not None
+        status = (
+            "paused" if row.paused else "quarantined" if row.quarantined is not None else "failing" if row.failures else "ok"
+        )
+        return SensorState(
+            name=self.spec.name,
+            status=status,
+            in_flight=self.in_flight is not None,
+            due_at=None if resting else due_at,
+            ticks=row.ticks + self.ticks,
+            idle_ticks=row.idle_ticks + self.idle_ticks,
+            failures=row.failures,
+            last_tick_at=self.last_tick_at or row.last_tick_at,
+            last_error=row.last_error,
+            isolated=self.isolated,
+            cursor=row.cursor,
+            revision=row.revision,
+            quarantined=row.quarantined,
+        )

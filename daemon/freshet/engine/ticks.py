@@ -1,0 +1,319 @@
+"""The tick loop of the sensors.
+
+    due or woken  ->  evaluate(cursor)  ->  outcome  ->  one atomic commit  ->  publish  ->  launch
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+
+import structlog
+
+from freshet.definitions.graph import Definitions
+from freshet.engine.attention import FULL, NOTHING
+from freshet.engine.backoff import first_delay, next_delay
+from freshet.engine.instruments import Instruments
+from freshet.engine.launcher import Launcher
+from freshet.engine.outcomes import has_effects, startable, tally, tick_commit
+from freshet.engine.requests import input_needs
+from freshet.engine.sensors import InFlight, SensorTicker, TickTally
+from freshet.errors import FreshetError, StoreError, TickRefused
+from freshet.executors.base import TickEnd, TickOrder
+from freshet.store.records import TickCommit, TickError, TickResult, TickerRow
+from freshet.store.tickers import commit_tick, count_refused, count_ticks, fail_tick
+
+__all__ = ["TickLoop"]
+
+_STORE_RETRY = 1.0
+_COUNTS_EVERY = 60.0
+
+_log = structlog.get_logger("freshet.sensors")
+
+
+class TickLoop:
+    """Holds the sensors; at most one tick of each is in flight."""
+
+    def __init__(self, instruments: Instruments, launcher: Launcher, *, next_tick_id: int) -> None:
+        self._in = instruments
+        self._launcher = launcher
+        self._next_id = next_tick_id
+        self.sensors: dict[str, SensorTicker] = {}
+        self.refused = 0
+        self.open = False
+
+    # --- the set of sensors ---------------------------------------------------------------------------------
+
+    def adopt(self, definitions: Definitions, rows: Iterable[TickerRow]) -> None:
+        """Take the sensors of these definitions, with what the store remembers of each."""
+        remembered = {row.name: row for row in rows}
+        self.sensors = {spec.name: SensorTicker(spec, remembered[spec.name]) for spec in definitions.sensors}
+
+    def start(self) -> None:
+        """Look at everything now (what happened while the daemon was down), then by interval and wake."""
+        self.open = True
+        for ticker in self.sensors.values():
+            self._schedule(ticker, first_delay(ticker.spec.name, ticker.spec.interval))
+            self._resume_waiting(ticker)
+
+    def stop(self) -> None:
+        """No new ticks."""
+        self.open = False
+        for name in self.sensors:
+            self._in.heap.cancel(("sensor", name))
+
+    def _resume_waiting(self, ticker: SensorTicker) -> None:
+        retry_at, now = ticker.row.retry_at, self._in.clock.now()
+        if retry_at is not None and retry_at > now:
+            self._hold_off(ticker, min(retry_at - now, 10 * max(ticker.spec.interval, 1.0)))
+        else:
+            self.look(ticker)
+
+    # --- due or woken ---------------------------------------------------------------------------------------
+
+    def woken(self, name: str, hints: tuple[str, ...] | None) -> None:
+        """A sensor's source moved."""
+        ticker = self.sensors.get(name)
+        if ticker is not None:
+            ticker.attention = ticker.attention.add(hints)
+            self.look(ticker)
+
+    def _schedule(self, ticker: SensorTicker, delay: float) -> None:
+        self._in.heap.after(("sensor", ticker.spec.name), delay, partial(self._due, ticker))
+
+    def _due(self, ticker: SensorTicker) -> None:
+        ticker.holds_off = False
+        ticker.attention = FULL
+        self._schedule(ticker, ticker.spec.interval)
+        self.look(ticker)
+
+    def _hold_off(self, ticker: SensorTicker, delay: float) -> None:
+        ticker.holds_off = True
+        ticker.attention = FULL
+        self._schedule(ticker, delay)
+
+    # --- evaluate -------------------------------------------------------------------------------------------
+
+    def look(self, ticker: SensorTicker, report: TickTally | None = None) -> None:
+        """Begin a tick if there is something to look at and nothing forbids it. A look by hand (`report`) goes past
+        pause, quarantine and back-off."""
+        host = self._in.in_force.host
+        if host is None or not self.open or ticker.in_flight is not None:
+            return
+        if report is None and not (ticker.attention and ticker.may_look):
+            return
+        attention = ticker.attention if report is None else FULL
+        ticker.attention = NOTHING
+        now = self._in.clock.now()
+        order = TickOrder(
+            tick_id=self.take_id(),
+            sensor=ticker.spec.name,
+            cursor=ticker.row.cursor,
+            ledger_revision=ticker.row.ledger_revision,
+            hints=attention.order(),
+            now=now,
+            timeout=ticker.spec.timeout,
+        )
+        ticker.in_flight = InFlight(order, now, attention, report)
+        self._in.work.begin()
+        host.tick(order)
+
+    def take_id(self) -> int:
+        """A tick id that nobody had."""
+        self._next_id += 1
+        return self._next_id - 1
+
+    # --- outcome --------------------------------------------------------------------------------------------
+
+    def ended(self, end: TickEnd) -> None:
+        """An evaluation, or a part of one, is here."""
+        ticker = self.sensors.get(end.sensor)
+        flight = ticker.in_flight if ticker is not None else None
+        if ticker is None or flight is None or flight.order.tick_id != end.tick_id:
+            self._refuse(end)
+            return
+        match end.status:
+            case "abandoned":
+                self._again(ticker, flight)
+            case "checkpoint":
+                self._in.work.spawn(self._commit(ticker, flight, end))
+            case "ok" if has_effects(end, ticker.row):
+                self._in.work.spawn(self._commit(ticker, flight, end))
+            case "ok":
+                self._idle(ticker, flight, end)
+            case _:
+                self._in.work.spawn(self._fail(ticker, flight, end))
+
+    def _refuse(self, end: TickEnd) -> None:
+        self.refused += 1
+        host = self._in.in_force.host
+        if host is not None and end.status in ("ok", "checkpoint"):
+            host.tick_committed(end.tick_id, committed=False, ledger_revision=0, next_tick_id=None)
+
+    def _idle(self, ticker: SensorTicker, flight: InFlight, end: TickEnd) -> None:
+        ticker.ticks += 1
+        ticker.idle_ticks += 1
+        ticker.last_tick_at = self._in.clock.now()
+        if self._in.heap.due_at("tick counts") is None:
+            self._in.heap.after("tick counts", _COUNTS_EVERY, self._count_later)
+        self._answer(flight, ticker, end, None)
+        self._over(ticker)
+
+    def _again(self, ticker: SensorTicker, flight: InFlight) -> None:
+        """Another's fault ended the evaluation: look again on the next turn, when it is known whether a host is left."""
+        ticker.attention = ticker.attention.merge(flight.attention)
+        ticker.in_flight = None
+        self._in.heap.after(("again", ticker.spec.name), 0.0, partial(self.look, ticker, flight.report))
+        self._in.work.end()
+
+    def _over(self, ticker: SensorTicker) -> None:
+        ticker.in_flight = None
+        ticker.settled.set()
+        ticker.settled.clear()
+        self._in.work.end()
+        self.look(ticker)
+
+    # --- one atomic commit, publish, launch -----------------------------------------------------------------
+
+    async def _commit(self, ticker: SensorTicker, flight: InFlight, end: TickEnd) -> None:
+        definitions, queue = self._in.in_force.definitions, self._launcher.queue
+        reserved = 0
+        try:
+            commit = tick_commit(definitions, ticker.row, flight, end, now=self._in.clock.now())
+            reserved = queue.reserve(startable(commit.runs))
+            needs = input_needs(definitions, (step.name for run in commit.runs[:reserved] for step in run.steps))
+            commit = replace(commit, start=reserved, needs=needs)
+            result = await self._in.store.write(partial(commit_tick, commit=commit))
+        except StoreError as error:
+            queue.release(reserved)
+            await self._not_committed(ticker, flight, end, error)
+            return
+        except FreshetError as error:
+            queue.release(reserved)
+            self._tell_host(end, None, None)
+            failed = replace(end, status="failed", error=TickError(type(error).__name__, str(error)))
+            await self._fail(ticker, flight, failed)
+            return
+        queue.release(reserved - sum(len(admission.started) for admission in result.admitted))
+        self._committed(ticker, flight, end, commit, result)
+
+    def _committed(
+        self, ticker: SensorTicker, flight: InFlight, end: TickEnd, commit: TickCommit, result: TickResult
+    ) -> None:
+        self._in.bus.publish(result.events)
+        row = ticker.row
+        if row.failures:
+            _log.info("sensor recovered", sensor=row.name, after_failures=row.failures)
+        now = self._in.clock.now()
+        ticker.row = replace(
+            row,
+            cursor=commit.cursor if commit.cursor_changed else row.cursor,
+            ledger_revision=result.ledger_revision,
+            last_tick=commit.tick_id,
+            failures=0,
+            retry_at=None,
+            last_tick_at=now,
+            last_ok_at=now,
+            ticks=row.ticks + (1 if commit.final else 0),
+        )
+        ticker.last_tick_at = now
+        for dropped in result.dropped:
+            _log.debug("run key taken", sensor=row.name, run_key=dropped.run_key, held_by=dropped.run_id)
+        self._launcher.admitted(commit.runs, result.admitted)
+        goes_on = end.status == "checkpoint" and self._in.in_force.host is not None
+        next_id = self.take_id() if goes_on else None
+        self._tell_host(end, result.ledger_revision, next_id)
+        if flight.report is not None:
+            tally(flight.report, commit, result)
+        if next_id is not None:
+            flight.order = replace(flight.order, tick_id=next_id)
+        else:
+            self._answer(flight, ticker, end, None)
+            self._over(ticker)
+
+    def _tell_host(self, end: TickEnd, ledger_revision: int | None, next_id: int | None) -> None:
+        host = self._in.in_force.host
+        if host is not None:
+            host.tick_committed(
+                end.tick_id,
+                committed=ledger_revision is not None,
+                ledger_revision=ledger_revision or 0,
+                next_tick_id=next_id,
+            )
+
+    async def _not_committed(self, ticker: SensorTicker, flight: InFlight, end: TickEnd, error: StoreError) -> None:
+        """Refused, or the disk is full: what was seen will be seen again, by a full look."""
+        self._tell_host(end, None, None)
+        ticker.attention = FULL
+        if isinstance(error, TickRefused):
+            self.refused += 1
+            await self._in.store.write(partial(count_refused, ticker=ticker.row.id))
+        else:
+            _log.error("an outcome could not be committed", sensor=ticker.row.name, error=str(error))
+            self._hold_off(ticker, _STORE_RETRY)
+        self._answer(flight, ticker, end, error)
+        self._over(ticker)
+
+    # --- failure --------------------------------------------------------------------------------------------
+
+    async def _fail(self, ticker: SensorTicker, flight: InFlight, end: TickEnd) -> None:
+        row, now = ticker.row, self._in.clock.now()
+        later = end.status == "later"
+        failures = row.failures if later else row.failures + 1
+        delay = end.after if later and end.after is not None else next_delay(ticker.spec.interval, failures, self._in.rng)
+        given_up = end.error.message if end.status == "given_up" and end.error else None
+        try:
+            ticker.row, events = await self._in.store.write(
+                partial(
+                    fail_tick,
+                    ticker_id=row.id,
+                    tick_id=flight.order.tick_id,
+                    revision=row.revision,
+                    status=end.status,
+                    error=end.error,
+                    failures=failures,
+                    retry_at=now + delay,
+                    quarantined=given_up,
+                    started_at=flight.began,
+                    ended_at=now,
+                )
+            )
+        except StoreError as error:
+            await self._not_committed(ticker, flight, end, error)
+            return
+        self._in.bus.publish(events)
+        if not later and row.failures == 0:
+            _log.warning("sensor failing", sensor=row.name, error=end.error and end.error.message, retry_in=delay)
+        ticker.last_tick_at = now
+        self._hold_off(ticker, delay)
+        self._answer(flight, ticker, end, None)
+        self._over(ticker)
+
+    # --- counting and answering -----------------------------------------------------------------------------
+
+    def _count_later(self) -> None:
+        self._in.work.spawn(self.write_counts())
+
+    async def write_counts(self) -> None:
+        """Add what was counted in memory to the store."""
+        busy = [ticker for ticker in self.sensors.values() if ticker.ticks]
+        counts = [(t.row.id, t.ticks, t.idle_ticks, t.last_tick_at) for t in busy]
+        for ticker in busy:
+            ticker.row = replace(
+                ticker.row, ticks=ticker.row.ticks + ticker.ticks, idle_ticks=ticker.row.idle_ticks + ticker.idle_ticks
+            )
+            ticker.ticks = ticker.idle_ticks = 0
+        if counts:
+            await self._in.store.write(partial(count_ticks, counts=counts))
+
+    def _answer(self, flight: InFlight, ticker: SensorTicker, end: TickEnd, error: FreshetError | None) -> None:
+        report = flight.report
+        if report is None or report.answer.done():
+            return
+        if error is not None:
+            report.answer.set_exception(error)
+        else:
+            report.answer.set_result(report.finish(ticker.row, end))
+
+

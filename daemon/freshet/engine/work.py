@@ -1,0 +1,66 @@
+"""Short-lived tasks of the engine. The first that fails ends the engine: an engine bug is not swallowed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+__all__ = ["Work"]
+
+
+class Work:
+    """Bare asyncio tasks (4 us each against 14 for a task group's), held until done, and counted.
+
+    Whatever promises an answer later without a task (an evaluation, a launch) counts itself with `begin` and `end`,
+    so that `idle()` means that nothing at all is under way.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._others = 0
+        self._idle: asyncio.Future[None] | None = None
+        self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.failure.add_done_callback(lambda future: future.cancelled() or future.exception())
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin a task."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def begin(self) -> None:
+        """Something is under way."""
+        self._others += 1
+
+    def end(self) -> None:
+        """It is over."""
+        self._others -= 1
+        self._check_idle()
+
+    def fail(self, error: BaseException) -> None:
+        """End the engine with this error."""
+        if not self.failure.done():
+            self.failure.set_exception(error)
+
+    async def idle(self) -> None:
+        """Return when nothing is under way; raise what failed."""
+        while self._tasks or self._others:
+            if self._idle is None:
+                self._idle = asyncio.get_running_loop().create_future()
+            await asyncio.wait((self._idle, self.failure), return_when=asyncio.FIRST_COMPLETED)
+            if self.failure.done():
+                self.failure.result()
+        await asyncio.sleep(0)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(error)
+        self._check_idle()
+
+    def _check_idle(self) -> None:
+        if not self._tasks and not self._others and self._idle is not None:
+            if not self._idle.done():
+                self._idle.set_result(None)
+            self._idle = None

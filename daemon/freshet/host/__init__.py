@@ -1,0 +1,1 @@
+"""The other side: loads plugins, describes them, evaluates sensors, runs steps."""

@@ -1,0 +1,1 @@
+"""Webhook intake, REST API, event stream."""

@@ -1,0 +1,1 @@
+"""What is remembered. Only here is SQL."""
