@@ -200,6 +200,14 @@ class TickError:
 
 
 @dataclass(frozen=True, slots=True)
+class InputNeed:
+    """An upstream whose value a step takes, and how its partitions are found."""
+
+    asset: str
+    mapping: Literal["identity", "all", "last"]
+
+
+@dataclass(frozen=True, slots=True)
 class TickCommit:
     """The outcome of one tick, whole: it commits in one transaction or not at all.
 
@@ -261,14 +269,6 @@ class StepToRun:
     inputs: dict[str, dict[str | None, ValueRef]] = field(default_factory=dict[str, dict[str | None, ValueRef]])
     missing: dict[str, tuple[str | None, ...]] = field(default_factory=dict[str, tuple[str | None, ...]])
     bulk: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class InputNeed:
-    """An upstream whose value a step takes, and how its partitions are found."""
-
-    asset: str
-    mapping: Literal["identity", "all", "last"]
 
 
 @dataclass(frozen=True, slots=True)
