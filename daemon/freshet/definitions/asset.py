@@ -173,7 +173,9 @@ def _annotated_dep(annotation: Any) -> Dep | None:
     return None
 
 
-def _merge_deps(by_argument: dict[str, DepSpec], extra: Iterable[Dep | Asset | str], called: str) -> tuple[DepSpec, ...]:
+def _merge_deps(
+    by_argument: dict[str, DepSpec], extra: Iterable[Dep | Asset | str], called: str
+) -> tuple[DepSpec, ...]:
     merged = {dep.asset: dep for dep in by_argument.values()}
     for item in extra:
         dep = item if isinstance(item, Dep) else Dep(item)

@@ -107,7 +107,10 @@ class _Taken:
     def claim(self, name: str, source: Source | None, what: str) -> DefinitionError | None:
         if name in self.where:
             return _at(
-                InvalidName, source, f"{what} {name!r} is declared twice; first at {self.where[name]}", "rename one of them"
+                InvalidName,
+                source,
+                f"{what} {name!r} is declared twice; first at {self.where[name]}",
+                "rename one of them",
             )
         self.where[name] = source
         return None
@@ -140,7 +143,10 @@ def _names(definitions: Definitions) -> Iterable[DefinitionError]:
     for one in [*definitions.partitions, *(a.partitions for a in definitions.assets if a.partitions)]:
         if sets.setdefault(one.name, one) != one:
             yield _at(
-                InvalidName, one.source, f"the partition set {one.name!r} is declared in two ways", "name one differently"
+                InvalidName,
+                one.source,
+                f"the partition set {one.name!r} is declared in two ways",
+                "name one differently",
             )
 
 
@@ -194,5 +200,8 @@ def _cycles(definitions: Definitions) -> Iterable[DefinitionError]:
         ring: list[str] = list(reversed(error.args[1]))
         spec = definitions.asset[ring[0]]
         yield _at(
-            GraphError, spec.source, "the assets form a cycle: " + " -> ".join(ring), "take one of these dependencies out"
+            GraphError,
+            spec.source,
+            "the assets form a cycle: " + " -> ".join(ring),
+            "take one of these dependencies out",
         )

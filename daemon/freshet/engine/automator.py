@@ -55,7 +55,7 @@ class Automator:
 
         `last_seq`: of the last committed event; what follows comes through `publish`.
         """
-        self.open = True
+        self.open = self._busy = True
         while self._seq < last_seq:
             page = await self._in.store.read(partial(events_after, seq=self._seq, limit=_PAGE))
             if not page:
@@ -63,6 +63,8 @@ class Automator:
             for transaction in _transactions(page):
                 await self._look(transaction)
         await self._settle(self._automation.timer(self._in.clock.now()))
+        self._busy = False
+        self._pump()
 
     def published(self, events: tuple[Event, ...]) -> None:
         """A transaction has committed."""

@@ -1,15 +1,17 @@
 """The daemon: locks, store, engine, HTTP and signals as one task tree, and its exit status.
 
-    outer: store, HTTP, running work        ends last
-    inner: everything that creates work     ends at the first SIGTERM
+outer: store, HTTP, running work        ends last
+inner: everything that creates work     ends at the first SIGTERM
 """
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import signal
 import sys
 from functools import partial
+from typing import Any
 
 import anyio
 import structlog
@@ -97,12 +99,22 @@ async def _serve(settings: Settings, store: Store, children: ChildrenLock, clock
 
 async def _run(engine: Engine, ready: anyio.Event) -> None:
     await engine.start()
+    asyncio.get_running_loop().set_exception_handler(partial(_callback_failed, engine))
     gc.collect()
     gc.freeze()
     ready.set()
     notify(READY=1, STATUS="ready")
     _log.info("ready", after=round(engine.instruments.clock.now() - engine.started_at, 3))
     await engine.failed()
+
+
+def _callback_failed(engine: Engine, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """An exception in a callback of the loop is an engine bug as any other."""
+    error = context.get("exception")
+    if isinstance(error, BaseException):
+        engine.instruments.work.fail(error)
+    else:
+        loop.default_exception_handler(context)
 
 
 async def _watch_signals(

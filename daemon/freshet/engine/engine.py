@@ -57,7 +57,13 @@ class Engine:
     """One engine over one store. `start()` returns when everything is in force; `stop()` leaves the store open."""
 
     def __init__(
-        self, *, store: Store, make_host: MakeHost, clock: Clock, options: EngineOptions, rng: random.Random | None = None
+        self,
+        *,
+        store: Store,
+        make_host: MakeHost,
+        clock: Clock,
+        options: EngineOptions,
+        rng: random.Random | None = None,
     ) -> None:
         self.options = options
         self.state: Literal["starting", "ready", "stopping"] = "starting"
@@ -78,11 +84,12 @@ class Engine:
         """
         self.answers = EngineAnswers(self)
         host = self._make_host(self.answers)
-        report = await host.start()
-        self.load_report = report
+        self.load_report = report = await host.start()
         if report.problems:
             await host.close(grace=0)
-            raise DefinitionError("the plugins cannot be put in force", hint="run freshet check, and mend what it names")
+            raise DefinitionError(
+                "the plugins cannot be put in force", hint="run freshet check, and mend what it names"
+            )
         self._build(report, host)
         await self._recover(report)
         await host.open(workers=self.options.workers)
@@ -199,7 +206,9 @@ class Engine:
     async def stop(self, *, hurry: anyio.Event | None = None) -> None:
         """No new ticks or runs; what runs gets `grace` seconds (none once `hurry` is set); the rest is recorded
         interrupted."""
-        self.state = "stopping"
+        begun, self.state = self.state == "ready", "stopping"
+        if not begun:
+            return
         self.ticks.stop()
         self.refresher.stop()
         self.automator.stop()

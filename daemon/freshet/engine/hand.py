@@ -60,7 +60,9 @@ class SensorDesk:
         """Look now, fully, and wait for the end."""
         ticker = self.find(name)
         if cursor is not ... and not dry_run:
-            raise Conflict("a tick with another cursor would lose the remembered one", hint="use --dry-run, or cursor set")
+            raise Conflict(
+                "a tick with another cursor would lose the remembered one", hint="use --dry-run, or cursor set"
+            )
         if self._in.in_force.host is None or not self._loop.open:
             raise Conflict("no plugins are running now", hint="see freshet status")
         if dry_run:

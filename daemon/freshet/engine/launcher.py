@@ -138,7 +138,9 @@ class Launcher:
                     step.position,
                     step.attempt,
                     "failed",
-                    error=TickError("UnknownName", f"the {step.kind} {step.name!r} is no longer declared by any plugin"),
+                    error=TickError(
+                        "UnknownName", f"the {step.kind} {step.name!r} is no longer declared by any plugin"
+                    ),
                 )
             )
         else:

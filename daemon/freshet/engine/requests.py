@@ -158,7 +158,9 @@ def call_job(
             raise UnknownName(f"the job {name!r} has no parameter {given!r}", hint=nearest_hint(given, known))
     for required in spec.parameters.get("required", []):
         if required not in params:
-            raise Conflict(f"the job {name!r} needs the parameter {required!r}", hint=f"give it: --param {required}=...")
+            raise Conflict(
+                f"the job {name!r} needs the parameter {required!r}", hint=f"give it: --param {required}=..."
+            )
     return RunToAdmit(
         kind="job",
         target=name,
@@ -191,7 +193,9 @@ def check_reports(definitions: Definitions, reports: Iterable[ReportedMaterializ
     for report in reports:
         spec = find_asset(definitions, report.asset)
         if (spec.partitions is None) != (report.key is None):
-            problem = "has no partitions" if spec.partitions is None else "is partitioned; the report names no partition"
+            problem = (
+                "has no partitions" if spec.partitions is None else "is partitioned; the report names no partition"
+            )
             raise _at_fault(report.asset, problem)
 
 

@@ -85,7 +85,13 @@ class SensorTicker:
         row = self.row
         resting = row.paused or row.quarantined is not None
         status = (
-            "paused" if row.paused else "quarantined" if row.quarantined is not None else "failing" if row.failures else "ok"
+            "paused"
+            if row.paused
+            else "quarantined"
+            if row.quarantined is not None
+            else "failing"
+            if row.failures
+            else "ok"
         )
         return SensorState(
             name=self.spec.name,

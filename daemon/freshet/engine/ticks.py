@@ -1,6 +1,6 @@
 """The tick loop of the sensors.
 
-    due or woken  ->  evaluate(cursor)  ->  outcome  ->  one atomic commit  ->  publish  ->  launch
+due or woken  ->  evaluate(cursor)  ->  outcome  ->  one atomic commit  ->  publish  ->  launch
 """
 
 from __future__ import annotations
@@ -261,7 +261,9 @@ class TickLoop:
         row, now = ticker.row, self._in.clock.now()
         later = end.status == "later"
         failures = row.failures if later else row.failures + 1
-        delay = end.after if later and end.after is not None else next_delay(ticker.spec.interval, failures, self._in.rng)
+        delay = (
+            end.after if later and end.after is not None else next_delay(ticker.spec.interval, failures, self._in.rng)
+        )
         given_up = end.error.message if end.status == "given_up" and end.error else None
         try:
             ticker.row, events = await self._in.store.write(
@@ -315,5 +317,3 @@ class TickLoop:
             report.answer.set_exception(error)
         else:
             report.answer.set_result(report.finish(ticker.row, end))
-
-
