@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from freshet.definitions.asset import Asset, Dep, asset
 from freshet.definitions.condition import AutomationCondition
+from freshet.definitions.durations import Duration, parse_duration
 from freshet.definitions.freshness import Freshness
 from freshet.definitions.job import Job, job
 from freshet.definitions.mapping import All, Identity, Last
+from freshet.definitions.names import check_key
 from freshet.definitions.outcome import (
     AddPartitions,
     DeletePartitions,
@@ -22,7 +24,7 @@ from freshet.definitions.outcome import (
 from freshet.definitions.partitions import DynamicPartitions, StaticPartitions
 from freshet.definitions.retries import Retries
 from freshet.definitions.sensor import FunctionSensor, Hints, Sensor, sensor
-from freshet.errors import FreshetError
+from freshet.errors import DefinitionError, FreshetError, PartitionKeyError
 from freshet.host.contexts import JobContext, Ledger, Partition, SensorContext, StepContext
 
 __version__ = "0.1.0"
@@ -32,8 +34,10 @@ __all__ = [
     "All",
     "Asset",
     "AutomationCondition",
+    "DefinitionError",
     "DeletePartitions",
     "Dep",
+    "Duration",
     "DynamicPartitions",
     "Freshness",
     "FreshetError",
@@ -46,6 +50,7 @@ __all__ = [
     "Last",
     "Ledger",
     "Partition",
+    "PartitionKeyError",
     "Report",
     "Retries",
     "RetryLater",
@@ -57,6 +62,8 @@ __all__ = [
     "StepContext",
     "__version__",
     "asset",
+    "check_key",
     "job",
+    "parse_duration",
     "sensor",
 ]
