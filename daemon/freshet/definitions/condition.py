@@ -1,34 +1,449 @@
-"""Automation conditions as data."""
+"""Automation conditions as data: expressions that say when an asset is to be materialized.
+
+Names and meanings are those of Dagster's `AutomationCondition`; a docstring says where one differs, and why.
+A condition is a tree of frozen nodes. It compares, prints as an expression, serializes (orjson writes it, a
+pydantic `TypeAdapter` reads it back by `kind`) and decides nothing itself: `engine.automation` evaluates it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-__all__ = ["AutomationCondition"]
+from freshet.definitions.durations import Duration, format_duration, parse_duration
+from freshet.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
+
+__all__ = [
+    "AllDepsMatch",
+    "And",
+    "AnyDepsMatch",
+    "AutomationCondition",
+    "LapseUnserved",
+    "NewlyTrue",
+    "Not",
+    "Operand",
+    "OperandKind",
+    "Or",
+    "Since",
+    "WhenDepsReady",
+]
+
+OperandKind = Literal[
+    "missing",
+    "in_progress",
+    "execution_failed",
+    "newly_updated",
+    "newly_requested",
+    "newly_missing",
+    "newly_handled",
+    "will_be_requested",
+    "freshness_lapsed",
+    "freshness_warned",
+    "upstream_lapsed",
+    "initial_evaluation",
+]
 
 
-@dataclass(frozen=True)
 class AutomationCondition:
-    """Stands in until the full vocabulary is here."""
+    """The base of all nodes: operators, and the factories that plugins use.
 
-    kind: Literal["or", "eager", "on_lapse", "on_missing"] = "eager"
-    children: tuple[AutomationCondition, ...] = ()
+    A condition is looked at for each partition of its asset, after every committed transaction that touches
+    something it reads. Where it becomes true, the partition is requested. `newly_...` is true in the look at the
+    transaction in which it happened and false right after it.
+
+    No condition makes a second run beside one: where a run of the partition is queued, a request joins it; where
+    one is running, it is remembered as one mark and gives one run after it.
+    """
+
+    label: str | None
+
+    def __and__(self, other: AutomationCondition) -> AutomationCondition:
+        return And((*_flat(And, self), *_flat(And, other)))
 
     def __or__(self, other: AutomationCondition) -> AutomationCondition:
-        return AutomationCondition("or", (self, other))
+        return Or((*_flat(Or, self), *_flat(Or, other)))
+
+    def __invert__(self) -> AutomationCondition:
+        return Not(self)
+
+    def since(self, reset: AutomationCondition) -> AutomationCondition:
+        """True from when this is true until `reset` is; where both are in one look, `reset` wins."""
+        return Since(self, reset)
+
+    def since_last_handled(self) -> AutomationCondition:
+        """`since(newly_handled())`."""
+        return Since(self, self.newly_handled())
+
+    def newly_true(self) -> AutomationCondition:
+        """True in the look in which this has become true. What is true at the first look has become so."""
+        return NewlyTrue(self)
+
+    def when_deps_ready(self, max_wait: Duration = "1m", *, after_lapsed: bool = False) -> AutomationCondition:
+        """This, as soon as the upstreams do not hold it back; see `WhenDepsReady`."""
+        return WhenDepsReady(self, parse_duration(max_wait, what="max_wait"), after_lapsed)
+
+    def with_label(self, label: str) -> AutomationCondition:
+        """The same condition under a name, shown where it is explained."""
+        return replace(self, label=label)  # type: ignore[type-var]  # every node is a dataclass
+
+    def children(self) -> tuple[AutomationCondition, ...]:
+        """The conditions this one is made of."""
+        return ()
 
     @staticmethod
-    def eager() -> AutomationCondition:
-        """When upstream data changes."""
-        return AutomationCondition("eager")
+    def missing() -> AutomationCondition:
+        """Never materialized."""
+        return Operand("missing")
 
     @staticmethod
-    def on_lapse() -> AutomationCondition:
-        """When freshness lapses."""
-        return AutomationCondition("on_lapse")
+    def in_progress() -> AutomationCondition:
+        """Queued or running, whoever asked for it; also between the decision to ask and its commit."""
+        return Operand("in_progress")
+
+    @staticmethod
+    def execution_failed() -> AutomationCondition:
+        """The last run that ended failed for good: no attempts were left."""
+        return Operand("execution_failed")
+
+    @staticmethod
+    def newly_updated() -> AutomationCondition:
+        """Materialized in this transaction, by a run or by a report from outside."""
+        return Operand("newly_updated")
+
+    @staticmethod
+    def newly_requested() -> AutomationCondition:
+        """A run of it was admitted in this transaction. Unlike Dagster's: whoever asked for it."""
+        return Operand("newly_requested")
+
+    @staticmethod
+    def newly_missing() -> AutomationCondition:
+        """Added in this transaction, or missing when this condition is evaluated for the first time."""
+        return Operand("newly_missing")
+
+    @staticmethod
+    def newly_handled() -> AutomationCondition:
+        """Its step began in this transaction (and read its inputs in it), or it was reported from outside, or its
+        queued run was canceled or skipped.
+
+        Not in Dagster, whose conditions count as handled when they are requested. What arrives between request
+        and start is read by that run and needs no other.
+        """
+        return Operand("newly_handled")
+
+    @staticmethod
+    def will_be_requested() -> AutomationCondition:
+        """Of a dependency: requested in this same look, for the same partition, so that one run can hold both."""
+        return Operand("will_be_requested")
+
+    @staticmethod
+    def freshness_lapsed() -> AutomationCondition:
+        """Its freshness policy has lapsed. For a partitioned asset true of its newest partition alone: the policy
+        is about the latest activity, and making all partitions again would not make it more recent."""
+        return Operand("freshness_lapsed")
+
+    @staticmethod
+    def freshness_warned() -> AutomationCondition:
+        """Its freshness policy warns and has not lapsed; partitions as in `freshness_lapsed`."""
+        return Operand("freshness_warned")
+
+    @staticmethod
+    def upstream_lapsed() -> AutomationCondition:
+        """A policy above it has lapsed: of any asset at any distance, looking past assets without a policy and
+        stopping at the first that has one. Partitions as in `freshness_lapsed`."""
+        return Operand("upstream_lapsed")
+
+    @staticmethod
+    def initial_evaluation() -> AutomationCondition:
+        """This condition is evaluated for the first time for its asset (also after an edit of the condition)."""
+        return Operand("initial_evaluation")
+
+    @staticmethod
+    def any_deps_match(condition: AutomationCondition) -> AutomationCondition:
+        """`condition` is true of at least one partition, that the mapping names, of at least one dependency."""
+        return AnyDepsMatch(condition)
+
+    @staticmethod
+    def all_deps_match(condition: AutomationCondition) -> AutomationCondition:
+        """`condition` is true of at least one partition, that the mapping names, of each dependency."""
+        return AllDepsMatch(condition)
+
+    @staticmethod
+    def any_deps_missing() -> AutomationCondition:
+        """A partition of a dependency is missing and not about to be made in the same run."""
+        own = AutomationCondition
+        return own.any_deps_match(own.missing() & ~own.will_be_requested()).with_label("any_deps_missing")
+
+    @staticmethod
+    def any_deps_updated() -> AutomationCondition:
+        """A partition of a dependency was materialized in this transaction."""
+        return AutomationCondition.any_deps_match(Operand("newly_updated")).with_label("any_deps_updated")
+
+    @staticmethod
+    def eager(max_wait: Duration = "1m") -> AutomationCondition:
+        """Materialize when an upstream was updated, and when missing.
+
+        ==================================================  =============================================
+        what happens                                        what follows
+        ==================================================  =============================================
+        a dependency is materialized                        a request
+        missing at the first look, or partition added       a request
+        a dependency is requested in this look and can      a request in the same run
+        share its run (same set, same key)
+        updated while the run is queued                     nothing: the run reads it when it starts
+        updated while the run is running                    one more run when it ends
+        the run fails for good, is canceled or skipped      nothing until the next update
+        upstream held back (see `WhenDepsReady`)            the request waits, if softly `max_wait` at most
+        ==================================================  =============================================
+
+        Differs from Dagster on purpose: an update counts as handled when the step starts, not when it is
+        requested; an upstream partition that failed for good, or lies below a failure, does not hold back a
+        downstream that maps several partitions, so that one bad batch does not stop the total; waiting for
+        upstreams in progress ends after `max_wait`; a dependency that is merely about to be requested is not
+        remembered as an update unless it shares the run, so that nothing runs because of a run that failed.
+        """
+        own = AutomationCondition
+        updated = (own.newly_missing() | own.any_deps_updated()).since_last_handled().with_label("updated")
+        joins = own.any_deps_match(own.will_be_requested()).with_label("joins_upstream")
+        return ((updated | joins).when_deps_ready(max_wait) & ~own.in_progress()).with_label("eager")
 
     @staticmethod
     def on_missing() -> AutomationCondition:
-        """When missing."""
-        return AutomationCondition("on_missing")
+        """Materialize what is missing, once, when all it depends on is there.
+
+        ==================================================  =============================================
+        what happens                                        what follows
+        ==================================================  =============================================
+        missing at the first look, or partition added       a request once every partition its mappings
+                                                            name is materialized, at least one of each
+        a dependency will be made in the same run           as if it were there
+        a dependency is updated later                       nothing
+        the run fails for good, is canceled or skipped      nothing: it was asked for once
+        ==================================================  =============================================
+
+        As in Dagster, except that what is missing at the first look is asked for too, and that a mapping that
+        names no partition at all (a set without keys) is not 'all there'.
+        """
+        own = AutomationCondition
+        there = own.all_deps_match(~own.missing() | own.will_be_requested()).with_label("all_deps_there")
+        asked = own.newly_missing().since_last_handled().with_label("missing_since_last_handled")
+        return (asked & there & ~own.any_deps_missing() & ~own.in_progress()).with_label("on_missing")
+
+    @staticmethod
+    def on_lapse(attempts: int = 3, *, delay: Duration = "30s", max_wait: Duration = "1m") -> AutomationCondition:
+        """Materialize when its own freshness policy lapses or one above it does (`upstream_lapsed`).
+
+        ==================================================  =============================================
+        what happens                                        what follows
+        ==================================================  =============================================
+        a policy lapses                                     one request for this episode
+        it lapses while a run is queued or running          no second run beside it; one after it if that run
+                                                            began before an upstream lapsed
+        the run fails for good                              again after `delay`, then twice that, up to
+                                                            `attempts` runs in all; then exhausted
+        exhausted                                           nothing until a success or another lapse
+        the run is canceled                                 as exhausted
+        the run is skipped as one above it failed           a run of its own, on what is there
+        the lapsed upstream is being refreshed              after it; in the same run where they share one
+        ==================================================  =============================================
+
+        Of a partitioned asset the newest partition is made. Not in Dagster.
+        """
+        if attempts < 1:
+            raise DefinitionError(f"on_lapse(attempts={attempts}) allows no run", hint="give at least 1")
+        lapse = LapseUnserved(attempts, parse_duration(delay, what="on_lapse(delay=)"))
+        ready = lapse.when_deps_ready(max_wait, after_lapsed=True)
+        return (ready & ~AutomationCondition.in_progress()).with_label("on_lapse")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """A field of this type is read as the union of all nodes, told apart by `kind`."""
+        if cls is not AutomationCondition:
+            return handler(source)
+        from pydantic import Field  # not needed where plugins are loaded
+
+        union = Union[Operand, And, Or, Not, Since, NewlyTrue, AnyDepsMatch, AllDepsMatch, WhenDepsReady, LapseUnserved]  # noqa: UP007  # an expression, not an annotation
+        return handler.generate_schema(Annotated[union, Field(discriminator="kind")])
+
+
+@dataclass(frozen=True)
+class Operand(AutomationCondition):
+    """A fact about a partition; the factory of the same name says which."""
+
+    kind: OperandKind
+    label: str | None = None
+
+    def __str__(self) -> str:
+        return self.kind
+
+
+@dataclass(frozen=True)
+class And(AutomationCondition):
+    """All are true."""
+
+    operands: tuple[AutomationCondition, ...]
+    label: str | None = None
+    kind: Literal["and"] = "and"
+
+    def children(self) -> tuple[AutomationCondition, ...]:
+        return self.operands
+
+    def __str__(self) -> str:
+        return "(" + " & ".join(map(str, self.operands)) + ")"
+
+
+@dataclass(frozen=True)
+class Or(AutomationCondition):
+    """At least one is true."""
+
+    operands: tuple[AutomationCondition, ...]
+    label: str | None = None
+    kind: Literal["or"] = "or"
+
+    def children(self) -> tuple[AutomationCondition, ...]:
+        return self.operands
+
+    def __str__(self) -> str:
+        return "(" + " | ".join(map(str, self.operands)) + ")"
+
+
+@dataclass(frozen=True)
+class Not(AutomationCondition):
+    """It is false."""
+
+    operand: AutomationCondition
+    label: str | None = None
+    kind: Literal["not"] = "not"
+
+    def children(self) -> tuple[AutomationCondition, ...]:
+        return (self.operand,)
+
+    def __str__(self) -> str:
+        return f"~{self.operand}"
+
+
+@dataclass(frozen=True)
+class Since(AutomationCondition):
+    """`trigger` was true after `reset` was last."""
+
+    trigger: AutomationCondition
+    reset: AutomationCondition
+    label: str | None = None
+    kind: Literal["since"] = "since"
+
+    def children(self) -> tuple[AutomationCondition, ...]:
+        return (self.trigger, self.reset)
+
+    def __str__(self) -> str:
+        return f"{self.trigger}.since({self.reset})"
+
+
+@dataclass(frozen=True)
+class NewlyTrue(AutomationCondition):
+    """It was false at the look before."""
+
+    operand: AutomationCondition
+    label: str | None = None
+    kind: Literal["newly_true"] = "newly_true"
+
+    def children(self) -> tuple[AutomationCondition, ...]:
+        return (self.operand,)
+
+    def __str__(self) -> str:
+        return f"{self.operand}.newly_true()"
+
+
+@dataclass(frozen=True)
+class AnyDepsMatch(AutomationCondition):
+    """True of some partition of some dependency."""
+
+    operand: AutomationCondition
+    label: str | None = None
+    kind: Literal["any_deps_match"] = "any_deps_match"
+
+    def children(self) -> tuple[AutomationCondition, ...]:
+        return (self.operand,)
+
+    def __str__(self) -> str:
+        return f"any_deps_match({self.operand})"
+
+
+@dataclass(frozen=True)
+class AllDepsMatch(AutomationCondition):
+    """True of some partition of every dependency."""
+
+    operand: AutomationCondition
+    label: str | None = None
+    kind: Literal["all_deps_match"] = "all_deps_match"
+
+    def children(self) -> tuple[AutomationCondition, ...]:
+        return (self.operand,)
+
+    def __str__(self) -> str:
+        return f"all_deps_match({self.operand})"
+
+
+@dataclass(frozen=True)
+class WhenDepsReady(AutomationCondition):
+    """The operand is true and the upstreams do not hold it back. `max_wait`: seconds.
+
+    Hard holds last until something changes; soft ones end, at the latest, `max_wait` after they alone first
+    held back what the operand asks for.
+
+    ==========================================  =================  ====================================
+    the upstream partition is                   mapping of one     mapping of several
+    ==========================================  =================  ====================================
+    materialized, also if a later run failed    ready              ready
+    requested in this look, sharing the run     ready              (cannot share it)
+    materialized, and queued or running again   soft               soft
+    missing, and queued or running              hard               soft
+    missing, an automated ancestor on its way   hard               soft
+    missing, failed for good or below that      hard               ready (it is left out)
+    missing, never tried, nothing on its way    hard               hard
+    none at all, or none of them materialized   hard               hard
+    ==========================================  =================  ====================================
+
+    A mapping of several partitions is also paced: after a run that began less than twice `max_wait` ago, it
+    waits softly until no further partition has arrived for max_wait/64, doubling with each such run up to
+    max_wait/4. A single arrival is answered at once; a stream of them costs some runs each `max_wait`.
+
+    `after_lapsed`: an asset above it whose policy has lapsed and that is queued or running holds softly too.
+    """
+
+    operand: AutomationCondition
+    max_wait: float = 60.0
+    after_lapsed: bool = False
+    label: str | None = None
+    kind: Literal["when_deps_ready"] = "when_deps_ready"
+
+    def children(self) -> tuple[AutomationCondition, ...]:
+        return (self.operand,)
+
+    def __str__(self) -> str:
+        after = ", after_lapsed" if self.after_lapsed else ""
+        return f"{self.operand}.when_deps_ready({format_duration(self.max_wait)}{after})"
+
+
+@dataclass(frozen=True)
+class LapseUnserved(AutomationCondition):
+    """A lapse, its own or above it, that no run has answered yet. `attempts`: runs that may fail for good in one
+    episode; `delay`: seconds before the second of them, doubling for each further one."""
+
+    attempts: int = 3
+    delay: float = 30.0
+    label: str | None = None
+    kind: Literal["lapse_unserved"] = "lapse_unserved"
+
+    def __str__(self) -> str:
+        return f"lapse_unserved({self.attempts}, {format_duration(self.delay)})"
+
+
+def _flat(kind: type[And] | type[Or], condition: AutomationCondition) -> Iterator[AutomationCondition]:
+    if isinstance(condition, kind) and condition.label is None:
+        yield from condition.operands
+    else:
+        yield condition
