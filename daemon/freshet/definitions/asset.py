@@ -161,7 +161,7 @@ def _resolve(annotation: Any, function: Callable[..., Any]) -> Any:
         return annotation
     try:
         return eval(annotation, function.__globals__)  # noqa: S307  # the plugin's own annotation, in the plugin's process
-    except Exception:  # noqa: BLE001  # an annotation that does not resolve carries no Dep
+    except Exception:  # an annotation that does not resolve carries no Dep
         return None
 
 

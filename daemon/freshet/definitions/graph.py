@@ -133,8 +133,11 @@ def validate(definitions: Definitions) -> list[DefinitionError]:
 
 def _names(definitions: Definitions) -> Iterable[DefinitionError]:
     targets, sensors = _Taken(), _Taken()
-    for spec, what in [*((a, "asset") for a in definitions.assets), *((j, "job") for j in definitions.jobs)]:
-        if problem := targets.claim(spec.name, spec.source, what):
+    for asset in definitions.assets:
+        if problem := targets.claim(asset.name, asset.source, "asset"):
+            yield problem
+    for job in definitions.jobs:
+        if problem := targets.claim(job.name, job.source, "job"):
             yield problem
     for spec in definitions.sensors:
         if problem := sensors.claim(spec.name, spec.source, "sensor"):

@@ -8,28 +8,21 @@ condition is not written: after a restart it is looked at again, with the same r
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from functools import partial
-
-import structlog
 
 from freshet.definitions.graph import Definitions
 from freshet.engine.automation import Automation, Evaluation, Request
-from freshet.engine.instruments import Instruments, pause
+from freshet.engine.instruments import Instruments, persist
 from freshet.engine.launcher import Launcher
 from freshet.engine.outcomes import startable
 from freshet.engine.requests import input_needs, steps_of
-from freshet.errors import StoreUnavailable
 from freshet.store.assets import commit_automation
 from freshet.store.events import events_after
-from freshet.store.records import Admitted, AutomationCommit, Event, RunToAdmit
+from freshet.store.records import AutomationCommit, Event, RunToAdmit
 
 __all__ = ["Automator", "runs_of"]
 
-_STORE_RETRY = 1.0
 _PAGE = 5_000
-
-_log = structlog.get_logger("freshet.automation")
 
 
 class Automator:
@@ -126,16 +119,7 @@ class Automator:
             needs=input_needs(definitions, (step.name for run in runs[:reserved] for step in run.steps)),
             version=definitions.version,
         )
-        while True:
-            try:
-                admitted: Admitted = await self._in.store.write(partial(commit_automation, commit=commit))
-                break
-            except StoreUnavailable as error:
-                if commit.start:
-                    queue.release(commit.start)
-                    commit = replace(commit, start=0)
-                _log.error("automation waits for the store", error=str(error))
-                await pause(self._in, _STORE_RETRY)
+        admitted = await persist(self._in, partial(commit_automation, commit=commit), what="automation")
         queue.release(commit.start - sum(len(run.started) for run in admitted.runs))
         self._in.bus.publish(admitted.events)
         self._launcher.admitted(runs, admitted.runs)

@@ -28,7 +28,7 @@ from freshet.executors.children import ChildrenLock
 from freshet.executors.codehost import HostSettings, ProcessHost
 from freshet.http.serve import serve
 from freshet.settings import Settings
-from freshet.store.lock import StateLock
+from freshet.store.lock import lock_state_dir
 from freshet.store.store import Store
 
 __all__ = ["run_daemon"]
@@ -42,15 +42,16 @@ def run_daemon(settings: Settings) -> int:
     An engine bug passes through as its exception: the process ends with the traceback.
     """
     configure_logs(settings.log.level, settings.log.format)
+    mistakes: list[FreshetError] = []
     try:
         anyio.run(_main, settings, backend_options={"use_uvloop": sys.platform != "win32"})
     except* FreshetError as group:
-        for error in _flatten(group):
-            print(f"error: {error.message}", file=sys.stderr)  # noqa: T201  # the log may be JSON for a machine
-            if error.hint:
-                print(f"hint: {error.hint}", file=sys.stderr)  # noqa: T201
-        return 1
-    return 0
+        mistakes = _flatten(group)
+    for error in mistakes:
+        print(f"error: {error.message}", file=sys.stderr)  # noqa: T201  # for people, also where the log is JSON
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)  # noqa: T201
+    return 1 if mistakes else 0
 
 
 def _flatten(group: BaseExceptionGroup[FreshetError]) -> list[FreshetError]:
@@ -61,7 +62,7 @@ def _flatten(group: BaseExceptionGroup[FreshetError]) -> list[FreshetError]:
 
 
 async def _main(settings: Settings) -> None:
-    with StateLock(settings.state_dir):
+    with lock_state_dir(settings.state_dir):
         children = await ChildrenLock.take(settings.state_dir)
         clock = SystemClock()
         store = await Store.open(settings.state_dir / "freshet.db", now=clock.now())

@@ -30,8 +30,8 @@ from freshet.store.assets import asset_states, automation_seq, condition_chunks,
 from freshet.store.definitions import register_definitions
 from freshet.store.events import last_seq
 from freshet.store.recovery import recover
-from freshet.store.store import Store
 from freshet.store.steps import queued_steps
+from freshet.store.store import Store
 from freshet.store.tickers import next_tick_id, register_ticker
 
 __all__ = ["Engine", "EngineOptions"]

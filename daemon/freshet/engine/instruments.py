@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
 
 from freshet.definitions.graph import Definitions
 from freshet.engine.bus import Bus
 from freshet.engine.clock import Clock
 from freshet.engine.heap import DueHeap
 from freshet.engine.work import Work
+from freshet.errors import StoreUnavailable
 from freshet.executors.base import CodeHost
 from freshet.store.store import Store
 
-__all__ = ["InForce", "Instruments", "pause"]
+__all__ = ["STORE_RETRY", "InForce", "Instruments", "pause", "persist"]
+
+T = TypeVar("T")
+
+STORE_RETRY = 1.0
+"""Seconds between attempts to write while the store is unavailable."""
+
+_log = structlog.get_logger("freshet.engine")
 
 
 @dataclass
@@ -52,3 +65,13 @@ async def pause(instruments: Instruments, seconds: float) -> None:
         await waited
     finally:
         instruments.heap.cancel(name)
+
+
+async def persist(instruments: Instruments, transaction: Callable[[sqlite3.Connection], T], *, what: str) -> T:
+    """Write what must not be lost: try again, for as long as it takes, while the store is unavailable."""
+    while True:
+        try:
+            return await instruments.store.write(transaction)
+        except StoreUnavailable as error:
+            _log.error("the store is unavailable", waiting=what, error=str(error))
+            await pause(instruments, STORE_RETRY)

@@ -9,7 +9,7 @@ from functools import partial
 import structlog
 
 from freshet.definitions.retries import RetrySpec, retry_delay
-from freshet.engine.instruments import Instruments, pause
+from freshet.engine.instruments import STORE_RETRY, Instruments, persist
 from freshet.engine.requests import input_needs
 from freshet.engine.slots import RunQueue, StepId
 from freshet.errors import StoreUnavailable
@@ -20,8 +20,6 @@ from freshet.store.steps import finish_step, start_steps
 
 __all__ = ["Launcher"]
 
-_STORE_RETRY = 1.0
-"""Seconds between attempts to write while the store is unavailable."""
 
 _log = structlog.get_logger("freshet.runs")
 
@@ -40,12 +38,12 @@ class Launcher:
     def admitted(self, requests: Sequence[RunToAdmit], admissions: Sequence[Admission]) -> None:
         """Launch what was committed as started; the other steps that may begin wait for a slot."""
         for admission in admissions:
-            begun = {step.position for step in admission.started}
+            begun = {started.position for started in admission.started}
             for position, step in enumerate(requests[admission.request].steps):
                 if not step.needs and position not in begun:
                     self.queue.put(QueuedStep(admission.run_id, position, step.name, admission.priority, None))
-            for step in admission.started:
-                self._launch(step)
+            for started in admission.started:
+                self._launch(started)
         self.dispatch()
 
     def wait(self, steps: Sequence[QueuedStep]) -> None:
@@ -100,7 +98,7 @@ class Launcher:
             self.queue.release(len(taken))
             for step in taken:
                 self.queue.put(step)
-            self._in.heap.after("dispatch", _STORE_RETRY, self.dispatch)
+            self._in.heap.after("dispatch", STORE_RETRY, self.dispatch)
             return
         self._in.bus.publish(started.events)
         self.queue.release(len(taken) - len(started.steps))
@@ -182,13 +180,7 @@ class Launcher:
         return None if failures > retries.max else now + retry_delay(retries, failures, self._in.rng)
 
     async def _finish(self, step: StepToRun, result: StepResult) -> None:
-        while True:
-            try:
-                finished = await self._in.store.write(partial(finish_step, result=result))
-                break
-            except StoreUnavailable as error:
-                _log.warning("the end of a step waits for the store", run=step.run_id, error=str(error))
-                await pause(self._in, _STORE_RETRY)
+        finished = await persist(self._in, partial(finish_step, result=result), what=f"the end of run {step.run_id}")
         self._in.bus.publish(finished.events)
         self._follow_up(step, result, finished)
 

@@ -8,14 +8,13 @@ from functools import partial
 import structlog
 
 from freshet.engine.freshness import FreshnessBook
-from freshet.engine.instruments import Instruments
+from freshet.engine.instruments import STORE_RETRY, Instruments
 from freshet.errors import StoreUnavailable
 from freshet.store.assets import commit_freshness
 from freshet.store.records import Event, FreshnessChange
 
 __all__ = ["Refresher"]
 
-_STORE_RETRY = 1.0
 
 _log = structlog.get_logger("freshet.freshness")
 
@@ -75,7 +74,7 @@ class Refresher:
                     )
                 except StoreUnavailable as error:
                     _log.error("freshness waits for the store", error=str(error))
-                    self._in.heap.after("freshness store", _STORE_RETRY, partial(self._commit_later, ()))
+                    self._in.heap.after("freshness store", STORE_RETRY, partial(self._commit_later, ()))
                     return
                 del self._changes[: len(changes)]
                 self._in.bus.publish(events)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict, dataclass, field
+from typing import Literal
 
 from freshet.definitions.outcome import Json
 from freshet.definitions.sensor import SensorSpec
@@ -84,15 +85,11 @@ class SensorTicker:
         """For display."""
         row = self.row
         resting = row.paused or row.quarantined is not None
-        status = (
-            "paused"
-            if row.paused
-            else "quarantined"
-            if row.quarantined is not None
-            else "failing"
-            if row.failures
-            else "ok"
-        )
+        status: Literal["ok", "failing", "paused", "quarantined"] = "failing" if row.failures else "ok"
+        if row.paused:
+            status = "paused"
+        elif row.quarantined is not None:
+            status = "quarantined"
         return SensorState(
             name=self.spec.name,
             status=status,

@@ -14,19 +14,18 @@ import structlog
 from freshet.definitions.graph import Definitions
 from freshet.engine.attention import FULL, NOTHING
 from freshet.engine.backoff import first_delay, next_delay
-from freshet.engine.instruments import Instruments
+from freshet.engine.instruments import STORE_RETRY, Instruments
 from freshet.engine.launcher import Launcher
 from freshet.engine.outcomes import has_effects, startable, tally, tick_commit
 from freshet.engine.requests import input_needs
 from freshet.engine.sensors import InFlight, SensorTicker, TickTally
 from freshet.errors import FreshetError, StoreError, TickRefused
 from freshet.executors.base import TickEnd, TickOrder
-from freshet.store.records import TickCommit, TickError, TickResult, TickerRow
+from freshet.store.records import TickCommit, TickError, TickerRow, TickResult
 from freshet.store.tickers import commit_tick, count_refused, count_ticks, fail_tick
 
 __all__ = ["TickLoop"]
 
-_STORE_RETRY = 1.0
 _COUNTS_EVERY = 60.0
 
 _log = structlog.get_logger("freshet.sensors")
@@ -161,7 +160,7 @@ class TickLoop:
         self._over(ticker)
 
     def _again(self, ticker: SensorTicker, flight: InFlight) -> None:
-        """Another's fault ended the evaluation: look again on the next turn, when it is known whether a host is left."""
+        """Another's fault ended the evaluation: look again on the next turn, when it is known if a host is left."""
         ticker.attention = ticker.attention.merge(flight.attention)
         ticker.in_flight = None
         self._in.heap.after(("again", ticker.spec.name), 0.0, partial(self.look, ticker, flight.report))
@@ -251,7 +250,7 @@ class TickLoop:
             await self._in.store.write(partial(count_refused, ticker=ticker.row.id))
         else:
             _log.error("an outcome could not be committed", sensor=ticker.row.name, error=str(error))
-            self._hold_off(ticker, _STORE_RETRY)
+            self._hold_off(ticker, STORE_RETRY)
         self._answer(flight, ticker, end, error)
         self._over(ticker)
 

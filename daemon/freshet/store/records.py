@@ -49,11 +49,11 @@ __all__ = [
 RunState = Literal["queued", "started", "succeeded", "failed", "canceling", "canceled", "interrupted"]
 StepState = Literal["queued", "started", "retrying", "succeeded", "failed", "canceled", "interrupted", "skipped"]
 EventType = Literal[
-    "requested",        # asset+partition is in a queued run
-    "started",          # its step began (also directly, without `requested`, where capacity was free)
+    "requested",  # asset+partition is in a queued run
+    "started",  # its step began (also directly, without `requested`, where capacity was free)
     "materialized",
-    "failed",           # for good: no attempts left
-    "released",         # canceled or skipped: no longer in progress, neither made nor failed
+    "failed",  # for good: no attempts left
+    "released",  # canceled or skipped: no longer in progress, neither made nor failed
     "partition_added",
     "partition_deleted",
     "freshness_warned",
@@ -201,10 +201,12 @@ class TickError:
 
 @dataclass(frozen=True, slots=True)
 class InputNeed:
-    """An upstream whose value a step takes, and how its partitions are found."""
+    """An upstream whose value a step takes, and how its partitions are found. `set`: the upstream's partition set,
+    None without partitions."""
 
     asset: str
     mapping: Literal["identity", "all", "last"]
+    set: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
