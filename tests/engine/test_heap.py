@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,8 +22,12 @@ async def test_calls_back_in_order_and_never_early(delays: list[float]) -> None:
     clock = SimulatedClock()
     heap = DueHeap(clock)
     seen: list[tuple[float, float]] = []
+
+    def call(delay: float) -> None:
+        seen.append((delay, clock.monotonic()))
+
     for number, delay in enumerate(delays):
-        heap.after(number, delay, lambda delay=delay: seen.append((delay, clock.monotonic())))
+        heap.after(number, delay, partial(call, delay))
     heap.start()
     await clock.advance(1001, _nothing)
     assert sorted(delays) == [delay for delay, _ in seen]
