@@ -1,0 +1,145 @@
+"""`ctx` of a sensor: see `host.contexts.SensorContext`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from freshet.definitions.outcome import Json
+from freshet.host.evaluator.ledger import LedgerCache, TickLedger
+from freshet.host.evaluator.plain import plain
+
+__all__ = ["Desk", "EvaluatorContext", "LookEnded", "SensorLogger"]
+
+
+class LookEnded(BaseException):
+    """A checkpoint was refused: nobody waits for this look any more. No `Exception`, so that plugins let it pass."""
+
+
+class Desk(Protocol):
+    """What `ctx` asks of whoever runs the look. `look` is the asker's own name for it."""
+
+    async def checkpoint(self, look: Any) -> None:
+        """Commit what the look found so far. Raises `LookEnded`."""
+        ...
+
+    def checkpoint_sync(self, look: Any) -> None:
+        """`checkpoint`, blocking: not on the event loop's thread."""
+        ...
+
+    def ledger_texts(self, sensor: str, digests: list[bytes]) -> dict[bytes, str]:
+        """The key texts of ledger entries."""
+        ...
+
+    def log(self, sensor: str, level: str, message: str, fields: dict[str, Any]) -> None:
+        """A line for the daemon's log."""
+        ...
+
+
+class SensorLogger:
+    """`ctx.log`."""
+
+    __slots__ = ("_desk", "_sensor")
+
+    def __init__(self, desk: Desk, sensor: str) -> None:
+        self._desk = desk
+        self._sensor = sensor
+
+    def debug(self, message: str, /, **fields: Json) -> None:
+        """For the one who looks closely."""
+        self._desk.log(self._sensor, "debug", message, fields)
+
+    def info(self, message: str, /, **fields: Json) -> None:
+        """What happened."""
+        self._desk.log(self._sensor, "info", message, fields)
+
+    def warning(self, message: str, /, **fields: Json) -> None:
+        """What may become a problem."""
+        self._desk.log(self._sensor, "warning", message, fields)
+
+    def error(self, message: str, /, **fields: Json) -> None:
+        """What is one."""
+        self._desk.log(self._sensor, "error", message, fields)
+
+
+class EvaluatorContext:
+    """What a look sees and leaves behind."""
+
+    __slots__ = ("_before", "_cache", "_desk", "_ledger", "_look", "_now", "cursor", "dry_run", "hints", "name")
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        cursor: Json,
+        hints: tuple[str, ...] | None,
+        now: float,
+        dry_run: bool,
+        cache: LedgerCache,
+        desk: Desk,
+        look: object,
+    ) -> None:
+        self.name = name
+        self.cursor = cursor
+        self.hints = hints
+        self.dry_run = dry_run
+        # A list or dict may be changed in place: that counts as assigned.
+        self._before: Json = plain(cursor, "cursor") if isinstance(cursor, (list, dict)) else cursor
+        self._now = now
+        self._cache = cache
+        self._desk = desk
+        self._look = look
+        self._ledger: TickLedger | None = None
+
+    @property
+    def ledger(self) -> TickLedger:
+        """A keyed seen-set."""
+        if self._ledger is None:
+            self._ledger = TickLedger(self._cache, self._texts_of)
+        return self._ledger
+
+    @property
+    def now(self) -> datetime:
+        """The time of this tick, in UTC."""
+        return datetime.fromtimestamp(self._now, UTC)
+
+    @property
+    def log(self) -> SensorLogger:
+        """The daemon's log, with the sensor's name."""
+        return SensorLogger(self._desk, self.name)
+
+    async def checkpoint(self) -> None:
+        """Commit what was yielded, and the cursor and ledger so far; returns when it is durable."""
+        if not self.dry_run:
+            await self._desk.checkpoint(self._look)
+
+    def checkpoint_sync(self) -> None:
+        """`checkpoint()` for `def` sensors."""
+        if not self.dry_run:
+            self._desk.checkpoint_sync(self._look)
+
+    # --- for whoever runs the look -------------------------------------------------------------------------
+
+    def used_ledger(self) -> TickLedger | None:
+        """The ledger, if the look touched it."""
+        return self._ledger
+
+    def new_cursor(self) -> list[Json] | None:
+        """The cursor in a list of one if it changed, else None. Raises `NotPlain` where JSON cannot hold it."""
+        cursor, before = self.cursor, self._before
+        if cursor is before and not isinstance(cursor, (list, dict)):
+            return None
+        checked = plain(cursor, "the cursor", exact=True)
+        if type(checked) is type(before) and checked == before and repr(checked) == repr(before):
+            return None
+        return [checked]
+
+    def committed(self, cursor: list[Json] | None) -> None:
+        """A checkpoint with this cursor is durable: changes count from here."""
+        if cursor is not None:
+            self._before = cursor[0]
+
+    def _texts_of(self, digests: list[bytes]) -> dict[bytes, str]:
+        if self._cache.texts is not None:
+            return self._cache.texts_of(digests)
+        return self._desk.ledger_texts(self.name, digests)

@@ -1,0 +1,153 @@
+"""The evaluator's side of a ledger: a cache of hashes, and above it what the tick at hand has changed.
+
+The truth is the store. The cache holds 16 bytes of each item's key and 8 of its version (about 150 bytes an item with
+the dict around them); the texts stay behind and are asked for by the few that need them (`absent`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import blake2b
+
+__all__ = ["LedgerCache", "LedgerChange", "TickLedger", "digest_of", "version_of"]
+
+_ASK = 4096
+
+TextsOf = Callable[[list[bytes]], dict[bytes, str]]
+"""The key texts of some digests; those that the store no longer has are left out. Blocks."""
+
+
+def digest_of(key: str) -> bytes:
+    """16 bytes that stand for an item's key. Raises `ValueError` where the key is no valid Unicode text."""
+    try:
+        return blake2b(key.encode(), digest_size=16).digest()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"the ledger key {key!r} holds a lone surrogate (a file name that is not UTF-8?): "
+            "use os.fsencode(name).hex() or the like"
+        ) from None
+
+
+def version_of(version: str) -> bytes:
+    """8 bytes that stand for an item's version."""
+    return blake2b(version.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+
+class LedgerCache:
+    """What the store holds for one sensor, at `revision`. `texts`: the keys too, where memory is no matter (tests)."""
+
+    __slots__ = ("entries", "revision", "texts")
+
+    def __init__(self, revision: int = 0, *, keep_texts: bool = False) -> None:
+        self.revision = revision
+        self.entries: dict[bytes, bytes] = {}
+        self.texts: dict[bytes, str] | None = {} if keep_texts else None
+
+    def texts_of(self, digests: list[bytes]) -> dict[bytes, str]:
+        """The texts that are kept here."""
+        texts = self.texts or {}
+        return {digest: texts[digest] for digest in digests if digest in texts}
+
+
+class TickLedger:
+    """`ctx.ledger`: the cache with this tick's changes above it. See `host.contexts.Ledger`."""
+
+    __slots__ = ("_cache", "_texts_of", "put", "removed")
+
+    def __init__(self, cache: LedgerCache, texts_of: TextsOf) -> None:
+        self._cache = cache
+        self._texts_of = texts_of
+        self.put: dict[bytes, tuple[bytes, str]] = {}
+        self.removed: set[bytes] = set()
+
+    def __contains__(self, key: str) -> bool:
+        return self._version(digest_of(key)) is not None
+
+    def __len__(self) -> int:
+        entries = self._cache.entries
+        return len(entries) - len(self.removed) + sum(1 for digest in self.put if digest not in entries)
+
+    def seen(self, key: str, version: str = "") -> bool:
+        """Whether this version of the item was the last one seen."""
+        return self._version(digest_of(key)) == version_of(version)
+
+    def add(self, key: str, version: str = "") -> None:
+        """This version of the item is seen now."""
+        digest, new = digest_of(key), version_of(version)
+        self.removed.discard(digest)
+        if self._cache.entries.get(digest) == new:
+            self.put.pop(digest, None)
+        else:
+            self.put[digest] = (new, key)
+
+    def remove(self, key: str) -> None:
+        """Forget the item."""
+        digest = digest_of(key)
+        self.put.pop(digest, None)
+        if digest in self._cache.entries:
+            self.removed.add(digest)
+
+    def absent(self, keys: Iterable[str]) -> Iterator[str]:
+        """The items in the ledger that are not among `keys`.
+
+        Which they are is settled at the call, so the ledger may be changed while iterating; their texts come from the
+        store, some thousands at a time. A large difference is best read in a `def` sensor: on the loop each of these
+        requests holds up the other sensors for some milliseconds.
+        """
+        present = {digest_of(key) for key in keys}
+        known = [key for digest, (_, key) in self.put.items() if digest not in present]
+        unknown = [
+            digest
+            for digest in self._cache.entries
+            if digest not in present and digest not in self.removed and digest not in self.put
+        ]
+        return self._read(known, unknown)
+
+    def _read(self, known: list[str], unknown: list[bytes]) -> Iterator[str]:
+        yield from known
+        for start in range(0, len(unknown), _ASK):
+            asked = unknown[start : start + _ASK]
+            texts = self._texts_of(asked)
+            yield from (texts[digest] for digest in asked if digest in texts)
+
+    def _version(self, digest: bytes) -> bytes | None:
+        changed = self.put.get(digest)
+        if changed is not None:
+            return changed[0]
+        return None if digest in self.removed else self._cache.entries.get(digest)
+
+    def change(self) -> LedgerChange | None:
+        """What this tick changed so far, None for nothing. It stays visible here."""
+        if not self.put and not self.removed:
+            return None
+        return LedgerChange(self._cache, dict(self.put), set(self.removed))
+
+    def rebase(self) -> None:
+        """A checkpoint has been applied to the cache: forget the changes that it now holds."""
+        entries = self._cache.entries
+        self.put = {digest: new for digest, new in self.put.items() if entries.get(digest) != new[0]}
+        self.removed &= entries.keys()
+
+
+class LedgerChange:
+    """What a tick changed, until the daemon says whether it is committed."""
+
+    __slots__ = ("cache", "put", "removed")
+
+    def __init__(self, cache: LedgerCache, put: dict[bytes, tuple[bytes, str]], removed: set[bytes]) -> None:
+        self.cache = cache
+        self.put = put
+        self.removed = removed
+
+    def apply(self, revision: int) -> None:
+        """It is committed: the cache stands at `revision` now."""
+        entries, texts = self.cache.entries, self.cache.texts
+        for digest in self.removed:
+            entries.pop(digest, None)
+            if texts is not None:
+                texts.pop(digest, None)
+        for digest, (version, key) in self.put.items():
+            entries[digest] = version
+            if texts is not None:
+                texts[digest] = key
+        self.cache.revision = revision

@@ -1,0 +1,136 @@
+"""What daemon and evaluator say to each other: JSON lists whose first item names the message.
+
+    daemon -> evaluator
+        open      [[number, sensor], ...], watching     hold these sensors; the number marks their background work
+        tick      id, sensor, cursor, ledger_revision, hints, now, timeout, dry_run
+        committed tick, committed, ledger_revision, next_tick
+        cancel    tick
+        ledger    sensor, revision, records, last       a piece of the ledger asked for by `load`
+        texts     request, digests, [key, ...], last    a piece of the answer to `texts`
+        ping      number
+        watch     active                                run the sensors' `wakes()`, or end them
+        close                                           `close()` of the sensors, then exit
+
+    evaluator -> daemon
+        hello     ident of the loop's thread, descriptor of the file that takes stacks on SIGUSR1
+        part      tick, body                            more of an outcome that is too large for one frame
+        end       tick, status, body or None
+        wake      sensor, hints or None
+        load      sensor
+        texts     request, sensor, digests
+        pong      number
+        overdue   tick, stack                           a look past its timeout that cannot be ended from within
+        log       sensor, level, message, fields
+        closed
+
+Digests and ledger records (16 bytes of digest, 8 of version) are joined and written in hex. The body of an outcome has
+the fields of `outcome.Outcome` that are not empty; `put` is [records, keys], `remove` digests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from freshet.host.evaluator.ledger import LedgerCache
+from freshet.host.evaluator.outcome import Outcome
+
+__all__ = ["PIECE", "fill", "join", "messages_of", "records", "split"]
+
+PIECE = 4096
+"""Items in one message at most: below 1 MiB unless single items are huge."""
+
+_DIGEST = 16
+_RECORD = 24
+
+Message = list[Any]
+
+
+def join(digests: list[bytes]) -> str:
+    """Digests as one text."""
+    return b"".join(digests).hex()
+
+
+def split(text: str) -> list[bytes]:
+    """Digests from one text."""
+    data = bytes.fromhex(text)
+    return [data[start : start + _DIGEST] for start in range(0, len(data), _DIGEST)]
+
+
+def records(text: str) -> list[tuple[bytes, bytes]]:
+    """Pairs of digest and version from one text."""
+    data = bytes.fromhex(text)
+    starts = range(0, len(data), _RECORD)
+    return [(data[start : start + _DIGEST], data[start + _DIGEST : start + _RECORD]) for start in starts]
+
+
+def fill(cache: LedgerCache, text: str) -> None:
+    """Put a piece of the ledger into the cache."""
+    data, entries = bytes.fromhex(text), cache.entries
+    for start in range(0, len(data), _RECORD):
+        entries[data[start : start + _DIGEST]] = data[start + _DIGEST : start + _RECORD]
+
+
+def messages_of(tick: int, outcome: Outcome) -> Iterator[Message]:
+    """The messages that say how a look ended: one, or `part`s and one."""
+    body, size = _body(outcome)
+    if size <= PIECE:
+        yield ["end", tick, outcome.status, body or None]
+        return
+    small = {name: body[name] for name in ("cursor", "skip", "error", "after") if name in body}
+    for part in _parts(outcome):
+        yield ["part", tick, part]
+    yield ["end", tick, outcome.status, small or None]
+
+
+def _body(outcome: Outcome) -> tuple[dict[str, Any], int]:
+    body: dict[str, Any] = {}
+    size = 0
+    for name in ("cursor", "skip", "error", "after"):
+        value = getattr(outcome, name)
+        if value is not None:
+            body[name] = value
+    for name, items in (("runs", outcome.runs), ("reports", outcome.reports)):
+        if items:
+            body[name] = items
+            size += len(items)
+    if outcome.partitions:
+        body["partitions"] = outcome.partitions
+        size += sum(len(added) + len(deleted) for _, added, deleted in outcome.partitions)
+    ledger = outcome.ledger
+    if ledger is not None:
+        size += len(ledger.put) + len(ledger.removed)
+        if size <= PIECE:
+            body |= _put(list(ledger.put.items())) | _remove(list(ledger.removed))
+    return body, size
+
+
+def _put(items: list[tuple[bytes, tuple[bytes, str]]]) -> dict[str, Any]:
+    if not items:
+        return {}
+    return {"put": [b"".join(digest + version for digest, (version, _) in items).hex(), [key for _, (_, key) in items]]}
+
+
+def _remove(digests: list[bytes]) -> dict[str, Any]:
+    return {"remove": join(digests)} if digests else {}
+
+
+def _parts(outcome: Outcome) -> Iterator[dict[str, Any]]:
+    for name, items in (("runs", outcome.runs), ("reports", outcome.reports)):
+        for piece in _pieces(items or []):
+            yield {name: piece}
+    for set_name, added, deleted in outcome.partitions or []:
+        for piece in _pieces(added):
+            yield {"partitions": [[set_name, piece, []]]}
+        for piece in _pieces(deleted):
+            yield {"partitions": [[set_name, [], piece]]}
+    if outcome.ledger is not None:
+        for piece in _pieces(list(outcome.ledger.put.items())):
+            yield _put(piece)
+        for piece in _pieces(list(outcome.ledger.removed)):
+            yield _remove(piece)
+
+
+def _pieces(items: list[Any]) -> Iterator[list[Any]]:
+    for start in range(0, len(items), PIECE):
+        yield items[start : start + PIECE]

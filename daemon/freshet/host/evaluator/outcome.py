@@ -1,0 +1,177 @@
+"""What a look found, as plain data: what is yielded is checked here, so that the engine only sees good data."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from freshet.definitions.names import check_key
+from freshet.definitions.outcome import AddPartitions, DeletePartitions, Json, Report, RunRequest, Skip
+from freshet.host.evaluator.ledger import LedgerChange
+from freshet.host.evaluator.plain import NotPlain, is_a, plain, plain_text
+from freshet.host.messages import ErrorData
+
+__all__ = ["Found", "Outcome", "Status", "WrongResult"]
+
+Status = Literal["ok", "checkpoint", "failed", "timed_out", "later", "given_up", "abandoned"]
+
+_EXPECTED = "yield RunRequest, AddPartitions, DeletePartitions, Report or Skip"
+
+
+class WrongResult(TypeError):
+    """A sensor yielded or returned what is no result, or a result with a wrong field."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a look, or a part of one, ended: `executors.base.TickEnd` before it crosses the process boundary.
+
+    `runs`: [target, partition, run_key, params, tags, priority]; `partitions`: [set, [[key, metadata]], [deleted key]];
+    `reports`: [asset, key, metadata]. `cursor` is a list of one where the cursor changed, else None.
+    """
+
+    status: Status
+    cursor: list[Json] | None = None
+    ledger: LedgerChange | None = None
+    runs: list[list[Json]] | None = None
+    partitions: list[list[Any]] | None = None
+    reports: list[list[Json]] | None = None
+    skip: str | None = None
+    error: ErrorData | None = None
+    after: float | None = None
+
+
+class Found:
+    """Takes what a sensor yields, in order."""
+
+    __slots__ = ("_sensor", "partitions", "reports", "runs", "skip")
+
+    def __init__(self, sensor: str) -> None:
+        self._sensor = sensor
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what was found: it is committed."""
+        self.runs: list[list[Json]] = []
+        self.partitions: list[list[Any]] = []
+        self.reports: list[list[Json]] = []
+        self.skip: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.runs or self.partitions or self.reports or self.skip)
+
+    def add(self, item: object) -> None:
+        """One result. Raises `WrongResult`, or `PartitionKeyError` for a key that no set may hold."""
+        try:
+            if isinstance(item, RunRequest):
+                self.runs.append(_run(item))
+            elif isinstance(item, AddPartitions):
+                self._add_partitions(item)
+            elif isinstance(item, DeletePartitions):
+                self._delete_partitions(item)
+            elif isinstance(item, Report):
+                self.reports.append(_report(item))
+            elif isinstance(item, Skip):
+                self.skip = plain_text(item.reason, "Skip(reason)")
+            else:
+                raise WrongResult(f"sensor {self._sensor!r} yielded {_show(item)}; {_EXPECTED}")
+        except NotPlain as error:
+            raise WrongResult(f"sensor {self._sensor!r} yielded a wrong {type(item).__name__}: {error}") from None
+
+    def take(self, returned: Any) -> None:
+        """What a sensor returned: nothing, one result, or an iterable of results."""
+        if returned is None:
+            return
+        if is_a(returned, Iterable) and not is_a(returned, str, bytes, Mapping):
+            for item in returned:
+                self.add(item)
+        else:
+            self.add(returned)
+
+    async def take_async(self, returned: Any) -> None:
+        """`take`, for what may also be an async iterable."""
+        if is_a(returned, AsyncIterable):
+            async for item in returned:
+                self.add(item)
+        else:
+            self.take(returned)
+
+    def _add_partitions(self, item: AddPartitions) -> None:
+        name = _set_name(item.set, "AddPartitions")
+        keys: Any = item.keys
+        if is_a(keys, str) or not is_a(keys, Iterable):
+            raise NotPlain(f"AddPartitions(keys) must be a dict or an iterable of keys, found {_show(keys)}")
+        pairs: Iterable[tuple[Any, Any]] = keys.items() if is_a(keys, Mapping) else ((key, {}) for key in keys)
+        added = [[_key(key), _metadata(metadata, f"metadata of {key!r}")] for key, metadata in pairs]
+        last = self.partitions[-1] if self.partitions else None
+        if last is not None and last[0] == name and not last[2]:
+            last[1].extend(added)
+        elif added:
+            self.partitions.append([name, added, []])
+
+    def _delete_partitions(self, item: DeletePartitions) -> None:
+        name = _set_name(item.set, "DeletePartitions")
+        keys: Any = item.keys
+        if is_a(keys, str) or not is_a(keys, Iterable):
+            raise NotPlain(f"DeletePartitions(keys) must be an iterable of keys, found {_show(keys)}")
+        deleted = [_key(key) for key in keys]
+        last = self.partitions[-1] if self.partitions else None
+        if last is not None and last[0] == name and not last[1]:
+            last[2].extend(deleted)
+        elif deleted:
+            self.partitions.append([name, [], deleted])
+
+
+def _run(item: RunRequest) -> list[Json]:
+    priority: Any = item.priority
+    if not isinstance(priority, int) or isinstance(priority, bool):
+        raise NotPlain(f"RunRequest(priority) must be a whole number, found {_show(priority)}")
+    tags: Any = item.tags
+    if not is_a(tags, Mapping):
+        raise NotPlain(f"RunRequest(tags) must be a dict, found {_show(tags)}")
+    run_key = None if item.run_key is None else plain_text(item.run_key, "RunRequest(run_key)")
+    if run_key == "":
+        raise NotPlain("RunRequest(run_key) is empty: leave it out, or name what the run stands for")
+    return [
+        None if item.target is None else _name(item.target, "RunRequest(target)"),
+        None if item.partition is None else _key(item.partition),
+        run_key,
+        _metadata(item.params, "RunRequest(params)"),
+        {plain_text(key, "a tag"): plain_text(value, f"the tag {key!r}") for key, value in tags.items()},
+        priority,
+    ]
+
+
+def _report(item: Report) -> list[Json]:
+    return [
+        _name(item.asset, "Report(asset)"),
+        None if item.partition is None else _key(item.partition),
+        _metadata(item.metadata, "Report(metadata)"),
+    ]
+
+
+def _name(given: Any, what: str) -> str:
+    """A name, or the name of the asset or job given itself."""
+    return plain_text(getattr(getattr(given, "spec", None), "name", given), what)
+
+
+def _set_name(given: Any, what: str) -> str:
+    return plain_text(getattr(given, "name", given), f"{what}(set)")
+
+
+def _key(key: Any) -> str:
+    if not isinstance(key, str):
+        raise NotPlain(f"a partition key must be a text, found {_show(key)}")
+    return check_key(key)
+
+
+def _metadata(value: Any, what: str) -> dict[str, Json]:
+    if not isinstance(value, Mapping):
+        raise NotPlain(f"{what} must be a dict, found {_show(value)}")
+    copied: dict[str, Json] = plain(value, what)
+    return copied
+
+
+def _show(value: object) -> str:
+    return f"{repr(value)[:100]} ({type(value).__name__})"

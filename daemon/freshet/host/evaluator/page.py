@@ -1,0 +1,58 @@
+"""The page of memory that an evaluator shares with the daemon: who holds its loop right now.
+
+The evaluator writes, the daemon reads whenever it likes: also while the evaluator is stuck, and after it died. Words of
+eight bytes in the machine's order:
+
+    0       the owner of the step that runs on the loop now, 0 between steps
+    1       how many steps have begun: while it moves, the loop is alive
+    8 + 3n  thread n of the pool for `def` sensors: owner of the call it runs (0: none), Python's and the kernel's
+            number of the thread
+
+An owner is a tick id, or `BACKGROUND` and the number of a sensor whose `open()`, `close()` or `wakes()` runs.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from dataclasses import dataclass
+
+__all__ = ["BACKGROUND", "FIRST_THREAD", "THREADS", "THREAD_WORDS", "PageView", "ThreadView", "read_page"]
+
+BACKGROUND = 1 << 63
+THREADS = 32
+"""How many threads the pool may have."""
+FIRST_THREAD = 8
+THREAD_WORDS = 3
+
+_HEAD = struct.Struct("=QQ")
+_THREAD = struct.Struct("=QQQ")
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadView:
+    """A thread of the pool that runs a call: its owner, and its number for Python (`ident`) and the kernel (`tid`)."""
+
+    owner: int
+    ident: int
+    tid: int
+
+
+@dataclass(frozen=True, slots=True)
+class PageView:
+    """The page at one moment."""
+
+    owner: int
+    steps: int
+    threads: tuple[ThreadView, ...] = ()
+
+
+def read_page(page: mmap.mmap) -> PageView:
+    """What the page says now."""
+    owner, steps = _HEAD.unpack_from(page, 0)
+    threads: list[ThreadView] = []
+    for number in range(THREADS):
+        busy, ident, tid = _THREAD.unpack_from(page, 8 * (FIRST_THREAD + THREAD_WORDS * number))
+        if busy:
+            threads.append(ThreadView(busy, ident, tid))
+    return PageView(owner, steps, tuple(threads))

@@ -1,0 +1,79 @@
+"""Who holds the loop: every step of a sensor's coroutine, and of each task it creates, is signed in the shared page."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import ContextVar
+from types import coroutine
+from typing import Any, Protocol, TypeVar
+
+__all__ = ["CURRENT", "Owner", "PluginExit", "Words", "signed", "task_factory"]
+
+T = TypeVar("T")
+
+
+class Owner(Protocol):
+    """Whoever a step belongs to. `mark` may change between two steps (a checkpoint gives a look a new tick id)."""
+
+    mark: int
+
+
+class Words(Protocol):
+    """The shared page as words, or a list in its place."""
+
+    def __getitem__(self, index: int, /) -> int:
+        """A word."""
+        ...
+
+    def __setitem__(self, index: int, value: int, /) -> None:
+        """Write a word."""
+        ...
+
+
+CURRENT: ContextVar[Owner | None] = ContextVar("freshet_step_owner", default=None)
+"""Whose code runs; tasks inherit it, so that what a sensor starts counts as the sensor's."""
+
+
+class PluginExit(Exception):
+    """A plugin raised SystemExit or KeyboardInterrupt in a task of its own: its failure, not the evaluator's end."""
+
+
+@coroutine
+def signed(coro: Coroutine[Any, Any, T], owner: Owner, words: Words) -> Generator[Any, Any, T]:
+    """Await `coro`, signing each of its steps with the owner's mark."""
+    send, throw = coro.send, coro.throw
+    value: Any = None
+    error: BaseException | None = None
+    while True:
+        before = words[0]
+        words[0] = owner.mark
+        words[1] += 1
+        try:
+            awaited = send(value) if error is None else throw(error)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+        finally:
+            words[0] = before
+        error = None
+        try:
+            value = yield awaited
+        except BaseException as raised:  # handed on to `coro`: cancellation, above all
+            error = raised
+
+
+async def _signed_task(coro: Coroutine[Any, Any, T], owner: Owner, words: Words) -> T:
+    try:
+        return await signed(coro, owner, words)
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise PluginExit(f"a task of the sensor raised {type(error).__name__}") from error
+
+
+def task_factory(words: Words) -> Callable[..., asyncio.Future[Any]]:
+    """A task factory for the loop: tasks that a sensor's code creates are signed too."""
+
+    def factory(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        owner = CURRENT.get()
+        return asyncio.Task(coro if owner is None else _signed_task(coro, owner, words), loop=loop, **options)
+
+    return factory
