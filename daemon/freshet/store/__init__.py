@@ -1,1 +1,1 @@
-"""What is remembered. Only here is SQL."""
+"""What is remembered: schema, migrations, the group-commit writer, transactions and queries. Only here is SQL."""

@@ -1,28 +1,41 @@
+-- The first migration: all tables of the spine. A released migration never changes: its checksum is recorded.
 -- Names are interned once (assets, partition keys, tickers); everything else speaks numbers.
 -- Partition number 0 is 'without partitions'; keys of a set are numbered from 1.
 -- Times are seconds since 1970 in UTC. JSON columns hold what orjson writes.
+
+-- What was applied to this file. Each row commits together with its migration.
+CREATE TABLE migrations (
+    number     INTEGER PRIMARY KEY,
+    name       TEXT NOT NULL,
+    checksum   TEXT NOT NULL,
+    applied_at REAL NOT NULL
+) STRICT;
 
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- One row a writer's connection: its last committed batch. When COMMIT's outcome is unknown, this row tells.
+-- One row: the writer's last committed batch. When COMMIT's outcome is unknown, this row tells.
 CREATE TABLE batches (
     writer TEXT PRIMARY KEY,
     batch  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE assets (
-    id   INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE
-) STRICT;
-
 CREATE TABLE partition_sets (
     id          INTEGER PRIMARY KEY,
     name        TEXT NOT NULL UNIQUE,
+    kind        TEXT NOT NULL CHECK (kind IN ('dynamic', 'static')),
     next_number INTEGER NOT NULL DEFAULT 1
 ) STRICT;
+
+-- set_id: the set its partition numbers belong to, by the definitions in force; NULL without partitions.
+CREATE TABLE assets (
+    id     INTEGER PRIMARY KEY,
+    name   TEXT NOT NULL UNIQUE,
+    set_id INTEGER REFERENCES partition_sets
+) STRICT;
+CREATE INDEX assets_of_set ON assets (set_id) WHERE set_id IS NOT NULL;
 
 CREATE TABLE partitions (
     set_id     INTEGER NOT NULL REFERENCES partition_sets,
@@ -35,6 +48,7 @@ CREATE TABLE partitions (
     PRIMARY KEY (set_id, number),
     UNIQUE (set_id, key)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX partitions_live ON partitions (set_id, number) WHERE deleted_at IS NULL;
 
 -- What decides: sensors, and the daemon's own tickers (freshness, automation).
 CREATE TABLE tickers (
@@ -101,6 +115,7 @@ CREATE TABLE runs (
     target        TEXT NOT NULL,
     set_id        INTEGER REFERENCES partition_sets,
     partition     INTEGER NOT NULL DEFAULT 0,
+    generation    INTEGER NOT NULL DEFAULT 0,
     state         TEXT NOT NULL CHECK (state IN
                   ('queued', 'started', 'succeeded', 'failed', 'canceling', 'canceled', 'interrupted')),
     priority      INTEGER NOT NULL DEFAULT 0,
@@ -118,6 +133,7 @@ CREATE TABLE runs (
     error         TEXT
 ) STRICT;
 CREATE INDEX runs_active ON runs (state, id) WHERE state IN ('queued', 'started', 'canceling', 'interrupted');
+CREATE INDEX runs_of ON runs (target, id);
 
 -- One row an asset (or the job) of a run, in dependency order.
 CREATE TABLE steps (
@@ -166,6 +182,7 @@ CREATE TABLE events (
     partition INTEGER,
     run_id    INTEGER,
     tick_id   INTEGER,
+    idle      INTEGER NOT NULL DEFAULT 1,
     data      TEXT
 ) STRICT;
 

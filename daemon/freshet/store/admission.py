@@ -1,0 +1,233 @@
+"""Runs, admitted: run keys claimed, rows written, and the first steps committed as already started."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from freshet.definitions.names import nearest_hint
+from freshet.errors import UnknownName
+from freshet.store.codec import dump
+from freshet.store.events import EventLog
+from freshet.store.inputs import gather_inputs
+from freshet.store.partitions import live_numbers, metadata_of, partitions_of, set_id_of
+from freshet.store.records import Admission, Admitted, DroppedRequest, InputNeed, RunToAdmit, StepToAdmit, StepToRun
+
+__all__ = ["Admitting", "admit", "admit_into"]
+
+_RUN = """
+INSERT INTO runs (id, kind, target, set_id, partition, generation, state, priority, params, tags, run_key, origin,
+                  ticker_id, tick_id, version, created_at, started_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_STEP = """
+INSERT INTO steps (run_id, position, name, asset_id, partition, state, attempt, needs, started_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitting:
+    """What all runs of one admission share. `start`: how many steps without needs, counted over the runs from the
+    front, begin at once. `needs`: by asset, the inputs of those."""
+
+    start: int
+    needs: Mapping[str, Sequence[InputNeed]]
+    now: float
+    version: str
+    ticker_id: int | None = None
+    tick_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a run stands: its set and partition, resolved. All empty without a partition."""
+
+    set: str | None = None
+    set_id: int | None = None
+    number: int = 0
+    key: str | None = None
+    generation: int = 0
+
+
+@dataclass(slots=True)
+class _Rows:
+    next_id: int
+    left: int
+    runs: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    steps: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+
+
+def admit(
+    db: sqlite3.Connection,
+    runs: Sequence[RunToAdmit],
+    *,
+    start: int,
+    needs: Mapping[str, Sequence[InputNeed]],
+    now: float,
+    version: str,
+    ticker_id: int | None = None,
+    tick_id: int | None = None,
+) -> tuple[Admitted, tuple[DroppedRequest, ...]]:
+    """Admit runs. Returns what was admitted and which requests were dropped because their run key is taken.
+
+    Raises `UnknownName` for an asset nobody declared, a set, or a key that its set does not have.
+    """
+    log = EventLog(db, now)
+    admitted, dropped = admit_into(db, log, runs, Admitting(start, needs, now, version, ticker_id, tick_id))
+    return Admitted(admitted, log.write()), dropped
+
+
+def admit_into(
+    db: sqlite3.Connection, log: EventLog, runs: Sequence[RunToAdmit], how: Admitting
+) -> tuple[tuple[Admission, ...], tuple[DroppedRequest, ...]]:
+    """As `admit`, as a part of a larger transaction whose events are in `log`."""
+    if not runs:
+        return (), ()
+    places, assets = _resolve(db, runs), _asset_ids(db, runs)
+    row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'runs'").fetchone()
+    rows = _Rows(next_id=1 if row is None else row[0] + 1, left=how.start)
+    admitted: list[Admission] = []
+    dropped: list[DroppedRequest] = []
+    for index, (run, place) in enumerate(zip(runs, places, strict=True)):
+        holder = _claim(db, run, place, rows.next_id, how.tick_id)
+        if holder is not None:
+            dropped.append(DroppedRequest(run.target, place.key, run.run_key or "", holder))
+            continue
+        started = _lay_out(db, log, run, place, assets, how, rows)
+        admitted.append(Admission(rows.next_id, index, run.priority, started))
+        rows.next_id += 1
+    db.executemany(_RUN, rows.runs)
+    db.executemany(_STEP, rows.steps)
+    return tuple(admitted), tuple(dropped)
+
+
+def _lay_out(
+    db: sqlite3.Connection,
+    log: EventLog,
+    run: RunToAdmit,
+    place: _Place,
+    assets: Mapping[str, int],
+    how: Admitting,
+    rows: _Rows,
+) -> tuple[StepToRun, ...]:
+    """Collect the rows and events of one run; returns its steps that begin at once."""
+    started: list[StepToRun] = []
+    for position, step in enumerate(run.steps):
+        begins = rows.left > 0 and not step.needs
+        at = place if step.partitioned else _Place()
+        state, attempt, started_at = ("started", 1, how.now) if begins else ("queued", 0, None)
+        asset_id = assets[step.name] if run.kind == "asset" else None
+        rows.steps.append(
+            (rows.next_id, position, step.name, asset_id, at.number, state, attempt, dump(step.needs), started_at)
+        )
+        if run.kind == "asset":
+            log.add(
+                "started" if begins else "requested",
+                asset=step.name,
+                set=at.set,
+                partition=at.number,
+                run_id=rows.next_id,
+                tick_id=how.tick_id,
+            )
+        if begins:
+            rows.left -= 1
+            started.append(_to_run(db, run, rows.next_id, position, step, at, how))
+    state, started_at = ("started", how.now) if started else ("queued", None)
+    rows.runs.append(
+        (
+            *(rows.next_id, run.kind, run.target, place.set_id, place.number, place.generation, state, run.priority),
+            *(dump(run.params), dump(run.tags), run.run_key, run.origin, how.ticker_id, how.tick_id),
+            *(how.version if started else None, how.now, started_at),
+        )
+    )
+    return tuple(started)
+
+
+def _to_run(
+    db: sqlite3.Connection,
+    run: RunToAdmit,
+    run_id: int,
+    position: int,
+    step: StepToAdmit,
+    at: _Place,
+    how: Admitting,
+) -> StepToRun:
+    metadata: dict[str, Any] = {}
+    if at.set_id is not None:
+        metadata = metadata_of(db, at.set_id, at.number)
+    inputs, missing, bulk = gather_inputs(db, how.needs.get(step.name, ()), at.number, at.key)
+    return StepToRun(
+        run_id=run_id,
+        position=position,
+        name=step.name,
+        kind=run.kind,
+        attempt=1,
+        failures=0,
+        set=at.set,
+        partition=at.number,
+        key=at.key,
+        partition_metadata=metadata,
+        params=run.params,
+        tags=run.tags,
+        inputs=inputs,
+        missing=missing,
+        bulk=bulk,
+    )
+
+
+def _claim(db: sqlite3.Connection, run: RunToAdmit, place: _Place, run_id: int, tick_id: int | None) -> int | None:
+    """Take the run key for `run_id`; returns the run that holds it already, None if it was free or none was given."""
+    if run.run_key is None:
+        return None
+    name = (run.target, place.key or "", run.run_key)
+    taken = db.execute(
+        """
+        INSERT INTO run_keys (target, partition, run_key, run_id, tick_id) VALUES (?, ?, ?, ?, ?)
+        ON CONFLICT (target, partition, run_key) DO NOTHING
+        """,
+        (*name, run_id, tick_id),
+    )
+    if taken.rowcount == 1:
+        return None
+    holder: int = db.execute(
+        "SELECT run_id FROM run_keys WHERE target = ? AND partition = ? AND run_key = ?", name
+    ).fetchone()[0]
+    return holder
+
+
+def _resolve(db: sqlite3.Connection, runs: Sequence[RunToAdmit]) -> list[_Place]:
+    keys: dict[str, list[str]] = {}
+    numbers: dict[str, list[int]] = {}
+    for run in runs:
+        if run.set is not None and run.key is not None:
+            keys.setdefault(run.set, []).append(run.key)
+        elif run.set is not None and run.partition:
+            numbers.setdefault(run.set, []).append(run.partition)
+    ids = {name: set_id_of(db, name) for name in {*keys, *numbers}}
+    by_key = {name: live_numbers(db, name, wanted) for name, wanted in keys.items()}
+    by_number = {name: partitions_of(db, name, wanted) for name, wanted in numbers.items()}
+    places: list[_Place] = []
+    for run in runs:
+        if run.set is None or (run.key is None and not run.partition):
+            places.append(_Place())
+            continue
+        found = by_key[run.set][run.key] if run.key is not None else by_number[run.set][run.partition or 0]
+        places.append(_Place(run.set, ids[run.set], found.number, found.key, found.generation))
+    return places
+
+
+def _asset_ids(db: sqlite3.Connection, runs: Sequence[RunToAdmit]) -> dict[str, int]:
+    wanted = {step.name for run in runs if run.kind == "asset" for step in run.steps}
+    found: dict[str, int] = dict(
+        db.execute(
+            "SELECT a.name, a.id FROM json_each(?) wanted JOIN assets a ON a.name = wanted.value",
+            (dump(sorted(wanted)),),
+        )
+    )
+    for name in sorted(wanted - found.keys()):
+        known = [known for (known,) in db.execute("SELECT name FROM assets")]
+        raise UnknownName(f"there is no asset {name!r}", hint=nearest_hint(name, known))
+    return found

@@ -1,0 +1,177 @@
+"""What the engine remembers of assets: states over partitions, freshness, and what its conditions have seen."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+from freshet.store.admission import Admitting, admit_into
+from freshet.store.codec import load
+from freshet.store.ending import ACTIVE, set_of
+from freshet.store.events import EventLog
+from freshet.store.records import (
+    Admitted,
+    AssetStateRow,
+    AutomationCommit,
+    ConditionChunk,
+    Event,
+    EventType,
+    FreshnessChange,
+    FreshnessRow,
+)
+
+__all__ = [
+    "asset_states",
+    "automation_seq",
+    "commit_automation",
+    "commit_freshness",
+    "condition_chunks",
+    "freshness_rows",
+    "live_partitions",
+]
+
+_SEQ = "automation_seq"
+
+
+def asset_states(db: sqlite3.Connection) -> tuple[AssetStateRow, ...]:
+    """Every partition of every asset that was made, failed, or is waiting or under way; deleted ones left out."""
+    rows = db.execute(
+        f"""
+        WITH active AS (
+            SELECT DISTINCT asset_id, partition FROM steps WHERE asset_id IS NOT NULL AND state IN {ACTIVE}
+        ),
+        known AS (
+            SELECT s.asset_id, s.partition, s.materialized_seq, s.materialized_at, s.failed_seq,
+                   EXISTS (SELECT 1 FROM active a WHERE a.asset_id = s.asset_id AND a.partition = s.partition)
+            FROM asset_state s
+            UNION ALL
+            SELECT a.asset_id, a.partition, NULL, NULL, NULL, 1 FROM active a
+            WHERE NOT EXISTS (SELECT 1 FROM asset_state s WHERE s.asset_id = a.asset_id AND s.partition = a.partition)
+        )
+        SELECT a.name, k.* FROM known k JOIN assets a ON a.id = k.asset_id
+        LEFT JOIN partitions p ON p.set_id = a.set_id AND p.number = k.partition
+        WHERE k.partition = 0 AND a.set_id IS NULL OR p.number IS NOT NULL AND p.deleted_at IS NULL
+        """  # noqa: S608  # a constant
+    )
+    return tuple(
+        AssetStateRow(name, partition, made, at, failed, bool(active))
+        for name, _, partition, made, at, failed, active in rows
+    )
+
+
+def live_partitions(db: sqlite3.Connection) -> dict[str, list[int]]:
+    """The numbers that are there, ascending, by set; empty sets too."""
+    found: dict[str, list[int]] = {name: [] for (name,) in db.execute("SELECT name FROM partition_sets")}
+    for name, number in db.execute(
+        """
+        SELECT ps.name, p.number FROM partition_sets ps JOIN partitions p ON p.set_id = ps.id
+        WHERE p.deleted_at IS NULL ORDER BY p.set_id, p.number
+        """
+    ):
+        found[name].append(number)
+    return found
+
+
+def freshness_rows(db: sqlite3.Connection) -> tuple[FreshnessRow, ...]:
+    """Where each asset under a policy stands.
+
+    The baseline is the latest materialization even where no change of state was committed for it: `state` is as last
+    committed, to be recomputed by the reader.
+    """
+    rows = db.execute(
+        """
+        SELECT a.name, f.partition, f.policy, f.since, f.state, f.baseline_seq, f.baseline_at,
+               (SELECT max(s.materialized_seq) FROM asset_state s WHERE s.asset_id = f.asset_id),
+               (SELECT max(s.materialized_at) FROM asset_state s WHERE s.asset_id = f.asset_id)
+        FROM freshness f JOIN assets a ON a.id = f.asset_id ORDER BY a.name, f.partition
+        """
+    )
+    found: list[FreshnessRow] = []
+    for name, partition, policy, since, state, seq, at, made_seq, made_at in rows:
+        base_seq, base_at = seq, at
+        if made_seq is not None and made_seq > seq:
+            base_seq, base_at = made_seq, max(made_at, at)
+        found.append(FreshnessRow(name, partition, load(policy), since, base_seq, base_at, state))
+    return tuple(found)
+
+
+def commit_freshness(db: sqlite3.Connection, changes: Sequence[FreshnessChange], at: float) -> tuple[Event, ...]:
+    """Commit transitions; returns their events. A second lapse of the same episode is dropped with its event, and so
+    is a change of an asset that has no policy any more."""
+    log = EventLog(db, at)
+    for change in changes:
+        row = change.row
+        found = db.execute(
+            """
+            UPDATE freshness SET baseline_seq = ?, baseline_at = ?, state = ?
+            WHERE asset_id = (SELECT id FROM assets WHERE name = ?) AND partition = ? RETURNING asset_id
+            """,
+            (row.baseline_seq, row.baseline_at, row.state, row.asset, row.partition),
+        ).fetchone()
+        if found is not None and change.event is not None:
+            _transition(db, log, change, found[0], at)
+    return log.write()
+
+
+def _transition(db: sqlite3.Connection, log: EventLog, change: FreshnessChange, asset_id: int, at: float) -> None:
+    row = change.row
+    data = None if change.deadline is None else {"deadline": change.deadline}
+    place = (asset_id, row.partition, row.baseline_seq)
+    if change.event == "freshness_lapsed":
+        taken = db.execute(
+            "INSERT OR IGNORE INTO lapses (asset_id, partition, baseline_seq, deadline, seq) VALUES (?, ?, ?, ?, 0)",
+            (*place, at if change.deadline is None else change.deadline),
+        )
+        if taken.rowcount != 1:
+            return
+    kind = cast("EventType", change.event)
+    seq = log.add(kind, asset=row.asset, set=set_of(db, asset_id, row.partition), partition=row.partition, data=data)
+    if change.event == "freshness_lapsed":
+        db.execute("UPDATE lapses SET seq = ? WHERE asset_id = ? AND partition = ? AND baseline_seq = ?", (seq, *place))
+
+
+def automation_seq(db: sqlite3.Connection) -> int:
+    """Up to and including which event the conditions have looked; 0 at first."""
+    row = db.execute("SELECT value FROM meta WHERE key = ?", (_SEQ,)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def condition_chunks(db: sqlite3.Connection) -> tuple[ConditionChunk, ...]:
+    """The memory of all condition nodes."""
+    rows = db.execute(
+        """
+        SELECT a.name, c.node, c.chunk, c.bits FROM condition_state c JOIN assets a ON a.id = c.asset_id
+        ORDER BY c.asset_id, c.node, c.chunk
+        """
+    )
+    return tuple(ConditionChunk(*row) for row in rows)
+
+
+def commit_automation(db: sqlite3.Connection, commit: AutomationCommit) -> Admitted:
+    """Commit one evaluation: how far it looked, what its nodes remember, and the runs it asks for."""
+    db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (_SEQ, str(commit.seq)))
+    _write_chunks(db, commit.chunks)
+    log = EventLog(db, commit.at)
+    how = Admitting(commit.start, commit.needs, commit.at, commit.version)
+    admitted, _ = admit_into(db, log, commit.runs, how)
+    return Admitted(admitted, log.write())
+
+
+def _write_chunks(db: sqlite3.Connection, chunks: Iterable[ConditionChunk]) -> None:
+    put = [(one.asset, one.node, one.chunk, one.bits) for one in chunks if one.bits]
+    gone = [(one.asset, one.node, one.chunk) for one in chunks if not one.bits]
+    db.executemany(
+        """
+        INSERT OR REPLACE INTO condition_state (asset_id, node, chunk, bits)
+        VALUES ((SELECT id FROM assets WHERE name = ?), ?, ?, ?)
+        """,
+        put,
+    )
+    db.executemany(
+        """
+        DELETE FROM condition_state
+        WHERE asset_id = (SELECT id FROM assets WHERE name = ?) AND node = ? AND chunk = ?
+        """,
+        gone,
+    )

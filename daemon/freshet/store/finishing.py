@@ -1,0 +1,175 @@
+"""The end of an attempt: published if it is the one in force, tried again, or failed for good."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from freshet.store.codec import dump, dump_optional, dump_value
+from freshet.store.ending import dependents, end_run, fail_for_good, is_current, is_idle, release, set_of, settle_run
+from freshet.store.events import EventLog
+from freshet.store.records import Finished, QueuedStep, RunState, StepResult
+
+__all__ = ["INTERRUPTION_BUDGET", "finish_step", "give_up", "too_often"]
+
+INTERRUPTION_BUDGET = 10
+"""How often a run may be cut off before it counts as failed."""
+
+
+def too_often(interruptions: int) -> dict[str, str]:
+    """The error of a step whose run was cut off once too often."""
+    return {
+        "type": "Interrupted",
+        "message": f"the run was cut off {interruptions} times by the end of the daemon, the host or the machine",
+    }
+
+
+def finish_step(db: sqlite3.Connection, result: StepResult, *, budget: int = INTERRUPTION_BUDGET) -> Finished:
+    """Commit the end of an attempt. One that is not in force (late, doubled, given back) is refused: nothing changes.
+
+    A failure while its run is being canceled is not tried again: the step is then canceled.
+    """
+    run = db.execute(
+        """
+        SELECT r.state, r.priority FROM runs r JOIN steps s ON s.run_id = r.id
+        WHERE r.id = ? AND s.position = ? AND s.attempt = ? AND s.state = 'started'
+        """,
+        (result.run_id, result.position, result.attempt),
+    ).fetchone()
+    if run is None:
+        row = db.execute("SELECT state FROM runs WHERE id = ?", (result.run_id,)).fetchone()
+        return Finished(result.run_id, "failed" if row is None else row[0], (), (), refused=True)
+    state, priority = run
+    canceling = state == "canceling"
+    log = EventLog(db, result.at)
+    queued: list[QueuedStep] = []
+    match result.outcome:
+        case "succeeded":
+            _succeed(db, log, result)
+            if not canceling:
+                queued = _ready_below(db, result.run_id, result.position, priority)
+        case "failed" if result.retry_at is None:
+            db.execute(
+                "UPDATE steps SET failures = failures + 1, metadata = ? WHERE run_id = ? AND position = ?",
+                (dump_optional(result.metadata or None), result.run_id, result.position),
+            )
+            fail_for_good(db, log, result.run_id, result.position, result.error, result.at)
+        case "failed" if not canceling:
+            queued = [_retry(db, result, priority)]
+        case "lost" | "interrupted" if not canceling:
+            queued = _again(db, log, result, priority, budget)
+        case "failed" | "lost" | "interrupted" | "canceled":
+            _cancel(db, log, result)
+    return Finished(result.run_id, _run_state(db, log, result), tuple(queued), log.write())
+
+
+def _run_state(db: sqlite3.Connection, log: EventLog, result: StepResult) -> RunState:
+    state = end_run(db, log, result.run_id, result.at)
+    if state == "started" and result.outcome in ("lost", "interrupted"):
+        return settle_run(db, result.run_id)
+    return state
+
+
+def _succeed(db: sqlite3.Connection, log: EventLog, result: StepResult) -> None:
+    metadata = dump_optional(result.metadata or None)
+    name, asset_id, partition = db.execute(
+        """
+        UPDATE steps SET state = 'succeeded', ended_at = ?, error = NULL, metadata = ? WHERE run_id = ? AND position = ?
+        RETURNING name, asset_id, partition
+        """,
+        (result.at, metadata, result.run_id, result.position),
+    ).fetchone()
+    if asset_id is None:
+        return
+    current = is_current(db, result.run_id, asset_id, partition)
+    seq = log.add(
+        "materialized" if current else "released",
+        asset=name,
+        set=set_of(db, asset_id, partition),
+        partition=partition,
+        run_id=result.run_id,
+        idle=is_idle(db, asset_id, partition),
+        data=result.metadata or None,
+    )
+    if current:
+        db.execute(
+            """
+            INSERT OR REPLACE INTO asset_state
+                (asset_id, partition, materialized_seq, materialized_at, run_id, value, metadata)
+            VALUES (?, ?, ?, ?, ?, ?, ?)
+            """,
+            (asset_id, partition, seq, result.at, result.run_id, dump_value(result.value), metadata),
+        )
+
+
+def _ready_below(db: sqlite3.Connection, run_id: int, position: int, priority: int) -> list[QueuedStep]:
+    """The steps that waited for this one and for nothing else any more."""
+    rows = db.execute(
+        """
+        SELECT s.position, s.name FROM steps s WHERE s.run_id = ?1 AND s.state = 'queued'
+        AND EXISTS (SELECT 1 FROM json_each(s.needs) WHERE value = ?2)
+        AND NOT EXISTS (SELECT 1 FROM json_each(s.needs) need
+                        JOIN steps above ON above.run_id = s.run_id AND above.position = need.value
+                        WHERE above.state <> 'succeeded')
+        ORDER BY s.position
+        """,
+        (run_id, position),
+    )
+    return [QueuedStep(run_id, below, name, priority, None) for below, name in rows]
+
+
+def _retry(db: sqlite3.Connection, result: StepResult, priority: int) -> QueuedStep:
+    (name,) = db.execute(
+        """
+        UPDATE steps SET state = 'retrying', failures = failures + 1, not_before = ?, error = ?
+        WHERE run_id = ? AND position = ? RETURNING name
+        """,
+        (result.retry_at, dump_optional(result.error), result.run_id, result.position),
+    ).fetchone()
+    return QueuedStep(result.run_id, result.position, name, priority, result.retry_at)
+
+
+def _again(db: sqlite3.Connection, log: EventLog, result: StepResult, priority: int, budget: int) -> list[QueuedStep]:
+    """Queue a step whose attempt was not received, or was cut off: within the run's budget for that."""
+    returned = 0
+    if result.outcome == "lost":
+        returned = 1
+    else:
+        (interruptions,) = db.execute(
+            "UPDATE runs SET interruptions = interruptions + 1 WHERE id = ? RETURNING interruptions", (result.run_id,)
+        ).fetchone()
+        log.add("run_interrupted", run_id=result.run_id, data={"interruptions": interruptions})
+        if interruptions > budget:
+            give_up(db, log, result.run_id, [result.position], interruptions, result.at)
+            return []
+    (name,) = db.execute(
+        """
+        UPDATE steps SET state = 'queued', attempt = attempt - ?, started_at = NULL, error = ?
+        WHERE run_id = ? AND position = ? RETURNING name
+        """,
+        (returned, dump_optional(result.error), result.run_id, result.position),
+    ).fetchone()
+    return [QueuedStep(result.run_id, result.position, name, priority, None)]
+
+
+def give_up(
+    db: sqlite3.Connection, log: EventLog, run_id: int, positions: list[int], interruptions: int, at: float
+) -> None:
+    """Fail a run whose budget is spent: its steps at `positions` fail, and nothing more of it is started."""
+    error = too_often(interruptions)
+    db.execute("UPDATE runs SET error = ? WHERE id = ?", (dump(error), run_id))
+    for position in positions:
+        fail_for_good(db, log, run_id, position, error, at)
+    waiting = db.execute(
+        "SELECT position FROM steps WHERE run_id = ? AND state IN ('queued', 'retrying', 'interrupted')", (run_id,)
+    ).fetchall()
+    release(db, log, run_id, [position for (position,) in waiting], "skipped", at)
+
+
+def _cancel(db: sqlite3.Connection, log: EventLog, result: StepResult) -> None:
+    below = dependents(db, result.run_id, result.position)
+    db.execute(
+        "UPDATE steps SET error = ? WHERE run_id = ? AND position = ?",
+        (dump_optional(result.error), result.run_id, result.position),
+    )
+    release(db, log, result.run_id, [result.position], "canceled", result.at)
+    release(db, log, result.run_id, below, "skipped", result.at)

@@ -1,0 +1,219 @@
+"""Reads for the API, on read connections."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from freshet.store.assets import freshness_rows
+from freshet.store.codec import dump, load, load_optional
+from freshet.store.ending import ACTIVE
+from freshet.store.partitions import set_id_of
+from freshet.store.records import RunRow, RunState, StepRow
+from freshet.store.tickers import load_tickers
+from freshet.store.views import AssetSummary, PartitionRow, PartitionSetRow, PartitionState, TickRow
+
+__all__ = ["asset_summaries", "load_tickers", "partition_rows", "partition_sets", "run", "runs", "ticks"]
+
+_RUN = """
+SELECT r.id, r.kind, r.target, ps.name, r.partition, p.key, r.state, r.priority, r.params, r.tags, r.run_key, r.origin,
+       r.version, r.interruptions, r.created_at, r.started_at, r.ended_at, r.error
+FROM runs r LEFT JOIN partition_sets ps ON ps.id = r.set_id
+LEFT JOIN partitions p ON p.set_id = r.set_id AND p.number = r.partition
+"""
+
+
+def runs(
+    db: sqlite3.Connection,
+    *,
+    state: RunState | None = None,
+    target: str | None = None,
+    limit: int = 50,
+    before: int | None = None,
+) -> tuple[RunRow, ...]:
+    """Runs, newest first; `before`: only those with a smaller id."""
+    filters = [
+        ("r.id < ?", before),
+        ("r.state = ?", state),
+        ("r.target = ?", target),
+    ]
+    used = [(sql, value) for sql, value in filters if value is not None]
+    where = f"WHERE {' AND '.join(sql for sql, _ in used)}" if used else ""
+    rows = db.execute(
+        f"{_RUN} {where} ORDER BY r.id DESC LIMIT ?",
+        (*(value for _, value in used), limit),
+    ).fetchall()
+    return _with_steps(db, rows)
+
+
+def run(db: sqlite3.Connection, run_id: int) -> RunRow | None:
+    """One run, None if it never was."""
+    found = _with_steps(db, db.execute(f"{_RUN} WHERE r.id = ?", (run_id,)).fetchall())
+    return found[0] if found else None
+
+
+def _with_steps(db: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> tuple[RunRow, ...]:
+    steps: dict[int, list[StepRow]] = {}
+    for row in db.execute(
+        """
+        SELECT s.run_id, s.position, s.name, s.state, s.attempt, s.failures, s.not_before, s.started_at, s.ended_at,
+               s.error, s.metadata
+        FROM json_each(?) wanted JOIN steps s ON s.run_id = wanted.value ORDER BY s.run_id, s.position
+        """,
+        (dump([row[0] for row in rows]),),
+    ):
+        steps.setdefault(row[0], []).append(StepRow(*row[:9], *map(load_optional, row[9:])))
+    return tuple(_run(row, tuple(steps.get(row[0], ()))) for row in rows)
+
+
+def _run(row: Sequence[Any], steps: tuple[StepRow, ...]) -> RunRow:
+    values = [*row[:8], load(row[8]), load(row[9]), *row[10:17], load_optional(row[17]), steps]
+    return RunRow(*values)
+
+
+def ticks(
+    db: sqlite3.Connection, *, sensor: str | None = None, limit: int = 50, before: int | None = None
+) -> tuple[TickRow, ...]:
+    """Ticks with effects or errors, newest first; `before`: only those with a smaller id."""
+    used = [(sql, value) for sql, value in (("t.name = ?", sensor), ("k.id < ?", before)) if value is not None]
+    where = "".join(f" AND {sql}" for sql, _ in used)
+    rows = db.execute(
+        f"""
+        SELECT k.id, t.name, k.status, k.started_at, k.ended_at, k.cursor_before, k.cursor, k.skip, k.error, k.runs,
+               k.partitions_added, k.ledger_added, k.dropped
+        FROM ticks k JOIN tickers t ON t.id = k.ticker_id
+        WHERE t.kind = 'sensor'{where} ORDER BY k.id DESC LIMIT ?
+        """,  # noqa: S608  # constants; the values are bound
+        (*(value for _, value in used), limit),
+    )
+    return tuple(map(_tick, rows))
+
+
+def _tick(row: Sequence[Any]) -> TickRow:
+    values = [
+        *row[:5],
+        *map(load_optional, row[5:7]),
+        row[7],
+        load_optional(row[8]),
+        *row[9:12],
+        load_optional(row[12]),
+    ]
+    return TickRow(*values)
+
+
+def partition_sets(db: sqlite3.Connection) -> tuple[PartitionSetRow, ...]:
+    """All sets, by name."""
+    assets: dict[int, list[str]] = {}
+    for set_id, name in db.execute("SELECT set_id, name FROM assets WHERE set_id IS NOT NULL ORDER BY name"):
+        assets.setdefault(set_id, []).append(name)
+    rows = db.execute(
+        """
+        SELECT ps.id, ps.name, ps.kind,
+               (SELECT count(*) FROM partitions p WHERE p.set_id = ps.id AND p.deleted_at IS NULL)
+        FROM partition_sets ps ORDER BY ps.name
+        """
+    )
+    return tuple(
+        PartitionSetRow(name, kind, count, tuple(assets.get(set_id, ()))) for set_id, name, kind, count in rows
+    )
+
+
+def partition_rows(
+    db: sqlite3.Connection,
+    set: str,
+    *,
+    limit: int = 100,
+    after: int = 0,
+    assets: Iterable[str] = (),
+    deleted: bool = False,
+) -> tuple[PartitionRow, ...]:
+    """Partitions of a set in order of their numbers, from beyond `after`, with their states for `assets`;
+    `deleted`: those that were deleted, too. Raises `UnknownName`."""
+    rows = db.execute(
+        """
+        SELECT number, key, metadata, added_at, deleted_at FROM partitions
+        WHERE set_id = ? AND number > ? AND (? OR deleted_at IS NULL) ORDER BY number LIMIT ?
+        """,
+        (set_id_of(db, set), after, deleted, limit),
+    ).fetchall()
+    names = tuple(assets)
+    states = _states(db, names, [row[0] for row in rows])
+    return tuple(
+        PartitionRow(
+            number, key, load(metadata), added_at, deleted_at,
+            {name: states.get((name, number), "missing") for name in names},
+        )
+        for number, key, metadata, added_at, deleted_at in rows
+    )  # fmt: skip
+
+
+def _states(
+    db: sqlite3.Connection, assets: Sequence[str], numbers: Sequence[int]
+) -> dict[tuple[str, int], PartitionState]:
+    found: dict[tuple[str, int], PartitionState] = {}
+    asked = (dump(list(assets)), dump(list(numbers)))
+    for name, number, failed in db.execute(
+        """
+        SELECT a.name, s.partition, s.failed_seq IS NOT NULL FROM json_each(?1) one
+        JOIN assets a ON a.name = one.value JOIN json_each(?2) number
+        JOIN asset_state s ON s.asset_id = a.id AND s.partition = number.value
+        """,
+        asked,
+    ):
+        found[name, number] = "failed" if failed else "materialized"
+    for name, number in db.execute(
+        f"""
+        SELECT a.name, s.partition FROM json_each(?1) one
+        JOIN assets a ON a.name = one.value JOIN json_each(?2) number
+        JOIN steps s ON s.asset_id = a.id AND s.partition = number.value AND s.state IN {ACTIVE}
+        """,  # noqa: S608  # a constant
+        asked,
+    ):
+        found[name, number] = "in_progress"
+    return found
+
+
+def asset_summaries(db: sqlite3.Connection) -> tuple[AssetSummary, ...]:
+    """Every asset that ever was declared, by name."""
+    freshness = {row.asset: row for row in freshness_rows(db) if row.partition == 0}
+    counts = {
+        asset_id: (made, failed)
+        for asset_id, made, failed in db.execute(
+            """
+            SELECT s.asset_id, count(s.materialized_seq), count(s.failed_seq) FROM asset_state s
+            JOIN assets a ON a.id = s.asset_id LEFT JOIN partitions p ON p.set_id = a.set_id AND p.number = s.partition
+            WHERE a.set_id IS NULL AND s.partition = 0 OR p.number IS NOT NULL AND p.deleted_at IS NULL
+            GROUP BY s.asset_id
+            """
+        )
+    }
+    active: dict[int, int] = dict(
+        db.execute(
+            f"SELECT asset_id, count(DISTINCT partition) FROM steps WHERE state IN {ACTIVE} GROUP BY asset_id"  # noqa: S608
+        )
+    )
+    last = {
+        row[0]: row[1:]
+        for row in db.execute(
+            """
+            SELECT asset_id, materialized_at, run_id, metadata, max(materialized_seq) FROM asset_state
+            WHERE materialized_seq IS NOT NULL GROUP BY asset_id
+            """
+        )
+    }
+    sets = {one.name: one.count for one in partition_sets(db)}
+    found: list[AssetSummary] = []
+    for asset_id, name, set_name in db.execute(
+        "SELECT a.id, a.name, ps.name FROM assets a LEFT JOIN partition_sets ps ON ps.id = a.set_id ORDER BY a.name"
+    ):
+        at, run_id, metadata, _ = last.get(asset_id, (None, None, None, None))
+        partitions = 1 if set_name is None else sets[set_name]
+        made, failed = counts.get(asset_id, (0, 0))
+        found.append(
+            AssetSummary(
+                name, set_name, partitions, made, failed, active.get(asset_id, 0),
+                at, run_id, load_optional(metadata), freshness.get(name),
+            )
+        )  # fmt: skip
+    return tuple(found)

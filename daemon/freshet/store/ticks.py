@@ -1,0 +1,195 @@
+"""The outcome of a tick: cursor, ledger, partitions, reports and runs, in one transaction or not at all."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import asdict
+
+from freshet.errors import Conflict, TickRefused, UnknownName
+from freshet.store.admission import Admitting, admit_into
+from freshet.store.codec import dump, dump_optional
+from freshet.store.ending import is_idle
+from freshet.store.events import EventLog
+from freshet.store.partitions import apply_delta, live_numbers
+from freshet.store.records import (
+    DroppedRequest,
+    Event,
+    LedgerDelta,
+    ReportedMaterialization,
+    TickCommit,
+    TickError,
+    TickerRow,
+    TickResult,
+)
+from freshet.store.tickers import ticker
+
+__all__ = ["commit_tick", "fail_tick"]
+
+
+def commit_tick(db: sqlite3.Connection, commit: TickCommit) -> TickResult:
+    """Commit the outcome of a tick, whole.
+
+    Raises `TickRefused` if it came late or twice (count it with `count_refused`), and `UnknownName` or `Conflict`
+    for a set, key or asset that is not there: then nothing of it commits.
+    """
+    before = _take(db, commit.ticker, commit.tick_id, commit.revision)
+    log = EventLog(db, commit.ended_at)
+    ledger_revision = before.ledger_revision + _apply_ledger(db, commit.ticker, commit.tick_id, commit.ledger)
+    added = deleted = 0
+    for delta in commit.partitions:
+        new, gone = apply_delta(db, delta, commit.ended_at, log, tick_id=commit.tick_id)
+        added, deleted = added + new, deleted + gone
+    for report in commit.reports:
+        _report(db, log, report, commit)
+    how = Admitting(commit.start, commit.needs, commit.ended_at, commit.version, commit.ticker, commit.tick_id)
+    admitted, dropped = admit_into(db, log, commit.runs, how)
+    effects = bool(
+        commit.cursor_changed or ledger_revision > before.ledger_revision or added or deleted
+        or commit.partitions or commit.reports or admitted or dropped
+    )  # fmt: skip
+    _remember(db, before, commit, ledger_revision, effects=effects)
+    if commit.final and before.failures:
+        log.add("ticker_recovered", tick_id=commit.tick_id, data={"name": before.name, "failures": before.failures})
+    if effects:
+        _write_row(db, before, commit, runs=len(admitted), added=added, dropped=dropped)
+    return TickResult(admitted, dropped, log.write(), ledger_revision, added)
+
+
+def fail_tick(
+    db: sqlite3.Connection,
+    *,
+    ticker_id: int,
+    tick_id: int,
+    revision: int,
+    status: str,
+    error: TickError | None,
+    failures: int,
+    retry_at: float | None,
+    quarantined: str | None,
+    started_at: float,
+    ended_at: float,
+) -> tuple[TickerRow, tuple[Event, ...]]:
+    """Record a tick that came to nothing (`status`: failed, timed_out, given_up, later); returns the ticker and events.
+
+    `failures`: how many in a row, with this one. Raises `TickRefused`, as `commit_tick`.
+    """
+    before = _take(db, ticker_id, tick_id, revision)
+    text = None if error is None else dump(asdict(error))
+    db.execute(
+        """
+        UPDATE tickers SET failures = ?, retry_at = ?, quarantined = ?, last_error = coalesce(?, last_error),
+            last_tick_at = ?, ticks = ticks + 1 WHERE id = ?
+        """,
+        (failures, retry_at, quarantined, text, ended_at, ticker_id),
+    )
+    db.execute(
+        "INSERT INTO ticks (id, ticker_id, status, started_at, ended_at, error) VALUES (?, ?, ?, ?, ?, ?)",
+        (tick_id, ticker_id, status, started_at, ended_at, text),
+    )
+    log = EventLog(db, ended_at)
+    said = {"name": before.name, "error": None if error is None else error.message}
+    if failures and not before.failures:
+        log.add("ticker_failing", tick_id=tick_id, data=said)
+    if quarantined is not None and before.quarantined is None:
+        log.add("ticker_quarantined", tick_id=tick_id, data=said)
+    return ticker(db, ticker_id), log.write()
+
+
+def _take(db: sqlite3.Connection, ticker_id: int, tick_id: int, revision: int) -> TickerRow:
+    """Make this tick the ticker's last one, if it is still the one in force; returns the ticker as it was."""
+    before = ticker(db, ticker_id)
+    taken = db.execute(
+        "UPDATE tickers SET last_tick = ?1 WHERE id = ?2 AND revision = ?3 AND last_tick < ?1",
+        (tick_id, ticker_id, revision),
+    )
+    if taken.rowcount != 1:
+        why = (
+            f"the {before.kind} was changed meanwhile"
+            if before.revision != revision
+            else f"tick {before.last_tick} has been committed"
+        )
+        raise TickRefused(f"tick {tick_id} of {before.name!r} is refused: {why}", hint="what it saw will be seen again")
+    return before
+
+
+def _apply_ledger(db: sqlite3.Connection, ticker_id: int, tick_id: int, delta: LedgerDelta) -> int:
+    db.executemany(
+        "DELETE FROM ledger WHERE ticker_id = ? AND digest = ?", [(ticker_id, digest) for digest in delta.remove]
+    )
+    db.executemany(
+        "INSERT OR REPLACE INTO ledger (ticker_id, digest, version, key, tick_id) VALUES (?, ?, ?, ?, ?)",
+        [(ticker_id, entry.digest, entry.version, entry.key, tick_id) for entry in delta.put],
+    )
+    return 1 if delta.put or delta.remove else 0
+
+
+def _report(db: sqlite3.Connection, log: EventLog, report: ReportedMaterialization, commit: TickCommit) -> None:
+    row = db.execute(
+        "SELECT a.id, ps.name FROM assets a LEFT JOIN partition_sets ps ON ps.id = a.set_id WHERE a.name = ?",
+        (report.asset,),
+    ).fetchone()
+    if row is None:
+        raise UnknownName(f"there is no asset {report.asset!r}")
+    asset_id, set_name = row
+    if (set_name is None) != (report.key is None):
+        has = "has no partitions" if set_name is None else f"is partitioned by {set_name!r}"
+        raise Conflict(f"Report: the asset {report.asset!r} {has}", hint="mend its partition=")
+    number = 0
+    if report.key is not None:
+        number = live_numbers(db, set_name, [report.key])[report.key].number
+    seq = log.add(
+        "materialized",
+        asset=report.asset,
+        set=set_name,
+        partition=number,
+        tick_id=commit.tick_id,
+        idle=is_idle(db, asset_id, number),
+        data=report.metadata or None,
+    )
+    db.execute(
+        """
+        INSERT OR REPLACE INTO asset_state (asset_id, partition, materialized_seq, materialized_at, metadata)
+        VALUES (?, ?, ?, ?, ?)
+        """,
+        (asset_id, number, seq, commit.ended_at, dump_optional(report.metadata or None)),
+    )
+
+
+def _remember(
+    db: sqlite3.Connection, before: TickerRow, commit: TickCommit, ledger_revision: int, *, effects: bool
+) -> None:
+    db.execute(
+        "UPDATE tickers SET cursor = ?, ledger_revision = ? WHERE id = ?",
+        (dump(commit.cursor if commit.cursor_changed else before.cursor), ledger_revision, commit.ticker),
+    )
+    if commit.final:
+        db.execute(
+            """
+            UPDATE tickers SET failures = 0, retry_at = NULL, last_tick_at = ?1, last_ok_at = ?1,
+                ticks = ticks + 1, idle_ticks = idle_ticks + ?2 WHERE id = ?3
+            """,
+            (commit.ended_at, not effects, commit.ticker),
+        )
+
+
+def _write_row(
+    db: sqlite3.Connection,
+    before: TickerRow,
+    commit: TickCommit,
+    *,
+    runs: int,
+    added: int,
+    dropped: tuple[DroppedRequest, ...],
+) -> None:
+    db.execute(
+        """
+        INSERT INTO ticks (id, ticker_id, status, started_at, ended_at, cursor_before, cursor, skip, runs,
+            partitions_added, ledger_added, dropped) VALUES (?, ?, 'committed', ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        """,
+        (
+            *(commit.tick_id, commit.ticker, commit.started_at, commit.ended_at),
+            *((dump(before.cursor), dump(commit.cursor)) if commit.cursor_changed else (None, None)),
+            *(commit.skip, runs, added, len(commit.ledger.put)),
+            dump([asdict(one) for one in dropped]) if dropped else None,
+        ),
+    )

@@ -1,0 +1,78 @@
+"""What the API shows: values that the queries put together for people, not for the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from freshet.definitions.outcome import Json
+from freshet.store.records import FreshnessRow
+
+__all__ = ["AssetSummary", "PartitionRow", "PartitionSetRow", "PartitionState", "TickRow"]
+
+PartitionState = Literal["missing", "materialized", "failed", "in_progress"]
+"""Of one partition of an asset; what is under way goes before how it ended last."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssetSummary:
+    """An asset at a glance, over its live partitions (`partitions` is 1 for an asset without). `materialized_at`,
+    `materialized_run` and `metadata`: of the last materialization, None before the first."""
+
+    asset: str
+    set: str | None
+    partitions: int
+    materialized: int
+    failed: int
+    in_progress: int
+    materialized_at: float | None
+    materialized_run: int | None
+    metadata: Json
+    freshness: FreshnessRow | None
+
+    @property
+    def deadline(self) -> float | None:
+        """When it lapses, or lapsed; None without a policy."""
+        return None if self.freshness is None else self.freshness.baseline_at + self.freshness.policy["within"]
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionSetRow:
+    """A partition set, its live keys counted, and the assets that have it."""
+
+    name: str
+    kind: Literal["dynamic", "static"]
+    count: int
+    assets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionRow:
+    """A partition, deleted if `deleted_at` is set. `states`: by asset, for those asked for."""
+
+    number: int
+    key: str
+    metadata: dict[str, Json]
+    added_at: float
+    deleted_at: float | None
+    states: dict[str, PartitionState] = field(default_factory=dict[str, PartitionState])
+
+
+@dataclass(frozen=True, slots=True)
+class TickRow:
+    """A tick that had effects or failed. The cursors are None where it did not move. `dropped`: requests whose run
+    key was taken, as JSON."""
+
+    id: int
+    sensor: str
+    status: str
+    started_at: float
+    ended_at: float
+    cursor_before: Json
+    cursor: Json
+    skip: str | None
+    error: Json
+    runs: int
+    partitions_added: int
+    ledger_added: int
+    dropped: Json
