@@ -10,7 +10,10 @@ A step is named by (run, position) and its attempt. Times are seconds. The evalu
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
+
+import orjson
 
 __all__ = [
     "Cancel",
@@ -22,6 +25,7 @@ __all__ = [
     "ForkEvaluator",
     "FromHost",
     "FromWorker",
+    "HostPlan",
     "Idle",
     "Kill",
     "Loaded",
@@ -66,6 +70,28 @@ class ValueData(TypedDict):
 
 
 # --- daemon -> host ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """How the daemon starts a host, on its command line. `parent`: the daemon's process id. `control` and `keep` are
+    descriptors; `keep` stays open in every child (the children's lock)."""
+
+    parent: int
+    control: int
+    plugins_dir: str
+    state_dir: str
+    keep: tuple[int, ...]
+
+    def dumps(self) -> str:
+        """As an argument."""
+        return orjson.dumps(self).decode()
+
+    @classmethod
+    def loads(cls, text: str) -> HostPlan:
+        """And back."""
+        told = orjson.loads(text)
+        return cls(**{**told, "keep": tuple(told["keep"])})
 
 
 class Open(TypedDict):

@@ -1,0 +1,277 @@
+"""A code host: the plugins of one definitions version behind a process boundary. See `executors.base.CodeHost`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import mmap
+import os
+import secrets
+import socket
+from collections import deque
+from typing import Any
+
+from freshet.errors import HostError
+from freshet.executors.base import Answers, HostStatus, LoadReport, StepEnd, TickOrder
+from freshet.executors.children import ChildrenLock
+from freshet.executors.evaluators import EvaluatorPool
+from freshet.executors.forked import ForkedEvaluator
+from freshet.executors.hostlink import HostLink
+from freshet.executors.hostprocess import HostProcess
+from freshet.executors.hostsettings import HostSettings
+from freshet.executors.strays import kill_until_gone, marked
+from freshet.executors.translate import load_report, run_order, step_end
+from freshet.host.frames import encode
+from freshet.host.messages import Cancel, Close, ForkEvaluator, FromHost, Kill, Open
+from freshet.store.records import StepToRun, TickError
+
+__all__ = ["ProcessCodeHost"]
+
+_log = logging.getLogger("freshet.host")
+_CLOSE_MARGIN = 8.0
+"""Seconds beyond the grace after which a host that does not end is killed."""
+_SWEEP_PATIENCE = 5.0
+
+
+class ProcessCodeHost:
+    """Implements `CodeHost` with processes. `children` is the daemon's lock for them; without it (`freshet check`)
+    nothing must be run."""
+
+    def __init__(self, settings: HostSettings, answers: Answers, children: ChildrenLock | None = None) -> None:
+        self._settings = settings
+        self._answers = answers
+        self._children = children
+        token = children.token if children else secrets.token_hex(16)
+        self._mark = f"{token}.{secrets.token_hex(8)}"
+        self._process: HostProcess | None = None
+        self._link: HostLink | None = None
+        self._pool: EvaluatorPool | None = None
+        self._report: LoadReport | None = None
+        self._loaded: asyncio.Future[LoadReport] | None = None
+        self._loading = ""
+        self._steps: dict[tuple[int, int, int], StepToRun] = {}
+        self._forks: deque[asyncio.Future[ForkedEvaluator]] = deque()
+        self._evaluators: set[int] = set()
+        self._idle = 0
+        self._closing = False
+        self._gone = asyncio.Event()
+        self._farewell: asyncio.Task[None] | None = None
+
+    # --- life ----------------------------------------------------------------------------------------------
+
+    async def start(self) -> LoadReport:
+        """Start the host process, load the plugins, and report. Raises `HostError`."""
+        loop = asyncio.get_running_loop()
+        self._loaded = loop.create_future()
+        lock_fd = self._children.fd if self._children else None
+        try:
+            self._process = HostProcess(loop, self._settings, mark=self._mark, lock_fd=lock_fd, ended=self._ended)
+        except OSError as error:
+            raise HostError(f"the code host cannot be started: {error}", hint="see `root` and the interpreter") from error
+        self._link = HostLink(loop, self._process.control, self._hear, self._link_ended)
+        try:
+            async with asyncio.timeout(self._settings.start_timeout):
+                self._report = await self._loaded
+        except TimeoutError:
+            await self._abandon()
+            raise HostError(
+                f"{self._loading or 'the plugins'} did not load within {self._settings.start_timeout:g} s",
+                hint="what takes long belongs inside the functions of a plugin, not at its top",
+            ) from None
+        except BaseException:
+            await self._abandon()
+            raise
+        return self._report
+
+    async def open(self, *, workers: int) -> None:
+        """Put in force: start the evaluator (with `open()` and `wakes()` of the sensors) and `workers` workers."""
+        if self._report is None:
+            raise HostError("the code host is not started", hint="await start() first")
+        self._send(Open(op="open", workers=workers))
+        self._pool = EvaluatorPool(
+            fork=self._fork, kill=self._kill, answers=self._answers, definitions=self._report.definitions
+        )
+        await self._pool.open()
+
+    async def close(self, *, grace: float) -> None:
+        """End everything: sensors' `close()`, workers (SIGTERM, then SIGKILL after `grace`), evaluators, host."""
+        self._closing = True
+        if self._pool is not None:
+            await self._pool.close(grace)
+        if self._process is None:
+            return
+        self._send(Close(op="close", grace=grace))
+        try:
+            async with asyncio.timeout(grace + _CLOSE_MARGIN):
+                await self._gone.wait()
+        except TimeoutError:
+            _log.error("the code host does not end and is killed")
+            await self._abandon()
+
+    async def _abandon(self) -> None:
+        self._closing = True
+        if self._process is not None:
+            self._process.kill()
+            await self._gone.wait()
+
+    # --- orders --------------------------------------------------------------------------------------------
+
+    def tick(self, order: TickOrder) -> None:
+        """Begin an evaluation; it ends in exactly one final `Answers.tick_ended`."""
+        self._opened.tick(order)
+
+    def tick_committed(self, tick_id: int, *, committed: bool, ledger_revision: int, next_tick_id: int | None) -> None:
+        """The commit of an `ok` or `checkpoint` end is known: see `CodeHost`."""
+        self._opened.tick_committed(
+            tick_id, committed=committed, ledger_revision=ledger_revision, next_tick_id=next_tick_id
+        )
+
+    def cancel_tick(self, tick_id: int) -> None:
+        """Nobody waits for this evaluation any more; it still ends in `tick_ended`."""
+        self._opened.cancel_tick(tick_id)
+
+    async def watch(self, *, active: bool) -> None:
+        """Let the sensors' `wakes()` run, or end them."""
+        await self._opened.watch(active=active)
+
+    @property
+    def _opened(self) -> EvaluatorPool:
+        if self._pool is None:
+            raise HostError("the code host is not open", hint="await open() first")
+        return self._pool
+
+    def run(self, step: StepToRun) -> None:
+        """Launch a step that is durable as started; it ends in exactly one `Answers.step_ended`."""
+        key = (step.run_id, step.position, step.attempt)
+        self._steps[key] = step
+        loop = asyncio.get_running_loop()
+        if self._link is None or self._gone.is_set():
+            loop.call_soon(self._end_step, key, "interrupted", TickError("Interrupted", "the code host has ended"))
+            return
+        try:
+            frame = encode(run_order(step))
+        except (HostError, TypeError) as error:
+            loop.call_soon(self._end_step, key, "failed", TickError(type(error).__name__, str(error)))
+            return
+        self._link.send(frame)
+
+    def cancel(self, run_id: int, position: int, *, grace: float) -> None:
+        """SIGTERM to the step's process tree, SIGKILL after `grace` seconds."""
+        self._send(Cancel(op="cancel", run=run_id, position=position, grace=grace))
+
+    def status(self) -> HostStatus:
+        """A cheap snapshot."""
+        return HostStatus(
+            pid=self._process.pid if self._process else 0,
+            start_method=self._report.start_method if self._report else "fork",
+            evaluators=self._pool.status() if self._pool else {},
+            workers_idle=self._idle,
+            workers_busy=len(self._steps),
+        )
+
+    def _send(self, message: Any) -> None:
+        if self._link is not None:
+            self._link.send(encode(message))
+
+    # --- evaluators ----------------------------------------------------------------------------------------
+
+    async def _fork(self, label: str) -> ForkedEvaluator:
+        """A new evaluator. Raises `HostError` once the host has ended."""
+        if self._link is None or self._gone.is_set():
+            raise HostError("the code host has ended")
+        forked = asyncio.get_running_loop().create_future()
+        self._forks.append(forked)
+        self._send(ForkEvaluator(op="evaluator", label=label))
+        made: ForkedEvaluator = await forked
+        return made
+
+    def _kill(self, pid: int) -> None:
+        self._send(Kill(op="kill", pid=pid))
+
+    def _forked(self, pid: int) -> None:
+        fds = self._link.fds if self._link else deque[int]()
+        sock, page = socket.socket(fileno=fds.popleft()), fds.popleft()
+        sock.setblocking(False)
+        evaluator = ForkedEvaluator(pid, sock, mmap.mmap(page, mmap.PAGESIZE))
+        os.close(page)
+        self._evaluators.add(pid)
+        waiting = self._forks.popleft()
+        if waiting.done():  # who asked has been canceled
+            sock.close()
+            evaluator.page.close()
+            self._kill(pid)
+        else:
+            waiting.set_result(evaluator)
+
+    def _evaluator_ended(self, pid: int, how: str) -> None:
+        self._evaluators.discard(pid)
+        if self._pool is not None:
+            self._pool.evaluator_ended(pid, how)
+
+    # --- what the host says --------------------------------------------------------------------------------
+
+    def _hear(self, said: FromHost) -> None:
+        match said["op"]:
+            case "received":
+                if (said["run"], said["position"], said["attempt"]) in self._steps:
+                    self._answers.step_received(said["run"], said["position"], said["attempt"], said["pid"])
+            case "ended":
+                if self._steps.pop((said["run"], said["position"], said["attempt"]), None) is not None:
+                    self._answers.step_ended(step_end(said))
+            case "idle":
+                self._idle = said["workers"]
+            case "evaluator":
+                self._forked(said["pid"])
+            case "evaluator_ended":
+                self._evaluator_ended(said["pid"], said["how"])
+            case "loading":
+                self._loading = said["file"]
+            case "loaded":
+                self._loading = ""
+                if self._loaded is not None and not self._loaded.done():
+                    self._loaded.set_result(load_report(said))
+
+    # --- its end -------------------------------------------------------------------------------------------
+
+    def _link_ended(self, error: HostError | None) -> None:
+        """The stream is over: so is the host, by itself or by our hand."""
+        if error is not None:
+            _log.error("%s", error)
+        if self._process is not None and (error is not None or not self._closing):
+            self._process.kill()
+
+    def _ended(self, how: str) -> None:
+        if self._link is not None:
+            self._link.drain()
+            self._link.close()
+        self._farewell = asyncio.get_running_loop().create_task(self._say_farewell(how))
+
+    async def _say_farewell(self, how: str) -> None:
+        """First what it left behind is dead, then the engine hears that its steps are interrupted."""
+        mark = self._mark
+        left = await asyncio.to_thread(kill_until_gone, lambda: marked(mark), patience=_SWEEP_PATIENCE)
+        if left:
+            _log.error("processes of an ended code host cannot be ended: %s", left)
+        self._gone.set()
+        if self._loaded is not None and not self._loaded.done():
+            self._loaded.set_exception(self._not_loaded(how))
+        for waiting in self._forks:
+            if not waiting.done():
+                waiting.set_exception(HostError(f"the code host has ended: {how}"))
+        self._forks.clear()
+        for pid in sorted(self._evaluators):
+            self._evaluator_ended(pid, f"the code host ended: {how}")
+        for key in list(self._steps):
+            self._end_step(key, "interrupted", TickError("Interrupted", f"the code host ended: {how}"))
+        if not self._closing and self._report is not None:
+            self._answers.host_lost(how)
+
+    def _end_step(self, key: tuple[int, int, int], outcome: Any, error: TickError) -> None:
+        if self._steps.pop(key, None) is not None:
+            run_id, position, attempt = key
+            self._answers.step_ended(StepEnd(run_id, position, attempt, outcome, error=error))
+
+    def _not_loaded(self, how: str) -> HostError:
+        said = self._process.last_lines if self._process else ""
+        where = f" while loading {self._loading}" if self._loading else " before the plugins were loaded"
+        return HostError(f"the code host ended{where}: {how}" + (f"\n{said}" if said else ""), hint="see its last lines")

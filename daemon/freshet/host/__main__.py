@@ -1,0 +1,38 @@
+"""`python -m freshet.host PLAN`: the code host process. Started by the daemon, never by hand."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+
+from freshet.host.messages import HostPlan
+from freshet.host.process import become_subreaper, close_all_but, die_with_parent
+from freshet.host.server import Server, load_plugins
+
+__all__ = ["main"]
+
+
+def main(argument: str) -> None:
+    """Load the plugins, then serve the daemon on the socket that the plan names.
+
+    While plugins load, which may hang, the kernel ends this process with the daemon. Afterwards the end of the socket
+    does, so that there is time to kill what workers have started and would leave behind.
+    """
+    plan = HostPlan.loads(argument)
+    die_with_parent(plan.parent)
+    become_subreaper()
+    close_all_but({0, 1, 2, plan.control, *plan.keep})
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # systemd and terminals signal whole groups: the daemon decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(2, 1)
+    control = socket.socket(fileno=plan.control)
+    control.set_inheritable(False)
+    made, births = load_plugins(plan, control)
+    die_with_parent(None)
+    Server(plan, control, made, births).serve()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,99 @@
+"""How children come to be: forked from the loaded host, or, where that is unsafe, new processes that load again."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from typing import Protocol
+
+import orjson
+
+from freshet.host.child import ChildPlan, become, play
+from freshet.host.describe import Catalog
+from freshet.host.sources import Sources
+from freshet.host.worker import Folders
+
+__all__ = ["Births", "Forker", "SpawnOrder", "Spawner"]
+
+
+class Births(Protocol):
+    """Makes a child by plan."""
+
+    @property
+    def ready_at_once(self) -> bool:
+        """Whether a new worker needs no time to load: it will not say `Ready`."""
+        ...
+
+    def start(self, plan: ChildPlan) -> int:
+        """The new child's process id."""
+        ...
+
+
+class Forker:
+    """A child is a copy of this process, which has one thread and has loaded everything."""
+
+    ready_at_once = True
+
+    def __init__(self, catalog: Catalog, folders: Folders) -> None:
+        self._catalog = catalog
+        self._folders = folders
+
+    def start(self, plan: ChildPlan) -> int:
+        """Fork."""
+        pid = os.fork()
+        if pid == 0:
+            try:
+                become(plan)
+            except BaseException as error:
+                os.write(2, f"a forked {plan.kind} could not start: {error!r}\n".encode())
+                os._exit(71)
+            play(plan, self._catalog, self._folders)
+        return pid
+
+
+@dataclasses.dataclass(frozen=True)
+class SpawnOrder:
+    """What a spawned child is told on its command line. `snapshot`: descriptor of the plugin files as JSON."""
+
+    plan: ChildPlan
+    snapshot: int
+    runs: str
+    values: str
+
+    def dumps(self) -> str:
+        """As a command line argument."""
+        return orjson.dumps(self).decode()
+
+    @classmethod
+    def loads(cls, text: str) -> SpawnOrder:
+        """And back."""
+        told = orjson.loads(text)
+        plan = told["plan"]
+        return cls(**{**told, "plan": ChildPlan(**{**plan, "keep": tuple(plan["keep"])})})
+
+
+class Spawner:
+    """A child is a new Python that loads the same snapshot of the plugins."""
+
+    ready_at_once = False
+
+    def __init__(self, sources: Sources, folders: Folders) -> None:
+        self._folders = folders
+        self._snapshot = os.memfd_create("freshet-plugins", os.MFD_CLOEXEC)
+        with open(self._snapshot, "wb", closefd=False) as file:  # noqa: PTH123  # a descriptor
+            file.write(sources.dump())
+
+    def start(self, plan: ChildPlan) -> int:
+        """Spawn."""
+        kept = dataclasses.replace(plan, keep=(*plan.keep, self._snapshot))
+        order = SpawnOrder(kept, self._snapshot, str(self._folders.runs), str(self._folders.values))
+        inherited = [fd for fd in (plan.sock, plan.out, plan.err, plan.page, *kept.keep) if fd > 2]
+        for fd in inherited:
+            os.set_inheritable(fd, True)
+        try:
+            command = [sys.executable, "-m", "freshet.host.spawned", order.dumps()]
+            return os.posix_spawn(sys.executable, command, os.environ)
+        finally:
+            for fd in inherited:
+                os.set_inheritable(fd, False)

@@ -1,0 +1,168 @@
+"""The host's children: started, listened to, killed with all below them, reaped, and their orphans too."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from freshet.host.births import Births
+from freshet.host.child import PAGE_SIZE, ChildPlan
+from freshet.host.loop import Loop
+from freshet.host.process import children_of, describe_end, kill_all, tree_of
+
+__all__ = ["Child", "Children"]
+
+_CHUNK = 1 << 16
+_STRAYS_AGAIN = 0.002
+"""Seconds until killed strays are looked for again."""
+
+
+@dataclass(eq=False)
+class Child:
+    """A process below the host. `sock` is the host's end (a worker), or the daemon's to be (an evaluator)."""
+
+    kind: Literal["worker", "evaluator"]
+    pid: int
+    pidfd: int
+    sock: socket.socket
+    page: int = -1
+    pipes: dict[Literal["stdout", "stderr"], int] = field(default_factory=dict[Literal["stdout", "stderr"], int])
+    output: Callable[[Literal["stdout", "stderr"], bytes], None] = lambda stream, data: None
+    ended: Callable[[str], None] = lambda how: None
+
+
+class Children:
+    """All children, by process id. What is neither a child nor was there before is a stray: an orphan of a child that
+    has ended, adopted because the host is a subreaper, and killed."""
+
+    def __init__(self, loop: Loop, births: Births, *, keep: tuple[int, ...]) -> None:
+        self._loop = loop
+        self._births = births
+        self._keep = keep
+        self._known = set(children_of())  # started by a plugin while it loaded: the plugin's own affair
+        self._sweeping = False
+        self.by_pid: dict[int, Child] = {}
+        self.when_empty: Callable[[], None] | None = None
+
+    def start(self, kind: Literal["worker", "evaluator"]) -> Child:
+        """A new child. Its output goes to `Child.output` (a worker) or to the host's own stderr (an evaluator)."""
+        ours, theirs = socket.socketpair()
+        pipes: dict[Literal["stdout", "stderr"], int] = {}
+        out, err, page = 2, 2, -1
+        if kind == "worker":
+            pipes["stdout"], out = os.pipe()
+            pipes["stderr"], err = os.pipe()
+        else:
+            page = os.memfd_create("freshet-page", os.MFD_CLOEXEC)
+            os.ftruncate(page, PAGE_SIZE)
+        plan = ChildPlan(
+            kind=kind, parent=os.getpid(), sock=theirs.fileno(), out=out, err=err, page=page, keep=self._keep
+        )
+        try:
+            pid = self._births.start(plan)
+        except OSError:
+            ours.close()
+            for fd in (*pipes.values(), page):
+                if fd >= 0:
+                    os.close(fd)
+            raise
+        finally:
+            theirs.close()
+            for fd in (out, err):
+                if fd > 2:
+                    os.close(fd)
+        child = Child(kind, pid, os.pidfd_open(pid), ours, page, pipes)
+        self.by_pid[pid] = child
+        self._loop.watch(child.pidfd, lambda mask: self._reap(child))
+        for stream, fd in pipes.items():
+            os.set_blocking(fd, False)
+            self._loop.watch(fd, lambda mask, stream=stream: self._read(child, stream))
+        return child
+
+    def kill(self, child: Child, number: signal.Signals = signal.SIGKILL) -> None:
+        """A signal to the child and all below it."""
+        if child.pid in self.by_pid:
+            kill_all(tree_of(child.pid), number)
+
+    def signal(self, child: Child, number: signal.Signals) -> None:
+        """A signal to the child alone."""
+        if child.pid in self.by_pid:
+            kill_all([child.pid], number)
+
+    def drain(self, child: Child) -> None:
+        """Hand on what is in the child's pipes now."""
+        for stream in list(child.pipes):
+            self._read(child, stream)
+
+    @property
+    def empty(self) -> bool:
+        """Neither a child nor a stray is left."""
+        return not self.by_pid and not self._strays()
+
+    def _read(self, child: Child, stream: Literal["stdout", "stderr"]) -> None:
+        fd = child.pipes[stream]
+        while True:
+            try:
+                data = os.read(fd, _CHUNK)
+            except BlockingIOError:
+                return
+            if not data:
+                self._loop.forget(fd)
+                os.close(fd)
+                del child.pipes[stream]
+                return
+            child.output(stream, data)
+            if len(data) < _CHUNK:
+                return
+
+    def _reap(self, child: Child) -> None:
+        """The child has ended: its output, then its process group, then its name."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)  # safe as long as the zombie holds the number
+        _, status = os.waitpid(child.pid, 0)
+        self._loop.forget(child.pidfd)
+        os.close(child.pidfd)
+        del self.by_pid[child.pid]
+        self.sweep()
+        self.drain(child)
+        for fd in child.pipes.values():
+            self._loop.forget(fd)
+            os.close(fd)
+        child.pipes.clear()
+        child.ended(describe_end(status))
+        self._tell_if_empty()
+
+    def sweep(self) -> None:
+        """Kill strays until none is left; looks again while there are any."""
+        if self._sweeping:
+            return
+        strays = self._strays()
+        kill_all(strays)
+        left = [pid for pid in strays if not _reaped(pid)]
+        if left:
+            self._sweeping = True
+            self._loop.later(_STRAYS_AGAIN, self._sweep_again)
+
+    def _sweep_again(self) -> None:
+        self._sweeping = False
+        self.sweep()
+        self._tell_if_empty()
+
+    def _strays(self) -> list[int]:
+        return [pid for pid in children_of() if pid not in self.by_pid and pid not in self._known]
+
+    def _tell_if_empty(self) -> None:
+        if self.when_empty is not None and not self._sweeping and self.empty:
+            self.when_empty()
+
+
+def _reaped(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True

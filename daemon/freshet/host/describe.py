@@ -1,0 +1,116 @@
+"""From what the plugins declared to what the daemon is told: plain data, validated as a whole."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from freshet.definitions.asset import Asset
+from freshet.definitions.graph import Definitions, validate
+from freshet.definitions.job import Job
+from freshet.definitions.names import nearest_hint
+from freshet.definitions.partitions import PartitionsSpec
+from freshet.definitions.sensor import Sensor
+from freshet.definitions.source import Source
+from freshet.errors import DefinitionError
+from freshet.host.messages import ProblemData
+from freshet.host.parameters import Parameters
+from freshet.io.registry import IO_NAMES
+
+__all__ = ["Catalog", "catalog"]
+
+
+@dataclass
+class Catalog:
+    """The live objects by name, and their description. With `problems`, it must not be put in force."""
+
+    definitions: Definitions
+    assets: dict[str, Asset] = field(default_factory=dict[str, Asset])
+    jobs: dict[str, Job] = field(default_factory=dict[str, Job])
+    sensors: dict[str, Sensor] = field(default_factory=dict[str, Sensor])
+    parameters: dict[str, Parameters] = field(default_factory=dict[str, Parameters])
+    problems: list[ProblemData] = field(default_factory=list[ProblemData])
+
+    def as_json(self) -> orjson.Fragment:
+        """The definitions as JSON; without their contents where a setting is not plain data (a problem says so)."""
+        # A copy: what is computed and kept on the definitions must not be described with them.
+        try:
+            return orjson.Fragment(orjson.dumps(dataclasses.replace(self.definitions)))
+        except TypeError:
+            return orjson.Fragment(orjson.dumps(Definitions(version=self.definitions.version)))
+
+
+def catalog(found: Iterable[object], *, version: str) -> Catalog:
+    """Describe the collected definitions. Never raises for what a user wrote: see `problems`."""
+    objects = list(found)
+    assets = [one for one in objects if isinstance(one, Asset)]
+    jobs = [one for one in objects if isinstance(one, Job)]
+    sensors = [one for one in objects if isinstance(one, Sensor)]
+    made = Catalog(Definitions(version=version))
+    for one in jobs:
+        _describe_job(made, one)
+    for spec in [one.spec for one in [*assets, *jobs, *sensors]]:
+        _check_plain(made, spec)
+    for spec in [one.spec for one in assets]:
+        if spec.io is not None and spec.io not in IO_NAMES:
+            said = f"asset {spec.name}: there is no I/O manager {spec.io!r}"
+            made.problems.append(_at(spec.source, said, nearest_hint(spec.io, IO_NAMES)))
+    made.assets = {one.spec.name: one for one in assets}
+    made.jobs = {one.spec.name: one for one in jobs}
+    made.sensors = {one.spec.name: one for one in sensors}
+    made.definitions = Definitions(
+        assets=tuple(one.spec for one in assets),
+        jobs=tuple(one.spec for one in jobs),
+        sensors=tuple(one.spec for one in sensors),
+        partitions=_sets(assets, sensors),
+        version=version,
+    )
+    made.problems += [_problem(error) for error in validate(made.definitions)]
+    return made
+
+
+def _describe_job(made: Catalog, job: Job) -> None:
+    try:
+        parameters = Parameters(job.spec.name, job.function)
+        schema = parameters.schema()
+    except Exception as error:  # an annotation may be anything, and so may what it raises
+        made.problems.append(
+            _at(
+                job.spec.source,
+                f"job {job.spec.name}: its annotations cannot be read: {type(error).__name__}: {error}".splitlines()[0],
+                "annotate parameters with types that pydantic can validate from JSON, importable where the job stands",
+            )
+        )
+        return
+    job.spec = dataclasses.replace(job.spec, parameters=schema)
+    made.parameters[job.spec.name] = parameters
+
+
+def _check_plain(made: Catalog, spec: Any) -> None:
+    try:
+        orjson.dumps(spec)
+    except TypeError as error:
+        message = f"{spec.name}: a setting is not plain data: {error}"
+        made.problems.append(_at(spec.source, message, "use texts, numbers, lists and dicts"))
+
+
+def _sets(assets: Iterable[Asset], sensors: Iterable[Sensor]) -> tuple[PartitionsSpec, ...]:
+    """Every distinct set; two of one name that differ are both kept, for `validate` to refuse."""
+    found: list[PartitionsSpec] = []
+    for one in [*(asset.spec.partitions for asset in assets), *(sensor.partitions for sensor in sensors)]:
+        if one is not None and one not in found:
+            found.append(one)
+    return tuple(found)
+
+
+def _problem(error: DefinitionError) -> ProblemData:
+    return ProblemData(message=error.message, hint=error.hint, file=error.file, line=error.line, traceback="")
+
+
+def _at(source: Source | None, message: str, hint: str) -> ProblemData:
+    file, line = (source.file, source.line) if source else (None, None)
+    return ProblemData(message=message, hint=hint, file=file, line=line, traceback="")

@@ -1,0 +1,122 @@
+"""A launch: one attempt of a step between the daemon and a worker, and how its end is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from freshet.definitions.durations import format_duration
+from freshet.host.frames import encode
+from freshet.host.journal import Journal, LineCutter
+from freshet.host.loop import Timer
+from freshet.host.messages import Ended, ErrorData, Received, Run, WorkerEnded
+
+__all__ = ["Launch", "died"]
+
+_DUMP_MAX = 16 * 1024
+
+
+@dataclass(eq=False)
+class Launch:
+    """What is known of a launch. `ending`: what was done to end it before its time."""
+
+    order: Run
+    payload: bytes
+    journal: Journal
+    received: bool = False
+    ended: WorkerEnded | None = None
+    ending: Literal["canceled", "timed out", "interrupted"] | None = None
+    timeout: float | None = None
+    timers: list[Timer] = field(default_factory=list[Timer])
+    stack: str = ""
+    _cutters: dict[str, LineCutter] = field(default_factory=dict[str, LineCutter])
+
+    @property
+    def step(self) -> tuple[int, int]:
+        """Run and position."""
+        return self.order["run"], self.order["position"]
+
+    def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
+        """What came through a pipe goes to the journal. After a timeout, stderr tells where the step stood."""
+        if self.ending == "timed out" and stream == "stderr" and len(self.stack) < _DUMP_MAX:
+            self.stack += data.decode("utf-8", "backslashreplace")
+        cutter = self._cutters.get(stream)
+        if cutter is None:
+            cutter = self._cutters[stream] = LineCutter(lambda line: self.journal.text(stream, line))
+        cutter.feed(data)
+
+    def close(self) -> None:
+        """Nothing more will come."""
+        for cutter in self._cutters.values():
+            cutter.end()
+        self.journal.close()
+        self.quiet()
+
+    def quiet(self) -> None:
+        """No timer may end it any more."""
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
+
+    # --- what the daemon is told ---------------------------------------------------------------------------
+
+    def told_received(self, pid: int) -> bytes:
+        """The receipt."""
+        run, position = self.step
+        attempt = self.order["attempt"]
+        return encode(Received(op="received", run=run, position=position, attempt=attempt, pid=pid))
+
+    def told_ended(self, ended: WorkerEnded) -> bytes:
+        """The worker's own answer; after a signal of ours an error counts as the signal's."""
+        if ended["error"] is not None and self.ending in ("canceled", "interrupted"):
+            return self._told(self.ending, ended["error"])
+        outcome: Literal["succeeded", "failed"] = "succeeded" if ended["error"] is None else "failed"
+        return self._told(outcome, ended["error"], ended)
+
+    def told_lost(self, how: str) -> bytes:
+        """The worker ended without an answer; `how` says of what."""
+        if self.ending == "timed out":
+            text = f"timed out after {format_duration(self.timeout or 0.0)}"
+            self.journal.state("timed out")
+            return self._told("failed", ErrorData(type="TimeoutError", message=text, traceback=self.stack))
+        if self.ending is not None:
+            self.journal.state(self.ending, how=how)
+            return self._told(self.ending, None)
+        if not self.received:
+            return self._told("not_received", died(how))
+        self.journal.state("died", error=died(how))
+        return self._told("died", died(how))
+
+    def told_not_begun(self, outcome: Literal["canceled", "not_received"]) -> bytes:
+        """It never got to a worker."""
+        return self._told(outcome, None)
+
+    def told_failed(self, error: ErrorData) -> bytes:
+        """No worker can be had for it."""
+        self.journal.state("failed", error=error)
+        return self._told("died", error)
+
+    def _told(
+        self,
+        outcome: Literal["succeeded", "failed", "canceled", "not_received", "died", "interrupted"],
+        error: ErrorData | None,
+        ended: WorkerEnded | None = None,
+    ) -> bytes:
+        run, position = self.step
+        return encode(
+            Ended(
+                op="ended",
+                run=run,
+                position=position,
+                attempt=self.order["attempt"],
+                outcome=outcome,
+                value=ended["value"] if ended else None,
+                metadata=ended["metadata"] if ended else {},
+                error=error,
+            )
+        )
+
+
+def died(how: str) -> ErrorData:
+    """The error of a worker that ended without an answer."""
+    return ErrorData(type="WorkerDied", message=f"the worker process ended without an answer: {how}", traceback="")

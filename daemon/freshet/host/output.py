@@ -1,0 +1,127 @@
+"""What replaces `sys.stdout`, `sys.stderr` and the root log handler in a worker: lines go straight to the journal.
+
+What does not pass through Python (C libraries, subprocesses, faulthandler) goes to the descriptors 1 and 2, which are
+pipes to the host; it writes those lines.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import threading
+from typing import Any, BinaryIO, Literal
+
+from freshet.definitions.outcome import Json
+from freshet.host.journal import LINE_MAX, Journal
+
+__all__ = ["JournalLogger", "JournalStream", "redirect"]
+
+_PLAIN_RECORD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
+
+
+class JournalStream(io.TextIOBase):
+    """A text stream whose lines are journal lines. `flush()` writes an unfinished line as one of its own."""
+
+    def __init__(self, journal: Journal, stream: Literal["stdout", "stderr"], fd: int) -> None:
+        super().__init__()
+        self._journal = journal
+        self._stream: Literal["stdout", "stderr"] = stream
+        self._fd = fd
+        self._rest = ""
+        self._lock = threading.RLock()
+        self._binary: BinaryIO | None = None
+
+    @property
+    def encoding(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]  # a plain attribute in typeshed
+        """Always UTF-8."""
+        return "utf-8"
+
+    @property
+    def buffer(self) -> BinaryIO:
+        """The bytes below, for those who write bytes: they take the way through the pipe."""
+        if self._binary is None:
+            self._binary = open(self._fd, "wb", buffering=0, closefd=False)  # noqa: SIM115, PTH123  # lives as long as this
+        return self._binary
+
+    def fileno(self) -> int:
+        """The pipe: a subprocess given this stream writes there."""
+        return self._fd
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def write(self, text: str, /) -> int:
+        """Write the lines that `text` completes."""
+        with self._lock:
+            if "\n" in text:
+                *lines, rest = (self._rest + text).split("\n")
+                self._rest = rest
+                for line in lines:  # what a progress bar overwrote is not kept
+                    self._journal.text(self._stream, line.rstrip("\r").rpartition("\r")[2])
+            else:
+                self._rest += text
+            if len(self._rest) > LINE_MAX:
+                self.flush()
+            return len(text)
+
+    def flush(self) -> None:
+        """Write what has no end of line yet."""
+        with self._lock:
+            if self._rest:
+                rest, self._rest = self._rest, ""
+                self._journal.text(self._stream, rest)
+
+
+class JournalLogger:
+    """`ctx.log`: see `contexts.Logger`."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def debug(self, message: str, /, **fields: Json) -> None:
+        """For the one who looks closely."""
+        self._journal.log("debug", message, fields)
+
+    def info(self, message: str, /, **fields: Json) -> None:
+        """What happened."""
+        self._journal.log("info", message, fields)
+
+    def warning(self, message: str, /, **fields: Json) -> None:
+        """What may become a problem."""
+        self._journal.log("warning", message, fields)
+
+    def error(self, message: str, /, **fields: Json) -> None:
+        """What is one."""
+        self._journal.log("error", message, fields)
+
+
+class _JournalHandler(logging.Handler):
+    def __init__(self, journal: Journal) -> None:
+        super().__init__()
+        self._journal = journal
+        self._formatter = logging.Formatter()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            fields: dict[str, Any] = {"logger": record.name}
+            fields |= {name: value for name, value in vars(record).items() if name not in _PLAIN_RECORD}
+            if record.exc_info:
+                fields["traceback"] = self._formatter.formatException(record.exc_info)
+            self._journal.log(record.levelname.lower(), record.getMessage(), fields)
+        except Exception:  # as every logging handler: a line that cannot be formatted is reported, not raised
+            self.handleError(record)
+
+
+def redirect(journal: Journal) -> None:
+    """Let this process's output and log lines go to the journal. Log lines count from INFO on."""
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if type(handler) is logging.StreamHandler:  # it writes to a stream of the host's
+            root.removeHandler(handler)
+    root.addHandler(_JournalHandler(journal))
+    if root.level == logging.WARNING:
+        root.setLevel(logging.INFO)
+    sys.stdout = JournalStream(journal, "stdout", 1)
+    sys.stderr = JournalStream(journal, "stderr", 2)

@@ -1,0 +1,165 @@
+"""One step: its arguments, the call, and keeping what it returns. Runs in a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+import freshet
+from freshet.definitions.asset import Asset, AssetSpec, DepSpec
+from freshet.errors import FreshetError
+from freshet.host.describe import Catalog
+from freshet.host.journal import Journal
+from freshet.host.messages import ErrorData, Run, ValueData, WorkerEnded
+from freshet.host.step_context import RunningAsset, RunningJob
+from freshet.io.registry import ValueRef, read_value, write_value
+
+__all__ = ["MissingInput", "error_data", "perform"]
+
+_OUR_FOLDER = str(Path(freshet.__file__).parent)
+_ASYNCIO = str(Path(asyncio.__file__).parent)
+
+
+class MissingInput(FreshetError):
+    """An upstream has no value for the partition that a step needs."""
+
+
+def perform(order: Run, catalog: Catalog, journal: Journal, *, values_dir: Path) -> WorkerEnded:
+    """Run the step. Whatever user code raises, also to end the process, is an error of the step."""
+    context = RunningAsset(order, journal) if order["kind"] == "asset" else RunningJob(order, journal)
+    value: ValueData | None = None
+    error: ErrorData | None = None
+    try:
+        if isinstance(context, RunningAsset):
+            value = _perform_asset(order, catalog, context, values_dir)
+        else:
+            _perform_job(order, catalog, context)
+    except BaseException as raised:
+        error = error_data(raised)
+    context.write_progress()
+    return WorkerEnded(op="ended", value=value, metadata=context.collected, error=error)
+
+
+def _perform_asset(order: Run, catalog: Catalog, context: RunningAsset, values_dir: Path) -> ValueData:
+    asset = catalog.assets.get(order["step"])
+    if asset is None:
+        raise _gone("asset", order["step"])
+    arguments = _inputs(order, asset, catalog, values_dir)
+    if asset.spec.wants_ctx:
+        arguments["ctx"] = context
+    kept = write_value(
+        _call(asset.function, arguments),
+        values_dir=values_dir,
+        asset=asset.spec.name,
+        partition_key=order["key"],
+        run_id=order["run"],
+        attempt=order["attempt"],
+        io=asset.spec.io,
+    )
+    return ValueData(path=kept.path, io=kept.io, size=kept.size, digest=kept.digest)
+
+
+def _perform_job(order: Run, catalog: Catalog, context: RunningJob) -> None:
+    job = catalog.jobs.get(order["step"])
+    if job is None:
+        raise _gone("job", order["step"])
+    arguments = catalog.parameters[job.spec.name].check(order["params"])
+    if job.spec.wants_ctx:
+        arguments["ctx"] = context
+    _call(job.function, arguments)
+
+
+def _gone(what: str, name: str) -> FreshetError:
+    return FreshetError(f"the {what} {name!r} is not among the definitions in force", hint="its plugin was changed or removed")
+
+
+def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    result = function(**arguments)
+    return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
+
+
+async def _awaited(awaitable: Any) -> Any:
+    return await awaitable
+
+
+# --- inputs --------------------------------------------------------------------------------------------------
+
+
+def _inputs(order: Run, asset: Asset, catalog: Catalog, values_dir: Path) -> dict[str, Any]:
+    """The upstream values by parameter: one value, or for the mapping `all` a dict by key."""
+    spec, arguments = asset.spec, dict[str, Any]()
+    for dep in spec.deps:
+        if dep.argument is None:
+            continue
+        refs = order["inputs"].get(dep.asset, [])
+        if catalog.definitions.mapping(spec, dep).kind == "all":
+            arguments[dep.argument] = {key: _read(values_dir, ref) for key, ref in refs}
+        elif refs:
+            arguments[dep.argument] = _read(values_dir, refs[-1][1])
+        elif not _has_default(asset, dep.argument):
+            raise _missing(order, spec, dep, catalog)
+    return arguments
+
+
+def _read(values_dir: Path, ref: ValueData) -> Any:
+    return read_value(values_dir, ValueRef(**ref))
+
+
+def _has_default(asset: Asset, parameter: str) -> bool:
+    return inspect.signature(asset.function).parameters[parameter].default is not inspect.Parameter.empty
+
+
+def _missing(order: Run, spec: AssetSpec, dep: DepSpec, catalog: Catalog) -> MissingInput:
+    if catalog.definitions.mapping(spec, dep).kind == "last":
+        what = f"the last partition of {dep.asset!r}"
+    elif order["key"] is None or catalog.definitions.asset[dep.asset].partitions is None:
+        what = f"{dep.asset!r}"
+    else:
+        what = f"{dep.asset!r} in partition {order['key']!r}"
+    return MissingInput(
+        f"asset {spec.name!r} needs {what}, which has no value",
+        hint=f"materialize {dep.asset!r} first, or give the parameter a default",
+    )
+
+
+# --- errors --------------------------------------------------------------------------------------------------
+
+
+def error_data(error: BaseException) -> ErrorData:
+    """What is told of an error: its traceback begins with the first frame that is the user's."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    if isinstance(error, SystemExit):
+        message = f"the step called sys.exit({error.code!r})"
+    else:
+        message = _text_of(error)
+    _trim(error, set())
+    shown = "".join(traceback.format_exception(error)) if error.__traceback__ is not None else ""
+    return ErrorData(type=kind.__name__ if kind.__module__.startswith("freshet.") else name, message=message, traceback=shown)
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error) or type(error).__name__
+    except Exception as broken:  # a user's __str__
+        return f"({type(error).__name__}.__str__ raised {type(broken).__name__})"
+
+
+def _trim(error: BaseException, seen: set[int]) -> None:
+    """Cut our frames, and asyncio's, off the front of each traceback in the chain."""
+    if id(error) in seen:
+        return
+    seen.add(id(error))
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith((_OUR_FOLDER, _ASYNCIO)):
+        trace = trace.tb_next
+    error.__traceback__ = trace
+    inner = list(cast("BaseExceptionGroup[BaseException]", error).exceptions) if isinstance(error, BaseExceptionGroup) else []
+    for other in (error.__cause__, error.__context__, *inner):
+        if other is not None:
+            _trim(other, seen)

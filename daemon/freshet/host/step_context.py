@@ -1,0 +1,105 @@
+"""`ctx` of a running step: see `contexts.JobContext` and `contexts.StepContext`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+
+from freshet.definitions.outcome import Json
+from freshet.host.contexts import Partition
+from freshet.host.journal import Journal
+from freshet.host.messages import Run
+from freshet.host.output import JournalLogger
+
+__all__ = ["RunningAsset", "RunningJob"]
+
+_PROGRESS_EVERY = 0.1
+"""Seconds between progress lines; the last state is always written."""
+
+
+class RunningJob:
+    """What a job's function gets. `collected` is what `metadata()` was given."""
+
+    def __init__(self, order: Run, journal: Journal, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._order = order
+        self._journal = journal
+        self._clock = clock
+        self._log = JournalLogger(journal)
+        self._progress: tuple[float, float | None] | None = None
+        self._progress_at = float("-inf")
+        self.collected: dict[str, Json] = {}
+
+    @property
+    def run_id(self) -> int:
+        """The run's number."""
+        return self._order["run"]
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first."""
+        return self._order["attempt"]
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The run's parameters, as given."""
+        return MappingProxyType(self._order["params"])
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """The run's tags."""
+        return MappingProxyType(self._order["tags"])
+
+    @property
+    def log(self) -> JournalLogger:
+        """The run's journal."""
+        return self._log
+
+    def metadata(self, **values: Json) -> None:
+        """Facts to keep with the result. Raises `TypeError` for what JSON cannot hold."""
+        for name, value in values.items():
+            try:
+                values[name] = orjson.loads(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY))
+            except TypeError as error:
+                raise TypeError(f"ctx.metadata({name}={value!r:.60}): not JSON: {error}") from None
+        self.collected.update(values)
+        self._journal.metadata(values)
+
+    def progress(self, done: float, total: float | None = None) -> None:
+        """How far the step is."""
+        self._progress = (done, total)
+        if self._clock() - self._progress_at >= _PROGRESS_EVERY:
+            self.write_progress()
+
+    def write_progress(self) -> None:
+        """Write the last state, if it is not written yet."""
+        if self._progress is not None:
+            self._journal.progress(*self._progress)
+            self._progress = None
+            self._progress_at = self._clock()
+
+
+class RunningAsset(RunningJob):
+    """What an asset's function gets."""
+
+    @property
+    def asset(self) -> str:
+        """The asset's name."""
+        return self._order["step"]
+
+    @property
+    def partition(self) -> Partition:
+        """The partition this step makes. Raises `LookupError` for an asset without partitions."""
+        key = self._order["key"]
+        if key is None:
+            raise LookupError(f"{self.asset} has no partitions: give it @asset(partitions=...)")
+        return Partition(key, MappingProxyType(self._order["partition_metadata"]))
+
+    @property
+    def missing_inputs(self) -> Mapping[str, tuple[str, ...]]:
+        """By upstream asset: the keys its mapping names that have no value."""
+        missing = self._order["missing"].items()
+        return MappingProxyType({name: tuple(key for key in keys if key is not None) for name, keys in missing})

@@ -1,0 +1,257 @@
+"""Workers ahead of need, and the launches they take.
+
+A worker takes one step and ends. Enough of them wait that a burst finds them; making the next one happens between
+messages, never on the way of a step to its worker, unless none waits at all.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from freshet.host.channel import Channel
+from freshet.host.children import Child, Children
+from freshet.host.describe import Catalog
+from freshet.host.frames import decode, encode, wrap
+from freshet.host.journal import Journal
+from freshet.host.launch import Launch
+from freshet.host.loop import Loop, Timer
+from freshet.host.messages import ErrorData, FromWorker, Idle, Run
+from freshet.host.process import complain
+
+__all__ = ["Workers"]
+
+_SPARE = 2
+_TOP_UP_AFTER = 0.002
+"""Seconds of rest before another worker is made while some still wait."""
+_RETRY_AFTER = (0.1, 0.3, 1.0, 3.0)
+"""Seconds before another worker is tried after so many in a row that came to nothing; then launches fail."""
+_DUMP_TIME = 0.05
+"""Seconds for a step that timed out to say where it stands."""
+_IDLE_NEWS = 0.05
+
+
+class _Worker:
+    def __init__(self, child: Child, *, ready: bool) -> None:
+        self.child = child
+        self.channel = Channel(child.sock)
+        self.ready = ready
+        self.launch: Launch | None = None
+
+
+class Workers:
+    """The pool. `tell` sends a frame to the daemon."""
+
+    def __init__(
+        self, loop: Loop, children: Children, catalog: Catalog, runs_dir: Path, tell: Callable[[bytes], None], *, ready: bool
+    ) -> None:
+        self._loop = loop
+        self._children = children
+        self._catalog = catalog
+        self._runs_dir = runs_dir
+        self._tell = tell
+        self._ready_at_once = ready
+        self._target = 0
+        self._waiting: deque[_Worker] = deque()
+        self._loading: set[_Worker] = set()
+        self._busy: dict[tuple[int, int], _Worker] = {}
+        self._pending: deque[Launch] = deque()
+        self._failures = 0
+        self._closing = False
+        self._top_up: Timer | None = None
+        self._told_idle = -1
+        self._idle_news: Timer | None = None
+
+    def open(self, workers: int) -> None:
+        """Keep enough waiting for `workers` at once."""
+        self._target = workers + (_SPARE if self._ready_at_once else 0)
+        self._schedule(0.0)
+
+    # --- launches ------------------------------------------------------------------------------------------
+
+    def run(self, order: Run, payload: bytes) -> None:
+        """Launch a step; `payload` is the order as it came."""
+        journal = Journal(self._runs_dir, order["run"], order["step"], order["attempt"])
+        launch = Launch(order, payload, journal)
+        spec = self._catalog.definitions.asset.get(order["step"]) or self._catalog.definitions.job.get(order["step"])
+        launch.timeout = spec.timeout if spec is not None else None
+        self._pending.append(launch)
+        self._assign()
+
+    def cancel(self, run: int, position: int, grace: float) -> None:
+        """End a step before its time. One that is not here has ended: nothing happens."""
+        for launch in self._pending:
+            if launch.step == (run, position):
+                self._pending.remove(launch)
+                self._tell(launch.told_not_begun("canceled"))
+                return
+        worker = self._busy.get((run, position))
+        if worker is not None and worker.launch is not None:
+            self._end_early(worker, worker.launch, "canceled", grace)
+
+    def close(self, grace: float) -> None:
+        """End all workers: those that wait at once, busy ones with SIGTERM, and SIGKILL after `grace`."""
+        self._closing = True
+        while self._pending:
+            self._tell(self._pending.popleft().told_not_begun("not_received"))
+        for worker in [*self._waiting, *self._loading]:
+            self._children.kill(worker.child)
+        self._waiting.clear()
+        for worker in list(self._busy.values()):
+            if worker.launch is not None:
+                self._end_early(worker, worker.launch, "interrupted", grace)
+
+    def _end_early(
+        self, worker: _Worker, launch: Launch, why: Literal["canceled", "interrupted"], grace: float
+    ) -> None:
+        launch.ending = launch.ending or why
+        if grace > 0:
+            self._children.kill(worker.child, signal.SIGTERM)
+        launch.timers.append(self._loop.later(grace, lambda: self._children.kill(worker.child)))
+
+    def _time_out(self, worker: _Worker, launch: Launch) -> None:
+        if launch.ending is None:
+            launch.ending = "timed out"
+            self._children.signal(worker.child, signal.SIGUSR2)  # faulthandler: where does it stand
+            launch.timers.append(self._loop.later(_DUMP_TIME, lambda: self._children.kill(worker.child)))
+
+    # --- handing out ---------------------------------------------------------------------------------------
+
+    def _assign(self) -> None:
+        while self._pending:
+            if self._waiting:
+                self._hand(self._waiting.popleft(), self._pending.popleft())
+            elif not self._ready_at_once or self._failures or not self._start():
+                break
+        self._schedule(0.0 if len(self._waiting) < 2 else _TOP_UP_AFTER)
+        self._note_idle()
+
+    def _hand(self, worker: _Worker, launch: Launch) -> None:
+        worker.launch = launch
+        self._busy[launch.step] = worker
+        worker.child.output = launch.output
+        worker.channel.send(wrap(launch.payload))
+        self._watch(worker)
+
+    def _watch(self, worker: _Worker) -> None:
+        self._loop.watch(worker.channel.fileno(), lambda mask: self._talk(worker), write=worker.channel.wants_write)
+
+    def _schedule(self, delay: float) -> None:
+        if self._closing or len(self._waiting) + len(self._loading) >= self._wanted:
+            return
+        if self._failures:
+            delay = max(delay, _RETRY_AFTER[min(self._failures, len(_RETRY_AFTER)) - 1])
+        if self._top_up is None:
+            self._top_up = self._loop.later(delay, self._start_another)
+
+    @property
+    def _wanted(self) -> int:
+        return max(self._target, len(self._pending))
+
+    def _start_another(self) -> None:
+        self._top_up = None
+        if not self._closing and len(self._waiting) + len(self._loading) < self._wanted and self._start():
+            self._assign()
+
+    def _start(self) -> bool:
+        try:
+            child = self._children.start("worker")
+        except OSError as error:  # no more processes, memory or descriptors: not for ever, one hopes
+            self._could_not_start(str(error))
+            return False
+        worker = _Worker(child, ready=self._ready_at_once)
+        child.output = _stray_output
+        child.ended = lambda how: self._gone(worker, how)
+        if worker.ready:
+            self._waiting.append(worker)
+        else:
+            self._loading.add(worker)
+        self._watch(worker)
+        return True
+
+    # --- what workers say ----------------------------------------------------------------------------------
+
+    def _talk(self, worker: _Worker) -> None:
+        worker.channel.flush()
+        for payload in worker.channel.read():
+            self._hear(worker, decode(payload))
+        if worker.channel.ended:
+            self._loop.forget(worker.channel.fileno())  # its end shows on the pidfd
+        else:
+            self._watch(worker)
+
+    def _hear(self, worker: _Worker, said: FromWorker) -> None:
+        launch = worker.launch
+        if said["op"] == "ready":
+            self._loaded(worker, said["problem"])
+        elif launch is None or launch.ended is not None:
+            return
+        elif said["op"] == "received":
+            launch.received = True
+            self._failures = 0
+            if launch.timeout is not None:
+                launch.timers.append(self._loop.later(launch.timeout, lambda: self._time_out(worker, launch)))
+            self._tell(launch.told_received(worker.child.pid))
+        else:
+            launch.ended = said
+            launch.quiet()
+            self._children.drain(worker.child)
+            self._busy.pop(launch.step, None)
+            self._tell(launch.told_ended(said))
+
+    def _loaded(self, worker: _Worker, problem: str | None) -> None:
+        if problem is not None:
+            return  # it ends now, and is counted then
+        self._loading.discard(worker)
+        worker.ready = True
+        if not self._closing:
+            self._waiting.append(worker)
+            self._assign()
+
+    def _gone(self, worker: _Worker, how: str) -> None:
+        for payload in worker.channel.read():
+            self._hear(worker, decode(payload))
+        self._loop.forget(worker.channel.fileno())
+        worker.channel.close()
+        if worker in self._waiting:
+            self._waiting.remove(worker)
+        self._loading.discard(worker)
+        launch = worker.launch
+        if not self._closing and (launch is None or not (launch.received or launch.ending)):
+            self._could_not_start(how)
+        if launch is not None:
+            if launch.ended is None:
+                self._busy.pop(launch.step, None)
+                self._tell(launch.told_lost(how))
+            launch.close()
+        self._schedule(0.0 if not self._waiting else _TOP_UP_AFTER)
+        self._note_idle()
+
+    def _could_not_start(self, how: str) -> None:
+        self._failures += 1
+        if self._failures >= len(_RETRY_AFTER):
+            text = f"no worker could be started: {how}; the daemon's log says more"
+            while self._pending:
+                launch = self._pending.popleft()
+                self._tell(launch.told_failed(ErrorData(type="WorkerDied", message=text, traceback="")))
+                launch.close()
+
+    # --- status --------------------------------------------------------------------------------------------
+
+    def _note_idle(self) -> None:
+        if self._idle_news is None and len(self._waiting) != self._told_idle and not self._closing:
+            self._idle_news = self._loop.later(_IDLE_NEWS, self._tell_idle)
+
+    def _tell_idle(self) -> None:
+        self._idle_news = None
+        if len(self._waiting) != self._told_idle and not self._closing:
+            self._told_idle = len(self._waiting)
+            self._tell(encode(Idle(op="idle", workers=self._told_idle)))
+
+
+def _stray_output(stream: Literal["stdout", "stderr"], data: bytes) -> None:
+    """What a worker says before it has a step (while it loads) goes to the daemon's log."""
+    complain(data.decode("utf-8", "backslashreplace").rstrip("\n"))
