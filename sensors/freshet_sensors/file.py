@@ -1,0 +1,315 @@
+"""FileSensor: a file that lands becomes a partition, and a run."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from freshet import (
+    DefinitionError,
+    Duration,
+    DynamicPartitions,
+    Hints,
+    PartitionKeyError,
+    RetryLater,
+    Sensor,
+    SensorContext,
+    Skip,
+    parse_duration,
+)
+from freshet_sensors.admit import Item, Rules, Said, admit, key_of
+from freshet_sensors.look import Survey, look_at, look_at_all
+from freshet_sensors.pattern import KeyTemplate, Pattern
+from freshet_sensors.scan import readable, scan
+from freshet_sensors.settle import Settling
+
+if TYPE_CHECKING:
+    from freshet_sensors.wake import Waker
+
+__all__ = ["FileSensor"]
+
+Change = Literal["created", "modified", "deleted"]
+
+_CHANGES: frozenset[str] = frozenset({"created", "modified", "deleted"})
+_DELETED: frozenset[str] = frozenset({"deleted"})
+_PIECE = 500
+_PIECE_UNSAID = 5_000
+_FEW = 64
+
+_T = TypeVar("_T")
+
+
+class FileSensor(Sensor):
+    """Watches a folder: each file that lands, or changes, becomes a partition and a run.
+
+    `path`: the folder; relative to `root` of the configuration. It need not be there yet: until it is, each look says
+    so and does nothing. `pattern`, `key`: see `Pattern` and `KeyTemplate`. Files whose key no set may hold are reported
+    in the log once, and passed over. Names such as `.x`, `x.tmp`, `x.part`, `x.partial`, `x~` are taken for unfinished.
+
+    The truth is a scan against the ledger of (path, size, mtime_ns, inode): each such version is admitted once, through
+    lost events and restarts. `partitions`: the set that gets the file's key, with the metadata `path` (absolute),
+    `size` (bytes) and `mtime` (seconds since 1970). `target`: the asset or job to run for it, under the run key
+    `PATH@SIZE:MTIME_NS:INODE`; without `partitions`, the run's tags `file` and `change` say what happened.
+
+    `on`: which changes count, of created, modified and deleted. A deletion does nothing to the partition, unless
+    `retire=True` (which implies "deleted"): then the key is deleted when no file has it any more. Without `partitions`,
+    a deletion asks for a run of the target.
+
+    `settle`: a file is taken once its size and time have stood still that long. "0s" is right where files are only ever
+    renamed into place, within one file system; a file whose arrival by rename was seen skips `settle` anyway.
+    `start`: "all", or "now": what is there when the first look has ended is taken for seen.
+
+    Symbolic links: a link to a file counts as its target where that lies inside the folder; other links are passed
+    over. Network file systems tell no changes made elsewhere, and are looked at each `interval`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        path: str | os.PathLike[str],
+        pattern: str = "*",
+        key: str | None = None,
+        partitions: DynamicPartitions | None = None,
+        target: object = None,
+        on: Iterable[Change] = ("created", "modified"),
+        settle: Duration = "250ms",
+        start: Literal["all", "now"] = "all",
+        retire: bool = False,
+        interval: Duration = "30s",
+        timeout: Duration = "60s",
+    ) -> None:
+        self.path = os.fspath(path)
+        self.start = start
+        parsed = Pattern(pattern, what=f"{name}: pattern")
+        settling = parse_duration(settle, what=f"{name}: settle")
+        super().__init__(
+            name,
+            interval=interval,
+            timeout=timeout,
+            target=target,
+            partitions=partitions,
+            options={
+                "path": self.path,
+                "pattern": pattern,
+                "key": key,
+                "on": sorted(_checked_changes(name, on, retire)),
+                "settle": settling,
+                "start": start,
+                "retire": retire,
+            },
+        )
+        self.rules = Rules(
+            pattern=parsed,
+            key=KeyTemplate(key, parsed, what=f"{name}: key"),
+            partitions=partitions,
+            target=self.spec.target,
+            on=_checked_changes(name, on, retire),
+            retire=retire,
+        )
+        _refuse_nonsense(name, self.rules, start)
+        self._settling = Settling(settling)
+        self._waker: Waker | None = None
+        self._told: dict[str, str] = {}
+        self._network = False
+        self._looking = False
+
+    async def wakes(self) -> AsyncIterator[Hints]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Changed paths as they happen, and again when they should have settled. The watch is set before the first."""
+        from freshet_sensors.wake import Waker
+
+        self._waker = waker = Waker(
+            self._root(),
+            self.rules.pattern,
+            self._settling,
+            interested_in_gone="deleted" in self.rules.on or "modified" not in self.rules.on,
+        )
+        try:
+            async for hints in waker.hints():
+                yield hints
+        finally:
+            self._waker = None
+            waker.close()
+
+    async def evaluate(self, ctx: SensorContext) -> AsyncIterator[Said | Skip]:
+        """Look at the hints, or at everything, and admit what is new in pieces."""
+        root = self._root()
+        memory: dict[str, Any] = dict(ctx.cursor or {})
+        first = memory.get("folder") != root
+        hints = None if first else ctx.hints
+        survey = await self._look(ctx, root, hints)
+        if hints is None:
+            self._tell(ctx, root, survey)
+            if (reason := _why_nothing(root, survey, memory, ctx)) is not None:
+                yield Skip(reason)
+                return
+        if first:
+            # What another folder held, or held before the first look, is no deletion and no news.
+            await self._take_for_seen(ctx, survey)
+        items = self._settled(ctx, survey, hints)
+        left = frozenset[str]()
+        if self.rules.retire and any(item.file is None for item in items):
+            left = await self._keys_left(root)
+        again: int = memory.get("retired", 0)
+        memory |= {"folder": root} | ({"device": survey.identity[0]} if survey.identity else {})
+        for at in range(0, len(items), _PIECE):
+            if at:
+                await ctx.checkpoint()
+            piece = items[at : at + _PIECE]
+            if self.rules.retire and piece[0].file is None:
+                memory["retired"] = again + 1
+                _remember(ctx, memory)
+            for said in admit(ctx, self.rules, root, piece, left=left, again=again):
+                yield said
+        _remember(ctx, memory)
+
+    def _root(self) -> str:
+        return os.path.abspath(self.path)  # noqa: PTH100  # as text, and links stay as they are
+
+    async def _look(self, ctx: SensorContext, root: str, hints: tuple[str, ...] | None) -> Survey:
+        if (
+            hints is not None
+            and len(hints) <= _FEW
+            and not self._network
+            and not any(hint.endswith("/") for hint in hints)
+        ):
+            return look_at(root, hints, self.rules.pattern, ctx.ledger)
+        ended = threading.Event()
+
+        def look() -> Survey:
+            try:
+                if hints is None:
+                    return look_at_all(root, self.rules.pattern, ctx.ledger, ended=ended.is_set)
+                return look_at(root, hints, self.rules.pattern, ctx.ledger, ended=ended.is_set)
+            finally:
+                self._looking = False
+
+        if self._looking:
+            raise RetryLater(f"the last look at {root} has not returned: does its file system hang?")
+        self._looking = True
+        try:
+            return await _aside(look)
+        finally:
+            ended.set()
+
+    async def _take_for_seen(self, ctx: SensorContext, survey: Survey) -> None:
+        """At the first look at a folder: nothing has gone; with `start="now"`, what is there is no news."""
+        for path in survey.gone:
+            ctx.ledger.remove(path)
+        survey.gone = []
+        if self.start == "all":
+            return
+        arrived = frozenset(ctx.hints or ())
+        seen = [file for file in survey.fresh if file.path not in arrived]
+        for at, file in enumerate(seen):
+            if at and at % _PIECE_UNSAID == 0:
+                await ctx.checkpoint()
+            ctx.ledger.add(readable(file.path), file.version)
+        survey.fresh = [file for file in survey.fresh if file.path in arrived]
+
+    def _settled(self, ctx: SensorContext, survey: Survey, hints: tuple[str, ...] | None) -> list[Item]:
+        """What may be taken now: what has gone, then files, the oldest first. The rest gets a look when it is due."""
+        settling = self._settling.copy() if ctx.dry_run else self._settling
+        settling.trusted = not self._network
+        now = ctx.now.timestamp()
+        found = [Item(path, None) for path in survey.gone]
+        found += [Item(file.path, file) for file in sorted(survey.fresh, key=lambda file: (file.mtime_ns, file.path))]
+        settled: list[Item] = []
+        for item in found:
+            # A deletion that nobody asked about need not stand the test of time.
+            asked = item.file is not None or "deleted" in self.rules.on
+            wait = settling.wait(item.path, item.file, now) if asked else 0.0
+            if wait <= 0:
+                settled.append(item)
+            elif self._waker is not None and not ctx.dry_run:
+                self._waker.later(item.path, wait)
+        paths = {item.path for item in found}
+        if hints is None:
+            settling.keep(paths)
+        for path in hints or ():
+            if path not in paths:
+                settling.forget(path)
+        return settled
+
+    async def _keys_left(self, root: str) -> frozenset[str]:
+        """The keys of all files that are there."""
+
+        def keys() -> frozenset[str]:
+            found: set[str] = set()
+            for file in scan(root, self.rules.pattern):
+                try:
+                    found.add(key_of(self.rules, file.path))
+                except PartitionKeyError:
+                    continue
+            return frozenset(found)
+
+        return await _aside(keys)
+
+    def _tell(self, ctx: SensorContext, root: str, survey: Survey) -> None:
+        """Compare what was looked at with what is watched, and log what has changed about either."""
+        self._network = survey.network
+        waker = self._waker
+        if waker is not None:
+            waker.check(survey.identity)
+        missing = "" if survey.identity else f"the folder {root} is not there"
+        news = {
+            "folder": missing,
+            "unreadable": ", ".join(map(readable, survey.unreadable)),
+            "watch": waker.reason if waker is not None and not missing else "",
+        }
+        for topic, text in news.items():
+            before, self._told[topic] = self._told.get(topic, ""), text
+            if text and text != before:
+                ctx.log.warning(_NEWS[topic], folder=root, reason=text)
+            elif before and not text:
+                ctx.log.info(f"over: {_NEWS[topic]}", folder=root, reason=before)
+
+
+_NEWS = {
+    "folder": "nothing to watch yet",
+    "unreadable": "folders that may not be read",
+    "watch": "polling, not watching",
+}
+
+
+async def _aside(function: Callable[[], _T]) -> _T:
+    from freshet_sensors.aside import aside  # with asyncio, which the process that loads plugins does without
+
+    return await aside(function)
+
+
+def _why_nothing(root: str, survey: Survey, memory: dict[str, Any], ctx: SensorContext) -> str | None:
+    """Why a full look says nothing at all, and takes nothing for deleted; None where it counts."""
+    if survey.identity is None:
+        return f"the folder {root} is not there"
+    known = memory.get("device")
+    if known is not None and known != survey.identity[0] and not survey.files and len(ctx.ledger):
+        return f"the folder {root} is empty and on another device than before: is its file system not mounted?"
+    return None
+
+
+def _remember(ctx: SensorContext, memory: dict[str, Any]) -> None:
+    if ctx.cursor != memory:
+        ctx.cursor = dict(memory)
+
+
+def _checked_changes(name: str, on: Iterable[str], retire: bool) -> frozenset[str]:
+    changes = frozenset([on] if isinstance(on, str) else on) | (_DELETED if retire else frozenset[str]())
+    if unknown := sorted(changes - _CHANGES):
+        raise DefinitionError(f"{name}: on={unknown[0]!r} is no change", hint=f"use {', '.join(sorted(_CHANGES))}")
+    return changes
+
+
+def _refuse_nonsense(name: str, rules: Rules, start: str) -> None:
+    if start not in ("all", "now"):
+        raise DefinitionError(f"{name}: start={start!r} is unknown", hint='use "all" or "now"')
+    if rules.partitions is None and rules.target is None:
+        raise DefinitionError(f"{name}: neither partitions nor target", hint="say what a file leads to")
+    if rules.partitions is None and (rules.retire or rules.key.text is not None):
+        raise DefinitionError(
+            f"{name}: retire= and key= are about partitions", hint="give partitions=, or leave them out"
+        )
+    if not rules.on:
+        raise DefinitionError(f"{name}: on= is empty", hint=f"use {', '.join(sorted(_CHANGES))}")

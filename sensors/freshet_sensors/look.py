@@ -1,0 +1,117 @@
+"""One look: what the folder holds that the ledger does not, and the reverse.
+
+Blocking: it runs aside, in a thread, unless it is about a few named files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from freshet import Ledger
+from freshet_sensors.filesystem import is_network
+from freshet_sensors.pattern import Pattern, temporary
+from freshet_sensors.scan import File, probe, readable, scan
+
+__all__ = ["LookEnded", "Survey", "look_at", "look_at_all"]
+
+_BREATH = 1000
+_T = TypeVar("_T")
+
+
+class LookEnded(Exception):
+    """Nobody waits for this look any more."""
+
+
+@dataclass
+class Survey:
+    """What a look found. `fresh`: files in a version that the ledger does not hold; `gone`: paths that it holds and
+    that are not there; `identity`: device and inode of the folder, None where there is no such folder."""
+
+    fresh: list[File] = field(default_factory=list[File])
+    gone: list[str] = field(default_factory=list[str])
+    files: int = 0
+    unreadable: list[str] = field(default_factory=list[str])
+    identity: tuple[int, int] | None = None
+    network: bool = False
+
+
+def look_at_all(root: str, pattern: Pattern, ledger: Ledger, *, ended: Callable[[], bool] = lambda: False) -> Survey:
+    """A full look. Raises `OSError` where the folder is there but cannot be read, `LookEnded` once `ended()`."""
+    survey = Survey()
+    try:
+        found = Path(root).stat()
+        survey.identity = (found.st_dev, found.st_ino)
+        survey.network = is_network(root)
+        known = 0
+        for file in _breathing(scan(root, pattern, unreadable=survey.unreadable), ended):
+            survey.files += 1
+            path = readable(file.path)
+            if ledger.seen(path, file.version):
+                known += 1
+                continue
+            known += path in ledger
+            survey.fresh.append(file)
+        if len(ledger) > known:
+            survey.gone = _absent(root, pattern, ledger, survey, ended)
+    except FileNotFoundError:
+        return Survey()
+    return survey
+
+
+def look_at(
+    root: str,
+    paths: Iterable[str],
+    pattern: Pattern,
+    ledger: Ledger,
+    *,
+    ended: Callable[[], bool] = lambda: False,
+) -> Survey:
+    """A look at some paths alone, those with a slash at their end folders to look through."""
+    survey = Survey()
+    for path in _breathing(paths, ended):
+        if path.endswith("/"):
+            files = _below(root, path, pattern, survey.unreadable)
+        else:
+            file = probe(root, path, pattern)
+            if file is None and path in ledger:
+                survey.gone.append(path)
+            files = iter(() if file is None else (file,))
+        for file in _breathing(files, ended):
+            survey.files += 1
+            if not ledger.seen(readable(file.path), file.version):
+                survey.fresh.append(file)
+    return survey
+
+
+def _absent(root: str, pattern: Pattern, ledger: Ledger, survey: Survey, ended: Callable[[], bool]) -> list[str]:
+    """What the ledger holds and a second pass does not meet, without what may lie where nobody could look."""
+    again = _breathing(scan(root, pattern, unreadable=survey.unreadable), ended)
+    absent = list(ledger.absent(readable(file.path) for file in again))
+    hidden = tuple(map(readable, survey.unreadable))
+    fresh = {readable(file.path) for file in survey.fresh}
+    return [path for path in absent if path not in fresh and not path.startswith(hidden)]
+
+
+def _below(root: str, folder: str, pattern: Pattern, unreadable: list[str]) -> Iterator[File]:
+    """The files in a folder that was named by a hint: by the same rules as a scan that comes to it from above."""
+    parts = folder.rstrip("/").split("/")
+    real = os.path.realpath(root).rstrip("/")
+    inside = "/".join(parts)
+    if (
+        any(map(temporary, parts))
+        or not pattern.enters(inside)
+        or os.path.realpath(f"{root}/{folder}") != f"{real}/{inside}"
+    ):
+        return iter(())
+    return scan(root, pattern, below=folder, unreadable=unreadable)
+
+
+def _breathing(items: Iterable[_T], ended: Callable[[], bool]) -> Iterator[_T]:
+    for at, item in enumerate(items):
+        if at % _BREATH == _BREATH - 1 and ended():
+            raise LookEnded
+        yield item

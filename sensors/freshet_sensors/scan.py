@@ -1,0 +1,99 @@
+"""What lies in a folder: the truth that a look compares with the ledger.
+
+Only regular files. A symbolic link to a file counts as its target (its size, time and inode) where the target lies
+inside the watched folder; other links, and links to folders, are passed over: who may write into the folder must not be
+able to name files elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from freshet_sensors.pattern import Pattern, temporary
+
+__all__ = ["File", "probe", "readable", "scan"]
+
+
+class File(NamedTuple):
+    """A file as it stood at the look. `path` is relative to the watched folder; `mtime_ns` nanoseconds since 1970."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    inode: int
+
+    @property
+    def version(self) -> str:
+        """What tells one content from the next."""
+        return f"{self.size}:{self.mtime_ns}:{self.inode}"
+
+
+def scan(root: str, pattern: Pattern, *, below: str = "", unreadable: list[str] | None = None) -> Iterator[File]:
+    """All files that are meant, in no order, in `below` and deeper: `""`, or a relative folder with a slash at its end.
+
+    Folders that may not be read are added to `unreadable`: nothing is known of what lies in them. What vanishes
+    meanwhile is left out. Raises `OSError` where `root` itself cannot be read.
+    """
+    folders = [below]
+    while folders:
+        folder = folders.pop()
+        try:
+            entries = os.scandir(f"{root}/{folder}")
+        except (FileNotFoundError, NotADirectoryError):
+            if not folder:
+                raise
+            continue
+        except PermissionError:
+            if not folder:
+                raise
+            if unreadable is not None:
+                unreadable.append(folder)
+            continue
+        with entries:
+            for entry in entries:
+                if temporary(entry.name):
+                    continue
+                path = folder + entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    if pattern.enters(path):
+                        folders.append(path + "/")
+                elif pattern.matches(path) and (file := _file(root, path, entry)):
+                    yield file
+
+
+def probe(root: str, path: str, pattern: Pattern) -> File | None:
+    """One file by its relative path, by the same rules as `scan`; None where it is not there or not meant."""
+    parts = path.split("/")
+    if any(map(temporary, parts)) or not pattern.matches(path):
+        return None
+    folder = path.rpartition("/")[0]
+    if folder and os.path.realpath(f"{root}/{folder}") != f"{_real(root)}{folder}":
+        return None
+    return _file(root, path, None)
+
+
+def readable(path: str) -> str:
+    """A path as text that can be kept and shown: bytes that are no UTF-8 become `\\xff`."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _file(root: str, path: str, entry: os.DirEntry[str] | None) -> File | None:
+    try:
+        found = entry.stat(follow_symlinks=False) if entry else os.lstat(f"{root}/{path}")
+        if stat.S_ISLNK(found.st_mode):
+            target = os.path.realpath(f"{root}/{path}")
+            if not target.startswith(_real(root)):
+                return None
+            found = os.lstat(target)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return File(path, found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+def _real(root: str) -> str:
+    return os.path.realpath(root).rstrip("/") + "/"

@@ -1,0 +1,173 @@
+"""A folder and those below it, watched by inotify."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from freshet_sensors import inotify
+from freshet_sensors.inotify import Event, Inotify
+from freshet_sensors.pattern import Pattern, temporary
+from freshet_sensors.watch import Changes
+
+__all__ = ["TreeWatch"]
+
+_ENOUGH_AT_ONCE = 200
+"""So many new folders at once are watched by a new watch, set aside from the loop."""
+
+
+class TreeWatch:
+    """See `watch.Watch`. `handle` is its core: events in, changes out."""
+
+    def __init__(self, root: str, pattern: Pattern) -> None:
+        self.identity = (0, 0)
+        self._root = root
+        self._pattern = pattern
+        self._inotify: Inotify | None = None
+        self._folders: dict[int, str] = {}
+        self._reading = False
+
+    def prepare(self) -> None:
+        """See `watch.Watch`."""
+        self._inotify = Inotify()
+        try:
+            found = Path(self._root).stat()
+            self.identity = (found.st_dev, found.st_ino)
+            self._watch_tree("")
+        except BaseException:
+            self._inotify.close()
+            raise
+
+    def attach(self, report: Callable[[Changes], None]) -> None:
+        """See `watch.Watch`."""
+        watch = self._inotify
+        if watch is None:
+            raise RuntimeError("attach() before prepare()")
+
+        def readable() -> None:
+            if events := watch.read():
+                report(self.handle(events))
+
+        asyncio.get_running_loop().add_reader(watch.fd, readable)
+        self._reading = True
+
+    def close(self) -> None:
+        """See `watch.Watch`."""
+        if self._inotify is None:
+            return
+        if self._reading:
+            asyncio.get_running_loop().remove_reader(self._inotify.fd)
+            self._reading = False
+        self._inotify.close()
+
+    def handle(self, events: list[Event]) -> Changes:
+        """What the events mean. New folders are watched on the way, before anybody looks into them."""
+        changes = Changes()
+        for event in events:
+            if event.mask & inotify.OVERFLOW:
+                changes.full = True
+                # Folders may have come and gone unheard: only a watch set anew knows them all.
+                changes.lost = changes.lost or not self._pattern.flat
+                continue
+            folder = self._folders.get(event.watch)
+            if folder is None:
+                continue
+            if event.mask & (inotify.IGNORED | inotify.UNMOUNT | inotify.DELETE_SELF | inotify.MOVE_SELF):
+                self._self_changed(event, folder, changes)
+            elif not temporary(event.name):
+                self._entry_changed(folder + event.name, event.mask, changes)
+        return changes
+
+    def _self_changed(self, event: Event, folder: str, changes: Changes) -> None:
+        if not folder:
+            changes.full = changes.lost = True
+        elif event.mask & (inotify.IGNORED | inotify.UNMOUNT):
+            self._folders.pop(event.watch, None)
+
+    def _entry_changed(self, path: str, mask: int, changes: Changes) -> None:
+        if mask & inotify.IS_FOLDER:
+            self._folder_changed(path, mask, changes)
+        elif not self._pattern.matches(path) or not _is_text(path):
+            return
+        elif mask & inotify.MOVED_TO:
+            _only(changes.renamed, path, changes)
+        elif mask & inotify.CLOSE_WRITE:
+            _only(changes.written, path, changes)
+        elif mask & inotify.CREATE:
+            _only(changes.created, path, changes)
+        elif mask & (inotify.DELETE | inotify.MOVED_FROM):
+            _only(changes.gone, path, changes)
+
+    def _folder_changed(self, path: str, mask: int, changes: Changes) -> None:
+        if not self._pattern.enters(path):
+            return
+        folder = path + "/"
+        if mask & inotify.MOVED_FROM:
+            self._forget(folder)
+            changes.full = True
+        elif mask & (inotify.CREATE | inotify.MOVED_TO):
+            if not self._watch_new(path):
+                changes.full = changes.lost = True
+            elif _is_text(path):
+                changes.folders.add(folder)
+            else:
+                changes.full = True
+
+    def _watch_new(self, path: str) -> bool:
+        """Whether a new folder and those in it could be watched here; if not, the whole watch is set anew."""
+        try:
+            return self._watch_tree(path, limit=_ENOUGH_AT_ONCE)
+        except inotify.WatchLimit:
+            return False
+
+    def _watch_tree(self, path: str, *, limit: int | None = None) -> bool:
+        """Watch a folder and those in it, each listed after its own watch is set. False where they exceed `limit`."""
+        waiting, count = [path], 0
+        while waiting:
+            count += 1
+            if limit is not None and count > limit:
+                return False
+            current = waiting.pop()
+            try:
+                self._add(current)
+                with os.scandir(f"{self._root}/{current}") as entries:
+                    for entry in entries:
+                        if temporary(entry.name) or not entry.is_dir(follow_symlinks=False):
+                            continue
+                        below = f"{current}/{entry.name}" if current else entry.name
+                        if self._pattern.enters(below):
+                            waiting.append(below)
+            except (FileNotFoundError, NotADirectoryError, PermissionError):
+                if not current:
+                    raise
+                # Gone again, or a link; what may not be read is told by the look.
+        return True
+
+    def _add(self, path: str) -> None:
+        if self._inotify is None:
+            raise RuntimeError("no watch is set")
+        watch = self._inotify.add(f"{self._root}/{path}", follow=not path)
+        self._folders[watch] = path + "/" if path else ""
+
+    def _forget(self, folder: str) -> None:
+        for watch in [watch for watch, path in self._folders.items() if path.startswith(folder)]:
+            del self._folders[watch]
+            if self._inotify is not None:
+                self._inotify.remove(watch)
+
+
+def _only(kind: set[str], path: str, changes: Changes) -> None:
+    """The last word on a path counts."""
+    for other in (changes.written, changes.created, changes.renamed, changes.gone):
+        other.discard(path)
+    kind.add(path)
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
