@@ -1,1 +1,1 @@
-"""Webhook intake, REST API, event stream."""
+"""What answers on the sockets: health on TCP, the API on the Unix socket."""

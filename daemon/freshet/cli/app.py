@@ -1,0 +1,273 @@
+"""The commands and their options. Each imports its body when it is called."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import typer
+
+from freshet.cli.session import Session, UsageError, global_options, print_error, with_session
+from freshet.errors import FreshetError
+
+__all__ = ["app", "run"]
+
+app = typer.Typer(
+    name="freshet", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, callback=global_options
+)
+cursor_app = typer.Typer(name="cursor", help="Show or replace what a sensor remembers.", rich_markup_mode=None)
+
+_FAILED, _USAGE = 1, 2
+
+
+def run(argv: list[str]) -> int:
+    """Run one command line and return the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    as_json = "--json" in argv
+    try:
+        status = app(argv or ["--help"], prog_name="freshet", standalone_mode=False)
+    except FreshetError as error:
+        print_error(error, as_json=as_json)
+        return _USAGE if isinstance(error, UsageError) else _FAILED
+    except typer.TyperException as error:
+        print_error(UsageError(error.format_message(), hint="freshet COMMAND --help says how"), as_json=as_json)
+        return _USAGE
+    except (typer.Abort, KeyboardInterrupt):
+        return 130
+    return status if isinstance(status, int) else 0
+
+
+def _command(name: str | None = None, of: typer.Typer = app) -> Callable[[Callable[..., int | None]], Any]:
+    def register(body: Callable[..., int | None]) -> Any:
+        of.command(name)(with_session(body))
+        return body
+
+    return register
+
+
+Sensor = Annotated[str, typer.Argument(metavar="SENSOR", help="The sensor's name.")]
+RunId = Annotated[int, typer.Argument(metavar="RUN", min=1, help="The run's number.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Show steps and progress until the end; exit 1 if it failed.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many.")]
+Priority = Annotated[int, typer.Option(help="Higher runs earlier.")]
+
+
+@_command("run")
+def run_(session: Session) -> int:
+    """Run the daemon in the foreground.
+
+    It ends at SIGTERM or Ctrl-C, giving what runs `shutdown_grace`; at once when asked a second time.
+    """
+    from freshet.cli.commands import local
+
+    return local.run(session)
+
+
+@_command()
+def check(session: Session) -> int:
+    """Load configuration and plugins; say what is wrong.
+
+    Starts nothing, and needs no daemon. Exit status 1 where something is wrong: fit for ExecStartPre.
+    """
+    from freshet.cli.commands import local
+
+    return local.check(session)
+
+
+@_command()
+def status(session: Session) -> None:
+    """Show the daemon at a glance.
+
+    What runs, what waits, what is wrong.
+    """
+    from freshet.cli.commands import show
+
+    show.status(session)
+
+
+@_command()
+def assets(
+    session: Session, name: Annotated[str | None, typer.Argument(metavar="ASSET", help="Only this one.")] = None
+) -> None:
+    """Show assets and their freshness."""
+    from freshet.cli.commands import show
+
+    show.assets(session, name)
+
+
+@_command()
+def sensors(
+    session: Session, name: Annotated[str | None, typer.Argument(metavar="SENSOR", help="Only this one.")] = None
+) -> None:
+    """Show sensors and when they look next."""
+    from freshet.cli.commands import show
+
+    show.sensors(session, name)
+
+
+@_command()
+def runs(
+    session: Session,
+    run_id: Annotated[int | None, typer.Argument(metavar="RUN", min=1, help="Only this one, with its steps.")] = None,
+    state: Annotated[
+        Literal["queued", "started", "succeeded", "failed", "canceling", "canceled", "interrupted"] | None,
+        typer.Option(help="Only runs in this state."),
+    ] = None,
+    target: Annotated[str | None, typer.Option(metavar="NAME", help="Only runs of this asset or job.")] = None,
+    limit: Limit = 20,
+) -> None:
+    """Show runs, or one run with its steps."""
+    from freshet.cli.commands import show
+
+    show.runs(session, run_id, state, target, limit)
+
+
+@_command()
+def logs(
+    session: Session,
+    run_id: RunId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False,
+    tail: Annotated[int | None, typer.Option("--tail", "-n", min=0, help="Only the last so many lines.")] = None,
+) -> int:
+    """Show what the steps of a run wrote.
+
+    Output, log lines, progress and states, from the journal of the run.
+    """
+    from freshet.cli.commands import journal
+
+    return journal.logs(session, run_id, follow=follow, tail=tail)
+
+
+@_command()
+def materialize(
+    session: Session,
+    assets: Annotated[list[str], typer.Argument(metavar="ASSET...", help="The assets to make.")],
+    partition: Annotated[str | None, typer.Option(metavar="KEY", help="Of this partition.")] = None,
+    upstream: Annotated[bool, typer.Option("--upstream", help="And all that lies above.")] = False,
+    downstream: Annotated[bool, typer.Option("--downstream", help="And all that lies below.")] = False,
+    priority: Priority = 0,
+    wait: Wait = False,
+) -> int:
+    """Make assets now."""
+    from freshet.cli.commands import act
+
+    return act.materialize(session, assets, partition, upstream, downstream, priority, wait=wait)
+
+
+@_command()
+def call(
+    session: Session,
+    job: Annotated[str, typer.Argument(metavar="JOB", help="The job's name.")],
+    param: Annotated[
+        list[str] | None, typer.Option("--param", metavar="K=V", help="A parameter; V is JSON, or else text.")
+    ] = None,
+    priority: Priority = 0,
+    wait: Wait = False,
+) -> int:
+    """Call a job."""
+    from freshet.cli.commands import act
+
+    return act.call(session, job, param or [], priority, wait=wait)
+
+
+@_command()
+def cancel(session: Session, run_id: RunId) -> None:
+    """End a run with all its processes."""
+    from freshet.cli.commands import act
+
+    act.cancel(session, run_id)
+
+
+@_command()
+def partitions(
+    session: Session,
+    set: Annotated[str | None, typer.Argument(metavar="SET", help="A partition set; without one, all sets.")] = None,
+    action: Annotated[
+        Literal["add", "delete"] | None, typer.Argument(metavar="add|delete", help="Change a dynamic set.")
+    ] = None,
+    keys: Annotated[list[str] | None, typer.Argument(metavar="KEY", help="The keys to add or delete.")] = None,
+    metadata: Annotated[str | None, typer.Option(metavar="JSON", help="An object to attach to the keys added.")] = None,
+    limit: Limit = 100,
+    after: Annotated[int, typer.Option(min=0, metavar="NUMBER", help="Go on after this partition.")] = 0,
+) -> None:
+    """Show or change partitions.
+
+    All sets; or the keys of one set; or add keys to a dynamic set, or delete some:
+    partitions SET add KEY...
+    """
+    from freshet.cli.commands import partitions as body
+
+    body.partitions(session, set, action, keys or [], metadata, limit, after)
+
+
+@_command()
+def tick(
+    session: Session,
+    sensor: Sensor,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would do, and keep nothing.")] = False,
+    cursor: Annotated[
+        str | None, typer.Option(metavar="JSON", help="Look from this cursor (with --dry-run only).")
+    ] = None,
+) -> int:
+    """Let a sensor look now, and say what came of it."""
+    from freshet.cli.commands import act
+
+    return act.tick(session, sensor, dry_run=dry_run, cursor=cursor)
+
+
+@_command()
+def pause(session: Session, sensor: Sensor) -> None:
+    """Stop a sensor; its cursor stays."""
+    from freshet.cli.commands import act
+
+    act.pause(session, sensor)
+
+
+@_command()
+def resume(session: Session, sensor: Sensor) -> None:
+    """Let a sensor look again.
+
+    Ends a pause, a quarantine and a back-off.
+    """
+    from freshet.cli.commands import act
+
+    act.resume(session, sensor)
+
+
+@_command("get", of=cursor_app)
+def cursor_get(session: Session, sensor: Sensor) -> None:
+    """Print a sensor's cursor as JSON."""
+    from freshet.cli.commands import cursor
+
+    cursor.get(session, sensor)
+
+
+@_command("set", of=cursor_app)
+def cursor_set(
+    session: Session, sensor: Sensor, value: Annotated[str, typer.Argument(metavar="JSON", help="The new cursor.")]
+) -> None:
+    """Replace a sensor's cursor.
+
+    A tick in flight will be refused.
+    """
+    from freshet.cli.commands import cursor
+
+    cursor.set(session, sensor, value)
+
+
+@_command("history", of=cursor_app)
+def cursor_history(session: Session, sensor: Sensor, limit: Limit = 20) -> None:
+    """Show a sensor's last ticks.
+
+    Those that had an effect or failed, newest first.
+    """
+    from freshet.cli.commands import cursor
+
+    cursor.history(session, sensor, limit)
+
+
+app.add_typer(cursor_app)

@@ -1,0 +1,279 @@
+"""The client of the daemon's API: one method for each thing that can be asked, answers as typed models."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar, cast
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from freshet import errors
+from freshet.errors import DaemonUnreachable, DefinitionError, FreshetError
+from freshet.http import models
+from freshet.http.unixpath import reachable
+
+__all__ = ["Client"]
+
+T = TypeVar("T")
+_Model = TypeVar("_Model", bound=BaseModel)
+
+_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+_MARGIN = 10.0
+"""Seconds that an answer may take beyond what a long poll was asked to wait."""
+
+
+class Client:
+    """Speaks to the daemon over its Unix socket, or to `url`. Use it as a context manager.
+
+    Every method raises the `FreshetError` that the daemon answered with, and `DaemonUnreachable` where none answers.
+    """
+
+    def __init__(self, socket: Path | None = None, *, url: str | None = None) -> None:
+        self._socket = socket
+        self._url = url
+        self._open = ExitStack()
+        self._http: httpx.Client | None = None
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http = None
+        self._open.close()
+
+    # --- reading --------------------------------------------------------------------------------------------
+
+    def status(self) -> models.StatusAnswer:
+        """The daemon at a glance."""
+        return self._one(models.StatusAnswer, "GET", "status")
+
+    def assets(self) -> list[models.AssetAnswer]:
+        """All assets."""
+        return self._many(models.AssetAnswer, "assets")
+
+    def asset(self, name: str) -> models.AssetAnswer:
+        """One asset."""
+        return self._one(models.AssetAnswer, "GET", f"assets/{_safe(name)}")
+
+    def sensors(self) -> list[models.SensorAnswer]:
+        """All sensors."""
+        return self._many(models.SensorAnswer, "sensors")
+
+    def sensor(self, name: str) -> models.SensorAnswer:
+        """One sensor."""
+        return self._one(models.SensorAnswer, "GET", f"sensors/{_safe(name)}")
+
+    def cursor(self, sensor: str) -> models.CursorAnswer:
+        """What a sensor remembers."""
+        return self._one(models.CursorAnswer, "GET", f"sensors/{_safe(sensor)}/cursor")
+
+    def history(self, sensor: str, *, limit: int = 50) -> list[models.TickRowAnswer]:
+        """A sensor's ticks that had an effect or failed, newest first."""
+        return self._many(models.TickRowAnswer, f"sensors/{_safe(sensor)}/history", limit=limit)
+
+    def runs(
+        self, *, state: str | None = None, target: str | None = None, limit: int = 50, before: int | None = None
+    ) -> list[models.RunAnswer]:
+        """Runs, newest first."""
+        return self._many(models.RunAnswer, "runs", state=state, target=target, limit=limit, before=before)
+
+    def run(self, run_id: int) -> models.RunAnswer:
+        """One run."""
+        return self._one(models.RunAnswer, "GET", f"runs/{run_id}")
+
+    def wait(self, run_id: int, *, timeout: float) -> models.RunAnswer:
+        """The run when it has ended, or as it stands after `timeout` seconds."""
+        params = {"timeout": timeout}
+        return self._one(models.RunAnswer, "GET", f"runs/{run_id}/wait", params=params, wait=timeout)
+
+    def journal(self, run_id: int, *, tail: int | None = None, follow: bool = False) -> Iterator[bytes]:
+        """The journal's lines, each one JSON object; `follow`: until the run ends."""
+        params = _given(tail=tail, follow=follow)
+        with (
+            self._asking(),
+            self._client().stream(
+                "GET", f"runs/{run_id}/journal", params=params, timeout=httpx.Timeout(5.0, read=None)
+            ) as answer,
+        ):
+            if answer.status_code >= 400:
+                answer.read()
+                raise _error(answer)
+            rest = b""
+            for piece in answer.iter_bytes():
+                *lines, rest = (rest + piece).split(b"\n")
+                yield from lines
+
+    def partition_sets(self) -> list[models.PartitionSetAnswer]:
+        """All partition sets."""
+        return self._many(models.PartitionSetAnswer, "partitions")
+
+    def partitions(self, set: str, *, limit: int = 100, after: int = 0) -> models.PartitionsPage:
+        """A page of a set's keys."""
+        params = {"limit": limit, "after": after}
+        return self._one(models.PartitionsPage, "GET", f"partitions/{_safe(set)}", params=params)
+
+    def events(self, *, after: int = 0, limit: int = 100, timeout: float = 0) -> models.EventsPage:
+        """Events after a sequence number, waiting up to `timeout` seconds for the first."""
+        params = {"after": after, "limit": limit, "timeout": timeout}
+        return self._one(models.EventsPage, "GET", "events", params=params, wait=timeout)
+
+    # --- changing -------------------------------------------------------------------------------------------
+
+    def materialize(self, body: models.MaterializeBody) -> models.RunsAdmitted:
+        """Ask for assets."""
+        return self._one(models.RunsAdmitted, "POST", "runs", body=body)
+
+    def call(self, job: str, body: models.CallBody) -> models.RunsAdmitted:
+        """Ask for a run of a job."""
+        return self._one(models.RunsAdmitted, "POST", f"jobs/{_safe(job)}/call", body=body)
+
+    def cancel(self, run_id: int) -> models.RunAnswer:
+        """End a run."""
+        return self._one(models.RunAnswer, "POST", f"runs/{run_id}/cancel")
+
+    def tick(self, sensor: str, body: models.TickBody) -> models.TickAnswer:
+        """Tick now and wait for the outcome, as long as the sensor's own timeout lets it take."""
+        return self._one(models.TickAnswer, "POST", f"sensors/{_safe(sensor)}/tick", body=body, wait=None)
+
+    def set_cursor(self, sensor: str, cursor: Any) -> models.CursorAnswer:
+        """Replace what a sensor remembers."""
+        body = models.CursorBody(cursor=cursor)
+        return self._one(models.CursorAnswer, "PUT", f"sensors/{_safe(sensor)}/cursor", body=body)
+
+    def pause(self, sensor: str) -> models.SensorAnswer:
+        """Stop ticking."""
+        return self._one(models.SensorAnswer, "POST", f"sensors/{_safe(sensor)}/pause")
+
+    def resume(self, sensor: str) -> models.SensorAnswer:
+        """Tick again."""
+        return self._one(models.SensorAnswer, "POST", f"sensors/{_safe(sensor)}/resume")
+
+    def add_partitions(self, set: str, keys: dict[str, dict[str, Any]]) -> models.PartitionsChanged:
+        """Add keys to a dynamic set."""
+        body = models.AddPartitionsBody(keys=keys)
+        return self._one(models.PartitionsChanged, "POST", f"partitions/{_safe(set)}", body=body)
+
+    def delete_partitions(self, set: str, keys: list[str]) -> models.PartitionsChanged:
+        """Take keys out of a dynamic set."""
+        body = models.DeletePartitionsBody(keys=tuple(keys))
+        return self._one(models.PartitionsChanged, "DELETE", f"partitions/{_safe(set)}", body=body)
+
+    # --- plumbing -------------------------------------------------------------------------------------------
+
+    def _one(
+        self,
+        model: type[_Model],
+        method: str,
+        path: str,
+        *,
+        params: dict[str, Any] | None = None,
+        body: BaseModel | None = None,
+        wait: float | None = 0.0,
+    ) -> _Model:
+        """`wait`: what the daemon was asked to wait, in seconds; None: as long as it takes."""
+        content = None if body is None else body.model_dump_json(exclude_unset=True).encode()
+        timeout = None if wait is None else max(60.0, wait + _MARGIN)
+        answer = self._ask(method, path, params, content, httpx.Timeout(timeout, connect=5.0))
+        return _parsed(TypeAdapter(model), answer)
+
+    def _many(self, model: type[_Model], path: str, **params: Any) -> list[_Model]:
+        every = cast("TypeAdapter[list[_Model]]", TypeAdapter(list[model]))  # type: ignore[valid-type]  # pyright: ignore[reportInvalidTypeForm]
+        return _parsed(every, self._ask("GET", path, _given(**params), None, _TIMEOUT))
+
+    def _ask(
+        self, method: str, path: str, params: dict[str, Any] | None, content: bytes | None, timeout: httpx.Timeout
+    ) -> httpx.Response:
+        headers = {} if content is None else {"content-type": "application/json"}
+        with self._asking():
+            answer = self._client().request(
+                method, path, params=params, content=content, headers=headers, timeout=timeout
+            )
+        if answer.status_code >= 400:
+            raise _error(answer)
+        return answer
+
+    def _client(self) -> httpx.Client:
+        if self._http is None:
+            if self._url is not None:
+                http = httpx.Client(base_url=f"{self._url.rstrip('/')}/api/v1/")
+            else:
+                assert self._socket is not None
+                path = self._open.enter_context(reachable(self._socket))
+                transport = httpx.HTTPTransport(uds=path)
+                http = httpx.Client(transport=transport, base_url="http://freshet/api/v1/")
+            self._http = self._open.enter_context(http)
+        return self._http
+
+    @contextmanager
+    def _asking(self) -> Generator[None]:
+        """Say what could not be reached, and what to do."""
+        try:
+            yield
+        except httpx.InvalidURL as error:
+            raise DaemonUnreachable(f"{self._url}: {error}", hint="write it as http://host:port") from None
+        except httpx.ReadTimeout:
+            raise DaemonUnreachable(
+                f"the daemon at {self._where} took the request but does not answer",
+                hint="it may still be starting; its log says",
+            ) from None
+        except (httpx.TransportError, OSError) as error:
+            raise self._unreachable(error) from None
+
+    @property
+    def _where(self) -> str:
+        return self._url or str(self._socket)
+
+    def _unreachable(self, error: Exception) -> DaemonUnreachable:
+        said = str(error)
+        if "Permission denied" in said:
+            return DaemonUnreachable(
+                f"not allowed to use the socket {self._where}", hint="run this as the user that runs the daemon"
+            )
+        what = "at" if self._url else "on the socket"
+        return DaemonUnreachable(
+            f"no daemon answers {what} {self._where} ({said})",
+            hint="start it with `freshet run` (or `make run`), or name another with --config or --url",
+        )
+
+
+def _safe(name: str) -> str:
+    return quote(name, safe="")
+
+
+def _given(**params: Any) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value is not None}
+
+
+def _parsed(adapter: TypeAdapter[T], answer: httpx.Response) -> T:
+    try:
+        return adapter.validate_json(answer.content)
+    except ValidationError as error:
+        raise DaemonUnreachable(
+            f"{answer.url}: this is not the answer of a Freshet daemon of this release ({error.error_count()} errors)",
+            hint="use the freshet command of the release that the daemon runs",
+        ) from None
+
+
+def _error(answer: httpx.Response) -> FreshetError:
+    """The daemon's error as the class it was there."""
+    try:
+        body = models.ErrorAnswer.model_validate_json(answer.content).error
+    except ValidationError:
+        return DaemonUnreachable(
+            f"{answer.url}: status {answer.status_code}, and not from a Freshet daemon", hint="check --url"
+        )
+    kind: type[FreshetError] = getattr(errors, body.type) if body.type in errors.__all__ else FreshetError
+    if issubclass(kind, DefinitionError):
+        return kind(body.message, hint=body.hint, file=body.file, line=body.line)
+    return kind(body.message, hint=body.hint)

@@ -1,0 +1,118 @@
+"""The commands that need no daemon: run, check."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from freshet.cli.session import Session, print_json
+from freshet.cli.text import plain
+from freshet.errors import FreshetError
+
+if TYPE_CHECKING:
+    from freshet.executors.base import Answers, LoadProblem, LoadReport
+    from freshet.settings import Settings
+
+__all__ = ["check", "run"]
+
+
+def run(session: Session) -> int:
+    """Run the daemon; returns its exit status."""
+    from freshet.settings import load_settings
+
+    settings = load_settings(session.config)
+    from freshet.engine.daemon import run_daemon
+
+    return run_daemon(settings)
+
+
+def check(session: Session) -> int:
+    """Load everything and start nothing: 1 if something is wrong.
+
+    It takes no lock and a state directory of its own, so that it works beside a running daemon.
+    """
+    from freshet.settings import load_settings
+
+    settings = load_settings(session.config)
+    if not settings.plugins_dir.is_dir():
+        raise FreshetError(
+            f"plugins_dir: {settings.plugins_dir} is no folder", hint="make it, or set plugins_dir to the right one"
+        )
+    with tempfile.TemporaryDirectory(prefix="freshet-check-") as scratch:
+        report = asyncio.run(_load(settings, Path(scratch)))
+    if session.json:
+        print_json(_as_json(report))
+    else:
+        _print(report)
+    return 1 if report.problems else 0
+
+
+async def _load(settings: Settings, scratch: Path) -> LoadReport:
+    from freshet.executors.codehost import ProcessCodeHost
+    from freshet.executors.hostsettings import HostSettings
+
+    host = ProcessCodeHost(
+        HostSettings(plugins_dir=settings.plugins_dir, root=settings.root, state_dir=scratch),
+        cast("Answers", _NobodyAsks()),
+    )
+    try:
+        return await host.start()
+    finally:
+        await host.close(grace=0.5)
+
+
+class _NobodyAsks:
+    """A host that is only started asks for nothing; it can only be lost, after its report."""
+
+    def host_lost(self, reason: str) -> None:
+        pass
+
+
+def _print(report: LoadReport) -> None:
+    for problem in report.problems:
+        print(_line(problem, "error"), file=sys.stderr)  # noqa: T201
+    for warning in report.warnings:
+        print(_line(warning, "warning"), file=sys.stderr)  # noqa: T201
+    found = report.definitions
+    counts = (
+        ("asset", len(found.assets)),
+        ("job", len(found.jobs)),
+        ("sensor", len(found.sensors)),
+        ("partition set", len(found.partition_set)),
+    )
+    said = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts)
+    wrong = len(report.problems)
+    verdict = "ok" if not wrong else f"{wrong} problem{'' if wrong == 1 else 's'}"
+    print(f"{verdict}: {said}")  # noqa: T201
+
+
+def _line(problem: LoadProblem, kind: str) -> str:
+    place = "" if problem.file is None else f"{problem.file}:{problem.line}: " if problem.line else f"{problem.file}: "
+    hint = f"\nhint: {problem.hint}" if problem.hint else ""
+    return plain(f"{place}{kind}: {problem.message}{hint}")
+
+
+def _as_json(report: LoadReport) -> dict[str, object]:
+    def shown(problem: LoadProblem) -> dict[str, object]:
+        return {
+            "message": problem.message,
+            "hint": problem.hint,
+            "file": problem.file,
+            "line": problem.line,
+            "traceback": problem.traceback,
+        }
+
+    found = report.definitions
+    return {
+        "ok": not report.problems,
+        "problems": [shown(one) for one in report.problems],
+        "warnings": [shown(one) for one in report.warnings],
+        "assets": [one.name for one in found.assets],
+        "jobs": [one.name for one in found.jobs],
+        "sensors": [one.name for one in found.sensors],
+        "partitions": sorted(found.partition_set),
+        "start_method": report.start_method,
+    }

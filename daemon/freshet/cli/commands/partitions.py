@@ -1,0 +1,91 @@
+"""`freshet partitions`: sets, keys, and changes to them."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from freshet.cli.arguments import json_argument
+from freshet.cli.client import Client
+from freshet.cli.session import Session, UsageError, print_json
+from freshet.cli.tables import state_text, table
+from freshet.cli.text import age, in_line
+from freshet.http.models import PartitionAnswer
+
+__all__ = ["partitions"]
+
+
+def partitions(
+    session: Session,
+    set: str | None,
+    action: str | None,
+    keys: list[str],
+    metadata: str | None,
+    limit: int,
+    after: int,
+) -> None:
+    """All sets, one set's keys, or a change of one."""
+    attached = _metadata(metadata, action)
+    if action is not None and not keys:
+        raise UsageError(f"partitions {set} {action}: no keys", hint=f"freshet partitions {set} {action} KEY...")
+    with session.client() as client:
+        if set is None:
+            _sets(session, client)
+        elif action is None:
+            _keys(session, client, set, limit, after)
+        else:
+            _change(session, client, set, action, keys, attached)
+
+
+def _metadata(text: str | None, action: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    found = json_argument(text, "--metadata")
+    if not isinstance(found, dict) or action != "add":
+        raise UsageError("--metadata goes with add, and is a JSON object", hint="""--metadata '{"path": "a.csv"}'""")
+    return found  # pyright: ignore[reportUnknownVariableType]  # JSON
+
+
+def _sets(session: Session, client: Client) -> None:
+    found = client.partition_sets()
+    if session.json:
+        print_json(found)
+        return
+    table(
+        ("set", "kind", "#keys", "assets"),
+        ((one.name, one.kind, one.count, ", ".join(one.assets) or "-") for one in found),
+        empty="no plugin declares partitions",
+    )
+
+
+def _keys(session: Session, client: Client, set: str, limit: int, after: int) -> None:
+    page = client.partitions(set, limit=limit, after=after)
+    if session.json:
+        print_json(page)
+        return
+    now = time.time()
+    assets = sorted({name for one in page.partitions for name in one.states})
+    table(
+        ("#number", "key", "added", *assets, "metadata"),
+        (_row(one, assets, now) for one in page.partitions),
+        empty="no keys",
+    )
+    if page.next is not None:
+        print(f"more: freshet partitions {in_line(set)} --after {page.next}")  # noqa: T201
+
+
+def _row(one: PartitionAnswer, assets: list[str], now: float) -> tuple[object, ...]:
+    states = (state_text(one.states.get(name, "missing")) for name in assets)
+    return one.number, one.key, age(one.added_at, now), *states, json.dumps(one.metadata, ensure_ascii=False)
+
+
+def _change(session: Session, client: Client, set: str, action: str, keys: list[str], metadata: dict[str, Any]) -> None:
+    if action == "add":
+        answer = client.add_partitions(set, dict.fromkeys(keys, metadata))
+    else:
+        answer = client.delete_partitions(set, keys)
+    if session.json:
+        print_json(answer)
+    else:
+        print(f"{answer.changed} {'added' if action == 'add' else 'deleted'}")  # noqa: T201

@@ -1,0 +1,204 @@
+"""The commands that look: status, assets, sensors, runs."""
+
+from __future__ import annotations
+
+import time
+
+from rich.text import Text
+
+from freshet.cli.session import Session, print_json
+from freshet.cli.tables import console, state_text, table
+from freshet.cli.text import age, error_text, in_line, plain
+from freshet.definitions.durations import format_duration
+from freshet.http.models import AssetAnswer, RunAnswer, SensorAnswer, StatusAnswer
+
+__all__ = ["assets", "runs", "sensors", "status"]
+
+
+def status(session: Session) -> None:
+    """The daemon at a glance."""
+    with session.client() as client:
+        answer = client.status()
+    if session.json:
+        print_json(answer)
+        return
+    out = console()
+    for label, value in _status_lines(answer):
+        out.print(Text(f"{label:<9} ") + value)
+
+
+def _status_lines(answer: StatusAnswer) -> list[tuple[str, Text]]:
+    up = format_duration(round(answer.now - answer.started_at))
+    lines = [
+        ("freshet", Text.assemble(answer.version, "  ", state_text(answer.state), f" for {up}")),
+        ("runs", Text(f"{answer.running} running ({answer.workers} slots), {answer.queued} queued")),
+        ("assets", _named(f"{answer.assets}", {"lapsed": answer.lapsed})),
+        ("sensors", _named(f"{answer.sensors}", {"failing": answer.troubled, "paused": answer.paused})),
+        ("jobs", Text(str(answer.jobs))),
+        ("plugins", Text(f"version {in_line(answer.definitions_version[:12]) or '-'}")),
+    ]
+    if answer.host is not None:
+        evaluators = len(answer.host.evaluators)
+        words = f"pid {answer.host.pid}, {evaluators} evaluator{'s' * (evaluators != 1)}, workers by"
+        lines.append(("host", Text(f"{words} {in_line(answer.host.start_method)}")))
+    if answer.problem:
+        lines.append(("problem", Text(in_line(answer.problem), style="red")))
+    for problem in (*answer.load_problems, *answer.load_warnings):
+        bad = problem in answer.load_problems
+        place = f"{problem.file}:{problem.line}: " if problem.file else ""
+        hint = f" ({problem.hint})" if problem.hint else ""
+        lines.append(
+            (
+                "error" if bad else "warning",
+                Text(in_line(f"{place}{problem.message}{hint}"), "red" if bad else "yellow"),
+            )
+        )
+    return lines
+
+
+def _named(count: str, groups: dict[str, tuple[str, ...]]) -> Text:
+    text = Text(count)
+    for word, names in groups.items():
+        if names:
+            shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+            text.append(f"   {word}: {in_line(shown)}", style="yellow" if word == "paused" else "red")
+    return text
+
+
+def assets(session: Session, name: str | None) -> None:
+    """All assets, or one."""
+    with session.client() as client:
+        found = client.assets() if name is None else [client.asset(name)]
+    if session.json:
+        print_json(found if name is None else found[0])
+        return
+    now = time.time()
+    table(
+        ("asset", "partitions", "#made", "#failed", "#active", "last made", "freshness"),
+        (_asset_row(one, now) for one in found),
+        empty="no plugin declares an asset",
+    )
+
+
+def _asset_row(one: AssetAnswer, now: float) -> tuple[object, ...]:
+    counts = one.counts
+    made = f"{counts.materialized}/{counts.partitions}"
+    return (
+        one.name,
+        one.partitions or "-",
+        made,
+        counts.failed or "-",
+        counts.in_progress or "-",
+        age(one.materialized_at, now),
+        _freshness(one, now),
+    )
+
+
+def _freshness(one: AssetAnswer, now: float) -> Text:
+    policy = one.freshness
+    if policy is None:
+        return Text("-")
+    text = state_text(policy.state or "-")
+    if policy.deadline is not None:
+        text.append(f" {'lapsed' if policy.deadline <= now else 'lapses'} {age(policy.deadline, now)}")
+    return text
+
+
+def sensors(session: Session, name: str | None) -> None:
+    """All sensors, or one with its error."""
+    with session.client() as client:
+        found = client.sensors() if name is None else [client.sensor(name)]
+    if session.json:
+        print_json(found if name is None else found[0])
+        return
+    now = time.time()
+    table(
+        ("sensor", "type", "status", "target", "#ticks", "last look", "next look"),
+        (_sensor_row(one, now) for one in found),
+        empty="no plugin declares a sensor",
+    )
+    for one in found:
+        said = one.quarantined or (error_text(one.last_error) if one.status == "failing" else "")
+        if said:
+            print(f"{in_line(one.name)}: {plain(said)}")  # noqa: T201
+
+
+def _sensor_row(one: SensorAnswer, now: float) -> tuple[object, ...]:
+    state = state_text(one.status)
+    if one.failures:
+        state.append(f" ({one.failures} times)")
+    due = "now" if one.in_flight else age(one.due_at, now)
+    return one.name, one.type, state, one.target or "-", one.ticks, age(one.last_tick_at, now), due
+
+
+def runs(session: Session, run_id: int | None, state: str | None, target: str | None, limit: int) -> None:
+    """Runs, or one with its steps."""
+    with session.client() as client:
+        if run_id is not None:
+            _one_run(session, client.run(run_id))
+            return
+        found = client.runs(state=state, target=target, limit=limit)
+    if session.json:
+        print_json(found)
+        return
+    now = time.time()
+    table(
+        ("#run", "target", "partition", "state", "steps", "asked for by", "created", "took"),
+        (_run_row(one, now) for one in found),
+        empty="no runs",
+    )
+
+
+def _run_row(one: RunAnswer, now: float) -> tuple[object, ...]:
+    state = state_text(one.state)
+    if one.blocked_by:
+        state.append(f" ({in_line(one.blocked_by)})")
+    done = sum(step.state == "succeeded" for step in one.steps)
+    return (
+        one.id,
+        one.target,
+        "-" if one.partition is None else one.partition,
+        state,
+        f"{done}/{len(one.steps)}",
+        one.origin,
+        age(one.created_at, now),
+        _took(one.started_at, one.ended_at, now),
+    )
+
+
+def _one_run(session: Session, one: RunAnswer) -> None:
+    if session.json:
+        print_json(one)
+        return
+    now = time.time()
+    table(
+        ("#run", "target", "partition", "state", "steps", "asked for by", "created", "took"),
+        [_run_row(one, now)],
+        empty="",
+    )
+    table(
+        ("step", "state", "#attempt", "took", "metadata"),
+        (
+            (
+                step.name,
+                state_text(step.state),
+                step.attempt,
+                _took(step.started_at, step.ended_at, now),
+                step.metadata or "-",
+            )
+            for step in one.steps
+        ),
+        empty="no steps",
+    )
+    for step in one.steps:
+        if step.error:
+            print(f"{in_line(step.name)}: {plain(error_text(step.error))}")  # noqa: T201
+    if one.error:
+        print(plain(error_text(one.error)))  # noqa: T201
+
+
+def _took(started: float | None, ended: float | None, now: float) -> str:
+    if started is None:
+        return "-"
+    seconds = max(0.0, (now if ended is None else ended) - started)
+    return format_duration(seconds) + ("..." if ended is None else "")

@@ -1,0 +1,38 @@
+"""The API: everything that can be asked of the daemon, under `/api/v1`, on the Unix socket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+from fastapi import APIRouter, FastAPI
+
+from freshet import __version__
+from freshet.engine.control import Control
+from freshet.http.api import assets, events, jobs, journal, partitions, runs, sensors, status
+from freshet.http.api.context import Context
+from freshet.http.api.errors import ERROR_ANSWERS, handle_errors
+
+__all__ = ["create_api"]
+
+
+def create_api(control: Control, state_dir: Path, closing: anyio.Event) -> FastAPI:
+    """The application. `closing`: set when the server ends, so that nobody who waits holds it up."""
+    app = FastAPI(
+        title="Freshet",
+        version=__version__,
+        summary="Keeps data assets fresh.",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+        responses=ERROR_ANSWERS,
+    )
+    app.state.context = Context(control, state_dir, closing)
+    handle_errors(app)
+    api = APIRouter(prefix="/api/v1")
+    for room in (status, assets, sensors, runs, journal, jobs, partitions, events):
+        api.include_router(room.router)
+    app.include_router(api)
+    return app

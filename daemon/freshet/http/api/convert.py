@@ -1,0 +1,192 @@
+"""From what the engine and the store hand out to what the API says. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from freshet.definitions.asset import AssetSpec
+from freshet.definitions.condition import AutomationCondition
+from freshet.definitions.freshness import FreshnessSpec
+from freshet.definitions.graph import Definitions
+from freshet.definitions.sensor import SensorSpec
+from freshet.engine.control import SensorState, TickReport
+from freshet.executors.base import LoadProblem
+from freshet.http.models import (
+    AssetAnswer,
+    AssetCounts,
+    CursorAnswer,
+    EventAnswer,
+    FreshnessAnswer,
+    FreshnessState,
+    ProblemAnswer,
+    RunAnswer,
+    SensorAnswer,
+    StepAnswer,
+    TickAnswer,
+)
+from freshet.store.records import Event, FreshnessRow, RunRow, StepRow
+from freshet.store.views import AssetSummary
+
+__all__ = [
+    "asset_answer",
+    "cursor_answer",
+    "event_answer",
+    "freshness_state",
+    "problem_answer",
+    "run_answer",
+    "sensor_answer",
+    "tick_answer",
+]
+
+
+def problem_answer(problem: LoadProblem) -> ProblemAnswer:
+    """A problem of a load."""
+    return ProblemAnswer(**asdict(problem))
+
+
+def sensor_answer(spec: SensorSpec, state: SensorState) -> SensorAnswer:
+    """A sensor as declared and as it stands."""
+    return SensorAnswer(
+        name=spec.name,
+        type=spec.type,
+        doc=spec.doc,
+        status=state.status,
+        in_flight=state.in_flight,
+        interval=spec.interval,
+        timeout=spec.timeout,
+        target=spec.target,
+        partitions=spec.partitions,
+        options=spec.options,
+        due_at=state.due_at,
+        ticks=state.ticks,
+        idle_ticks=state.idle_ticks,
+        failures=state.failures,
+        last_tick_at=state.last_tick_at,
+        last_error=state.last_error,
+        quarantined=state.quarantined,
+        isolated=state.isolated,
+        revision=state.revision,
+        file=spec.source.file if spec.source else None,
+        line=spec.source.line if spec.source else None,
+    )
+
+
+def cursor_answer(state: SensorState) -> CursorAnswer:
+    """What a sensor remembers."""
+    return CursorAnswer(sensor=state.name, cursor=state.cursor, revision=state.revision)
+
+
+def tick_answer(report: TickReport) -> TickAnswer:
+    """A tick by hand."""
+    return TickAnswer(**asdict(report))
+
+
+def asset_answer(definitions: Definitions, spec: AssetSpec, row: AssetSummary, now: float) -> AssetAnswer:
+    """An asset as declared and as it stands at `now`."""
+    return AssetAnswer(
+        name=spec.name,
+        doc=spec.doc,
+        group=spec.group,
+        partitions=spec.partitions.name if spec.partitions else None,
+        upstream=tuple(dep.asset for dep in spec.deps),
+        downstream=definitions.downstream[spec.name],
+        automation=None if spec.automation is None else _label(spec.automation),
+        tags=spec.tags,
+        file=spec.source.file if spec.source else None,
+        line=spec.source.line if spec.source else None,
+        counts=AssetCounts(
+            partitions=row.partitions, materialized=row.materialized, failed=row.failed, in_progress=row.in_progress
+        ),
+        materialized_at=row.materialized_at,
+        run_id=row.materialized_run,
+        metadata=row.metadata,
+        freshness=_freshness(spec.freshness, row.freshness, now),
+    )
+
+
+def freshness_state(policy: FreshnessSpec | None, row: FreshnessRow, now: float) -> FreshnessState | None:
+    """Where an asset stands at `now`: the store remembers a state as of the last transition."""
+    if policy is None:
+        return None
+    old = now - row.baseline_at
+    if old >= policy.within:
+        return "lapsed"
+    return "warn" if policy.warn is not None and old >= policy.warn else "fresh"
+
+
+def _freshness(policy: FreshnessSpec | None, row: FreshnessRow | None, now: float) -> FreshnessAnswer | None:
+    if policy is None:
+        return None
+    return FreshnessAnswer(
+        within=policy.within,
+        warn=policy.warn,
+        state=None if row is None else freshness_state(policy, row, now),
+        baseline_at=None if row is None else row.baseline_at,
+        deadline=None if row is None else row.baseline_at + policy.within,
+    )
+
+
+def _label(condition: AutomationCondition) -> str:
+    if condition.label:
+        return condition.label
+    parts = condition.children()
+    word = {"And": " & ", "Or": " | "}.get(type(condition).__name__)
+    if word:
+        return word.join(map(_label, parts))
+    return f"{type(condition).__name__}({', '.join(map(_label, parts))})"
+
+
+def run_answer(row: RunRow, blocked_by: str | None = None) -> RunAnswer:
+    """A run with its steps."""
+    return RunAnswer(
+        id=row.id,
+        kind=row.kind,
+        target=row.target,
+        set=row.set,
+        partition=row.key,
+        state=row.state,
+        priority=row.priority,
+        params=row.params,
+        tags=row.tags,
+        run_key=row.run_key,
+        origin=row.origin,
+        version=row.version,
+        interruptions=row.interruptions,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        error=row.error,
+        steps=tuple(_step(step) for step in row.steps),
+        blocked_by=blocked_by,
+    )
+
+
+def _step(row: StepRow) -> StepAnswer:
+    return StepAnswer(
+        position=row.position,
+        name=row.name,
+        state=row.state,
+        attempt=row.attempt,
+        failures=row.failures,
+        not_before=row.not_before,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        error=row.error,
+        metadata=row.metadata,
+    )
+
+
+def event_answer(event: Event) -> EventAnswer:
+    """An event as committed."""
+    return EventAnswer(
+        seq=event.seq,
+        txn=event.txn,
+        at=event.at,
+        type=event.type,
+        asset=event.asset,
+        set=event.set,
+        partition=event.partition,
+        run_id=event.run_id,
+        tick_id=event.tick_id,
+        data=event.data,
+    )

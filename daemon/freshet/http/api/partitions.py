@@ -1,0 +1,69 @@
+"""Partition sets and their keys."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from fastapi import APIRouter
+
+from freshet.definitions.partitions import PartitionsSpec
+from freshet.errors import Conflict
+from freshet.http.api.context import After, Api, Context, Limit, known
+from freshet.http.models import (
+    AddPartitionsBody,
+    DeletePartitionsBody,
+    PartitionAnswer,
+    PartitionsChanged,
+    PartitionSetAnswer,
+    PartitionsPage,
+)
+from freshet.store import queries
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/partitions", tags=["partitions"])
+
+
+@router.get("")
+async def list_sets(api: Api) -> tuple[PartitionSetAnswer, ...]:
+    """All partition sets that are declared, by name."""
+    counts = {row.name: row.count for row in await api.control.store.read(queries.partition_sets)}
+    sets = api.control.definitions.partition_set
+    return tuple(
+        PartitionSetAnswer(name=name, kind=sets[name].kind, count=counts.get(name, 0), assets=_assets(api, name))
+        for name in sorted(sets)
+    )
+
+
+@router.get("/{name}")
+async def list_keys(api: Api, name: str, limit: Limit = 100, after: After = 0) -> PartitionsPage:
+    """Keys of a set in order of their numbers, each with its state in every asset over the set."""
+    known(api.control.definitions.partition_set, name, "partition set")
+    read = partial(queries.partition_rows, set=name, limit=limit, after=after, assets=_assets(api, name))
+    rows = await api.control.store.read(read)
+    found = tuple(PartitionAnswer.model_validate(row, from_attributes=True) for row in rows)
+    return PartitionsPage(set=name, partitions=found, next=found[-1].number if len(found) == limit else None)
+
+
+@router.post("/{name}")
+async def add_keys(api: Api, name: str, body: AddPartitionsBody) -> PartitionsChanged:
+    """Add keys to a dynamic set; keys that are there get the new metadata."""
+    _dynamic(known(api.control.definitions.partition_set, name, "partition set"))
+    return PartitionsChanged(set=name, changed=await api.control.add_partitions(name, body.keys))
+
+
+@router.delete("/{name}")
+async def delete_keys(api: Api, name: str, body: DeletePartitionsBody) -> PartitionsChanged:
+    """Take keys out of a dynamic set; their history stays."""
+    _dynamic(known(api.control.definitions.partition_set, name, "partition set"))
+    return PartitionsChanged(set=name, changed=await api.control.delete_partitions(name, body.keys))
+
+
+def _dynamic(spec: PartitionsSpec) -> None:
+    if spec.kind != "dynamic":
+        raise Conflict(f"the partitions {spec.name!r} are static", hint="edit their list in the plugin")
+
+
+def _assets(api: Context, name: str) -> tuple[str, ...]:
+    assets = api.control.definitions.assets
+    return tuple(sorted(one.name for one in assets if one.partitions is not None and one.partitions.name == name))

@@ -1,0 +1,51 @@
+"""The daemon at a glance."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from fastapi import APIRouter
+
+from freshet.http.api.context import Api
+from freshet.http.api.convert import freshness_state, problem_answer
+from freshet.http.models import HostAnswer, StatusAnswer
+from freshet.store.assets import freshness_rows
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["status"])
+
+
+@router.get("/status")
+async def status(api: Api) -> StatusAnswer:
+    """What runs, what waits, what is wrong."""
+    now, definitions, sensors = api.control.status(), api.control.definitions, api.control.sensors()
+    standing = {row.asset: row for row in await api.control.store.read(freshness_rows) if row.partition == 0}
+    lapsed = (
+        spec.name
+        for spec in definitions.assets
+        if spec.name in standing and freshness_state(spec.freshness, standing[spec.name], now.now) == "lapsed"
+    )
+    report = api.control.load_report
+    return StatusAnswer(
+        state=now.state,
+        version=now.version,
+        definitions_version=now.definitions_version,
+        started_at=now.started_at,
+        now=now.now,
+        queued=now.queued,
+        running=now.running,
+        workers=now.workers,
+        refused_ticks=now.refused_ticks,
+        problem=now.problem,
+        host=None if now.host is None else HostAnswer(**asdict(now.host)),
+        loops=now.loops,
+        assets=len(definitions.assets),
+        jobs=len(definitions.jobs),
+        sensors=len(definitions.sensors),
+        paused=tuple(one.name for one in sensors if one.status == "paused"),
+        troubled=tuple(one.name for one in sensors if one.status in ("failing", "quarantined")),
+        lapsed=tuple(sorted(lapsed)),
+        load_problems=tuple(map(problem_answer, report.problems)),
+        load_warnings=tuple(map(problem_answer, report.warnings)),
+    )

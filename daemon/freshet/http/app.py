@@ -1,0 +1,55 @@
+"""What answers on TCP: whether the daemon lives, and whether it is ready."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from freshet.engine.control import Control, EngineStatus
+
+__all__ = ["create_app", "stuck"]
+
+STUCK_AFTER = 30.0
+"""Seconds without a turn after which a loop that has work counts as stuck."""
+
+
+def create_app(control: Control) -> Starlette:
+    """`/healthz` and `/readyz`; everything else is 404, in the API's form of an error."""
+
+    async def healthz(request: Request) -> Response:
+        """200 while the daemon turns: 'degraded' names a problem that a restart would not mend. 503 if it is stuck."""
+        status = control.status()
+        hanging = stuck(status)
+        word = "stuck" if hanging else "degraded" if status.problem else "ok"
+        body: dict[str, Any] = {"status": word, "state": status.state, "problem": status.problem, "stuck": hanging}
+        return JSONResponse(body, status_code=503 if hanging else 200)
+
+    async def readyz(request: Request) -> Response:
+        """200 while it takes work: ready, no problem, no loop stuck."""
+        status = control.status()
+        fine = status.state == "ready" and status.problem is None and not stuck(status)
+        body: dict[str, Any] = {"ready": fine, "state": status.state, "problem": status.problem}
+        return JSONResponse(body, status_code=200 if fine else 503)
+
+    return Starlette(
+        routes=[Route("/healthz", healthz), Route("/readyz", readyz)],
+        exception_handlers={HTTPException: _problem},
+    )
+
+
+def stuck(status: EngineStatus) -> list[str]:
+    """The loops that have work and took no turn for too long."""
+    return sorted(name for name, idle in status.loops.items() if idle is not None and idle > STUCK_AFTER)
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    code = error.status_code if isinstance(error, HTTPException) else 500
+    hint = "the API is on the Unix socket; here are /healthz and /readyz" if code == 404 else ""
+    message = f"{request.method} {request.url.path}: {error.detail if isinstance(error, HTTPException) else 'error'}"
+    body = {"type": "NotFound" if code == 404 else "BadRequest", "message": message, "hint": hint}
+    return JSONResponse({"error": {**body, "file": None, "line": None}}, status_code=code)

@@ -1,0 +1,113 @@
+"""The HTTP servers in the daemon's task tree.
+
+The signals are the daemon's: uvicorn installs no handlers, has no timer of its own here, and ends when it is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from socket import socket
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio import to_thread
+
+from freshet.http.sockets import Sockets, bind
+
+if TYPE_CHECKING:
+    from freshet.engine.control import Control
+    from freshet.settings import Settings
+
+__all__ = ["serve"]
+
+_GRACE = 1
+"""Whole seconds that requests in flight get at the end; long polls and streams end at once by themselves."""
+
+
+async def serve(control: Control, settings: Settings, *, ready: anyio.Event, sockets: Sockets | None = None) -> None:
+    """Answer on both sockets until cancelled.
+
+    `ready` is set by the daemon once the engine is: only then is fastapi imported, which takes longer than all the
+    rest; who asks the API earlier waits. `sockets`: already bound by the caller, who then need not wait for this task
+    to know that the addresses are free. Raises `SettingsError` where an address cannot be had.
+    """
+    bound = sockets or bind(settings)
+    closing = anyio.Event()
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(_answer, bound.tcp, lambda: _tcp_app(control), closing)
+            await ready.wait()
+            group.start_soon(_answer, bound.unix, lambda: _api_app(control, settings, closing), closing)
+            try:
+                await anyio.sleep_forever()
+            finally:
+                closing.set()
+    finally:
+        closing.set()
+        bound.close()
+
+
+def _tcp_app(control: Control) -> Any:
+    from freshet.http.app import create_app
+
+    return create_app(control)
+
+
+def _api_app(control: Control, settings: Settings, closing: anyio.Event) -> Any:
+    from freshet.http.api.app import create_api
+
+    return create_api(control, settings.state_dir, closing)
+
+
+async def _answer(bound: socket, make: Callable[[], Any], closing: anyio.Event) -> None:
+    """Serve one application on one socket until cancelled, and then end in good order."""
+    server = await to_thread.run_sync(_server, make)
+    async with anyio.create_task_group() as group:
+        group.start_soon(_shielded, server, bound)
+        try:
+            await anyio.sleep_forever()
+        finally:
+            closing.set()
+            server.leave.set()
+
+
+async def _shielded(server: Any, bound: socket) -> None:
+    with anyio.CancelScope(shield=True):
+        await server.serve(sockets=[bound])
+
+
+def _server(make: Callable[[], Any]) -> Any:
+    """An own uvicorn server around the application, made in a thread: the imports take some 200 ms."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        def __init__(self, config: uvicorn.Config) -> None:
+            super().__init__(config)
+            self.leave = anyio.Event()
+
+        @contextmanager
+        def capture_signals(self) -> Generator[None]:
+            yield
+
+        async def main_loop(self) -> None:
+            """Wait, where uvicorn looks around ten times a second."""
+            await self.on_tick(0)
+            await self.leave.wait()
+            self.should_exit = True
+
+    config = uvicorn.Config(
+        make(),
+        http="httptools",
+        ws="none",
+        loop="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=_GRACE,
+    )
+    config.load()
+    return Server(config)
