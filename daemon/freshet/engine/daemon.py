@@ -25,10 +25,11 @@ from freshet.engine.notify import notify
 from freshet.errors import FreshetError
 from freshet.executors.base import Answers, CodeHost
 from freshet.executors.children import ChildrenLock
-from freshet.executors.codehost import HostSettings, ProcessHost
+from freshet.executors.codehost import ProcessCodeHost
+from freshet.executors.hostsettings import HostSettings
 from freshet.http.serve import serve
 from freshet.settings import Settings
-from freshet.store.lock import lock_state_dir
+from freshet.store.lock import StateLock
 from freshet.store.store import Store
 
 __all__ = ["run_daemon"]
@@ -62,8 +63,8 @@ def _flatten(group: BaseExceptionGroup[FreshetError]) -> list[FreshetError]:
 
 
 async def _main(settings: Settings) -> None:
-    with lock_state_dir(settings.state_dir):
-        children = await ChildrenLock.take(settings.state_dir)
+    with StateLock(settings.state_dir):
+        children = await ChildrenLock.acquire(settings.state_dir)
         clock = SystemClock()
         store = await Store.open(settings.state_dir / "freshet.db", now=clock.now())
         try:
@@ -75,12 +76,10 @@ async def _main(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings, store: Store, children: ChildrenLock, clock: SystemClock) -> None:
-    hosting = HostSettings(
-        plugins_dir=settings.plugins_dir, root=settings.root, state_dir=settings.state_dir, children=children
-    )
+    hosting = HostSettings(plugins_dir=settings.plugins_dir, root=settings.root, state_dir=settings.state_dir)
 
     def make_host(answers: Answers) -> CodeHost:
-        return ProcessHost(hosting, answers)
+        return ProcessCodeHost(hosting, answers, children)
 
     options = EngineOptions(workers=settings.process.workers, grace=settings.shutdown_grace)
     engine = Engine(store=store, make_host=make_host, clock=clock, options=options)

@@ -70,7 +70,7 @@ class EngineControl:
             refused_ticks=engine.ticks.refused,
             host=None if host is None else host.status(),
             loops={"automation": engine.automator.silent_for()},
-            problem=engine.problem,
+            problem=engine.problem or self._store.problem,
         )
 
     def sensors(self) -> tuple[SensorState, ...]:
@@ -179,7 +179,7 @@ class EngineControl:
         for step_id in [step_id for step_id in engine.launcher.running if step_id[0] == run_id]:
             if host is not None:
                 host.cancel(*step_id, grace=_CANCEL_GRACE)
-        row = await self._store.read(partial(read_run, id=run_id))
+        row = await self._store.read(partial(read_run, run_id=run_id))
         if row is None:
             raise UnknownName(f"there is no run {run_id}", hint="see freshet runs")
         return row

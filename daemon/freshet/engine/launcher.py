@@ -14,9 +14,10 @@ from freshet.engine.requests import input_needs
 from freshet.engine.slots import RunQueue, StepId
 from freshet.errors import StoreUnavailable
 from freshet.executors.base import StepEnd
-from freshet.store.assets import read_inputs
+from freshet.store.finishing import finish_step
+from freshet.store.inputs import read_inputs
 from freshet.store.records import Admission, Finished, QueuedStep, RunToAdmit, StepResult, StepToRun, TickError
-from freshet.store.steps import finish_step, start_steps
+from freshet.store.steps import start_steps
 
 __all__ = ["Launcher"]
 
@@ -102,8 +103,8 @@ class Launcher:
             return
         self._in.bus.publish(started.events)
         self.queue.release(len(taken) - len(started.steps))
-        for step in started.steps:
-            self._launch(step)
+        for launched in started.steps:
+            self._launch(launched)
         if len(started.steps) < len(taken):
             self.dispatch()
 
