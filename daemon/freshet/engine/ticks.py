@@ -22,7 +22,8 @@ from freshet.engine.sensors import InFlight, SensorTicker, TickTally
 from freshet.errors import FreshetError, StoreError, TickRefused
 from freshet.executors.base import TickEnd, TickOrder
 from freshet.store.records import TickCommit, TickError, TickerRow, TickResult
-from freshet.store.tickers import commit_tick, count_refused, count_ticks, fail_tick
+from freshet.store.tickers import count_refused, count_ticks
+from freshet.store.ticks import commit_tick, fail_tick
 
 __all__ = ["TickLoop"]
 

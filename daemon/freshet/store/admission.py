@@ -223,7 +223,7 @@ def _asset_ids(db: sqlite3.Connection, runs: Sequence[RunToAdmit]) -> dict[str, 
     wanted = {step.name for run in runs if run.kind == "asset" for step in run.steps}
     found: dict[str, int] = dict(
         db.execute(
-            "SELECT a.name, a.id FROM json_each(?) wanted JOIN assets a ON a.name = wanted.value",
+            "SELECT a.name, a.id FROM json_each(?) wanted CROSS JOIN assets a ON a.name = wanted.value",
             (dump(sorted(wanted)),),
         )
     )

@@ -36,27 +36,24 @@ _SEQ = "automation_seq"
 
 def asset_states(db: sqlite3.Connection) -> tuple[AssetStateRow, ...]:
     """Every partition of every asset that was made, failed, or is waiting or under way; deleted ones left out."""
+    live = """
+        FROM {known} k JOIN assets a ON a.id = k.asset_id
+        LEFT JOIN partitions p ON p.set_id = a.set_id AND p.number = k.partition
+        WHERE (k.partition = 0 AND a.set_id IS NULL OR p.number IS NOT NULL AND p.deleted_at IS NULL)
+    """
     rows = db.execute(
         f"""
-        WITH active AS (
-            SELECT DISTINCT asset_id, partition FROM steps WHERE asset_id IS NOT NULL AND state IN {ACTIVE}
-        ),
-        known AS (
-            SELECT s.asset_id, s.partition, s.materialized_seq, s.materialized_at, s.failed_seq,
-                   EXISTS (SELECT 1 FROM active a WHERE a.asset_id = s.asset_id AND a.partition = s.partition)
-            FROM asset_state s
-            UNION ALL
-            SELECT a.asset_id, a.partition, NULL, NULL, NULL, 1 FROM active a
-            WHERE NOT EXISTS (SELECT 1 FROM asset_state s WHERE s.asset_id = a.asset_id AND s.partition = a.partition)
-        )
-        SELECT a.name, k.* FROM known k JOIN assets a ON a.id = k.asset_id
-        LEFT JOIN partitions p ON p.set_id = a.set_id AND p.number = k.partition
-        WHERE k.partition = 0 AND a.set_id IS NULL OR p.number IS NOT NULL AND p.deleted_at IS NULL
-        """  # noqa: S608  # a constant
+        SELECT a.name, k.partition, k.materialized_seq, k.materialized_at, k.failed_seq, EXISTS (
+            SELECT 1 FROM steps s WHERE s.asset_id = k.asset_id AND s.partition = k.partition AND s.state IN {ACTIVE})
+        {live.format(known="asset_state")}
+        UNION ALL
+        SELECT DISTINCT a.name, k.partition, NULL, NULL, NULL, 1 {live.format(known="steps")} AND k.state IN {ACTIVE}
+        AND NOT EXISTS (SELECT 1 FROM asset_state s WHERE s.asset_id = k.asset_id AND s.partition = k.partition)
+        """  # noqa: S608  # constants
     )
     return tuple(
         AssetStateRow(name, partition, made, at, failed, bool(active))
-        for name, _, partition, made, at, failed, active in rows
+        for name, partition, made, at, failed, active in rows
     )
 
 

@@ -11,7 +11,7 @@ from typing import Self
 from freshet.errors import StateDirectoryLocked
 from freshet.store.statedir import prepare_state_dir
 
-__all__ = ["FileLock", "StateLock"]
+__all__ = ["FileLock", "lock_state_dir"]
 
 
 class FileLock:
@@ -65,32 +65,22 @@ class FileLock:
         self.release()
 
 
-class StateLock:
-    """The state directory held by this process alone, while the block lasts; it is created if it is not there.
+def lock_state_dir(state_dir: Path) -> FileLock:
+    """Hold the state directory, which is created if it is not there, and write this process's id into its lock.
 
-    Entering writes this process's id into `state_dir/lock`. Raises `StateDirectoryLocked` naming the process that
-    holds it, and `StoreError` where the directory cannot be used.
+    Let go with `release()` or a `with` block. Raises `StateDirectoryLocked` naming the process that holds it, and
+    `StoreError` where the directory cannot be used.
     """
-
-    def __init__(self, state_dir: Path) -> None:
-        self._state_dir = state_dir
-        self._lock = FileLock(state_dir / "lock")
-
-    def __enter__(self) -> Self:
-        prepare_state_dir(self._state_dir)
-        if not self._lock.acquire():
-            raise StateDirectoryLocked(
-                f"{self._state_dir} is in use by {_holder(self._lock.path)}",
-                hint="stop that daemon, or give this one a state_dir of its own",
-            )
-        os.ftruncate(self._lock.fd, 0)
-        os.pwrite(self._lock.fd, f"{os.getpid()}\n".encode(), 0)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._lock.release()
+    prepare_state_dir(state_dir)
+    lock = FileLock(state_dir / "lock")
+    if not lock.acquire():
+        raise StateDirectoryLocked(
+            f"{state_dir} is in use by {_holder(lock.path)}",
+            hint="stop that daemon, or give this one a state_dir of its own",
+        )
+    os.ftruncate(lock.fd, 0)
+    os.pwrite(lock.fd, f"{os.getpid()}\n".encode(), 0)
+    return lock
 
 
 def _holder(path: Path) -> str:

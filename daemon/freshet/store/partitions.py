@@ -2,6 +2,9 @@
 
 A key keeps its number for ever. Deleted, it is marked; added again, it is the same number in a new generation, and
 what its assets remember of it is gone.
+
+CROSS JOIN is SQLite's way to say that the keys asked for come first, each looked up: left to itself it may choose to
+walk through the whole set.
 """
 
 from __future__ import annotations
@@ -54,7 +57,7 @@ def live_numbers(db: sqlite3.Connection, set: str, keys: Iterable[str]) -> dict[
     rows = db.execute(
         """
         SELECT p.number, p.key, p.generation FROM json_each(?) wanted
-        JOIN partitions p ON p.set_id = ? AND p.key = wanted.value WHERE p.deleted_at IS NULL
+        CROSS JOIN partitions p ON p.set_id = ? AND p.key = wanted.value WHERE p.deleted_at IS NULL
         """,
         (dump(wanted), set_id_of(db, set)),
     )
@@ -74,7 +77,7 @@ def partitions_of(db: sqlite3.Connection, set: str, numbers: Iterable[int]) -> d
     rows = db.execute(
         """
         SELECT p.number, p.key, p.generation FROM json_each(?) wanted
-        JOIN partitions p ON p.set_id = ? AND p.number = wanted.value
+        CROSS JOIN partitions p ON p.set_id = ? AND p.number = wanted.value
         """,
         (dump(wanted), set_id_of(db, set)),
     )
@@ -122,7 +125,7 @@ def _add(db: sqlite3.Connection, set_id: int, add: dict[str, dict[str, Json]], n
         for key, number, deleted_at in db.execute(
             """
             SELECT p.key, p.number, p.deleted_at FROM json_each(?) wanted
-            JOIN partitions p ON p.set_id = ? AND p.key = wanted.value
+            CROSS JOIN partitions p ON p.set_id = ? AND p.key = wanted.value
             """,
             (dump(list(add)), set_id),
         )
@@ -173,7 +176,7 @@ def _revive(db: sqlite3.Connection, set_id: int, rows: list[tuple[Any, ...]]) ->
 def _delete(db: sqlite3.Connection, set_id: int, keys: Iterable[str], now: float) -> list[tuple[int, str]]:
     found = db.execute(
         """
-        SELECT p.number, p.key FROM json_each(?) wanted JOIN partitions p ON p.set_id = ? AND p.key = wanted.value
+        SELECT p.number, p.key FROM json_each(?) wanted CROSS JOIN partitions p ON p.set_id = ? AND p.key = wanted.value
         WHERE p.deleted_at IS NULL ORDER BY wanted.key
         """,
         (dump(list(dict.fromkeys(keys))), set_id),

@@ -59,7 +59,7 @@ def _with_steps(db: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> tuple[
         """
         SELECT s.run_id, s.position, s.name, s.state, s.attempt, s.failures, s.not_before, s.started_at, s.ended_at,
                s.error, s.metadata
-        FROM json_each(?) wanted JOIN steps s ON s.run_id = wanted.value ORDER BY s.run_id, s.position
+        FROM json_each(?) wanted CROSS JOIN steps s ON s.run_id = wanted.value ORDER BY s.run_id, s.position
         """,
         (dump([row[0] for row in rows]),),
     ):
@@ -68,7 +68,7 @@ def _with_steps(db: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> tuple[
 
 
 def _run(row: Sequence[Any], steps: tuple[StepRow, ...]) -> RunRow:
-    values = [*row[:8], load(row[8]), load(row[9]), *row[10:17], load_optional(row[17]), steps]
+    values: list[Any] = [*row[:8], load(row[8]), load(row[9]), *row[10:17], load_optional(row[17]), steps]
     return RunRow(*values)
 
 
@@ -91,14 +91,8 @@ def ticks(
 
 
 def _tick(row: Sequence[Any]) -> TickRow:
-    values = [
-        *row[:5],
-        *map(load_optional, row[5:7]),
-        row[7],
-        load_optional(row[8]),
-        *row[9:12],
-        load_optional(row[12]),
-    ]
+    head: list[Any] = [*row[:5], *map(load_optional, row[5:7]), row[7], load_optional(row[8])]
+    values: list[Any] = [*head, *row[9:12], load_optional(row[12])]
     return TickRow(*values)
 
 
@@ -156,8 +150,8 @@ def _states(
     for name, number, failed in db.execute(
         """
         SELECT a.name, s.partition, s.failed_seq IS NOT NULL FROM json_each(?1) one
-        JOIN assets a ON a.name = one.value JOIN json_each(?2) number
-        JOIN asset_state s ON s.asset_id = a.id AND s.partition = number.value
+        CROSS JOIN assets a ON a.name = one.value CROSS JOIN json_each(?2) number
+        CROSS JOIN asset_state s ON s.asset_id = a.id AND s.partition = number.value
         """,
         asked,
     ):
@@ -165,8 +159,8 @@ def _states(
     for name, number in db.execute(
         f"""
         SELECT a.name, s.partition FROM json_each(?1) one
-        JOIN assets a ON a.name = one.value JOIN json_each(?2) number
-        JOIN steps s ON s.asset_id = a.id AND s.partition = number.value AND s.state IN {ACTIVE}
+        CROSS JOIN assets a ON a.name = one.value CROSS JOIN json_each(?2) number
+        CROSS JOIN steps s ON s.asset_id = a.id AND s.partition = number.value AND s.state IN {ACTIVE}
         """,  # noqa: S608  # a constant
         asked,
     ):

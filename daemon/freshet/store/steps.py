@@ -25,7 +25,7 @@ s.state IN ('queued', 'retrying') AND r.state IN ('queued', 'started', 'interrup
 _START = f"""
 UPDATE steps AS s SET state = 'started', attempt = s.attempt + 1, started_at = ?1, not_before = NULL, error = NULL
 FROM runs r WHERE r.id = s.run_id AND s.run_id = ?2 AND s.position = ?3 AND {_READY}
-RETURNING s.attempt, s.failures, s.name, s.partition
+RETURNING attempt, failures, name, partition
 """  # noqa: S608  # a constant
 _RUN = """
 SELECT r.kind, r.params, r.tags, r.set_id, ps.name, p.key FROM runs r
