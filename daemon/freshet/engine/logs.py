@@ -30,3 +30,14 @@ def configure_logs(level: str, form: Literal["auto", "console", "json"]) -> None
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
+    _adopt_libraries(level, shared, last)
+
+
+def _adopt_libraries(level: str, shared: list[structlog.typing.Processor], last: structlog.typing.Processor) -> None:
+    """What libraries say through `logging` looks the same."""
+    handler = logging.StreamHandler(sys.stderr)
+    remove = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[remove, last]),
+    )
+    logging.basicConfig(level=max(logging.INFO, logging.getLevelNamesMapping()[level.upper()]), handlers=[handler])
