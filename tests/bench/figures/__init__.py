@@ -1,0 +1,23 @@
+"""All figures by name, in the order in which they are measured. Each has a file of its own with its bars."""
+
+from __future__ import annotations
+
+from tests.bench.figure import Figure
+from tests.bench.figures import (
+    blocked,
+    commits,
+    evaluations,
+    idle,
+    latency,
+    request,
+    startup,
+    status,
+    thousand,
+)
+
+__all__ = ["FIGURES"]
+
+FIGURES: dict[str, Figure] = {
+    module.FIGURE.name: module.FIGURE
+    for module in (startup, status, idle, request, latency, blocked, thousand, evaluations, commits)
+}

@@ -1,0 +1,68 @@
+"""What a tree of processes costs, as /proc tells it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+__all__ = ["alive", "cpu_seconds", "proportional_bytes", "tree"]
+
+_TICK = os.sysconf("SC_CLK_TCK")
+_PROC = Path("/proc")
+
+
+def tree(root: int) -> list[int]:
+    """The process and all its descendants."""
+    found, waiting = list[int](), [root]
+    while waiting:
+        pid = waiting.pop()
+        try:
+            tasks = list((_PROC / str(pid) / "task").iterdir())
+        except OSError:
+            continue
+        found.append(pid)
+        for task in tasks:
+            try:
+                waiting += map(int, (task / "children").read_text().split())
+            except OSError:
+                continue
+    return found
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of stat after the command: [0] is the state."""
+    return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+
+
+def cpu_seconds(root: int) -> float:
+    """CPU time of the tree so far, ended children that were waited for included."""
+    total = 0
+    for pid in tree(root):
+        try:
+            total += sum(map(int, _stat(pid)[11:15]))
+        except OSError:
+            continue
+    return total / _TICK
+
+
+def proportional_bytes(root: int) -> dict[int, int]:
+    """The proportional set size of each process of the tree, in bytes."""
+    sizes = dict[int, int]()
+    for pid in tree(root):
+        try:
+            text = (_PROC / str(pid) / "smaps_rollup").read_text()
+        except OSError:
+            continue
+        match = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
+        if match is not None:
+            sizes[pid] = int(match[1]) * 1024
+    return sizes
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; a zombie does not."""
+    try:
+        return _stat(pid)[0] != "Z"
+    except OSError:
+        return False
