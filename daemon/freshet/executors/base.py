@@ -164,6 +164,10 @@ class Answers(Protocol):
         """The revision at which `load_ledger` would stand now."""
         ...
 
+    async def ledger_keys(self, sensor: str, digests: tuple[bytes, ...]) -> dict[bytes, str]:
+        """The key texts of entries of the sensor's ledger; those that are not there are left out."""
+        ...
+
     def sensor_stalled(self, sensor: str, seconds: float, stack: str) -> None:
         """A sensor blocked its evaluator's loop and got an evaluator of its own."""
         ...

@@ -42,10 +42,11 @@ class Ledgers:
             self.link.send(["load", holder.name])
         await asyncio.shield(holder.loading)
 
-    def loaded(self, holder: Holder, revision: int, text: str, last: bool) -> None:
-        """A piece is here."""
-        cache = self._filling.setdefault(holder.name, LedgerCache(revision))
-        fill(cache, text)
+    def loaded(self, holder: Holder, revision: int, text: str, last: bool, first: bool) -> None:
+        """A piece is here. `first`: forget what an earlier try brought."""
+        if first:
+            self._filling[holder.name] = LedgerCache(revision)
+        fill(self._filling[holder.name], text)
         if last:
             holder.cache = self._filling.pop(holder.name)
             if holder.loading is not None:
@@ -61,12 +62,16 @@ class Ledgers:
         self.link.send(["texts", number, sensor, join(digests)])
         return number
 
-    def texts(self, number: int, digests: str, texts: list[str], last: bool) -> None:
-        """A piece of an answer is here."""
+    def texts(self, number: int, digests: str, texts: list[str] | None, last: bool) -> None:
+        """A piece of an answer is here; None: the store could not be read."""
         asked = self._texts.get(number)
         if asked is None:
             return
         found, answer = asked
+        if texts is None:
+            del self._texts[number]
+            answer.set_exception(OSError("the keys of the ledger could not be read from the store"))
+            return
         found.update(zip(split(digests), texts, strict=True))
         if last:
             del self._texts[number]

@@ -123,8 +123,8 @@ class Evaluator:
     def _committed(self, tick: int, committed: bool, ledger_revision: int, next_tick: int | None) -> None:
         self._looks.committed(tick, committed, ledger_revision, next_tick)
 
-    def _ledger(self, sensor: str, revision: int, records: str, last: bool) -> None:
-        self._ledgers.loaded(self._holders[sensor], revision, records, last)
+    def _ledger(self, sensor: str, *piece: Any) -> None:
+        self._ledgers.loaded(self._holders[sensor], *piece)
 
     def _ping(self, number: int) -> None:
         self._link.send(["pong", number])

@@ -5,8 +5,8 @@
         tick      id, sensor, cursor, ledger_revision, hints, now, timeout, dry_run
         committed tick, committed, ledger_revision, next_tick
         cancel    tick
-        ledger    sensor, revision, records, last       a piece of the ledger asked for by `load`
-        texts     request, digests, [key, ...], last    a piece of the answer to `texts`
+        ledger    sensor, revision, records, last, first     a piece of the ledger asked for by `load`
+        texts     request, digests, [key, ...], last    a piece of the answer to `texts`; None for the keys: it failed
         ping      number
         watch     active                                run the sensors' `wakes()`, or end them
         close                                           `close()` of the sensors, then exit
@@ -30,10 +30,11 @@ the fields of `outcome.Outcome` that are not empty; `put` is [records, keys], `r
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from freshet.host.evaluator.ledger import LedgerCache
-from freshet.host.evaluator.outcome import Outcome
+if TYPE_CHECKING:  # the daemon reads this file too, and none of the evaluator's others
+    from freshet.host.evaluator.ledger import LedgerCache
+    from freshet.host.evaluator.outcome import Outcome
 
 __all__ = ["PIECE", "fill", "join", "messages_of", "records", "split"]
 

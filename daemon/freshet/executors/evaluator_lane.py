@@ -1,0 +1,323 @@
+"""One evaluator as the daemon holds it: its process, the ticks in flight there, and those that wait until it is up."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import structlog
+
+from freshet.executors.base import Answers, TickEnd, TickOrder
+from freshet.executors.evaluator_link import EvaluatorLink
+from freshet.executors.evaluator_outcomes import tick_end
+from freshet.executors.forked import ForkedEvaluator
+from freshet.executors.heartbeat import Heartbeat, Sign
+from freshet.executors.ledger_service import serve_ledger, serve_texts
+from freshet.executors.processes import running_threads, vitals
+from freshet.executors.spawning import Tasks
+from freshet.host.evaluator.page import PageView, read_page
+
+__all__ = ["Flight", "Lane", "LaneOwner", "Remains"]
+
+_STACK_TURNS = 5
+_STACK_TURN = 0.004
+
+_log = structlog.get_logger("freshet.sensors")
+
+
+@dataclass(slots=True)
+class Flight:
+    """A tick in flight. `bodies`: parts of an outcome that is under way. `refused`: its checkpoint was refused, so
+    that nobody waits for its end."""
+
+    order: TickOrder
+    bodies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What an evaluator left behind. `text`: what faulthandler wrote; `threads`: Python's numbers of the threads that
+    kept running while it was silent."""
+
+    page: PageView
+    text: str = ""
+    loop_thread: int = 0
+    threads: frozenset[int] = frozenset()
+
+
+class LaneOwner(Protocol):
+    """Who decides what becomes of an evaluator."""
+
+    def silent(self, lane: Lane, seconds: float) -> None:
+        """Its loop has been silent for that long."""
+        ...
+
+    def overdue(self, lane: Lane, tick_id: int, stack: str) -> None:
+        """A tick is past its timeout and cannot be ended from within."""
+        ...
+
+    def idle(self, lane: Lane, end: TickEnd) -> None:
+        """A tick ended."""
+        ...
+
+    def gone(self, lane: Lane) -> None:
+        """The other end of the socket is closed."""
+        ...
+
+
+class Lane:
+    """An evaluator for some sensors, forked by `start`. `shared`: it is watched by heartbeat, else by `deadline`."""
+
+    def __init__(self, name: str, sensors: list[str], *, shared: bool, owner: LaneOwner, answers: Answers) -> None:
+        self.name = name
+        self.sensors = sensors
+        self.shared = shared
+        self.flights: dict[int, Flight] = {}
+        self.waiting: list[TickOrder] = []
+        self.forked: ForkedEvaluator | None = None
+        self.starting: asyncio.Task[None] | None = None
+        self.started_at = 0.0
+        self.tasks = Tasks()
+        self._owner = owner
+        self._answers = answers
+        self._loop = asyncio.get_running_loop()
+        self._link: EvaluatorLink | None = None
+        self._uncommitted: set[int] = set()
+        self._stack_fd = -1
+        self._loop_thread = 0
+        self._heard = 0
+        self._deadline: asyncio.TimerHandle | None = None
+        self._heartbeat = Heartbeat(
+            look=self._sign, ping=self._ping, busy=lambda: bool(self.flights), stalled=self._silent
+        )
+        self._handlers: dict[str, Callable[..., None]] = {
+            "hello": self._hello,
+            "part": self._part,
+            "end": self._end,
+            "wake": self._wake,
+            "load": self._load,
+            "texts": self._texts,
+            "pong": self._pong,
+            "overdue": self._overdue,
+            "log": self._write_log,
+            "closed": self._closed,
+        }
+
+    # --- life ----------------------------------------------------------------------------------------------
+
+    def connect(self, forked: ForkedEvaluator, *, watching: bool) -> None:
+        """The process is there: let it hold the sensors, and send what waits."""
+        self.forked = forked
+        self.started_at = self._loop.time()
+        self._link = EvaluatorLink(forked.sock, receive=self._receive, ended=lambda: self._owner.gone(self))
+        self._link.send(["open", list(enumerate(self.sensors)), watching])
+        waiting, self.waiting = self.waiting, []
+        for order in waiting:
+            self.tick(order)
+
+    def tick(self, order: TickOrder) -> None:
+        """Begin an evaluation, at once or when the evaluator is up."""
+        if self._link is None:
+            self.waiting.append(order)
+            return
+        self.flights[order.tick_id] = Flight(order)
+        message = ["tick", order.tick_id, order.sensor, order.cursor, order.ledger_revision, order.hints]
+        self._link.send([*message, order.now, order.timeout, order.dry_run])
+        if self.shared:
+            self._heartbeat.start()
+        else:
+            self._set_deadline(order)
+
+    def cancel(self, tick_id: int) -> None:
+        """Nobody waits for this tick any more."""
+        for order in self.waiting:
+            if order.tick_id == tick_id:
+                self.waiting.remove(order)
+                self._answers.tick_ended(TickEnd(tick_id, order.sensor, "abandoned"))
+                return
+        self.send(["cancel", tick_id])
+
+    def knows(self, tick_id: int) -> bool:
+        """Whether a tick is or was evaluated here, and its commit is of interest."""
+        return tick_id in self.flights or tick_id in self._uncommitted
+
+    def committed(self, tick_id: int, committed: bool, ledger_revision: int, next_tick_id: int | None) -> None:
+        """The engine's word on an outcome or checkpoint."""
+        self._uncommitted.discard(tick_id)
+        flight = self.flights.get(tick_id)
+        if flight is not None and committed and next_tick_id is not None:
+            del self.flights[tick_id]
+            flight.order = replace(flight.order, tick_id=next_tick_id)
+            self.flights[next_tick_id] = flight
+            if not self.shared:
+                self._set_deadline(flight.order)
+        elif flight is not None:
+            flight.refused = True
+        self.send(["committed", tick_id, committed, ledger_revision, next_tick_id])
+
+    def send(self, message: list[Any]) -> None:
+        """Tell the evaluator, if it is up."""
+        if self._link is not None:
+            self._link.send(message)
+
+    def disconnect(self) -> None:
+        """The process is gone, or is to be forgotten: read what it still said, and let go of what it held."""
+        self._heartbeat.stop()
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self.tasks.cancel()
+        self.hear_rest()
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+        if self.forked is not None:
+            self.forked.page.close()
+            self.forked = None
+        if self._stack_fd >= 0:
+            os.close(self._stack_fd)
+            self._stack_fd = -1
+        self._loop_thread = 0
+        self._uncommitted.clear()
+
+    def hear_rest(self) -> None:
+        """Take in what a dead evaluator still said."""
+        for message in self._link.read_rest() if self._link is not None else ():
+            if message[0] in ("hello", "part", "end", "log"):
+                self._handlers[message[0]](*message[1:])
+
+    # --- what it shows when asked, or when it is dead ------------------------------------------------------
+
+    async def examine(self) -> Remains | None:
+        """Where the silent evaluator stands; None if it shows a sign of life meanwhile."""
+        assert self.forked is not None
+        pid, page, heard = self.forked.pid, read_page(self.forked.page), self._heard
+        running = frozenset(thread.tid for thread in page.threads)
+        start = self._stack_end()
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGUSR1)
+        end = start
+        for _ in range(_STACK_TURNS):
+            await asyncio.sleep(_STACK_TURN)
+            running = running_threads(pid, running)
+            if start < end == self._stack_end():
+                break
+            end = self._stack_end()
+        if not self._still_silent(heard, page.steps):
+            return None
+        ran = frozenset(thread.ident for thread in page.threads if thread.tid in running)
+        return Remains(page, self._read_stacks(start), self._loop_thread, ran)
+
+    def _still_silent(self, heard: int, steps: int) -> bool:
+        return self.forked is not None and self._heard == heard and read_page(self.forked.page).steps == steps
+
+    def remains(self) -> Remains:
+        """What a dead evaluator left."""
+        assert self.forked is not None
+        return Remains(read_page(self.forked.page), self._read_stacks(0), self._loop_thread)
+
+    def resume_heartbeat(self) -> None:
+        """It was a false alarm."""
+        if self.flights:
+            self._heartbeat.start()
+
+    def _stack_end(self) -> int:
+        return os.fstat(self._stack_fd).st_size if self._stack_fd >= 0 else 0
+
+    def _read_stacks(self, start: int) -> str:
+        if self._stack_fd < 0:
+            return ""
+        return os.pread(self._stack_fd, 1 << 20, start).decode("utf-8", "replace")
+
+    # --- time ----------------------------------------------------------------------------------------------
+
+    def _set_deadline(self, order: TickOrder) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = self._loop.call_later(order.timeout + 0.5, self._past_deadline, order.tick_id)
+
+    def _past_deadline(self, tick_id: int) -> None:
+        if tick_id in self.flights:
+            self._owner.overdue(self, tick_id, "")
+
+    def _silent(self, seconds: float) -> None:
+        self._owner.silent(self, seconds)
+
+    def _sign(self) -> Sign:
+        assert self.forked is not None
+        return Sign(read_page(self.forked.page).steps, vitals(self.forked.pid))
+
+    def _ping(self, number: int) -> None:
+        self.send(["ping", number])
+
+    # --- what it says --------------------------------------------------------------------------------------
+
+    def _receive(self, messages: list[Any]) -> None:
+        self._heard += 1
+        self._heartbeat.alive()
+        for message in messages:
+            self._handlers[message[0]](*message[1:])
+
+    def _hello(self, loop_thread: int, stack_fd: int) -> None:
+        self._loop_thread = loop_thread
+        if self.forked is not None and stack_fd >= 0:
+            with suppress(OSError):
+                self._stack_fd = os.open(f"/proc/{self.forked.pid}/fd/{stack_fd}", os.O_RDONLY | os.O_CLOEXEC)
+
+    def _part(self, tick_id: int, body: dict[str, Any]) -> None:
+        flight = self.flights.get(tick_id)
+        if flight is not None:
+            flight.bodies.append(body)
+
+    def _end(self, tick_id: int, status: Any, body: dict[str, Any] | None) -> None:
+        flight = self.flights.get(tick_id)
+        if flight is None:
+            return
+        bodies, flight.bodies = flight.bodies, []
+        if body is not None or bodies:
+            bodies.append(body or {})
+        end = tick_end(tick_id, flight.order.sensor, status, bodies)
+        if status != "checkpoint":
+            del self.flights[tick_id]
+            if end.ledger.put or end.ledger.remove:
+                self._uncommitted.add(tick_id)
+            self._rest()
+        if not flight.refused:
+            self._owner.idle(self, end)
+            self._answers.tick_ended(end)
+
+    def _rest(self) -> None:
+        if not self.flights:
+            self._heartbeat.stop()
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+
+    def _pong(self, number: int) -> None:
+        """Heard: that is all."""
+
+    def _closed(self) -> None:
+        """The end of the stream follows."""
+
+    def _overdue(self, tick_id: int, stack: str) -> None:
+        self._owner.overdue(self, tick_id, stack)
+
+    def _wake(self, sensor: str, hints: list[str] | None) -> None:
+        self._answers.woken(sensor, None if hints is None else tuple(hints))
+
+    def _load(self, sensor: str) -> None:
+        if self._link is not None:
+            self.tasks.spawn(serve_ledger(self._answers, self._link, sensor))
+
+    def _texts(self, request: int, sensor: str, digests: str) -> None:
+        if self._link is not None:
+            self.tasks.spawn(serve_texts(self._answers, self._link, request, sensor, digests))
+
+    def _write_log(self, sensor: str, level: str, message: str, fields: dict[str, Any]) -> None:
+        bound = _log.bind(sensor=sensor or self.name, evaluator=self.name)
+        getattr(bound, level if level in ("debug", "info", "warning", "error") else "info")(message, fields=fields)

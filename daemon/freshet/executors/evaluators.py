@@ -1,0 +1,324 @@
+"""The evaluators of one code host: one for all sensors, and one for each that has to be kept from the others.
+
+A tick goes to the shared evaluator. Where its loop falls silent (`heartbeat`), a `def` sensor stays past its timeout, or
+the process dies, the evaluator is killed and forked anew. The sensor whose fault it was (`verdict`) has failed, and has
+an evaluator of its own from then on (`isolation`); the ticks of the others are given back as 'abandoned', to be started
+again.
+
+In an evaluator of its own a sensor may block as long as its timeout: nobody else waits for it. Such an evaluator is
+forked for the first tick, at once where the sensor has `wakes()`; it is kept, since the next tick will need it, and
+ended after `IDLE` seconds without one unless `wakes()` run in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from freshet.definitions.graph import Definitions
+from freshet.errors import HostError
+from freshet.executors.base import Answers, TickEnd, TickOrder
+from freshet.executors.evaluator_lane import Lane, Remains
+from freshet.executors.forked import ForkedEvaluator
+from freshet.executors.isolation import Isolation
+from freshet.executors.spawning import Tasks
+from freshet.executors.stacks import crashed_thread, stack_of
+from freshet.executors.verdict import Suspicions, Verdict, judge
+from freshet.store.records import TickError
+
+__all__ = ["IDLE", "EvaluatorPool"]
+
+IDLE = 300.0
+_MAIN = "main"
+_CLOSE_PATIENCE = 1.0
+_EOF_PATIENCE = 2.0
+"""Seconds between the end of an evaluator's stream and the host's word on how it ended, before it is killed."""
+_YOUNG = 1.0
+"""An evaluator that ends sooner, through nobody's fault, is forked anew only after a growing delay."""
+_MAX_DELAY = 5.0
+
+_log = structlog.get_logger("freshet.sensors")
+
+
+class EvaluatorPool:
+    """Runs ticks. `fork` starts an evaluator under a label, raising `HostError` once the host has ended; `kill` sends
+    SIGKILL to one of them."""
+
+    def __init__(
+        self,
+        fork: Callable[[str], Awaitable[ForkedEvaluator]],
+        kill: Callable[[int], None],
+        answers: Answers,
+        definitions: Definitions,
+    ) -> None:
+        self._fork = fork
+        self._kill = kill
+        self._answers = answers
+        self._definitions = definitions
+        self._isolation = Isolation()
+        self._suspicions = Suspicions()
+        self._lanes: dict[str, Lane] = {}
+        self._retiring: set[Lane] = set()
+        self._idle: dict[str, asyncio.TimerHandle] = {}
+        self._tasks = Tasks()
+        self._watching = True
+        self._closing = False
+        self._delay = 0.0
+        self._all_gone = asyncio.Event()
+
+    # --- what the code host calls --------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Fork the shared evaluator, with `open()` and `wakes()` of the sensors. Raises `HostError`."""
+        lane = self._lane(_MAIN)
+        lane.connect(await self._fork(_MAIN), watching=self._watching)
+
+    def tick(self, order: TickOrder) -> None:
+        """Begin an evaluation; it ends in exactly one final `tick_ended`, unless a checkpoint of it is refused."""
+        name = order.sensor if order.sensor in self._isolation else _MAIN
+        if self._closing:
+            asyncio.get_running_loop().call_soon(self._abandon, order)
+            return
+        timer = self._idle.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+        lane = self._lane(name)
+        lane.tick(order)
+        self._ensure(lane)
+
+    def tick_committed(self, tick_id: int, *, committed: bool, ledger_revision: int, next_tick_id: int | None) -> None:
+        """The engine's word on an outcome or a checkpoint."""
+        for lane in (*self._lanes.values(), *self._retiring):
+            if lane.knows(tick_id):
+                lane.committed(tick_id, committed, ledger_revision, next_tick_id)
+
+    def cancel_tick(self, tick_id: int) -> None:
+        """Nobody waits for this tick any more."""
+        for lane in self._lanes.values():
+            lane.cancel(tick_id)
+
+    async def watch(self, *, active: bool) -> None:
+        """Let the sensors' `wakes()` run, or end them."""
+        self._watching = active
+        for lane in self._lanes.values():
+            lane.send(["watch", active])
+
+    async def close(self, grace: float) -> None:
+        """End the evaluators: `close()` of the sensors gets `grace` seconds, at least one. Then SIGKILL."""
+        self._closing = True
+        self._tasks.cancel()
+        for timer in self._idle.values():
+            timer.cancel()
+        for lane in self._lanes.values():
+            lane.send(["close"])
+        self._note_gone()
+        try:
+            async with asyncio.timeout(max(grace, _CLOSE_PATIENCE)):
+                await self._all_gone.wait()
+        except TimeoutError:
+            for lane in (*self._lanes.values(), *self._retiring):
+                if lane.forked is not None:
+                    self._kill(lane.forked.pid)
+        for lane in (*self._lanes.values(), *self._retiring):
+            self._end(lane, Verdict(), "", "")
+        self._lanes.clear()
+        self._retiring.clear()
+
+    def evaluator_ended(self, pid: int, how: str) -> None:
+        """A process is gone, by itself or by our hand."""
+        for lane in (*self._lanes.values(), *self._retiring):
+            if lane.forked is not None and lane.forked.pid == pid:
+                self._died(lane, how)
+                break
+        self._note_gone()
+
+    def status(self) -> dict[str, int]:
+        """Process ids by label."""
+        return {name: lane.forked.pid for name, lane in self._lanes.items() if lane.forked is not None}
+
+    @property
+    def in_flight(self) -> int:
+        """Ticks that have not ended."""
+        return sum(len(lane.flights) + len(lane.waiting) for lane in self._lanes.values())
+
+    # --- lanes ---------------------------------------------------------------------------------------------
+
+    def _lane(self, name: str) -> Lane:
+        lane = self._lanes.get(name)
+        if lane is None:
+            shared = name == _MAIN
+            held = [spec.name for spec in self._definitions.sensors if spec.name not in self._isolation]
+            lane = Lane(name, held if shared else [name], shared=shared, owner=self, answers=self._answers)
+            self._lanes[name] = lane
+        return lane
+
+    def _ensure(self, lane: Lane, *, delay: float = 0.0) -> None:
+        """Fork the lane's evaluator if it has none."""
+        if lane.forked is None and lane.starting is None and not self._closing:
+            lane.starting = self._tasks.spawn(self._start(lane, delay))
+
+    async def _start(self, lane: Lane, delay: float) -> None:
+        try:
+            if delay:
+                await asyncio.sleep(delay)
+            forked = await self._fork(lane.name)
+        except HostError as error:
+            _log.warning("no evaluator could be forked", evaluator=lane.name, error=str(error))
+            waiting, lane.waiting = lane.waiting, []
+            for order in waiting:
+                self._abandon(order)
+            return
+        finally:
+            lane.starting = None
+        lane.connect(forked, watching=self._watching)
+        for sensor in lane.sensors:  # what woke nobody meanwhile is found by a full look
+            spec = self._definitions.sensor.get(sensor)
+            if spec is not None and spec.wakes and self._watching:
+                self._answers.woken(sensor, None)
+
+    def _abandon(self, order: TickOrder) -> None:
+        self._answers.tick_ended(TickEnd(order.tick_id, order.sensor, "abandoned"))
+
+    # --- what lanes report ---------------------------------------------------------------------------------
+
+    def silent(self, lane: Lane, seconds: float) -> None:
+        """The shared evaluator's loop has been silent."""
+        self._tasks.spawn(self._stalled(lane, seconds))
+
+    async def _stalled(self, lane: Lane, seconds: float) -> None:
+        remains = await lane.examine()
+        if remains is None:
+            lane.resume_heartbeat()
+            return
+        verdict = self._judge(lane, remains, threads=remains.threads, dead=False)
+        if remains.page.owner:
+            message, thread = f"blocked the evaluator's loop for {seconds:.2f} s", remains.loop_thread
+        else:
+            message = f"kept the interpreter from the evaluator's loop for {seconds:.2f} s (a call into C?)"
+            thread = next(iter(remains.threads), 0)
+        stack = stack_of(remains.text, thread) if thread else remains.text
+        self._put_down(lane, verdict, seconds, message, stack)
+
+    def overdue(self, lane: Lane, tick_id: int, stack: str) -> None:
+        """A tick stays past its timeout, and nothing but the end of its process ends it."""
+        flight = lane.flights.get(tick_id)
+        if flight is not None:
+            verdict = Verdict(culprit=flight.order.sensor, tick=tick_id)
+            timeout = flight.order.timeout
+            message = f"took longer than its timeout of {timeout:g} s, and had to be ended with its evaluator"
+            self._put_down(lane, verdict, timeout, message, stack)
+
+    def _put_down(self, lane: Lane, verdict: Verdict, seconds: float, message: str, stack: str) -> None:
+        if lane.forked is None:
+            return
+        self._kill(lane.forked.pid)
+        first = verdict.culprit is not None and verdict.culprit not in self._isolation
+        self._end(lane, verdict, message, stack, status="timed_out")
+        if first and verdict.culprit is not None:
+            self._answers.sensor_stalled(verdict.culprit, seconds, stack)
+        for sensor in verdict.suspects:
+            self._answers.sensor_stalled(sensor, seconds, stack)
+
+    def _died(self, lane: Lane, how: str) -> None:
+        """An evaluator ended by itself: on our word to close, through a sensor, or by someone's kill."""
+        if lane in self._retiring or self._closing:
+            self._retiring.discard(lane)
+            self._end(lane, Verdict(), "", "")
+            return
+        lane.hear_rest()
+        remains = lane.remains()
+        thread = crashed_thread(remains.text)
+        threads = frozenset({thread}) if thread and thread != remains.loop_thread else frozenset[int]()
+        verdict = self._judge(lane, remains, threads=threads, dead=True)
+        if verdict.culprit is None:
+            _log.warning("an evaluator ended", evaluator=lane.name, how=how, suspects=list(verdict.suspects))
+        self._end(lane, verdict, f"ended the evaluator: {how}", stack_of(remains.text, thread))
+
+    def _judge(self, lane: Lane, remains: Remains, *, threads: frozenset[int], dead: bool) -> Verdict:
+        flights = {tick_id: flight.order.sensor for tick_id, flight in lane.flights.items()}
+        numbers = dict(enumerate(lane.sensors))
+        return judge(remains.page, flights, numbers, threads=threads, dead=dead)
+
+    def _end(self, lane: Lane, verdict: Verdict, message: str, stack: str, status: str = "failed") -> None:
+        """An evaluator is over: set apart whom the verdict names, give back the ticks, begin anew."""
+        young = asyncio.get_running_loop().time() - lane.started_at < _YOUNG
+        current = self._lanes.get(lane.name) is lane
+        if current:
+            del self._lanes[lane.name]
+        lane.disconnect()
+        self._set_apart(verdict)
+        flights, lane.flights = lane.flights, {}
+        waiting, lane.waiting = lane.waiting, []
+        if current and not self._closing:
+            self._replace(lane, backing_off=young and not verdict.culprit)
+        for tick_id, flight in flights.items():
+            if flight.refused:
+                continue
+            sensor = flight.order.sensor
+            if tick_id == verdict.tick:
+                kind = "TimeoutError" if status == "timed_out" else "EvaluatorEnded"
+                error = TickError(kind, message, stack)
+                self._answers.tick_ended(
+                    TickEnd(tick_id, sensor, "timed_out" if status == "timed_out" else "failed", error=error)
+                )
+            else:
+                self._abandon(flight.order)
+        for order in waiting:
+            self._abandon(order)
+
+    def _set_apart(self, verdict: Verdict) -> None:
+        if verdict.culprit is not None:
+            self._isolation.caught(verdict.culprit)
+        for sensor in self._suspicions.most(verdict.suspects):
+            self._isolation.suspected(sensor)
+
+    def _replace(self, lane: Lane, *, backing_off: bool) -> None:
+        """Fork what is needed without waiting for a tick: the shared evaluator, and where `wakes()` must run."""
+        self._delay = min(max(2 * self._delay, 0.1), _MAX_DELAY) if backing_off else 0.0
+        if lane.shared:
+            self._ensure(self._lane(_MAIN), delay=self._delay)
+        for sensor in self._isolation:
+            spec = self._definitions.sensor.get(sensor)
+            if spec is not None and spec.wakes:
+                again = sensor == lane.name
+                self._ensure(self._lane(sensor), delay=max(1.0, self._delay) if again else 0.0)
+
+    def gone(self, lane: Lane) -> None:
+        """The stream is over; the host will say how the process ended. Where it lives on, it has lost its mind."""
+        self._note_gone()
+        if not self._closing and lane.forked is not None:
+            self._tasks.spawn(self._kill_later(lane, lane.forked.pid))
+
+    async def _kill_later(self, lane: Lane, pid: int) -> None:
+        await asyncio.sleep(_EOF_PATIENCE)
+        if lane.forked is not None and lane.forked.pid == pid:
+            self._kill(pid)
+            self._died(lane, "it closed its socket")
+
+    def idle(self, lane: Lane, end: TickEnd) -> None:
+        """A tick ended; an evaluator of its own may have served its time."""
+        if lane.shared or end.status == "checkpoint" or self._lanes.get(lane.name) is not lane:
+            return
+        spec = self._definitions.sensor.get(end.sensor)
+        if self._isolation.behaved(end.sensor):
+            self._retire(lane)
+            self._lane(_MAIN).sensors.append(end.sensor)
+            number = len(self._lane(_MAIN).sensors) - 1
+            self._lane(_MAIN).send(["open", [[number, end.sensor]], self._watching])
+            self._ensure(self._lane(_MAIN))
+        elif spec is None or not spec.wakes:
+            self._idle[lane.name] = asyncio.get_running_loop().call_later(IDLE, self._retire, lane)
+
+    def _retire(self, lane: Lane) -> None:
+        """End an evaluator that is not needed."""
+        if self._lanes.get(lane.name) is lane:
+            del self._lanes[lane.name]
+            self._idle.pop(lane.name, None)
+            self._retiring.add(lane)
+            lane.send(["close"])
+
+    def _note_gone(self) -> None:
+        if self._closing and not any(lane.forked for lane in (*self._lanes.values(), *self._retiring)):
+            self._all_gone.set()

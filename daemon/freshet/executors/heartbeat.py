@@ -1,0 +1,109 @@
+"""Is an evaluator's loop alive? Asked only while ticks are in flight: an idle engine wakes nobody.
+
+Every 100 ms a ping; the answer, any other message, and each step begun (the shared page counts them) are signs of life.
+Silence counts only as far as the evaluator had the processor to break it, and as far as this daemon was awake to hear.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from freshet.executors.processes import Vitals
+
+__all__ = ["LIMIT", "TURN", "Heartbeat", "Pulse", "Sign"]
+
+TURN = 0.05
+"""Seconds between two looks at the evaluator; a ping goes with every other."""
+LIMIT = 0.25
+"""Seconds of silence after which an evaluator counts as stalled."""
+_LATE = 0.02
+_IDLE_CPU = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """What can be seen of an evaluator from outside: steps begun, and its main thread's vitals."""
+
+    steps: int
+    vitals: Vitals
+
+
+@dataclass(slots=True)
+class Pulse:
+    """How long an evaluator has been silent. Pure: time and signs are arguments."""
+
+    life: float
+    """When the last sign of life was, moved on by what excuses silence."""
+    turn: float
+    sign: Sign | None = None
+
+    def silent(self, now: float, sign: Sign) -> float:
+        """Seconds of silence that nothing excuses, at this turn."""
+        elapsed, before = now - self.turn, self.sign
+        self.turn, self.sign = now, sign
+        if before is None:
+            return now - self.life
+        if sign.steps != before.steps:
+            self.life = now
+        elif sign.vitals.runnable and sign.vitals.used - before.vitals.used < _IDLE_CPU:
+            self.life += elapsed  # it wants a processor and gets none
+        else:
+            waited = min(max(0.0, sign.vitals.waited - before.vitals.waited), elapsed)
+            late = elapsed - TURN if elapsed - TURN > _LATE else 0.0
+            self.life += max(waited, late)
+        self.life = min(self.life, now)
+        return now - self.life
+
+
+class Heartbeat:
+    """Watches one evaluator while `busy()`; calls `stalled` once with the seconds of silence, and then rests."""
+
+    def __init__(
+        self,
+        *,
+        look: Callable[[], Sign],
+        ping: Callable[[int], None],
+        busy: Callable[[], bool],
+        stalled: Callable[[float], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._look = look
+        self._ping = ping
+        self._busy = busy
+        self._stalled = stalled
+        self._pulse: Pulse | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._turns = 0
+
+    def start(self) -> None:
+        """Watch, if it does not yet."""
+        if self._timer is None:
+            now = self._loop.time()
+            self._pulse = Pulse(now, now)
+            self._timer = self._loop.call_later(TURN, self._turn)
+
+    def stop(self) -> None:
+        """Rest."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def alive(self) -> None:
+        """A message came."""
+        if self._pulse is not None:
+            self._pulse.life = self._loop.time()
+
+    def _turn(self) -> None:
+        self._timer = None
+        if not self._busy() or self._pulse is None:
+            return
+        silent = self._pulse.silent(self._loop.time(), self._look())
+        if silent >= LIMIT:
+            self._stalled(silent)
+            return
+        self._turns += 1
+        if self._turns % 2 == 0:
+            self._ping(self._turns)
+        self._timer = self._loop.call_later(TURN, self._turn)

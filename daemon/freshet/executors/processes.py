@@ -1,0 +1,39 @@
+"""What the kernel says about a process and its threads. Elsewhere than on Linux nothing is known, which is allowed for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Vitals", "running_threads", "vitals"]
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """The main thread: seconds of processor time used, seconds it waited for a processor, whether it wants one now."""
+
+    used: float = 0.0
+    waited: float = 0.0
+    runnable: bool = False
+
+
+def vitals(pid: int) -> Vitals:
+    """Of a process now; all zero where that is not known."""
+    try:
+        used, waited, _ = Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()
+        return Vitals(int(used) / 1e9, int(waited) / 1e9, _state(pid, pid) == "R")
+    except (OSError, ValueError):
+        return Vitals()
+
+
+def running_threads(pid: int, threads: frozenset[int]) -> frozenset[int]:
+    """Those of `threads` (kernel numbers) that run or want to run now."""
+    return frozenset(thread for thread in threads if _state(pid, thread) == "R")
+
+
+def _state(pid: int, thread: int) -> str:
+    try:
+        text = Path(f"/proc/{pid}/task/{thread}/stat").read_text()
+    except OSError:
+        return ""
+    return text.rpartition(")")[2].split()[0]

@@ -1,0 +1,45 @@
+"""What `faulthandler` writes, read: where each thread of an evaluator stood when it was asked, or when it crashed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+__all__ = ["crashed_thread", "stack_of"]
+
+_THREAD = re.compile(r"^(Current thread|Thread) 0x([0-9a-f]+)[^\n]*\(most recent call first\):\n", re.MULTILINE)
+_FRESHET = Path(__file__).resolve().parent.parent
+_OURS = (f'File "{_FRESHET}/host/', f'File "{_FRESHET}/definitions/')
+_LIMIT = 4000
+
+
+def stack_of(text: str, ident: int) -> str:
+    """The frames of one thread, innermost first, from the plugin's code on; empty where the thread is not in `text`."""
+    for found, frames in _threads(text):
+        if found == ident:
+            return _users(frames)
+    return ""
+
+
+def crashed_thread(text: str) -> int:
+    """The thread in which a fatal error was raised; 0 where there was none."""
+    if "Fatal Python error" not in text:
+        return 0
+    match = re.search(r"^Current thread 0x([0-9a-f]+)", text, re.MULTILINE)
+    return int(match[1], 16) if match else 0
+
+
+def _threads(text: str) -> list[tuple[int, str]]:
+    heads = list(_THREAD.finditer(text))
+    ends = [head.start() for head in heads[1:]] + [len(text)]
+    return [(int(head[2], 16), text[head.end() : end]) for head, end in zip(heads, ends, strict=True)]
+
+
+def _users(frames: str) -> str:
+    """The lines up to the first that is the evaluator's own: below it there is only the loop."""
+    kept: list[str] = []
+    for line in frames.splitlines():
+        if line.strip().startswith(_OURS) or not line.strip():
+            break
+        kept.append(line)
+    return "\n".join(kept)[:_LIMIT]
