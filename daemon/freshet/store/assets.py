@@ -89,7 +89,7 @@ def freshness_rows(db: sqlite3.Connection) -> tuple[FreshnessRow, ...]:
         base_seq, base_at = seq, at
         if made_seq is not None and made_seq > seq:
             base_seq, base_at = made_seq, max(made_at, at)
-        found.append(FreshnessRow(name, partition, load(policy), since, base_seq, base_at, state))
+        found.append(FreshnessRow(name, partition, load(policy), since, base_seq, base_at, state, seq))
     return tuple(found)
 
 

@@ -425,7 +425,8 @@ class AssetStateRow:
 
 @dataclass(frozen=True, slots=True)
 class FreshnessRow:
-    """Where an asset stands under its policy. The deadline is derived: baseline_at + within."""
+    """Where an asset stands under its policy. The deadline is derived: baseline_at + within. `state_seq`: the baseline
+    for which `state` was committed, None where that is `baseline_seq`."""
 
     asset: str
     partition: int
@@ -434,6 +435,7 @@ class FreshnessRow:
     baseline_seq: int
     baseline_at: float
     state: Literal["fresh", "warn", "lapsed"]
+    state_seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,12 @@
+"""Automation: from committed events to requested runs. Pure: no I/O, no clock.
+
+events -> state.World (facts) -> agenda (what lies below) -> look (conditions) -> waves (runs) -> Evaluation
+"""
+
+from __future__ import annotations
+
+from freshet.engine.automation.automation import Automation
+from freshet.engine.automation.evaluation import Evaluation, Request
+from freshet.engine.automation.explain import Explanation
+
+__all__ = ["Automation", "Evaluation", "Explanation", "Request"]

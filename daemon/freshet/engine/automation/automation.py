@@ -1,0 +1,236 @@
+"""The automation ticker's decisions: conditions over partitions, one committed transaction at a time."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+
+from pyroaring import BitMap
+
+from freshet.definitions.condition import AutomationCondition
+from freshet.definitions.graph import Definitions
+from freshet.engine.automation.agenda import Agenda, Watchers
+from freshet.engine.automation.evaluation import Evaluation
+from freshet.engine.automation.explain import Explanation, explain
+from freshet.engine.automation.look import Look, Scope
+from freshet.engine.automation.memory import Memory
+from freshet.engine.automation.moment import Moment, apply
+from freshet.engine.automation.operators import value
+from freshet.engine.automation.program import Program
+from freshet.engine.automation.state import World
+from freshet.engine.automation.topology import Topology
+from freshet.engine.automation.waves import waves
+from freshet.errors import UnknownName
+from freshet.store.records import AssetStateRow, ConditionChunk, Event, FreshnessRow
+
+__all__ = ["Automation"]
+
+_PASSES = 8
+_ONE = BitMap([0])
+
+
+class Automation:
+    """All conditions, their memory, and the facts they read.
+
+    After `load` and `redefine`, `timer(now)` looks at what has never been looked at. Then `evaluate` takes one
+    committed transaction after the other; the same transactions give the same requests, whatever restarts lie
+    between. The rows given to `load` may be ahead of `seq`: the transactions after it are evaluated again, and
+    facts settle as they are.
+
+    How a look goes. Facts move on by the transaction's events. Assets below what happened are visited in dependency
+    order, each with the partitions concerned, so that what a look asks for above is seen below (`will_be_requested`,
+    and what waits for it). Where the end of `newly_...` can itself make something true, the asset is looked at once
+    more at rest, until nothing changes (8 times at most). A partition whose condition has become true is requested,
+    unless a run of it is queued (the request joins it) or running (it is marked and requested when that ends).
+    """
+
+    def __init__(self, definitions: Definitions) -> None:
+        self._world = World(Topology(definitions))
+        self._memory: dict[str, Memory] = {}
+        self._heap: list[tuple[float, str]] = []
+        self._known: dict[AutomationCondition, Program] = {}
+        self._pruned: set[str] = set()
+        self._seq = 0
+        self._adopt(definitions)
+
+    # --- definitions and state --------------------------------------------------------------------------------
+
+    def load(
+        self,
+        states: Iterable[AssetStateRow],
+        live: Mapping[str, Iterable[int]],
+        chunks: Iterable[ConditionChunk],
+        freshness: Iterable[FreshnessRow],
+        seq: int,
+    ) -> None:
+        """Replace all facts and memory by what the store holds. `live`: numbers of live partitions by set, dynamic
+        and static. `seq`: of the last transaction whose evaluation is committed."""
+        self._world.load(states, live, freshness)
+        self._memory.clear()
+        self._heap.clear()
+        self._seq = seq
+        for chunk in chunks:
+            self._memory_of(chunk.asset).load(chunk.node, chunk.bits)
+        self._prune()
+
+    def redefine(self, definitions: Definitions, live: Mapping[str, Iterable[int]] | None = None) -> None:
+        """Take new definitions into force. Facts are kept by the asset's name, memory by name and expression: what an
+        edit left as it was keeps what it remembers. `live`: sets to add or replace."""
+        self._world.topology = Topology(definitions)
+        for name, numbers in (live or {}).items():
+            bits = self._world.live_set(name)
+            bits.clear()
+            bits.update(numbers)
+        self._adopt(definitions)
+        self._prune()
+
+    def _adopt(self, definitions: Definitions) -> None:
+        known, self._known = self._known, {}
+        self._programs: dict[str, Program] = {}
+        for spec in definitions.assets:
+            if spec.automation is not None:
+                program = self._known.get(spec.automation) or known.get(spec.automation) or Program(spec.automation)
+                self._known[spec.automation] = self._programs[spec.name] = program
+        self._max_depth = max((program.depth for program in self._known.values()), default=0)
+        self._watchers = Watchers(self._world, self._programs)
+        self._new = self._unseen()
+
+    def _prune(self) -> None:
+        for asset, memory in self._memory.items():
+            program = self._programs.get(asset)
+            memory.keep(partial(self._wanted, asset, program.keys if program else frozenset[str]()))
+            self._pruned.add(asset)
+        self._new = self._unseen()
+
+    def _wanted(self, asset: str, keys: frozenset[str], key: str) -> bool:
+        """Whether a key belongs to a node that the asset's condition still has: `ABOVE/NODE.PART=VALUE`."""
+        *path, last = key.split("/")
+        for name in path:
+            if all(edge.asset != name for edge in self._world.topology.edges.get(asset, ())):
+                return False
+            asset = name
+        return last.partition(".")[0] in keys
+
+    def _unseen(self) -> set[str]:
+        return {
+            asset
+            for asset, program in self._programs.items()
+            if asset not in self._memory or not self._memory[asset].get(program.first_key)
+        }
+
+    def _forget(self, asset: str, gone: BitMap) -> None:
+        """Deleted partitions leave nothing behind, neither in their asset's memory nor in that of those below."""
+        reach, path_owner = {asset}, ""
+        for _ in range(self._max_depth + 1):
+            for name in reach & self._memory.keys():
+                self._memory[name].forget(path_owner, gone)
+                self._pruned.add(name)
+            reach = {below for name in reach for below, _ in self._world.topology.below.get(name, ())}
+            path_owner = asset
+
+    def _memory_of(self, asset: str) -> Memory:
+        found = self._memory.get(asset)
+        if found is None:
+            found = self._memory[asset] = Memory(partial(self._deadline, asset))
+        return found
+
+    def _deadline(self, asset: str, when: float) -> None:
+        heapq.heappush(self._heap, (when, asset))
+
+    # --- evaluation -------------------------------------------------------------------------------------------
+
+    def evaluate(self, events: Sequence[Event], now: float) -> Evaluation:
+        """Look at one committed transaction, and at whatever a deadline has come for."""
+        self._seq = max(self._seq, events[-1].seq) if events else self._seq
+        moment = apply(self._world, events, now)
+        for asset, gone in moment.deleted.items():
+            self._forget(asset, gone)
+        return self._run(moment)
+
+    def timer(self, now: float) -> Evaluation:
+        """Look at what a deadline has come for, and at conditions that are new."""
+        return self._run(Moment(now))
+
+    def _run(self, moment: Moment) -> Evaluation:
+        agenda = Agenda(self._world, moment, self._programs.get, self._watchers, self._max_depth)
+        for asset in self._new:
+            agenda.add(asset, self._world.live(asset))
+        for asset, pulses in moment.pulses.items():
+            touched = pulses.touched
+            if pulses.added or asset in moment.deleted:
+                touched = touched | self._world.newest(asset)
+            agenda.happened(asset, touched, unsettled=pulses.unsettled)
+        while self._heap and self._heap[0][0] <= moment.now:
+            _, asset = heapq.heappop(self._heap)
+            if asset in self._programs:
+                agenda.add(asset, self._memory_of(asset).due(moment.now))
+        seen: set[str] = set()
+        while (due := agenda.pop()) is not None:
+            asset, candidates = due
+            seen.add(asset)
+            asked = self._look(moment, asset, candidates)
+            if asked:
+                moment.asked[asset] = asked
+                agenda.spread(asset, asked)
+        self._new -= seen
+        changed = sorted(seen | self._pruned)
+        self._pruned.clear()
+        chunks = tuple(chunk for asset in changed for chunk in self._memory[asset].flush(asset))
+        return Evaluation(
+            self._seq, waves(self._world.topology, moment.asked), chunks, moment.visited, self._wake_at(moment.now)
+        )
+
+    def _look(self, moment: Moment, asset: str, candidates: BitMap) -> BitMap:
+        program, memory, levels = self._programs[asset], self._memory_of(asset), self._world.change(asset)
+        first = asset in self._new
+        asked = BitMap()
+        for number in range(_PASSES if program.restless else 1):
+            before = memory.changes
+            look = Look(self._world, moment, memory, program, number == 0, first, self._programs, asked)
+            scope = Scope(asset, candidates)
+            true = value(look, program.root, scope)
+            risen = true if program.guarded else self._risen(look, scope, true)
+            fresh = risen - levels.in_flight(risen)
+            levels.asked |= fresh
+            asked |= fresh
+            if number and memory.changes == before:
+                break
+        memory.add(program.first_key, _ONE)
+        return asked
+
+    def _risen(self, look: Look, scope: Scope, true: BitMap) -> BitMap:
+        """What has become true, and what was marked while it ran and runs no more."""
+        memory, program, levels = look.memory, look.program, look.levels(scope)
+        risen = true - memory.get(program.root_key)
+        memory.assign(program.root_key, scope.candidates, true)
+        memory.remove(program.mark_key, look.pulses(scope).handled)
+        flying = levels.in_flight(scope.candidates)
+        marked = (memory.get(program.mark_key) & scope.candidates) - flying
+        memory.add(program.mark_key, (risen & flying) - levels.queued - levels.asked)
+        memory.remove(program.mark_key, marked)
+        return risen | marked
+
+    def _wake_at(self, now: float) -> float | None:
+        while self._heap:
+            when, asset = self._heap[0]
+            if when > now and asset in self._memory and self._memory[asset].waits_for(when):
+                return when
+            heapq.heappop(self._heap)
+        return None
+
+    # --- questions --------------------------------------------------------------------------------------------
+
+    def explain(self, asset: str, partition: int, now: float) -> Explanation | None:
+        """The condition of one partition, node by node, as it stands; None for an asset without a condition.
+
+        Raises `UnknownName` for an asset that the definitions do not name.
+        """
+        if asset not in self._world.topology.set_of:
+            raise UnknownName(f"there is no asset {asset!r}")
+        program = self._programs.get(asset)
+        if program is None:
+            return None
+        memory = self._memory_of(asset).copy()
+        look = Look(self._world, Moment(now), memory, program, False, False, self._programs)
+        return explain(look, program.root, Scope(asset, BitMap([partition])))

@@ -1,0 +1,40 @@
+"""What an evaluation gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyroaring import BitMap
+
+from freshet.store.records import ConditionChunk
+
+__all__ = ["Evaluation", "Request"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Runs asked for: `assets`, in dependency order, are steps of one run for each partition.
+
+    `set` None: one run without partitions, and `partition` is 0. Otherwise `partition` holds the numbers.
+    """
+
+    assets: tuple[str, ...]
+    partition: int | BitMap
+    set: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """`seq`: the last event looked at. `chunks`: what changed in the memory of conditions; it commits together
+    with the runs. `visited`: how many nodes and assets were looked at. `wake_at`: call `timer` then, if nothing
+    happens before (None: nothing waits for a time).
+
+    It is to be committed before the next but one is. To drop one instead, make a new `Automation` and load it
+    from the store: memory has already moved on.
+    """
+
+    seq: int
+    requests: tuple[Request, ...]
+    chunks: tuple[ConditionChunk, ...]
+    visited: int
+    wake_at: float | None

@@ -1,0 +1,68 @@
+"""`LapseUnserved`: lapses that no run has answered, with the attempts each may cost."""
+
+from __future__ import annotations
+
+from pyroaring import BitMap
+
+from freshet.definitions.condition import LapseUnserved
+from freshet.engine.automation.look import Look, Scope
+from freshet.engine.automation.memory import Stamps, round_up
+from freshet.engine.automation.program import Node
+
+__all__ = ["lapse_unserved"]
+
+
+def lapse_unserved(look: Look, node: Node, lapse: LapseUnserved, scope: Scope) -> BitMap:
+    """The candidates with an unanswered lapse, attempts left, and no back-off in force.
+
+    Its own lapse lasts until anything of it is materialized (then the level is gone). One above it (`.up`) lasts
+    until a run has succeeded that began after it. Remembered besides: `.trying`, the runs that began with a lapse
+    open and count as its answer; `.tries`, how many of them failed for good in this episode (`attempts`: exhausted,
+    also after a cancel); `.retry`, until when it backs off (rounded up to delay/64).
+    """
+    memory, now = look.memory, look.moment.now
+    up = look.key(node, scope, ".up")
+    trying = look.key(node, scope, ".trying")
+    tries = memory.stamps(look.key(node, scope, ".tries"))
+    retry = memory.stamps(look.key(node, scope, f".retry{Stamps.DEADLINE}"), deadline=True)
+    pulses, candidates = look.pulses(scope), scope.candidates
+    own = candidates & look.world.marked(scope.asset, look.levels(scope).lapsed)
+
+    memory.add(trying, candidates & pulses.started & (own | memory.get(up)))
+    if done := candidates & pulses.updated:
+        memory.remove(up, done & (memory.get(trying) | pulses.reported))
+        memory.remove(trying, done)
+        tries.clear(done)
+        retry.clear(done)
+    if failed := candidates & pulses.failed & memory.get(trying):
+        memory.remove(trying, failed)
+        for count, bits in [(0.0, failed - tries.known(failed)), *tries.items(failed)]:
+            tries.put(min(count + 1, float(lapse.attempts)), bits)
+            retry.put(round_up(now + lapse.delay * float(2 ** int(count)), lapse.delay / 64), bits)
+    if canceled := candidates & pulses.canceled & (memory.get(trying) | memory.get(up) | own):
+        memory.remove(trying, canceled)
+        memory.remove(up, canceled)
+        tries.put(float(lapse.attempts), canceled)
+    above = _lapsed_above(look, scope)
+    if above or pulses.lapsed:
+        newest = look.world.newest(scope.asset) & candidates
+        tries.clear(newest)
+        retry.clear(newest)
+        if above:
+            memory.add(up, newest)
+            memory.remove(trying, newest)
+    exhausted = BitMap()
+    for count, bits in tries.items(candidates):
+        if count >= lapse.attempts:
+            exhausted |= bits
+    return (own | (memory.get(up) & candidates)) - exhausted - (retry.known(candidates) - retry.until(now))
+
+
+def _lapsed_above(look: Look, scope: Scope) -> bool:
+    """An upstream's policy has lapsed just now, or had when this condition is evaluated for the first time."""
+    if not look.pulsing:
+        return False
+    sources = look.world.topology.sources(scope.asset)
+    if look.first and any(look.world.levels(source).lapsed for source in sources):
+        return True
+    return any(look.moment.of(source).lapsed for source in sources)

@@ -1,0 +1,152 @@
+"""What one transaction did: facts changed, and what is newly so for the length of one look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pyroaring import BitMap
+
+from freshet.engine.automation.state import EMPTY, World
+from freshet.store.records import Event
+
+__all__ = ["Moment", "Pulses", "apply"]
+
+
+@dataclass(slots=True)
+class Pulses:
+    """What happened to an asset's partitions in this transaction. `handled`: see `newly_handled`. `skipped`: let go
+    because a step above it in the run failed. `unsettled`: its freshness was or is not in order."""
+
+    updated: BitMap = field(default_factory=BitMap)
+    reported: BitMap = field(default_factory=BitMap)
+    requested: BitMap = field(default_factory=BitMap)
+    started: BitMap = field(default_factory=BitMap)
+    failed: BitMap = field(default_factory=BitMap)
+    canceled: BitMap = field(default_factory=BitMap)
+    skipped: BitMap = field(default_factory=BitMap)
+    handled: BitMap = field(default_factory=BitMap)
+    added: BitMap = field(default_factory=BitMap)
+    touched: BitMap = field(default_factory=BitMap)
+    lapsed: bool = False
+    unsettled: bool = False
+
+
+_NO_PULSES = Pulses()
+
+
+@dataclass(slots=True)
+class Moment:
+    """One look of all conditions. `asked`: what this look has requested so far, by asset. `on_way`, `below_failure`:
+    computed when first needed; facts that they rest on do not change after that."""
+
+    now: float
+    pulses: dict[str, Pulses] = field(default_factory=dict[str, Pulses])
+    deleted: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
+    touched: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
+    asked: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
+    on_way: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
+    below_failure: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
+    visited: int = 0
+
+    def of(self, asset: str) -> Pulses:
+        """To read."""
+        return self.pulses.get(asset, _NO_PULSES)
+
+    def change(self, asset: str) -> Pulses:
+        """To add to."""
+        found = self.pulses.get(asset)
+        if found is None:
+            found = self.pulses[asset] = Pulses()
+        return found
+
+    def asked_of(self, asset: str) -> BitMap:
+        """What this look has requested of an asset."""
+        return self.asked.get(asset, EMPTY)
+
+
+def apply(world: World, events: Sequence[Event], now: float) -> Moment:
+    """Move the facts on by one transaction."""
+    moment = Moment(now)
+    failed_runs = {event.run_id for event in events if event.type == "failed"}
+    for event in events:
+        if event.type in ("partition_added", "partition_deleted"):
+            _membership(world, moment, event)
+        elif event.asset is not None and event.type.startswith("freshness_"):
+            _freshness(world, moment, event, event.asset)
+        elif event.asset is not None:
+            _step(world, moment, event, event.asset, failed_runs)
+    return moment
+
+
+def _membership(world: World, moment: Moment, event: Event) -> None:
+    if event.set is None or not event.partition:
+        return
+    number, live = event.partition, world.live_set(event.set)
+    added = event.type == "partition_added"
+    (live.add if added else live.discard)(number)
+    for asset in world.topology.members.get(event.set, ()):
+        pulses = moment.change(asset)
+        pulses.touched.add(number)
+        if added:
+            pulses.added.add(number)
+            continue
+        levels = world.change(asset)
+        for bits in (levels.materialized, levels.failed, levels.lapsed, levels.warned):
+            bits.discard(number)
+        for bits in (pulses.updated, pulses.added, pulses.failed):
+            bits.discard(number)
+        moment.deleted.setdefault(asset, BitMap()).add(number)
+
+
+def _freshness(world: World, moment: Moment, event: Event, asset: str) -> None:
+    levels, pulses, partition = world.change(asset), moment.change(asset), event.partition or 0
+    levels.lapsed.discard(partition)
+    levels.warned.discard(partition)
+    if event.type == "freshness_lapsed":
+        levels.lapsed.add(partition)
+        pulses.lapsed = True
+    elif event.type == "freshness_warned":
+        levels.warned.add(partition)
+    pulses.touched |= world.newest(asset) if partition == 0 else BitMap([partition])
+    pulses.unsettled = True
+
+
+def _step(world: World, moment: Moment, event: Event, asset: str, failed_runs: set[int | None]) -> None:
+    kind, partition = event.type, event.partition or 0
+    if kind not in ("requested", "started", "materialized", "failed", "released"):
+        return
+    levels, pulses = world.change(asset), moment.change(asset)
+    pulses.touched.add(partition)
+    if kind in ("requested", "started"):
+        if kind == "requested" or partition not in levels.in_progress:
+            pulses.requested.add(partition)
+        levels.asked.discard(partition)
+        levels.in_progress.add(partition)
+        if kind == "requested":
+            levels.queued.add(partition)
+        else:
+            levels.queued.discard(partition)
+            pulses.started.add(partition)
+            pulses.handled.add(partition)
+        return
+    live = world.is_live(asset, partition)
+    if kind == "materialized" and live:
+        levels.materialized.add(partition)
+        levels.failed.discard(partition)
+        pulses.updated.add(partition)
+        pulses.unsettled = pulses.unsettled or bool(levels.lapsed or levels.warned)
+        levels.restore(partition)
+        if event.run_id is None:
+            pulses.reported.add(partition)
+            pulses.handled.add(partition)
+    elif kind == "failed" and live:
+        levels.failed.add(partition)
+        pulses.failed.add(partition)
+    elif kind == "released":
+        (pulses.skipped if event.run_id is not None and event.run_id in failed_runs else pulses.canceled).add(partition)
+        if event.idle and partition in levels.queued:
+            pulses.handled.add(partition)
+    if event.idle:
+        levels.in_progress.discard(partition)
+        levels.queued.discard(partition)

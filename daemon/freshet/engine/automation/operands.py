@@ -1,0 +1,84 @@
+"""The operands: one function each, from a look and a scope to the candidates of which it is true."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pyroaring import BitMap
+
+from freshet.definitions.condition import OperandKind
+from freshet.engine.automation.look import Look, Scope
+from freshet.engine.automation.state import EMPTY
+
+__all__ = ["OPERANDS"]
+
+
+def _missing(look: Look, scope: Scope) -> BitMap:
+    return scope.candidates - look.levels(scope).materialized
+
+
+def _in_progress(look: Look, scope: Scope) -> BitMap:
+    flying = look.levels(scope).in_flight(scope.candidates)
+    return flying if scope.path or not look.asked else flying - look.asked
+
+
+def _execution_failed(look: Look, scope: Scope) -> BitMap:
+    return scope.candidates & look.levels(scope).failed
+
+
+def _newly_updated(look: Look, scope: Scope) -> BitMap:
+    return scope.candidates & look.pulses(scope).updated
+
+
+def _newly_requested(look: Look, scope: Scope) -> BitMap:
+    return scope.candidates & look.pulses(scope).requested
+
+
+def _newly_missing(look: Look, scope: Scope) -> BitMap:
+    fresh = scope.candidates if look.first and look.pulsing else scope.candidates & look.pulses(scope).added
+    return fresh - look.levels(scope).materialized if fresh else fresh
+
+
+def _newly_handled(look: Look, scope: Scope) -> BitMap:
+    return scope.candidates & look.pulses(scope).handled
+
+
+def _will_be_requested(look: Look, scope: Scope) -> BitMap:
+    if not look.pulsing or not scope.path or not scope.joins:
+        return EMPTY
+    return scope.candidates & look.moment.asked_of(scope.asset)
+
+
+def _freshness_lapsed(look: Look, scope: Scope) -> BitMap:
+    return scope.candidates & look.world.marked(scope.asset, look.levels(scope).lapsed)
+
+
+def _freshness_warned(look: Look, scope: Scope) -> BitMap:
+    return scope.candidates & look.world.marked(scope.asset, look.levels(scope).warned)
+
+
+def _upstream_lapsed(look: Look, scope: Scope) -> BitMap:
+    sources = look.world.topology.sources(scope.asset)
+    if any(look.world.levels(source).lapsed for source in sources):
+        return scope.candidates & look.world.newest(scope.asset)
+    return EMPTY
+
+
+def _initial_evaluation(look: Look, scope: Scope) -> BitMap:
+    return scope.candidates if look.first and look.pulsing else EMPTY
+
+
+OPERANDS: dict[OperandKind, Callable[[Look, Scope], BitMap]] = {
+    "missing": _missing,
+    "in_progress": _in_progress,
+    "execution_failed": _execution_failed,
+    "newly_updated": _newly_updated,
+    "newly_requested": _newly_requested,
+    "newly_missing": _newly_missing,
+    "newly_handled": _newly_handled,
+    "will_be_requested": _will_be_requested,
+    "freshness_lapsed": _freshness_lapsed,
+    "freshness_warned": _freshness_warned,
+    "upstream_lapsed": _upstream_lapsed,
+    "initial_evaluation": _initial_evaluation,
+}

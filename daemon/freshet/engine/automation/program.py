@@ -1,0 +1,149 @@
+"""A condition made ready for evaluation: equal expressions are one node, and what can be known beforehand is."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+from freshet.definitions.condition import (
+    AllDepsMatch,
+    And,
+    AnyDepsMatch,
+    AutomationCondition,
+    LapseUnserved,
+    NewlyTrue,
+    Not,
+    Operand,
+    Or,
+    Since,
+    WhenDepsReady,
+)
+
+__all__ = ["Node", "Program"]
+
+_PULSES = frozenset(
+    {
+        "newly_updated",
+        "newly_requested",
+        "newly_missing",
+        "newly_handled",
+        "will_be_requested",
+        "initial_evaluation",
+    }
+)
+_FRESHNESS = frozenset({"freshness_lapsed", "freshness_warned", "upstream_lapsed"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """`key` names the node's memory: it is made from the expression, so that an edit elsewhere in the condition
+    keeps it. `depth`: how many dependencies up it looks."""
+
+    index: int
+    condition: AutomationCondition
+    key: str
+    kids: tuple[Node, ...]
+    depth: int
+    freshness: bool
+
+
+class Program:
+    """One for all assets with an equal condition.
+
+    `restless`: the end of a pulse (`newly_...` turning false) may make something true, so that a second look
+    without pulses is due. `guarded`: true only where nothing is in progress, so that each truth is a request of
+    its own.
+    """
+
+    def __init__(self, condition: AutomationCondition) -> None:
+        self.nodes: list[Node] = []
+        self._known: dict[AutomationCondition, Node] = {}
+        self.root = self._add(condition)
+        self.depth = self.root.depth
+        self.freshness = any(node.freshness for node in self.nodes)
+        self.restless = _restless(condition)
+        self.guarded = _guarded(condition)
+        digest = _digest(condition)
+        self.first_key = f"first-{digest}"
+        self.root_key = f"root-{digest}"
+        self.mark_key = f"mark-{digest}"
+        self.keys = frozenset({self.first_key, self.root_key, self.mark_key, *(node.key for node in self.nodes)})
+
+    def _add(self, condition: AutomationCondition) -> Node:
+        plain = _plain(condition)
+        node = self._known.get(plain)
+        if node is None:
+            kids = tuple(self._add(child) for child in condition.children())
+            depth = max((kid.depth for kid in kids), default=0)
+            if isinstance(condition, (AnyDepsMatch, AllDepsMatch)):
+                depth += 1
+            elif isinstance(condition, WhenDepsReady):
+                depth = max(depth, 1)
+            lapse = isinstance(condition, LapseUnserved) or (
+                isinstance(condition, WhenDepsReady) and condition.after_lapsed
+            )
+            fresh = lapse or (isinstance(condition, Operand) and condition.kind in _FRESHNESS)
+            key = f"{_kind(condition)}-{_digest(plain)}"
+            node = self._known[plain] = Node(len(self.nodes), condition, key, kids, depth, fresh)
+            self.nodes.append(node)
+        return node
+
+
+def _kind(condition: AutomationCondition) -> str:
+    kind = getattr(condition, "kind", "")
+    return str(kind)
+
+
+def _plain(condition: AutomationCondition) -> AutomationCondition:
+    """Without labels, which mean nothing to evaluation."""
+    if isinstance(condition, (And, Or)):
+        return type(condition)(tuple(map(_plain, condition.operands)))
+    if isinstance(condition, Since):
+        return Since(_plain(condition.trigger), _plain(condition.reset))
+    if isinstance(condition, (Not, NewlyTrue, AnyDepsMatch, AllDepsMatch)):
+        return type(condition)(_plain(condition.operand))
+    if isinstance(condition, WhenDepsReady):
+        return replace(condition, operand=_plain(condition.operand), label=None)
+    return condition.with_label("") if condition.label else condition
+
+
+def _digest(condition: AutomationCondition) -> str:
+    return hashlib.blake2b(str(condition).encode(), digest_size=6).hexdigest()
+
+
+def _pulsing(condition: AutomationCondition) -> bool:
+    """Whether a pulse is read anywhere in it."""
+    if isinstance(condition, NewlyTrue) or (isinstance(condition, Operand) and condition.kind in _PULSES):
+        return True
+    return any(_pulsing(child) for child in condition.children())
+
+
+def _pulse_bound(condition: AutomationCondition) -> bool:
+    """Whether it can be true only during a pulse."""
+    if isinstance(condition, Operand):
+        return condition.kind in _PULSES
+    if isinstance(condition, And):
+        return any(_pulse_bound(child) for child in condition.operands)
+    if isinstance(condition, Or):
+        return all(_pulse_bound(child) for child in condition.operands)
+    if isinstance(condition, (AnyDepsMatch, AllDepsMatch)):
+        return _pulse_bound(condition.operand)
+    return False
+
+
+def _restless(condition: AutomationCondition) -> bool:
+    if isinstance(condition, Not) and _pulsing(condition.operand):
+        return True
+    if isinstance(condition, NewlyTrue):
+        return True
+    if isinstance(condition, Since) and _pulsing(condition.reset) and not _pulse_bound(condition.trigger):
+        return True
+    return any(_restless(child) for child in condition.children())
+
+
+def _guarded(condition: AutomationCondition) -> bool:
+    if isinstance(condition, And):
+        return Not(Operand("in_progress")) in map(_plain, condition.operands) or any(
+            _guarded(child) for child in condition.operands
+        )
+    return isinstance(condition, Or) and all(_guarded(child) for child in condition.operands)
