@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from freshet.configfile import env_name
 from freshet.errors import SettingsError
 from freshet.http.unixpath import reachable
 from freshet.settings import Settings
@@ -96,7 +95,7 @@ def _tcp_problem(host: str, port: int, error: OSError) -> SettingsError:
 
 
 def _set(key: str) -> str:
-    return f"set {key} of [http] in freshet.toml, or {env_name(('http', key))}"
+    return f"set {key} of [http] in freshet.toml, or FRESHET_HTTP__{key.upper()}"
 
 
 def _bind_unix(path: Path, *, guarded: bool) -> tuple[socket.socket, int]:

@@ -7,7 +7,6 @@ from pathlib import Path
 import anyio
 from fastapi import APIRouter, FastAPI
 
-from freshet import __version__
 from freshet.engine.control import Control
 from freshet.http.api import assets, events, jobs, journal, partitions, runs, sensors, status
 from freshet.http.api.context import Context
@@ -20,7 +19,7 @@ def create_api(control: Control, state_dir: Path, closing: anyio.Event) -> FastA
     """The application. `closing`: set when the server ends, so that nobody who waits holds it up."""
     app = FastAPI(
         title="Freshet",
-        version=__version__,
+        version=control.status().version,
         summary="Keeps data assets fresh.",
         openapi_url="/api/v1/openapi.json",
         docs_url=None,

@@ -1,0 +1,259 @@
+"""An engine turned by hand: the real store and bus, sensors in memory, and runs that end when a test says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import anyio
+import anyio.from_thread
+
+from freshet.definitions.asset import AssetSpec, DepSpec
+from freshet.definitions.freshness import FreshnessSpec
+from freshet.definitions.graph import Definitions
+from freshet.definitions.job import JobSpec
+from freshet.definitions.names import nearest_hint
+from freshet.definitions.outcome import Json
+from freshet.definitions.partitions import DynamicPartitions, StaticPartitions
+from freshet.definitions.sensor import SensorSpec
+from freshet.definitions.source import Source
+from freshet.engine.bus import Bus, Subscription
+from freshet.engine.control import EngineStatus, SensorState, TickReport
+from freshet.engine.requests import call_job, check_partitions, find_asset, run_of_assets
+from freshet.errors import UnknownName
+from freshet.executors.base import HostStatus, LoadReport
+from freshet.http.serve import serve
+from freshet.http.sockets import Sockets, bind
+from freshet.settings import Settings, load_settings
+from freshet.store.admission import admit
+from freshet.store.definitions import register_definitions
+from freshet.store.finishing import finish_step
+from freshet.store.partitions import change_partitions
+from freshet.store.queries import run as read_run
+from freshet.store.records import PartitionDelta, RunRow, RunToAdmit, StepResult
+from freshet.store.steps import cancel_run
+from freshet.store.store import Store
+
+NOW = 1_800_000_000.0
+T = TypeVar("T")
+
+BATCHES = DynamicPartitions("batches")
+REGIONS = StaticPartitions(["north", "south"], name="regions")
+DEFINITIONS = Definitions(
+    assets=(
+        AssetSpec("raw_orders", partitions=BATCHES, source=Source("/plugins/orders.py", 12), doc="As they came."),
+        AssetSpec("clean_orders", deps=(DepSpec("raw_orders", "raw_orders"),), partitions=BATCHES),
+        AssetSpec("sales", deps=(DepSpec("clean_orders"),), freshness=FreshnessSpec(60.0, 30.0)),
+        AssetSpec("by_region", partitions=REGIONS),
+    ),
+    jobs=(JobSpec("notify", parameters={"properties": {"order_id": {}, "text": {}}, "required": ["order_id"]}),),
+    sensors=(SensorSpec("landing", "FileSensor", target="raw_orders"), SensorSpec("shaky", "sensor")),
+    partitions=(BATCHES,),
+    version="abc123",
+)
+
+
+def _state(name: str) -> SensorState:
+    return SensorState(
+        name=name,
+        status="ok",
+        in_flight=False,
+        due_at=NOW + 30,
+        ticks=3,
+        idle_ticks=2,
+        failures=0,
+        last_tick_at=NOW,
+        last_error=None,
+        isolated=False,
+        cursor=None,
+        revision=0,
+    )
+
+
+@dataclass
+class HandControl:
+    """Implements `Control`. `problem` and `state` are for tests to set."""
+
+    store: Store
+    definitions: Definitions = DEFINITIONS
+    load_report: LoadReport = field(default_factory=lambda: LoadReport(DEFINITIONS))
+    state: Literal["starting", "ready", "stopping"] = "ready"
+    problem: str | None = None
+    loops: dict[str, float | None] = field(default_factory=dict[str, float | None])
+    bus: Bus = field(default_factory=Bus)
+    states: dict[str, SensorState] = field(default_factory=lambda: {n: _state(n) for n in ("landing", "shaky")})
+    report: TickReport | None = None
+    fails: Exception | None = None
+
+    def status(self) -> EngineStatus:
+        return EngineStatus(
+            state=self.state,
+            version="1.2.3",
+            definitions_version=self.definitions.version,
+            started_at=NOW - 60,
+            now=NOW,
+            queued=0,
+            running=0,
+            workers=2,
+            refused_ticks=0,
+            host=HostStatus(7, "fork", {"shared": 8}, 2, 0),
+            loops=self.loops,
+            problem=self.problem,
+        )
+
+    def sensors(self) -> tuple[SensorState, ...]:
+        return tuple(self.states[name] for name in sorted(self.states))
+
+    def blocked_by(self, run_id: int) -> str | None:
+        return "waits for a slot (2 of 2 in use)"
+
+    async def materialize(
+        self,
+        assets: Sequence[str],
+        *,
+        key: str | None = None,
+        upstream: bool = False,
+        downstream: bool = False,
+        priority: int = 0,
+        tags: dict[str, str] | None = None,
+    ) -> tuple[int, ...]:
+        for name in assets:
+            find_asset(self.definitions, name)
+        names = self.definitions.select(assets, upstream=upstream, downstream=downstream)
+        run = run_of_assets(self.definitions, names, key=key, origin="manual", tags=tags, priority=priority)
+        return (await self._admit(run),)
+
+    async def call(
+        self, job: str, params: dict[str, Json], *, priority: int = 0, tags: dict[str, str] | None = None
+    ) -> int:
+        return await self._admit(call_job(self.definitions, job, params, priority=priority, tags=tags or {}))
+
+    async def _admit(self, run: RunToAdmit) -> int:
+        if self.fails is not None:
+            raise self.fails
+        admitted, _ = await self.store.write(
+            partial(admit, runs=[run], start=1, needs={}, now=NOW, version=self.definitions.version)
+        )
+        self.bus.publish(admitted.events)
+        return admitted.runs[0].run_id
+
+    async def tick(self, sensor: str, *, dry_run: bool = False, cursor: Json = ..., full: bool = True) -> TickReport:
+        before = self._find(sensor).cursor if cursor is ... else cursor
+        return self.report or TickReport(sensor, "ok", dry_run, before, {"seen": 1})
+
+    async def set_cursor(self, sensor: str, cursor: Json) -> SensorState:
+        return self._change(sensor, cursor=cursor)
+
+    async def pause(self, sensor: str) -> SensorState:
+        return self._change(sensor, status="paused", due_at=None)
+
+    async def resume(self, sensor: str) -> SensorState:
+        return self._change(sensor, status="ok", due_at=NOW)
+
+    def _find(self, sensor: str) -> SensorState:
+        if sensor not in self.states:
+            raise UnknownName(f"there is no sensor {sensor!r}", hint=nearest_hint(sensor, self.states))
+        return self.states[sensor]
+
+    def _change(self, sensor: str, **changes: Any) -> SensorState:
+        state = self._find(sensor)
+        self.states[sensor] = replace(state, revision=state.revision + 1, **changes)
+        return self.states[sensor]
+
+    async def add_partitions(self, set: str, keys: dict[str, dict[str, Json]]) -> int:
+        return await self._partitions(PartitionDelta(set, add=tuple(keys.items())))
+
+    async def delete_partitions(self, set: str, keys: Sequence[str]) -> int:
+        return await self._partitions(PartitionDelta(set, delete=tuple(keys)))
+
+    async def _partitions(self, delta: PartitionDelta) -> int:
+        checked = check_partitions(self.definitions, delta)
+        count, events = await self.store.write(partial(change_partitions, delta=checked, now=NOW))
+        self.bus.publish(events)
+        return count
+
+    async def cancel(self, run_id: int) -> RunRow:
+        self.bus.publish(await self.store.write(partial(cancel_run, run_id=run_id, now=NOW)))
+        row = await self.store.read(partial(read_run, run_id=run_id))
+        if row is None:
+            raise UnknownName(f"there is no run {run_id}")
+        return row
+
+    def subscribe(self) -> AbstractContextManager[Subscription]:
+        return self.bus.subscribe()
+
+    async def end(self, run_id: int, outcome: Literal["succeeded", "failed"] = "succeeded", error: Json = None) -> None:
+        """End the first step of a run that is started."""
+        result = StepResult(run_id, 0, 1, outcome, NOW + 1, error=error)
+        finished = await self.store.write(partial(finish_step, result=result))
+        assert not finished.refused
+        self.bus.publish(finished.events)
+
+
+@dataclass
+class Served:
+    """A `HandControl` behind the real servers, on a loop of another thread."""
+
+    control: HandControl
+    settings: Settings
+    sockets: Sockets
+    ready: anyio.Event
+    portal: anyio.from_thread.BlockingPortal
+
+    @property
+    def socket(self) -> Path:
+        return self.settings.socket_path
+
+    def call(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
+        """Await something there."""
+        return self.portal.call(function, *args)
+
+    def soon(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> Future[T]:
+        """Begin something there."""
+        return self.portal.start_task_soon(function, *args)
+
+
+@contextmanager
+def served_in(folder: Path, *, state: Path | None = None, at_once: bool = True) -> Iterator[Served]:
+    """Serve for as long as the block lasts; `at_once`: the engine is ready from the start."""
+    config = folder / "freshet.toml"
+    state_dir = state or folder / "state"
+    state_dir.mkdir(parents=True, exist_ok=True)
+    config.write_text(f'state_dir = "{state_dir}"\nplugins_dir = "."\n[http]\nport = 0\n')
+    settings = load_settings(config)
+    with anyio.from_thread.start_blocking_portal(backend_options={"use_uvloop": True}) as portal:
+        store = portal.call(partial(Store.open, state_dir / "freshet.db", now=NOW))
+        control = HandControl(store)
+        portal.call(store.write, partial(register_definitions, definitions=DEFINITIONS, now=NOW))
+        ready = portal.call(_event)
+        sockets = bind(settings)
+        serving = portal.call(_scope)
+        running = portal.start_task_soon(_serve, serving, control, settings, ready, sockets)
+        if at_once:
+            portal.call(ready.set)
+        try:
+            yield Served(control, settings, sockets, ready, portal)
+        finally:
+            portal.call(serving.cancel)
+            running.result(timeout=10)
+            portal.call(store.close)
+
+
+async def _event() -> anyio.Event:
+    return anyio.Event()
+
+
+async def _scope() -> anyio.CancelScope:
+    return anyio.CancelScope()
+
+
+async def _serve(
+    scope: anyio.CancelScope, control: HandControl, settings: Settings, ready: anyio.Event, sockets: Sockets
+) -> None:
+    with scope:
+        await serve(control, settings, ready=ready, sockets=sockets)
