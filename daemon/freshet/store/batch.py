@@ -104,7 +104,7 @@ def _alone(db: sqlite3.Connection, transaction: Transaction) -> Outcome:
     except Exception as error:  # it is the caller's, and handed to the caller
         if is_environmental(error):
             raise BatchLost(error) from error
-        return False, error
+        return False, _for_caller(error)
     if not db.in_transaction:
         raise BatchLost(None)
     return True, result
@@ -119,11 +119,19 @@ def _in_savepoint(db: sqlite3.Connection, transaction: Transaction) -> Outcome:
             raise BatchLost(error) from error
         _must(db, "ROLLBACK TO caller")
         _must(db, "RELEASE caller")
-        return False, error
+        return False, _for_caller(error)
     if not db.in_transaction:
         raise BatchLost(None)
     _must(db, "RELEASE caller")
     return True, result
+
+
+def _for_caller(error: Exception) -> Exception:
+    if isinstance(error, StopIteration):  # no future takes it
+        wrapped = RuntimeError("a transaction raised StopIteration")
+        wrapped.__cause__ = error
+        return wrapped
+    return error
 
 
 def _must(db: sqlite3.Connection, sql: str, parameters: tuple[Any, ...] = ()) -> None:

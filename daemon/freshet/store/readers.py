@@ -54,9 +54,9 @@ class ReaderPool:
                 result = await connection.run(lambda db: _in_snapshot(db, query))
             except (sqlite3.Error, MemoryError) as error:
                 await _close(connection)
-                if is_environmental(error):
-                    raise unavailable(self._path, error, reading=True) from error
-                raise
+                if not is_environmental(error) or _tried_to_write(error):
+                    raise
+                raise unavailable(self._path, error, reading=True) from error
             except BaseException:
                 self._idle.append(connection)
                 raise
@@ -77,6 +77,11 @@ def _in_snapshot(db: sqlite3.Connection, query: Callable[[sqlite3.Connection], T
     finally:
         if db.in_transaction:
             db.execute("ROLLBACK")
+
+
+def _tried_to_write(error: BaseException) -> bool:
+    """A query that writes is a bug of ours. (A file that cannot be read because of its mode has an extended code.)"""
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY
 
 
 async def _close(connection: StoreConnection) -> None:
