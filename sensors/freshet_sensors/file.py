@@ -127,8 +127,8 @@ class FileSensor(Sensor):
             interested_in_gone="deleted" in self.rules.on or "modified" not in self.rules.on,
         )
         try:
-            async for hints in waker.hints():
-                yield hints
+            while True:
+                yield await waker.next()
         finally:
             self._waker = None
             waker.close()

@@ -9,7 +9,7 @@ import asyncio
 import heapq
 import os
 import stat
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Literal
 
 from freshet import FreshetError
@@ -92,8 +92,8 @@ class Waker:
         self._timer: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
 
-    async def hints(self) -> AsyncIterator[set[str] | None]:
-        """Hints, without end. The first, once a watch is set, is None: for what came before it."""
+    async def next(self) -> set[str] | None:
+        """The next hints, however long they take. Once a watch is set, None comes first: for what was before it."""
         while True:
             self._signal.clear()
             if self._unwatched:
@@ -101,12 +101,11 @@ class Waker:
                 await self._establish()
             if self._full or len(self._ready) > _MAX_HINTS:
                 self._full, self._ready = False, set()
-                yield None
-            elif self._ready:
+                return None
+            if self._ready:
                 ready, self._ready = self._ready, set()
-                yield ready
-            else:
-                await self._signal.wait()
+                return ready
+            await self._signal.wait()
 
     def later(self, path: str, seconds: float) -> None:
         """Hint at `path` in `seconds`."""

@@ -1,0 +1,90 @@
+"""When a file has stood still for long enough: in the time that the looks name, no other."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freshet_sensors.scan import File
+from freshet_sensors.settle import Settling
+
+
+def file(at: float, size: int = 1, inode: int = 1) -> File:
+    return File("a", size, round(at * 1e9), inode)
+
+
+def test_an_old_file_is_taken_at_the_first_look() -> None:
+    assert Settling(0.25).wait("a", file(10), 10.25) == 0
+    assert Settling(0.25).wait("a", file(10), 10.125) == 0.125
+
+
+def test_a_file_from_the_future_needs_two_looks_that_agree() -> None:
+    settling = Settling(2)
+    assert settling.wait("a", file(1e6), 10) == 2
+    assert settling.wait("a", file(1e6), 11) == 1
+    assert settling.wait("a", file(1e6), 12) == 0
+
+
+def test_where_the_clocks_may_differ_an_old_file_needs_two_looks_too() -> None:
+    settling = Settling(2, trusted=False)
+    assert settling.wait("a", file(0), 1000) == 2
+    assert settling.wait("a", file(0), 1002) == 0
+
+
+def test_any_change_begins_anew() -> None:
+    settling = Settling(2, trusted=False)
+    for now, seen in enumerate([file(0), file(0, size=2), file(0, size=2, inode=5), None, file(0)]):
+        assert settling.wait("a", seen, now) == 2
+    assert settling.wait("a", file(0), 6) == 0
+
+
+def test_a_step_back_of_the_clock_begins_anew_and_starves_nothing() -> None:
+    settling = Settling(2, trusted=False)
+    assert settling.wait("a", file(0), 1000) == 2
+    assert settling.wait("a", file(0), 500) == 2
+    assert settling.wait("a", file(0), 502) == 0
+
+
+def test_what_was_renamed_does_not_wait_once() -> None:
+    settling = Settling(2)
+    settling.renamed.add("a")
+    assert settling.wait("a", file(10), 10) == 0
+    assert settling.wait("a", file(11), 11) == 2
+
+
+def test_no_time_to_settle_is_none() -> None:
+    assert Settling(0).wait("a", file(99), 1) == 0
+
+
+def test_a_copy_leaves_no_trace() -> None:
+    settling = Settling(2)
+    settling.renamed.add("a")
+    assert settling.copy().wait("a", file(10), 10) == 0
+    assert settling.wait("a", file(10), 10) == 0
+
+
+def test_what_a_full_look_did_not_meet_is_forgotten() -> None:
+    settling = Settling(2, trusted=False)
+    settling.wait("a", file(0), 0)
+    settling.renamed.add("b")
+    settling.keep({"c"})
+    assert settling.wait("a", file(0), 10) == 2
+    assert settling.wait("b", file(0), 10) == 2
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.booleans()), min_size=1, max_size=30), st.booleans())
+def test_nothing_is_taken_before_it_stood_still_and_everything_is_after(
+    looks: list[tuple[float, bool]], trusted: bool
+) -> None:
+    settling = Settling(2, trusted=trusted)
+    now = written = 100.0
+    for pause, write in looks:
+        now += pause
+        if write:
+            written = now
+        wait = settling.wait("a", file(written), now)
+        assert wait <= 2
+        if wait <= 0:
+            assert now - written >= 2 - 1e-6
+    last = settling.wait("a", file(written), now)
+    assert settling.wait("a", file(written), now + last + 1e-6) == 0
