@@ -29,7 +29,7 @@ from freshet.executors.codehost import ProcessCodeHost
 from freshet.executors.hostsettings import HostSettings
 from freshet.http.serve import serve
 from freshet.settings import Settings
-from freshet.store.lock import StateLock
+from freshet.store.lock import lock_state_dir
 from freshet.store.store import Store
 
 __all__ = ["run_daemon"]
@@ -63,7 +63,7 @@ def _flatten(group: BaseExceptionGroup[FreshetError]) -> list[FreshetError]:
 
 
 async def _main(settings: Settings) -> None:
-    with StateLock(settings.state_dir):
+    with lock_state_dir(settings.state_dir):
         children = await ChildrenLock.acquire(settings.state_dir)
         clock = SystemClock()
         store = await Store.open(settings.state_dir / "freshet.db", now=clock.now())
