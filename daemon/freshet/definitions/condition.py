@@ -83,9 +83,10 @@ class AutomationCondition:
         """True in the look in which this has become true. What is true at the first look has become so."""
         return NewlyTrue(self)
 
-    def when_deps_ready(self, max_wait: Duration = "1m", *, after_lapsed: bool = False) -> AutomationCondition:
+    def when_deps_ready(self, max_wait: Duration | None = "1m", *, after_lapsed: bool = False) -> AutomationCondition:
         """This, as soon as the upstreams do not hold it back; see `WhenDepsReady`."""
-        return WhenDepsReady(self, parse_duration(max_wait, what="max_wait"), after_lapsed)
+        seconds = None if max_wait is None else parse_duration(max_wait, what="max_wait")
+        return WhenDepsReady(self, seconds, after_lapsed)
 
     def with_label(self, label: str) -> AutomationCondition:
         """The same condition under a name, shown where it is explained."""
@@ -209,7 +210,8 @@ class AutomationCondition:
         own = AutomationCondition
         updated = (own.newly_missing() | own.any_deps_updated()).since_last_handled().with_label("updated")
         joins = own.any_deps_match(own.will_be_requested()).with_label("joins_upstream")
-        return ((updated | joins).when_deps_ready(max_wait) & ~own.in_progress()).with_label("eager")
+        ready = updated.when_deps_ready(max_wait) | joins.when_deps_ready(None)
+        return (ready & ~own.in_progress()).with_label("eager")
 
     @staticmethod
     def on_missing() -> AutomationCondition:
@@ -411,11 +413,13 @@ class WhenDepsReady(AutomationCondition):
     waits softly until no further partition has arrived for max_wait/64, doubling with each such run up to
     max_wait/4. A single arrival is answered at once; a stream of them costs some runs each `max_wait`.
 
-    `after_lapsed`: an asset above it whose policy has lapsed and that is queued or running holds softly too.
+    `max_wait` None: soft holds have no end, and nothing is paced.
+    `after_lapsed`: an asset above it whose policy has lapsed and that is queued or running holds softly too;
+    arrivals do not pace it.
     """
 
     operand: AutomationCondition
-    max_wait: float = 60.0
+    max_wait: float | None = 60.0
     after_lapsed: bool = False
     label: str | None = None
     kind: Literal["when_deps_ready"] = "when_deps_ready"
@@ -425,7 +429,8 @@ class WhenDepsReady(AutomationCondition):
 
     def __str__(self) -> str:
         after = ", after_lapsed" if self.after_lapsed else ""
-        return f"{self.operand}.when_deps_ready({format_duration(self.max_wait)}{after})"
+        wait = "None" if self.max_wait is None else format_duration(self.max_wait)
+        return f"{self.operand}.when_deps_ready({wait}{after})"
 
 
 @dataclass(frozen=True)

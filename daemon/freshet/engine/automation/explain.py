@@ -38,7 +38,7 @@ def explain(look: Look, node: Node, scope: Scope) -> Explanation:
         children = tuple(explain(look, node.kids[0], look.above(scope, edge)) for edge in edges)
     else:
         children = tuple(explain(look, kid, scope) for kid in node.kids)
-    if isinstance(node.condition, WhenDepsReady):
+    if isinstance(node.condition, WhenDepsReady) and node.condition.max_wait is not None:
         stamps = look.memory.stamps(look.key(node, scope, f".wait{Stamps.DEADLINE}"), deadline=True)
         for when, _ in stamps.items(scope.candidates):
             until, since = when, when - node.condition.max_wait

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pyroaring import BitMap
 
-from freshet.definitions.condition import WhenDepsReady
 from freshet.engine.automation.look import Look, Scope
 from freshet.engine.automation.memory import Stamps, round_up
 from freshet.engine.automation.program import Node
@@ -20,7 +19,7 @@ def quiet_time(max_wait: float, level: float) -> float:
     return max_wait / 64 * float(2 ** min(int(level), MAX_LEVEL))
 
 
-def unquiet(look: Look, node: Node, ready: WhenDepsReady, scope: Scope, asked_for: BitMap) -> BitMap:
+def unquiet(look: Look, node: Node, max_wait: float, scope: Scope, asked_for: BitMap) -> BitMap:
     """Those of `asked_for` that wait until no more partitions arrive.
 
     Remembered by partition: when its last run began (to max_wait/16), how many runs followed each other closely,
@@ -34,20 +33,20 @@ def unquiet(look: Look, node: Node, ready: WhenDepsReady, scope: Scope, asked_fo
     quiet = memory.stamps(look.key(node, scope, f".quiet{Stamps.DEADLINE}"), deadline=True)
     recent = BitMap()
     for when, bits in began.items(scope.candidates):
-        if now <= when + 2 * ready.max_wait:
+        if now <= when + 2 * max_wait:
             recent |= bits
     started = look.pulses(scope).started & scope.candidates
     if started:
         for value, bits in level.items(started & recent):
             level.put(min(value + 1, float(MAX_LEVEL)), bits)
         level.put(0.0, started - recent)
-        began.put(round_up(now, ready.max_wait / 16), started)
+        began.put(round_up(now, max_wait / 16), started)
     quiet.clear(scope.candidates - asked_for)
     if not asked_for:
         return EMPTY
     if _arrived(look, scope):
         for value, bits in level.items(recent & asked_for):
-            time = quiet_time(ready.max_wait, value)
+            time = quiet_time(max_wait, value)
             quiet.put(round_up(now + time, time / 4), bits)
     return quiet.known(asked_for) - quiet.until(now)
 

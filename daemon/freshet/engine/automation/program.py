@@ -112,10 +112,17 @@ def _digest(condition: AutomationCondition) -> str:
 
 
 def _pulsing(condition: AutomationCondition) -> bool:
-    """Whether a pulse is read anywhere in it."""
+    """Whether its value may change when the pulses end."""
+    if isinstance(condition, Since):
+        return _reopens(condition)
     if isinstance(condition, NewlyTrue) or (isinstance(condition, Operand) and condition.kind in _PULSES):
         return True
     return any(_pulsing(child) for child in condition.children())
+
+
+def _reopens(condition: Since) -> bool:
+    """Whether a trigger that lasts may win once the reset has passed."""
+    return _pulsing(condition.reset) and not _pulse_bound(condition.trigger)
 
 
 def _pulse_bound(condition: AutomationCondition) -> bool:
@@ -132,11 +139,11 @@ def _pulse_bound(condition: AutomationCondition) -> bool:
 
 
 def _restless(condition: AutomationCondition) -> bool:
-    if isinstance(condition, Not) and _pulsing(condition.operand):
+    if isinstance(condition, NewlyTrue) or (isinstance(condition, Not) and _pulsing(condition.operand)):
         return True
-    if isinstance(condition, NewlyTrue):
+    if isinstance(condition, Since) and _reopens(condition):
         return True
-    if isinstance(condition, Since) and _pulsing(condition.reset) and not _pulse_bound(condition.trigger):
+    if isinstance(condition, WhenDepsReady) and condition.max_wait is not None and _pulsing(condition.operand):
         return True
     return any(_restless(child) for child in condition.children())
 

@@ -22,21 +22,28 @@ def when_deps_ready(look: Look, node: Node, ready: WhenDepsReady, scope: Scope, 
 
     Deadlines are multiples of max_wait/64: never early, late by that much at most.
     """
+    if ready.max_wait is None:
+        hard, soft = _held(look, ready, scope, asked_for)
+        return asked_for - hard - soft
     memory, now = look.memory, look.moment.now
     waits = memory.stamps(look.key(node, scope, f".wait{Stamps.DEADLINE}"), deadline=True)
     waits.clear(scope.candidates - asked_for)
-    restless = unquiet(look, node, ready, scope, asked_for)
+    restless = EMPTY if ready.after_lapsed else unquiet(look, node, ready.max_wait, scope, asked_for)
     if not asked_for:
         return asked_for
-    hard, soft = holds(look, scope, asked_for)
-    soft |= restless
-    if ready.after_lapsed:
-        soft |= _being_refreshed(look, scope, asked_for)
-    soft -= hard
+    hard, soft = _held(look, ready, scope, asked_for)
+    soft = (soft | restless) - hard
     if not soft:
         return asked_for - hard
     waits.put(round_up(now + ready.max_wait, ready.max_wait / 64), soft - waits.known(soft))
     return asked_for - hard - (soft - waits.until(now))
+
+
+def _held(look: Look, ready: WhenDepsReady, scope: Scope, asked_for: BitMap) -> tuple[BitMap, BitMap]:
+    if not asked_for:
+        return EMPTY, EMPTY
+    hard, soft = holds(look, scope, asked_for)
+    return hard, soft | _being_refreshed(look, scope, asked_for) if ready.after_lapsed else soft
 
 
 def holds(look: Look, scope: Scope, asked_for: BitMap) -> tuple[BitMap, BitMap]:
