@@ -41,3 +41,4 @@ def _adopt_libraries(level: str, shared: list[structlog.typing.Processor], last:
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[remove, last]),
     )
     logging.basicConfig(level=max(logging.INFO, logging.getLevelNamesMapping()[level.upper()]), handlers=[handler])
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
