@@ -31,8 +31,8 @@ def crashed_thread(text: str) -> int:
 
 def _threads(text: str) -> list[tuple[int, str]]:
     heads = list(_THREAD.finditer(text))
-    ends = [head.start() for head in heads[1:]] + [len(text)]
-    return [(int(head[2], 16), text[head.end() : end]) for head, end in zip(heads, ends, strict=True)]
+    ends = [*(head.start() for head in heads[1:]), len(text)]
+    return [(int(head[2], 16), text[head.end() : end]) for head, end in zip(heads, ends, strict=False)]
 
 
 def _users(frames: str) -> str:

@@ -135,7 +135,7 @@ class Looks:
                 self._send(["overdue", tick.mark, stack_of_thread(call.ident)])
         elif tick.why != "timeout" and tick.task is not None:
             tick.why = "timeout"
-            tick.task.cancel()
+            self._cancel_task(tick, tick.task)
             self._set_timer(tick, _CANCEL_GRACE)
         else:
             self._send(["overdue", tick.mark, ""])
@@ -146,7 +146,16 @@ class Looks:
         if tick is not None and tick.why is None:
             tick.why = "cancel"
             if tick.task is not None:
-                tick.task.cancel()
+                self._cancel_task(tick, tick.task)
+
+    def _cancel_task(self, tick: Tick, task: asyncio.Task[None]) -> None:
+        def make_sure(_: asyncio.Task[None]) -> None:
+            """A task cancelled before its first step ends without a word."""
+            if self._ticks.get(tick.mark) is tick and tick.task is task and tick.call is None:
+                self._ended(tick, failed_look(asyncio.CancelledError(), tick.why, timeout=tick.timeout))
+
+        task.cancel()
+        task.add_done_callback(make_sure)
 
     def cancel_all(self) -> None:
         """The evaluator closes."""
