@@ -18,7 +18,15 @@ ALLOWED: dict[str, set[str]] = {
     "io": {"definitions"},
     "host": {"io", "definitions"},
     "store": {"definitions"},
-    "executors": {"store", "definitions", "host.frames", "host.messages"},
+    # The frame protocol is spoken on both sides.
+    "executors": {
+        "store",
+        "definitions",
+        "host.frames",
+        "host.messages",
+        "host.evaluator.messages",
+        "host.evaluator.page",
+    },
     "engine": {"executors", "store", "definitions"},
     "http": {"engine", "executors", "store", "definitions", "settings"},
     "cli": {"http", "engine", "executors", "store", "definitions", "settings", "configfile"},
