@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -50,7 +50,7 @@ def keys(db: sqlite3.Connection) -> list[str]:
 
 
 @asynccontextmanager
-async def opened(path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection) -> AsyncIterator[Store]:
+async def opened(path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection) -> AsyncGenerator[Store]:
     options = StoreOptions(busy_timeout=0.01, factory=factory, limits=IMPATIENT)
     store = await Store.open(path / "freshet.db", now=1.0, options=options)
     try:
