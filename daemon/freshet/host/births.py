@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from pathlib import Path
 from typing import Protocol
 
 import orjson
@@ -12,7 +13,7 @@ import orjson
 from freshet.host.child import ChildPlan, become, play
 from freshet.host.describe import Catalog
 from freshet.host.sources import Sources
-from freshet.host.worker import Folders
+from freshet.host.worker import Bench
 
 __all__ = ["Births", "Forker", "SpawnOrder", "Spawner"]
 
@@ -35,9 +36,10 @@ class Forker:
 
     ready_at_once = True
 
-    def __init__(self, catalog: Catalog, folders: Folders) -> None:
+    def __init__(self, catalog: Catalog, bench: Bench) -> None:
         self._catalog = catalog
-        self._folders = folders
+        self._bench = bench
+        bench.install()  # the host itself says nothing through Python's streams
 
     def start(self, plan: ChildPlan) -> int:
         """Fork."""
@@ -48,7 +50,7 @@ class Forker:
             except BaseException as error:
                 os.write(2, f"a forked {plan.kind} could not start: {error!r}\n".encode())
                 os._exit(71)
-            play(plan, self._catalog, self._folders)
+            play(plan, self._catalog, self._bench)
         return pid
 
 
@@ -58,8 +60,7 @@ class SpawnOrder:
 
     plan: ChildPlan
     snapshot: int
-    runs: str
-    values: str
+    state_dir: str
 
     def dumps(self) -> str:
         """As a command line argument."""
@@ -78,8 +79,8 @@ class Spawner:
 
     ready_at_once = False
 
-    def __init__(self, sources: Sources, folders: Folders) -> None:
-        self._folders = folders
+    def __init__(self, sources: Sources, state_dir: Path) -> None:
+        self._state_dir = str(state_dir)
         self._snapshot = os.memfd_create("freshet-plugins", os.MFD_CLOEXEC)
         with open(self._snapshot, "wb", closefd=False) as file:  # noqa: PTH123  # a descriptor
             file.write(sources.dump())
@@ -87,7 +88,7 @@ class Spawner:
     def start(self, plan: ChildPlan) -> int:
         """Spawn."""
         kept = dataclasses.replace(plan, keep=(*plan.keep, self._snapshot))
-        order = SpawnOrder(kept, self._snapshot, str(self._folders.runs), str(self._folders.values))
+        order = SpawnOrder(kept, self._snapshot, self._state_dir)
         inherited = [fd for fd in (plan.sock, plan.out, plan.err, plan.page, *kept.keep) if fd > 2]
         for fd in inherited:
             os.set_inheritable(fd, True)

@@ -31,24 +31,30 @@ __all__ = ["LINE_MAX", "Journal", "LineCutter", "journal_path"]
 LINE_MAX = 64 * 1024
 """The longest text of a line, in characters; a line of output that is longer is cut into several."""
 
+_FILE = "journal.jsonl"
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 _OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
 
 
 def journal_path(runs_dir: Path, run_id: int) -> Path:
     """Where a run's journal lies."""
-    return runs_dir / str(run_id) / "journal.jsonl"
+    return runs_dir / str(run_id) / _FILE
 
 
 class Journal:
-    """Appends the lines of one attempt of one step. Safe to use from several threads."""
+    """Appends the lines of one attempt of one step, which `begin` names. Safe to use from several threads."""
 
-    def __init__(
-        self, runs_dir: Path, run_id: int, step: str, attempt: int, *, clock: Callable[[], float] = time.time
-    ) -> None:
-        self._path = journal_path(runs_dir, run_id)
-        self._head = {"step": step, "attempt": attempt}
+    def __init__(self, runs_dir: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self._runs_dir = str(runs_dir)
         self._clock = clock
+        self._folder = ""
+        self._head: dict[str, Any] = {}
         self._fd = -1
+
+    def begin(self, run_id: int, step: str, attempt: int) -> None:
+        """From here on, lines are this attempt's."""
+        self._folder = f"{self._runs_dir}/{run_id}"
+        self._head = {"t": 0.0, "step": step, "attempt": attempt}
 
     def text(self, stream: Literal["stdout", "stderr"], line: str) -> None:
         """A line of output, without its end."""
@@ -80,15 +86,18 @@ class Journal:
     def _write(self, line: dict[str, Any]) -> None:
         if self._fd < 0:
             self._fd = self._open()
-        os.write(self._fd, _dump({"t": self._clock(), **self._head, **line}))
+        os.write(self._fd, _dump({**self._head, "t": self._clock(), **line}))
 
     def _open(self) -> int:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        # The folder is not there in nearly every case: it is made without asking, and without pathlib, whose objects
+        # cost a forked process more than the folder does.
         try:
-            return os.open(self._path, flags, 0o600)
+            os.mkdir(self._folder, 0o700)  # noqa: PTH102
+        except FileExistsError:
+            pass
         except FileNotFoundError:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return os.open(self._path, flags, 0o600)
+            os.makedirs(self._folder, 0o700, exist_ok=True)  # noqa: PTH103
+        return os.open(f"{self._folder}/{_FILE}", _APPEND, 0o600)
 
 
 def _dump(line: dict[str, Any]) -> bytes:

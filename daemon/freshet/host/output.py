@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Literal
 from freshet.definitions.outcome import Json
 from freshet.host.journal import LINE_MAX, Journal
 
-__all__ = ["JournalLogger", "JournalStream", "redirect"]
+__all__ = ["JournalLogger", "JournalStream", "Output"]
 
 _PLAIN_RECORD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
 
@@ -114,14 +114,32 @@ class _JournalHandler(logging.Handler):
             self.handleError(record)
 
 
-def redirect(journal: Journal) -> None:
-    """Let this process's output and log lines go to the journal. Log lines count from INFO on."""
-    root = logging.getLogger()
-    for handler in list(root.handlers):
-        if type(handler) is logging.StreamHandler:  # it writes to a stream of the host's
-            root.removeHandler(handler)
-    root.addHandler(_JournalHandler(journal))
-    if root.level == logging.WARNING:
-        root.setLevel(logging.INFO)
-    sys.stdout = JournalStream(journal, "stdout", 1)
-    sys.stderr = JournalStream(journal, "stderr", 2)
+class Output:
+    """A process's streams and root log handler, made for a journal. Log lines count from INFO on.
+
+    Made in the host, so that its forks find everything in place; `install` and `remove` only swap.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._streams = (JournalStream(journal, "stdout", 1), JournalStream(journal, "stderr", 2))
+        self._plain = (sys.stdout, sys.stderr)
+        root = logging.getLogger()
+        self._level = root.level
+        self._plain_handlers = root.handlers
+        kept = [handler for handler in root.handlers if type(handler) is not logging.StreamHandler]
+        self._handlers = [*kept, _JournalHandler(journal)]
+
+    def install(self) -> None:
+        """Let output and log lines go to the journal."""
+        root = logging.getLogger()
+        root.handlers = self._handlers
+        if self._level == logging.WARNING:
+            root.setLevel(logging.INFO)
+        sys.stdout, sys.stderr = self._streams
+
+    def remove(self) -> None:
+        """As before."""
+        root = logging.getLogger()
+        root.handlers = self._plain_handlers
+        root.setLevel(self._level)
+        sys.stdout, sys.stderr = self._plain

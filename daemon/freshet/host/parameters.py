@@ -43,6 +43,8 @@ class Parameters:
 
     def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments to call the function with; defaults are left to it. Raises `InvalidParameter`."""
+        if not given and not self._names:
+            return {}
         try:
             model = self._model.model_validate(dict(given))
         except ValidationError as error:

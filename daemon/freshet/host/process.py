@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import os
 import signal
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 __all__ = [
     "become_subreaper",
@@ -21,26 +23,34 @@ __all__ = [
     "complain",
     "describe_end",
     "die_with_parent",
+    "ignore_signals",
     "kill_all",
-    "reset_signals",
+    "restore_signals",
     "thread_count",
     "tree_of",
 ]
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_libc = ctypes.CDLL(None, use_errno=True)
+_FD_END = 1 << 20
+_SIGKILL = int(signal.SIGKILL)
+_OURS = (int(signal.SIGTERM), int(signal.SIGINT))
+_call = ctypes.CDLL(None, use_errno=True).prctl
+_call.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
+_call.restype = ctypes.c_int
+# The wrappers of the module `signal` turn numbers into enum members, which touches much memory: see `child`.
+_set_handler: Callable[[int, Any], Any] = importlib.import_module("_signal").signal
 
 
 def _prctl(option: int, value: int) -> None:
-    if _libc.prctl(option, value, 0, 0, 0) != 0:
+    if _call(option, value, 0, 0, 0) != 0:
         code = ctypes.get_errno()
         raise OSError(code, f"prctl({option}, {value}): {os.strerror(code)}")
 
 
 def die_with_parent(parent: int | None) -> None:
     """SIGKILL for this process when its parent ends; at once if that is not `parent` any more. None: no longer."""
-    _prctl(_PR_SET_PDEATHSIG, 0 if parent is None else signal.SIGKILL)
+    _prctl(_PR_SET_PDEATHSIG, 0 if parent is None else _SIGKILL)
     if parent is not None and os.getppid() != parent:
         os._exit(1)
 
@@ -56,13 +66,20 @@ def complain(text: str) -> None:
         os.write(2, f"{text}\n".encode("utf-8", "backslashreplace"))
 
 
-def reset_signals() -> None:
-    """Handlers as in a fresh interpreter, nothing blocked."""
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD, signal.SIGALRM):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def ignore_signals() -> None:
+    """For the host: handlers as in a fresh interpreter whatever a plugin did while it loaded, nothing blocked, and
+    deaf to SIGTERM and SIGINT: systemd and terminals signal whole groups, and the daemon decides."""
     signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}:
+        if signal.getsignal(number) is not None:  # None: not set from Python, as faulthandler's are not
+            signal.signal(number, signal.SIG_IGN if number in _OURS else signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def restore_signals() -> None:
+    """For its children: SIGTERM ends them, SIGINT raises KeyboardInterrupt."""
+    _set_handler(_OURS[0], 0)
+    _set_handler(_OURS[1], signal.default_int_handler)
 
 
 def close_all_but(keep: Collection[int]) -> None:
@@ -72,7 +89,7 @@ def close_all_but(keep: Collection[int]) -> None:
         if fd > low:
             os.closerange(low, fd)
         low = fd + 1
-    os.closerange(low, 1 << 20)
+    os.closerange(low, _FD_END)
 
 
 def thread_count() -> int:

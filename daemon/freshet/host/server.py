@@ -17,7 +17,7 @@ from freshet.host.loop import Loop
 from freshet.host.messages import EvaluatorEnded, EvaluatorForked, HostPlan, Loaded, Loading, ProblemData, ToHost
 from freshet.host.process import complain, thread_count
 from freshet.host.sources import Sources
-from freshet.host.worker import Folders
+from freshet.host.worker import Bench
 from freshet.host.workers import Workers
 
 __all__ = ["Server", "load_plugins"]
@@ -33,7 +33,7 @@ def load_plugins(plan: HostPlan, control: socket.socket) -> tuple[Catalog, Birth
     loaded = load(sources, announce=lambda file: control.sendall(encode(Loading(op="loading", file=file))))
     made = catalog(loaded.found, version=sources.version)
     _preload()
-    folders = Folders(runs=Path(plan.state_dir, "runs"), values=Path(plan.state_dir, "values"))
+    state_dir = Path(plan.state_dir)
     fork = thread_count() == 1
     warnings = list(loaded.warnings)
     if not fork and not warnings:
@@ -49,18 +49,14 @@ def load_plugins(plan: HostPlan, control: socket.socket) -> tuple[Catalog, Birth
             )
         )
     )
-    return made, Forker(made, folders) if fork else Spawner(sources, folders)
+    return made, Forker(made, Bench(made, state_dir)) if fork else Spawner(sources, state_dir)
 
 
 def _preload() -> None:
-    """What children need is imported before they are forked, and nothing of it is touched by the garbage collector,
-    whose marks would make a copy of every page in each child."""
+    """What children need is imported before they are forked."""
     import asyncio  # for `async def` steps and the evaluator; nothing of it runs here  # noqa: F401
 
     import freshet.host.evaluator.main  # pyright: ignore[reportUnusedImport]  # noqa: F401
-
-    gc.collect()
-    gc.freeze()
 
 
 def _unknown_thread() -> ProblemData:
@@ -90,6 +86,8 @@ class Server:
 
     def serve(self) -> None:
         """Until the end."""
+        gc.collect()
+        gc.freeze()  # the collector's marks would make a copy of every page in each child
         self._loop.run()
         self._control.close()
         self._loop.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ from freshet.host.frames import encode
 from freshet.host.loader import load
 from freshet.host.messages import Ready
 from freshet.host.sources import Sources
-from freshet.host.worker import Folders
+from freshet.host.worker import Bench
 
 __all__ = ["main"]
 
@@ -23,6 +25,8 @@ def main(argument: str) -> None:
     """Become what the order says, load the plugins, say `Ready` (workers), and do the child's part."""
     order = SpawnOrder.loads(argument)
     become(order.plan)
+    faulthandler.enable(file=2)
+    faulthandler.register(signal.SIGUSR2, file=2)
     size = os.fstat(order.snapshot).st_size
     sources = Sources.restore(os.pread(order.snapshot, size, 0))
     os.close(order.snapshot)
@@ -34,7 +38,9 @@ def main(argument: str) -> None:
     if problem is not None:
         sys.stderr.write(f"a spawned {order.plan.kind} could not load the plugins: {problem}\n")
         sys.exit(72)
-    play(order.plan, made, Folders(runs=Path(order.runs), values=Path(order.values)))
+    bench = Bench(made, Path(order.state_dir))
+    bench.install()
+    play(order.plan, made, bench)
 
 
 def _say_ready(plan: ChildPlan, problem: str | None) -> None:

@@ -1,71 +1,90 @@
-"""A worker: a process that waits for one step, runs it, and ends."""
+"""A worker: a process that waits for one step, runs it, and ends.
+
+What a forked worker does before and after the user's code is kept small and plain: each page of memory that it writes
+to, if only to count a reference, is copied from the host's first, and these copies are most of what a run costs. So
+`Bench` makes ahead, in the host, all that can be made ahead.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import array
+import fcntl
 import os
-import signal
-import socket
 import sys
+import termios
 import time
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from freshet.host.describe import Catalog
 from freshet.host.frames import FrameDecoder, decode, encode
 from freshet.host.journal import Journal
 from freshet.host.messages import ErrorData, Run, WorkerEnded, WorkerReceived
-from freshet.host.output import redirect
+from freshet.host.output import Output
 from freshet.host.process import children_of, kill_all
 from freshet.host.step import perform
 
-__all__ = ["Folders", "serve"]
+__all__ = ["Bench"]
 
+_CHUNK = 1 << 16
 _LEFTOVERS_WITHIN = 2.0
 """Seconds for killed leftovers to be gone; what is left then is the host's to deal with."""
+_DRAINED_WITHIN = 0.5
+_RECEIVED = encode(WorkerReceived(op="received"))
 
 
-@dataclass(frozen=True)
-class Folders:
-    """Where workers write."""
+class Bench:
+    """All a worker needs but its step. `install` and `remove` switch this process's output to the journal and back."""
 
-    runs: Path
-    values: Path
+    def __init__(self, catalog: Catalog, state_dir: Path) -> None:
+        self._catalog = catalog
+        self._values_dir = state_dir / "values"
+        self._journal = Journal(state_dir / "runs")
+        self._decoder = FrameDecoder()
+        self._output = Output(self._journal)
+        self.install = self._output.install
+        self.remove = self._output.remove
+
+    def serve(self, sock: int) -> None:
+        """Wait on the blocking socket `sock` for a step, run it, report, and return; the caller ends the process.
+
+        The order: receipt is sent, user code runs, its value is on disk, its leftover processes are dead, its output
+        is in the journal, the end is sent.
+        """
+        order = self._receive(sock)
+        if order is None:
+            return
+        pid, journal = os.getpid(), self._journal
+        journal.begin(order["run"], order["step"], order["attempt"])
+        _send(sock, _RECEIVED)
+        journal.state("started", pid=pid)
+        ended = perform(order, self._catalog, journal, values_dir=self._values_dir)
+        if os.getpid() != pid:
+            os._exit(0)  # a fork of user code that came back from it: only the worker itself reports
+        _flush_output()
+        _kill_leftovers()
+        _await_drained()
+        if ended["error"] is None:
+            journal.state("succeeded")
+        else:
+            journal.state("failed", error=ended["error"])
+        _send(sock, _fitting(ended))
+
+    def _receive(self, sock: int) -> Run | None:
+        while True:
+            data = os.read(sock, _CHUNK)
+            if not data:
+                return None
+            for payload in self._decoder.feed(data):
+                order: Run = decode(payload)
+                return order
 
 
-def serve(sock: socket.socket, catalog: Catalog, folders: Folders) -> None:
-    """Wait for a step, run it, report, and return; the caller ends the process.
-
-    The order: receipt is sent, user code runs, its value is on disk, its leftover processes are dead, its output is in
-    the journal, the end is sent.
-    """
-    order = _receive(sock)
-    if order is None:
-        return
-    sock.sendall(encode(WorkerReceived(op="received")))
-    journal = Journal(folders.runs, order["run"], order["step"], order["attempt"])
-    journal.state("started", pid=os.getpid())
-    redirect(journal)
-    ended = perform(order, catalog, journal, values_dir=folders.values)
-    _flush_output()
-    _kill_leftovers()
-    if ended["error"] is None:
-        journal.state("succeeded")
-    else:
-        journal.state("failed", error=ended["error"])
-    sock.sendall(_fitting(ended))
-
-
-def _receive(sock: socket.socket) -> Run | None:
-    sock.setblocking(True)
-    decoder = FrameDecoder()
-    while True:
-        data = sock.recv(1 << 18)
-        if not data:
-            return None
-        for payload in decoder.feed(data):
-            order: Run = decode(payload)
-            return order
+def _send(sock: int, frame: bytes) -> None:
+    sent = os.write(sock, frame)
+    while sent < len(frame):
+        frame = frame[sent:]
+        sent = os.write(sock, frame)
 
 
 def _fitting(ended: WorkerEnded) -> bytes:
@@ -79,18 +98,42 @@ def _fitting(ended: WorkerEnded) -> bytes:
 
 def _flush_output() -> None:
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):  # user code may have put anything there
+        try:
             stream.flush()
+        except Exception:  # user code may have put anything there  # noqa: S110
+            pass
 
 
 def _kill_leftovers() -> None:
     """End what the step started and did not wait for, also what double-forked: this process is their subreaper."""
-    if hasattr(signal, "SIGCHLD"):
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored by user code, nothing could be waited for
-    until = time.monotonic() + _LEFTOVERS_WITHIN
-    while (left := children_of()) and time.monotonic() < until:
-        kill_all(left)
-        for pid in left:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
-        time.sleep(0.0005)
+    until = 0.0
+    while True:
+        try:
+            ended, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if ended == 0:
+            now = time.monotonic()
+            until = until or now + _LEFTOVERS_WITHIN
+            if now > until:
+                return
+            kill_all(children_of())
+            time.sleep(0.0005)
+
+
+def _await_drained() -> None:
+    """Let the host read what went through the pipes, so that it stands in the journal before the end does."""
+    until = 0.0
+    waiting: Any = array.array("i", [0])
+    for fd in (1, 2):
+        while True:
+            try:
+                fcntl.ioctl(fd, termios.FIONREAD, waiting)
+            except OSError:  # user code has closed it, or put something else there
+                break
+            if waiting[0] == 0:
+                break
+            until = until or time.monotonic() + _DRAINED_WITHIN
+            if time.monotonic() > until:
+                return
+            time.sleep(0.0002)

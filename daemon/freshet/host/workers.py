@@ -74,7 +74,8 @@ class Workers:
 
     def run(self, order: Run, payload: bytes) -> None:
         """Launch a step; `payload` is the order as it came."""
-        journal = Journal(self._runs_dir, order["run"], order["step"], order["attempt"])
+        journal = Journal(self._runs_dir)
+        journal.begin(order["run"], order["step"], order["attempt"])
         launch = Launch(order, payload, journal)
         spec = self._catalog.definitions.asset.get(order["step"]) or self._catalog.definitions.job.get(order["step"])
         launch.timeout = spec.timeout if spec is not None else None
