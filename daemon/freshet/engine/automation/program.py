@@ -63,7 +63,7 @@ class Program:
         self.freshness = any(node.freshness for node in self.nodes)
         self.restless = _restless(condition)
         self.guarded = _guarded(condition)
-        digest = _digest(condition)
+        digest = _digest(_plain(condition))
         self.first_key = f"first-{digest}"
         self.root_key = f"root-{digest}"
         self.mark_key = f"mark-{digest}"
@@ -104,11 +104,13 @@ def _plain(condition: AutomationCondition) -> AutomationCondition:
         return type(condition)(_plain(condition.operand))
     if isinstance(condition, WhenDepsReady):
         return replace(condition, operand=_plain(condition.operand), label=None)
-    return condition.with_label("") if condition.label else condition
+    if isinstance(condition, (Operand, LapseUnserved)):
+        return replace(condition, label=None)
+    return condition
 
 
 def _digest(condition: AutomationCondition) -> str:
-    return hashlib.blake2b(str(condition).encode(), digest_size=6).hexdigest()
+    return hashlib.blake2b(repr(condition).encode(), digest_size=6).hexdigest()
 
 
 def _pulsing(condition: AutomationCondition) -> bool:

@@ -1,0 +1,254 @@
+"""A store and its runs in miniature: it commits events as the real ones do, and lets `Automation` look at each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from freshet.definitions.graph import Definitions
+from freshet.engine.automation import Automation, Evaluation
+from freshet.store.records import AssetStateRow, ConditionChunk, Event, FreshnessRow
+
+Wave = tuple[tuple[str, ...], str | None, int]
+StepState = Literal["queued", "started", "succeeded", "failed", "released"]
+ACTIVE = ("queued", "started")
+
+
+@dataclass
+class Run:
+    id: int
+    assets: tuple[str, ...]
+    partition: int
+    states: dict[str, StepState] = field(default_factory=dict[str, StepState])
+
+
+@dataclass
+class Made:
+    materialized_seq: int | None = None
+    materialized_at: float | None = None
+    failed_seq: int | None = None
+
+
+class Plant:
+    def __init__(self, definitions: Definitions, live: dict[str, Iterable[int]] | None = None) -> None:
+        self.definitions = definitions
+        self.live = {name: set(numbers) for name, numbers in (live or {}).items()}
+        for spec in definitions.partition_set.values():
+            self.live.setdefault(spec.name, set(range(1, len(spec.keys) + 1)) if spec.kind == "static" else set())
+        self.now = 0.0
+        self.seq = self.txn = self.visited = 0
+        self.runs: dict[int, Run] = {}
+        self.made: dict[tuple[str, int], Made] = {}
+        self.policies: dict[str, FreshnessRow] = {
+            spec.name: FreshnessRow(spec.name, 0, None, 0.0, 0, 0.0, "fresh")
+            for spec in definitions.assets
+            if spec.freshness is not None
+        }
+        self.chunks: dict[tuple[str, str, int], bytes] = {}
+        self.asked: list[set[Wave]] = []
+        self.waves: list[Wave] = []
+        self.wake_at: float | None = None
+        self.looked_at = 0
+        self.automation = Automation(definitions)
+        self._load()
+        self.tick()
+
+    # --- automation -------------------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        busy = {(name, run.partition) for run in self.runs.values() for name, s in run.states.items() if s in ACTIVE}
+        places = [place for place in {*self.made, *busy} if place[1] in self.partitions(place[0])]
+        rows = [
+            AssetStateRow(
+                asset,
+                partition,
+                (made := self.made.get((asset, partition), Made())).materialized_seq,
+                made.materialized_at,
+                made.failed_seq,
+                (asset, partition) in busy,
+            )
+            for asset, partition in places
+        ]
+        self.automation.load(
+            rows,
+            self.live,
+            [ConditionChunk(*key, bits) for key, bits in self.chunks.items()],
+            self.policies.values(),
+            self.looked_at,
+        )
+
+    def partitions(self, asset: str) -> set[int]:
+        spec = self.definitions.asset[asset].partitions
+        return {0} if spec is None else self.live[spec.name]
+
+    def look(self, events: tuple[Event, ...]) -> None:
+        self.settle(self.automation.evaluate(events, self.now), events)
+        self.looked_at = events[-1].seq
+
+    def tick(self) -> None:
+        """The timer, now."""
+        self.settle(self.automation.timer(self.now), ())
+
+    def settle(self, evaluation: Evaluation, events: tuple[Event, ...]) -> None:
+        self.visited = evaluation.visited
+        self.wake_at = evaluation.wake_at
+        for chunk in evaluation.chunks:
+            key = (chunk.asset, chunk.node, chunk.chunk)
+            if chunk.bits:
+                self.chunks[key] = chunk.bits
+            else:
+                self.chunks.pop(key, None)
+        waves = [
+            (request.assets, request.set, number)
+            for request in evaluation.requests
+            for number in ([request.partition] if isinstance(request.partition, int) else request.partition)
+        ]
+        assert len(waves) == len(set(waves))
+        if waves:
+            self.asked.append(set(waves))
+            self.waves.extend(waves)
+
+    def wait(self, seconds: float) -> None:
+        """Time passes; timers fire when they are due. What they ask for is admitted at once."""
+        end = self.now + seconds
+        while self.wake_at is not None and self.wake_at <= end:
+            self.now = max(self.now, self.wake_at)
+            self.tick()
+            self.admit()
+        self.now = end
+
+    def restart(self) -> None:
+        """The daemon ends and starts: memory and facts come from what was committed, what ran is queued again."""
+        for run in self.runs.values():
+            for name, state in run.states.items():
+                if state == "started":
+                    run.states[name] = "queued"
+        self.automation = Automation(self.definitions)
+        self._load()
+        self.tick()
+
+    # --- transactions -----------------------------------------------------------------------------------------
+
+    def commit(self, *parts: dict[str, Any], look: bool = True) -> tuple[Event, ...]:
+        self.txn += 1
+        events: list[Event] = []
+        for part in parts:
+            self.seq += 1
+            events.append(Event(seq=self.seq, txn=self.txn, at=self.now, **part))
+        if look:
+            self.look(tuple(events))
+        return tuple(events)
+
+    def add(self, set_: str, *numbers: int) -> None:
+        self.live[set_] |= set(numbers)
+        self.commit(*(self.event("partition_added", set=set_, partition=number) for number in numbers))
+
+    def delete(self, set_: str, number: int) -> None:
+        self.live[set_].discard(number)
+        for spec in self.definitions.assets:
+            if spec.partitions is not None and spec.partitions.name == set_:
+                self.made.pop((spec.name, number), None)
+        self.commit(self.event("partition_deleted", set=set_, partition=number))
+
+    def admit(self) -> list[Run]:
+        """Commit what evaluations have asked for, one transaction for each."""
+        admitted: list[Run] = []
+        while self.asked:
+            admitted += self.admit_runs(sorted(self.asked.pop(0), key=str))
+        return admitted
+
+    def admit_runs(self, waves: Iterable[Wave], *, begin: bool = False) -> list[Run]:
+        runs, parts = list[Run](), list[dict[str, Any]]()
+        for assets, _, partition in waves:
+            run = Run(len(self.runs) + 1, assets, partition, dict.fromkeys(assets, "queued"))
+            self.runs[run.id] = run
+            runs.append(run)
+            for index, name in enumerate(assets):
+                begins = begin and index == 0
+                if begins:
+                    run.states[name] = "started"
+                parts.append(self.step(run, name, "started" if begins else "requested"))
+        if parts:
+            self.commit(*parts)
+        return runs
+
+    def request(self, *assets: str, partition: int = 0, begin: bool = False) -> Run:
+        """A run by hand."""
+        return self.admit_runs([(assets, None, partition)], begin=begin)[0]
+
+    def ready(self, run: Run, asset: str) -> bool:
+        above = [dep.asset for dep in self.definitions.asset[asset].deps if dep.asset in run.states]
+        return run.states[asset] == "queued" and all(run.states[name] == "succeeded" for name in above)
+
+    def start(self, run: Run, asset: str, *, look: bool = True) -> tuple[Event, ...]:
+        run.states[asset] = "started"
+        return self.commit(self.step(run, asset, "started"), look=look)
+
+    def succeed(self, run: Run, asset: str, *, look: bool = True) -> tuple[Event, ...]:
+        run.states[asset] = "succeeded"
+        place = (asset, run.partition)
+        if run.partition in self.partitions(asset):
+            made = self.made.setdefault(place, Made())
+            made.materialized_seq, made.materialized_at = self.seq + 1, self.now
+        return self.commit(self.step(run, asset, "materialized"), look=look)
+
+    def fail(self, run: Run, asset: str, *, look: bool = True) -> tuple[Event, ...]:
+        run.states[asset] = "failed"
+        if run.partition in self.partitions(asset):
+            self.made.setdefault((asset, run.partition), Made()).failed_seq = self.seq + 1
+        parts = [self.step(run, asset, "failed")]
+        lost = {asset}
+        for name in run.assets:
+            if run.states[name] == "queued" and any(dep.asset in lost for dep in self.definitions.asset[name].deps):
+                lost.add(name)
+                run.states[name] = "released"
+                parts.append(self.step(run, name, "released"))
+        return self.commit(*parts, look=look)
+
+    def cancel(self, run: Run, *, look: bool = True) -> tuple[Event, ...]:
+        names = [name for name in run.assets if run.states[name] in ACTIVE]
+        for name in names:
+            run.states[name] = "released"
+        return self.commit(*(self.step(run, name, "released") for name in names), look=look)
+
+    def report(self, asset: str, partition: int = 0) -> None:
+        """Made outside."""
+        made = self.made.setdefault((asset, partition), Made())
+        made.materialized_seq, made.materialized_at = self.seq + 1, self.now
+        self.commit(self.event("materialized", asset=asset, partition=partition, idle=self.idle(asset, partition)))
+
+    def freshness(self, asset: str, state: Literal["fresh", "warn", "lapsed"]) -> None:
+        names = {"fresh": "freshness_restored", "warn": "freshness_warned", "lapsed": "freshness_lapsed"}
+        latest = max((made.materialized_seq or 0 for (name, _), made in self.made.items() if name == asset), default=0)
+        self.policies[asset] = FreshnessRow(asset, 0, None, 0.0, latest, 0.0, state)
+        self.commit(self.event(names[state], asset=asset, partition=0))
+
+    def run_all(self, limit: int = 1000) -> list[tuple[str, int]]:
+        """Admit and run whatever there is until all is quiet; returns what was made, in order."""
+        order: list[tuple[str, int]] = []
+        for _ in range(limit):
+            self.admit()
+            step = next(
+                ((run, name) for run in self.runs.values() for name in run.assets if self.ready(run, name)), None
+            )
+            if step is None:
+                return order
+            self.start(*step)
+            self.succeed(*step)
+            order.append((step[1], step[0].partition))
+        raise AssertionError("it never ends")
+
+    # --- events -----------------------------------------------------------------------------------------------
+
+    def idle(self, asset: str, partition: int) -> bool:
+        return not any(run.partition == partition and run.states.get(asset) in ACTIVE for run in self.runs.values())
+
+    def step(self, run: Run, asset: str, kind: str) -> dict[str, Any]:
+        return self.event(
+            kind, asset=asset, partition=run.partition, run_id=run.id, idle=self.idle(asset, run.partition)
+        )
+
+    @staticmethod
+    def event(kind: str, **fields: Any) -> dict[str, Any]:
+        return {"type": kind, **fields}
