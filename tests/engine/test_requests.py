@@ -32,8 +32,10 @@ DEFINITIONS = Definitions(
 )
 
 
-def _request(**given: Any) -> RequestedRun:
-    return RequestedRun(**{"target": None, "partition": None, "run_key": None, **given})
+def _request(
+    target: str | None = None, partition: str | None = None, run_key: str | None = None, **given: Any
+) -> RequestedRun:
+    return RequestedRun(target, partition, run_key, **given)
 
 
 def test_steps_come_after_the_upstreams_that_are_among_them() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ def collect(definition: object) -> None:
 
 
 @contextmanager
-def collecting() -> Iterator[list[object]]:
+def collecting() -> Generator[list[object]]:
     """Gather what is defined inside the block, in order."""
     found: list[object] = []
     token = _collector.set(found)

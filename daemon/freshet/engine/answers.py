@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -46,7 +46,7 @@ class EngineAnswers:
         self._engine.launcher.ended(end)
 
     @asynccontextmanager
-    async def load_ledger(self, sensor: str) -> AsyncIterator[AsyncIterator[tuple[LedgerEntry, ...]]]:
+    async def load_ledger(self, sensor: str) -> AsyncGenerator[AsyncIterator[tuple[LedgerEntry, ...]]]:
         """Pages in the order of the digests, each read for itself: a tick of this sensor is in flight, so that none of
         its commits can come between."""
         yield self._pages(self._engine.desk.find(sensor).row.id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from freshet.errors import Conflict
@@ -69,7 +69,7 @@ class Bus:
             subscription.push(events)
 
     @contextmanager
-    def subscribe(self) -> Iterator[Subscription]:
+    def subscribe(self) -> Generator[Subscription]:
         """All events published while the block is open."""
         subscription = Subscription()
         self._subscriptions.add(subscription)

@@ -33,7 +33,7 @@ def tick_commit(definitions: Definitions, row: TickerRow, flight: InFlight, end:
     return TickCommit(
         ticker=row.id,
         tick_id=end.tick_id,
-        revision=row.revision,
+        revision=flight.revision,
         started_at=flight.began,
         ended_at=now,
         cursor=end.cursor,

@@ -50,9 +50,10 @@ class TickTally:
 
 @dataclass(slots=True)
 class InFlight:
-    """A tick under way. After a checkpoint it goes on under a new id; `began` and `full` stay."""
+    """A tick under way, and the ticker's revision with which it began. After a checkpoint it goes on under a new id."""
 
     order: TickOrder
+    revision: int
     began: float
     attention: Attention
     report: TickTally | None = None

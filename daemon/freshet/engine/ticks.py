@@ -115,7 +115,7 @@ class TickLoop:
             now=now,
             timeout=ticker.spec.timeout,
         )
-        ticker.in_flight = InFlight(order, now, attention, report)
+        ticker.in_flight = InFlight(order, ticker.row.revision, now, attention, report)
         self._in.work.begin()
         host.tick(order)
 
@@ -271,7 +271,7 @@ class TickLoop:
                     fail_tick,
                     ticker_id=row.id,
                     tick_id=flight.order.tick_id,
-                    revision=row.revision,
+                    revision=flight.revision,
                     status=end.status,
                     error=end.error,
                     failures=failures,
