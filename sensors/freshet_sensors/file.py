@@ -116,6 +116,13 @@ class FileSensor(Sensor):
         self._network = False
         self._looking = False
 
+    @property
+    def watching(self) -> str | None:
+        """`watching`, or `polling: ` and why; None while there are no wakes."""
+        if self._waker is None:
+            return None
+        return self._waker.state + (f": {self._waker.reason}" if self._waker.reason else "")
+
     async def wakes(self) -> AsyncIterator[Hints]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Changed paths as they happen, and again when they should have settled. The watch is set before the first."""
         from freshet_sensors.wake import Waker
@@ -139,6 +146,7 @@ class FileSensor(Sensor):
         memory: dict[str, Any] = dict(ctx.cursor or {})
         first = memory.get("folder") != root
         hints = None if first else ctx.hints
+        begun = self._settling.begin()
         survey = await self._look(ctx, root, hints)
         if hints is None:
             self._tell(ctx, root, survey)
@@ -148,7 +156,7 @@ class FileSensor(Sensor):
         if first:
             # What another folder held, or held before the first look, is no deletion and no news.
             await self._take_for_seen(ctx, survey)
-        items = self._settled(ctx, survey, hints)
+        items = self._settled(ctx, survey, hints, begun)
         left = frozenset[str]()
         if self.rules.retire and any(item.file is None for item in items):
             left = await self._keys_left(root)
@@ -209,7 +217,7 @@ class FileSensor(Sensor):
             ctx.ledger.add(readable(file.path), file.version)
         survey.fresh = [file for file in survey.fresh if file.path in arrived]
 
-    def _settled(self, ctx: SensorContext, survey: Survey, hints: tuple[str, ...] | None) -> list[Item]:
+    def _settled(self, ctx: SensorContext, survey: Survey, hints: tuple[str, ...] | None, begun: int) -> list[Item]:
         """What may be taken now: what has gone, then files, the oldest first. The rest gets a look when it is due."""
         settling = self._settling.copy() if ctx.dry_run else self._settling
         settling.trusted = not self._network
@@ -223,14 +231,15 @@ class FileSensor(Sensor):
             wait = settling.wait(item.path, item.file, now) if asked else 0.0
             if wait <= 0:
                 settled.append(item)
+                settling.forget(item.path, begun)
             elif self._waker is not None and not ctx.dry_run:
                 self._waker.later(item.path, wait)
         paths = {item.path for item in found}
         if hints is None:
-            settling.keep(paths)
+            settling.keep(paths, begun)
         for path in hints or ():
             if path not in paths:
-                settling.forget(path)
+                settling.forget(path, begun)
         return settled
 
     async def _keys_left(self, root: str) -> frozenset[str]:

@@ -19,35 +19,26 @@ class Settling:
 
     seconds: float
     trusted: bool = True
-    renamed: set[str] = field(default_factory=set[str])
-    """Paths that were moved to their names whole: these do not wait."""
     _candidates: dict[str, tuple[File | None, float]] = field(default_factory=dict[str, tuple[File | None, float]])
+    _renamed: dict[str, int] = field(default_factory=dict[str, int])
+    _count: int = 0
+
+    def renamed(self, path: str) -> None:
+        """The path was moved to its name whole: it does not wait."""
+        self._count += 1
+        self._renamed[path] = self._count
+
+    def written(self, path: str) -> None:
+        """The path was written to: it waits, however it came to its name."""
+        self._renamed.pop(path, None)
+
+    def begin(self) -> int:
+        """A look begins. What is heard of while it goes on is for the next: hand this number to `forget` and `keep`."""
+        return self._count
 
     def wait(self, path: str, file: File | None, now: float) -> float:
         """Seconds until what stands at `path` (None: nothing does) may be taken; 0 where it may be now."""
-        left = self._left(path, file, now)
-        if left <= 0:
-            self.forget(path)
-            return 0.0
-        return left
-
-    def forget(self, path: str) -> None:
-        """Whatever was known of the path is settled or gone."""
-        self._candidates.pop(path, None)
-        self.renamed.discard(path)
-
-    def keep(self, paths: set[str]) -> None:
-        """After a full look: what is not among these is no candidate any more."""
-        self.renamed &= paths
-        for path in self._candidates.keys() - paths:
-            del self._candidates[path]
-
-    def copy(self) -> Settling:
-        """The same, for a look that must leave no trace."""
-        return Settling(self.seconds, self.trusted, set(self.renamed), dict(self._candidates))
-
-    def _left(self, path: str, file: File | None, now: float) -> float:
-        if self.seconds <= 0 or path in self.renamed:
+        if self.seconds <= 0 or path in self._renamed:
             return 0.0
         age = now - file.mtime_ns / 1e9 if file is not None and self.trusted else -1.0
         if age >= self.seconds:
@@ -56,4 +47,19 @@ class Settling:
         since = known[1] if known and known[0] == file and known[1] <= now else now
         self._candidates[path] = (file, since)
         # A time in the future says nothing, and must not keep a file waiting: two looks that agree do.
-        return self.seconds - max(age, now - since)
+        return max(0.0, self.seconds - max(age, now - since))
+
+    def forget(self, path: str, begun: int) -> None:
+        """The path is taken, or was seen to be no news."""
+        self._candidates.pop(path, None)
+        if self._renamed.get(path, begun + 1) <= begun:
+            del self._renamed[path]
+
+    def keep(self, paths: set[str], begun: int) -> None:
+        """After a full look: what is not among these is no candidate any more."""
+        for path in (self._candidates.keys() | self._renamed.keys()) - paths:
+            self.forget(path, begun)
+
+    def copy(self) -> Settling:
+        """The same, for a look that must leave no trace."""
+        return Settling(self.seconds, self.trusted, dict(self._candidates), dict(self._renamed), self._count)

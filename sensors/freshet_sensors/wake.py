@@ -9,7 +9,6 @@ import asyncio
 import heapq
 import os
 import stat
-from collections.abc import Callable
 from typing import Literal
 
 from freshet import FreshetError
@@ -71,7 +70,6 @@ class Waker:
         settling: Settling,
         *,
         interested_in_gone: bool,
-        watch: Callable[[str, Pattern], Watch] = make_watch,
     ) -> None:
         self.state: Literal["starting", "watching", "polling"] = "starting"
         self.reason: str = ""
@@ -80,7 +78,6 @@ class Waker:
         self._pattern = pattern
         self._settling = settling
         self._interested_in_gone = interested_in_gone
-        self._make_watch = watch
         self._watch: Watch | None = None
         self._loop = asyncio.get_running_loop()
         self._signal = asyncio.Event()
@@ -149,7 +146,7 @@ class Waker:
     def _prepare(self) -> Watch | None:
         if is_network(self._root):
             return None
-        watch = self._make_watch(self._root, self._pattern)
+        watch = make_watch(self._root, self._pattern)
         watch.prepare()
         if self._closed:  # while this waited for the disk
             watch.close()
@@ -175,13 +172,13 @@ class Waker:
     def _changed(self, changes: Changes) -> None:
         now, settle = self._loop.time(), self._settling.seconds
         for path in changes.renamed:
-            self._settling.renamed.add(path)
+            self._settling.renamed(path)
             self._at_once(path)
         for path in changes.written:
-            self._settling.renamed.discard(path)
+            self._settling.written(path)
             self._after_settle(path, now + settle)
         for path in changes.created:
-            self._settling.renamed.discard(path)
+            self._settling.written(path)
             # With no time to settle, a file that is still open is not to be taken: its closing will be told.
             if settle > 0 or self._is_whole(path):
                 self._after_settle(path, now + settle)

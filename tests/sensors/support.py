@@ -133,10 +133,11 @@ class World:
         self.entries = dict(context.ledger.entries)
         for one in pending:
             match one:
-                case AddPartitions(keys=dict() as keys):
-                    self.partitions |= keys
-                case DeletePartitions(keys=keys):
-                    for key in keys:
+                case AddPartitions():
+                    added: Any = one.keys
+                    self.partitions |= added
+                case DeletePartitions():
+                    for key in one.keys:
                         self.partitions.pop(key, None)
                 case RunRequest():
                     self.runs.append(one)

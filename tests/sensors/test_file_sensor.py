@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+from tests.sensors.support import NOW, Killed, World
 
 from freshet import AddPartitions, DefinitionError, DynamicPartitions, RetryLater, RunRequest, Skip
 from freshet_sensors import FileSensor
-from tests.sensors.support import NOW, Killed, World
 
 pytestmark = pytest.mark.anyio
 
@@ -27,8 +29,8 @@ def inbox(tmp_path: Path) -> Path:
 
 
 def sensor(inbox: Path, **options: Any) -> FileSensor:
-    options = {"pattern": "{batch}.csv", "partitions": BATCHES, "target": "raw"} | options
-    return FileSensor("landing", path=str(inbox), **options)
+    defaults: dict[str, Any] = {"pattern": "{batch}.csv", "partitions": BATCHES, "target": "raw"}
+    return FileSensor("landing", path=str(inbox), **(defaults | options))
 
 
 def put(inbox: Path, name: str, text: str = "x", *, at: datetime = OLD) -> Path:
@@ -399,11 +401,6 @@ async def test_twenty_thousand_files_in_one_look(inbox: Path) -> None:
 
 
 async def test_a_look_that_hangs_is_not_joined_by_a_second(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import threading
-
-    import anyio
-    import anyio.lowlevel
-
     reached, free, left = threading.Event(), threading.Event(), threading.Event()
     scandir = os.scandir
 
