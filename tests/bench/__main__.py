@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.bench.figure import Bench, Figure, Row
 from tests.bench.figures import FIGURES
-from tests.bench.machine import machine
+from tests.bench.machine import Others, machine
 from tests.bench.report import table, write_json
 
 _OUTPUT = Path(__file__).resolve().parents[2] / "bench-output"
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     output = Path(options.output).resolve()
     logs = output / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    rows, failed = list[Row](), dict[str, str]()
+    rows, failed, shared = list[Row](), dict[str, str](), dict[str, float]()
     # Not in the system's folder for temporary files: where that is memory, flushing costs nothing and tells nothing.
     with tempfile.TemporaryDirectory(prefix="scratch-", dir=output, ignore_cleanup_errors=True) as scratch:
         bench = Bench(quick=options.quick, scratch=Path(scratch), logs=logs)
@@ -39,21 +39,23 @@ def main(arguments: list[str] | None = None) -> int:
         print(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in facts.items()), flush=True)
         for name in options.figures or list(FIGURES):
             print(f"{name}: {FIGURES[name].about}", flush=True)
-            error = _measure(FIGURES[name], bench, rows)
+            error = _measure(FIGURES[name], bench, rows, shared)
             if error is not None:
                 failed[name] = error
     print(f"\n{table(rows)}")
     for name, error in failed.items():
         print(f"could not be measured: {name}: {error}")
+    facts["cores_used_by_others"] = shared
     path = write_json(output, machine=facts, rows=rows, failed=failed, quick=options.quick)
     print(f"\nwritten to {path}; the daemons' logs are in {logs}")
     return 1 if failed else 0
 
 
-def _measure(figure: Figure, bench: Bench, rows: list[Row]) -> str | None:
-    """Add the figure's rows; what went wrong, if it could not be measured to the end."""
+def _measure(figure: Figure, bench: Bench, rows: list[Row], shared: dict[str, float]) -> str | None:
+    """Add the figure's rows, and to `shared` the cores that others used; returns what went wrong, if anything did."""
     for log in bench.logs.glob(f"{figure.name}*.log"):
         log.unlink()
+    others = Others()
     try:
         for row in figure.measure(bench):
             rows.append(row)
@@ -61,6 +63,9 @@ def _measure(figure: Figure, bench: Bench, rows: list[Row]) -> str | None:
     except Exception as error:
         traceback.print_exc()
         return f"{type(error).__name__}: {error}"
+    finally:
+        shared[figure.name] = round(others.cores(), 2)
+        print(f"  meanwhile other work took {shared[figure.name]:.2f} cores", flush=True)
     return None
 
 

@@ -12,7 +12,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-__all__ = ["flush_milliseconds", "machine"]
+__all__ = ["Others", "flush_milliseconds", "machine"]
+
+_TICK = os.sysconf("SC_CLK_TCK")
 
 
 def machine(scratch: Path) -> dict[str, Any]:
@@ -41,6 +43,26 @@ def flush_milliseconds(folder: Path, count: int) -> list[float]:
             found.append((time.perf_counter() - began) * 1000)
     path.unlink()
     return found
+
+
+class Others:
+    """How many cores' worth of CPU other processes have used since this was made: what a figure had to share."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._before = self._used()
+
+    def cores(self) -> float:
+        """On average. Our own children count as ours once they have ended."""
+        return max(0.0, self._used() - self._before) / (time.monotonic() - self._began)
+
+    def _used(self) -> float:
+        try:
+            busy = Path("/proc/stat").read_text().partition("\n")[0].split()
+        except OSError:
+            return 0.0
+        everything = sum(map(int, (*busy[1:4], *busy[6:8]))) / _TICK  # user, nice, system, irq, softirq
+        return everything - sum(os.times()[:4])
 
 
 def _python_start() -> float:

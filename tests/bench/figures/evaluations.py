@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from tests.bench.api import Api
 from tests.bench.figure import Bar, Bench, Figure, Row
 from tests.bench.lab import Lab
 
@@ -18,15 +19,23 @@ _WARM_UP = 2.0
 def _plugin(form: str) -> str:
     """A thousand sensors that are due a hundred times a second: more than can be done, so that the engine is busy."""
     return f"""\
-from freshet import sensor
+from freshet import Skip, sensor
+
+calls = 0
 
 
 {form} nothing(ctx):
-    pass
+    global calls
+    calls += 1
 
 
 for number in range({_SENSORS}):
     sensor(name=f"nothing-{{number}}", interval="10ms")(nothing)
+
+
+@sensor(interval="1h")
+async def tally(ctx):
+    yield Skip(str(calls))
 """
 
 
@@ -39,21 +48,29 @@ def _measure(bench: Bench) -> Iterator[Row]:
 
 
 def _rate(lab: Lab, seconds: float) -> float:
-    first, began = _ticks(lab)
-    time.sleep(seconds)
-    last, ended = _ticks(lab)
-    return (last - first) / (ended - began)
-
-
-def _ticks(lab: Lab) -> tuple[int, float]:
-    """Ticks so far, and the middle of the time in which that was answered."""
+    """Ticks a second that the engine counted. The functions themselves count too, and must come to the same."""
     with lab.api() as api:
-        began = time.monotonic()
-        sensors = api.get("sensors")
-        ended = time.monotonic()
+        calls, first, began = _calls(api), *_ticks(api)
+        time.sleep(seconds)
+        last, ended, called = *_ticks(api), _calls(api) - calls
+    counted = last - first
+    assert abs(called - counted) < 0.1 * counted, f"{counted} ticks, but {called} calls"
+    return counted / (ended - began)
+
+
+def _ticks(api: Api) -> tuple[int, float]:
+    """Ticks so far, and the middle of the time in which that was answered."""
+    began = time.monotonic()
+    sensors = api.get("sensors")
+    ended = time.monotonic()
     failing = [one["name"] for one in sensors if one["failures"]]
     assert not failing, f"sensors fail: {failing[:5]}"
     return sum(one["ticks"] for one in sensors), (began + ended) / 2
+
+
+def _calls(api: Api) -> int:
+    """Calls so far, as the evaluator knows them."""
+    return int(api.post("sensors/tally/tick")["skip"])
 
 
 FIGURE = Figure("evaluations", "1,000 no-op sensors, always due: evaluations per second", _measure)
