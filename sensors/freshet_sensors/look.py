@@ -72,18 +72,19 @@ def look_at(
 ) -> Survey:
     """A look at some paths alone, those with a slash at their end folders to look through."""
     survey = Survey()
+    found: dict[str, File | None] = {}  # a path may be named twice, also by a folder above it
     for path in _breathing(paths, ended):
         if path.endswith("/"):
-            files = _below(root, path, pattern, survey.unreadable)
+            below = _below(root, path, pattern, survey.unreadable)
+            found |= {file.path: file for file in _breathing(below, ended)}
         else:
-            file = probe(root, path, pattern)
-            if file is None and path in ledger:
+            found[path] = probe(root, path, pattern)
+    for path, file in _breathing(found.items(), ended):
+        if file is None:
+            if path in ledger:
                 survey.gone.append(path)
-            files = iter(() if file is None else (file,))
-        for file in _breathing(files, ended):
-            survey.files += 1
-            if not ledger.seen(readable(file.path), file.version):
-                survey.fresh.append(file)
+        elif not ledger.seen(readable(path), file.version):
+            survey.fresh.append(file)
     return survey
 
 
