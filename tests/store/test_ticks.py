@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -119,7 +120,7 @@ def test_everything_of_an_outcome_commits_in_one_transaction(db: sqlite3.Connect
 def test_what_is_not_there_fails_the_tick_with_its_name(
     db: sqlite3.Connection, landing: TickerRow, parts: dict[str, Any], error: type[FreshetError]
 ) -> None:
-    with pytest.raises(error, match="zz|rav|nowhere|nothing|clean|sales"):
+    with pytest.raises(error, match=r"zz|rav|nowhere|nothing|clean|sales"):
         commit_tick(db, outcome(landing, **parts))
 
 
@@ -131,11 +132,11 @@ def test_an_unknown_key_names_set_and_key(db: sqlite3.Connection, landing: Ticke
 @pytest.mark.parametrize(
     "change",
     [
-        lambda db, one: bump_revision(db, one),
-        lambda db, one: set_cursor(db, one, {"by": "hand"}),
-        lambda db, one: set_paused(db, one, True),
-        lambda db, one: set_paused(db, one, False),
-        lambda db, one: release_quarantine(db, one),
+        bump_revision,
+        partial(set_cursor, cursor={"by": "hand"}),
+        partial(set_paused, paused=True),
+        partial(set_paused, paused=False),
+        release_quarantine,
     ],
 )
 def test_any_change_by_hand_refuses_the_tick_in_flight(

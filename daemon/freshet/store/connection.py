@@ -6,6 +6,7 @@ can commit half of a transaction, and a cancelled caller leaves none open.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -47,13 +48,24 @@ class StoreConnection(aiosqlite.Connection):
     def __init__(self, connector: Callable[[], sqlite3.Connection]) -> None:
         super().__init__(connector, iter_chunk_size=64)
         self._thread.daemon = True
+        self._stopped: asyncio.Future[None] | None = None
 
     @classmethod
     async def open(cls, connector: Callable[[], sqlite3.Connection]) -> StoreConnection:
         """A connection that `connector` opened on its thread. Raises what `connector` raises."""
         connection = cls(connector)
-        await connection
+        try:
+            await connection
+        except BaseException:
+            if connection._stopped is not None:  # else the thread may still be about to answer a loop that is gone
+                await connection._stopped
+            raise
         return connection
+
+    def stop(self) -> asyncio.Future[None] | None:
+        """As aiosqlite's; `open` waits for it where opening failed."""
+        self._stopped = super().stop()  # pyright: ignore[reportUnknownMemberType]  # as above
+        return self._stopped
 
     async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Call `function` with the raw connection on the connection's thread.
