@@ -1,0 +1,89 @@
+"""What happens to a daemon in the crash tests, in an order that makes every kind of transaction occur."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import signal
+from collections.abc import Callable
+
+from tests.support.daemon import Daemon, DaemonEnded, Site
+from tests.support.river import beat, drop, is_good, witnessed
+
+from freshet.errors import DaemonUnreachable
+from freshet.http.models import MaterializeBody, RunAnswer
+
+__all__ = ["River"]
+
+
+class River:
+    """The files of a site, through any number of daemons."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.keys: set[str] = set()
+        self._rounds = itertools.count()
+
+    def land(self, *keys: str, rename: bool = False) -> None:
+        """Let files land."""
+        for key in keys:
+            drop(self.site.inbox, key, rename=rename)
+            self.keys.add(key)
+
+    def play(self, daemon: Daemon) -> int:
+        """All that can happen, until the daemon ends, on SIGTERM at the latest. Returns its exit status."""
+        turn = next(self._rounds)
+        with contextlib.suppress(DaemonEnded, DaemonUnreachable):
+            self._play(daemon.ready(), turn)
+        return daemon.wait_ended()
+
+    def _play(self, daemon: Daemon, turn: int) -> None:
+        self.land(f"good-{turn}-alone", rename=True)
+        beat(self.site.folder)
+        daemon.wait_until(lambda: self.made(daemon, "raw"), "the first file is read")
+        burst = [f"good-{turn}-{n}" for n in range(5)]
+        self.land(*burst, f"flaky-{turn}", f"bad-{turn}")
+        (self.site.folder / "stumble").touch()
+        self.wait_at_rest(daemon)
+        daemon.client.materialize(MaterializeBody(assets=("pulse",)))
+        begun = len(witnessed(self.site.folder))
+        self.land(f"slow-{turn}", rename=True)
+        daemon.wait_until(lambda: len(witnessed(self.site.folder)) > begun, "the slow step runs")
+        daemon.signal(signal.SIGTERM)
+
+    # --- rest -----------------------------------------------------------------------------------------------
+
+    def wait_at_rest(self, daemon: Daemon, *, within: float = 30.0) -> None:
+        """Wait until everything that landed has arrived at the bottom, and `pulse` has lapsed and been answered."""
+        conditions: dict[str, Callable[[Daemon], bool]] = {
+            "every file is read": lambda daemon: self.made(daemon, "raw"),
+            "every good file is clean": lambda daemon: self.made(daemon, "clean"),
+            "sales covers every good file": self.covered,
+            "pulse has lapsed and echo followed": self.echoed,
+            "nothing runs": Daemon.idle,
+        }
+        for what, condition in conditions.items():
+            daemon.wait_until(lambda now=condition: now(daemon), what, within=within)  # type: ignore[misc]
+
+    def made(self, daemon: Daemon, asset: str) -> bool:
+        """Whether the asset is made of every file that allows it, and has failed for the others."""
+        counts = daemon.client.asset(asset).counts
+        wanted = self.keys if asset == "raw" else {key for key in self.keys if is_good(key)}
+        return (counts.materialized, counts.failed, counts.in_progress) == (len(wanted), len(self.keys - wanted), 0)
+
+    def covered(self, daemon: Daemon) -> bool:
+        """Whether the last run of `sales` saw all good files."""
+        runs = daemon.client.runs(target="sales", limit=1)
+        good = sum(map(is_good, self.keys))
+        return bool(runs) and runs[0].state == "succeeded" and _metadata(runs[0]).get("batches") == good
+
+    def echoed(self, daemon: Daemon) -> bool:
+        """Whether `pulse` has lapsed and `echo` was made for that."""
+        pulse, echo = daemon.client.asset("pulse"), daemon.client.asset("echo")
+        if pulse.freshness is None or pulse.freshness.state != "lapsed" or pulse.freshness.deadline is None:
+            return False
+        return echo.materialized_at is not None and echo.materialized_at >= pulse.freshness.deadline
+
+
+def _metadata(run: RunAnswer) -> dict[str, object]:
+    return run.steps[0].metadata or {}

@@ -1,0 +1,105 @@
+"""Sensors that harm only themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.support.daemon import Daemon, Site
+
+from freshet.http.models import SensorAnswer
+
+PLUGIN = """
+import asyncio
+import time
+from pathlib import Path
+
+from freshet import DynamicPartitions, asset, sensor
+from freshet_sensors import FileSensor
+
+batches = DynamicPartitions("batches")
+landing = FileSensor("landing", path="inbox", pattern="{name}.txt", partitions=batches, target="seen", settle="0s")
+
+
+@asset(partitions=batches)
+def seen(ctx) -> float:
+    began = time.time()
+    Path("seen", ctx.partition.key).write_text(str(began))
+    return began
+
+
+@sensor(interval="100ms", timeout="1s")
+BAD
+"""
+BAD = {
+    "blocks its loop": "async def bad(ctx):\n    time.sleep(3600)",
+    "blocks in a thread": "def bad(ctx):\n    time.sleep(3600)",
+    "never returns": "async def bad(ctx):\n    await asyncio.Event().wait()",
+    "spins": "async def bad(ctx):\n    while True: pass",
+    "ends its process": "async def bad(ctx):\n    import os; os._exit(7)",
+}
+FILES = 100
+P99 = 0.5
+MakeSite = Callable[..., Site]
+
+
+@pytest.mark.parametrize("how", BAD)
+def test_a_sensor_that_hangs_harms_only_itself(make_site: MakeSite, how: str) -> None:
+    """While one hangs at every look, files are seen as fast as ever; it shows as failing, with what it was at."""
+    site = make_site(PLUGIN.replace("BAD", BAD[how]))
+    (site.folder / "seen").mkdir()
+    daemon = site.start().ready()
+    delays = sorted(landed(site, daemon, f"{n:03}") for n in range(FILES))
+    assert delays[int(FILES * 0.99) - 1] < P99, delays[-5:]
+    bad = failing(daemon)
+    assert bad.failures >= 1
+    text = json.dumps(bad.last_error)
+    wanted = {"never returns": "timed out", "ends its process": "7"}.get(how, "plugin.py")
+    assert wanted in text, text
+    assert daemon.client.sensor("landing").failures == 0
+    assert daemon.stop(within=10) == 0
+
+
+def test_a_sensor_that_raises_each_time_backs_off(make_site: MakeSite) -> None:
+    """Its traceback is on show, its looks grow rarer, its failure is logged once; files are seen as fast as ever."""
+    site = make_site(PLUGIN.replace("BAD", "async def bad(ctx):\n    raise RuntimeError('no such luck')"))
+    (site.folder / "seen").mkdir()
+    daemon = site.start().ready()
+    delays = sorted(landed(site, daemon, f"{n:03}") for n in range(FILES))
+    assert delays[int(FILES * 0.99) - 1] < P99, delays[-5:]
+    bad = daemon.wait_until(lambda: (found := failing(daemon)).failures >= 5 and found, "it has failed five times")
+    assert bad
+    assert "no such luck" in json.dumps(bad.last_error)
+    assert "plugin.py" in json.dumps(bad.last_error)
+    assert "no such luck" in site.cli("sensors", "bad").stdout
+    assert site.log_text().count("sensor failing") == 1
+    rows = daemon.client.history("bad", limit=50)
+    pauses = [new.started_at - old.ended_at for new, old in zip(rows, rows[1:], strict=False)]
+    assert max(pauses) > 0.2, pauses
+    assert daemon.stop() == 0
+
+
+def landed(site: Site, daemon: Daemon, key: str) -> float:
+    """Rename a file into place; seconds until the first line of its asset's function."""
+    aside = site.folder / "aside"
+    aside.write_text(key)
+    began = time.time()
+    os.rename(aside, site.inbox / f"{key}.txt")  # noqa: PTH104
+    seen = site.folder / "seen" / key
+    return daemon.wait_until(lambda: _number(seen), f"{key} is seen", within=15) - began
+
+
+def _number(path: Path) -> float:
+    text = path.read_text() if path.exists() else ""
+    return float(text) if text else 0.0
+
+
+def failing(daemon: Daemon) -> SensorAnswer:
+    """The sensor, as soon as it shows as failing."""
+    daemon.wait_until(lambda: daemon.client.sensor("bad").status == "failing", "it shows as failing", within=10)
+    assert "bad" in daemon.client.status().troubled
+    return daemon.client.sensor("bad")
