@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -89,6 +89,7 @@ class HandControl:
     states: dict[str, SensorState] = field(default_factory=lambda: {n: _state(n) for n in ("landing", "shaky")})
     report: TickReport | None = None
     fails: Exception | None = None
+    watched: int = 0
 
     def status(self) -> EngineStatus:
         return EngineStatus(
@@ -184,8 +185,24 @@ class HandControl:
             raise UnknownName(f"there is no run {run_id}")
         return row
 
-    def subscribe(self) -> AbstractContextManager[Subscription]:
-        return self.bus.subscribe()
+    @contextmanager
+    def subscribe(self) -> Generator[Subscription]:
+        with self.bus.subscribe() as stream:
+            self.watched += 1
+            try:
+                yield stream
+            finally:
+                self.watched -= 1
+
+    async def until_watched(self) -> None:
+        """Return when somebody waits for events."""
+        while not self.watched:  # a poll is enough for a test
+            await anyio.sleep(0.001)
+
+    async def requeue(self, run_id: int) -> None:
+        """As after an interruption: the run waits for a slot."""
+        change = "UPDATE runs SET state = 'queued' WHERE id = ?"
+        await self.store.write(lambda db: (db.execute(change, (run_id,)), None)[1])
 
     async def end(self, run_id: int, outcome: Literal["succeeded", "failed"] = "succeeded", error: Json = None) -> None:
         """End the first step of a run that is started."""
@@ -204,6 +221,7 @@ class Served:
     sockets: Sockets
     ready: anyio.Event
     portal: anyio.from_thread.BlockingPortal
+    stop: Callable[[], None]
 
     @property
     def socket(self) -> Path:
@@ -211,7 +229,7 @@ class Served:
 
     def call(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         """Await something there."""
-        return self.portal.call(function, *args)
+        return self.soon(function, *args).result(timeout=30)
 
     def soon(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> Future[T]:
         """Begin something there."""
@@ -219,7 +237,7 @@ class Served:
 
 
 @contextmanager
-def served_in(folder: Path, *, state: Path | None = None, at_once: bool = True) -> Iterator[Served]:
+def served_in(folder: Path, *, state: Path | None = None, at_once: bool = True) -> Generator[Served]:
     """Serve for as long as the block lasts; `at_once`: the engine is ready from the start."""
     config = folder / "freshet.toml"
     state_dir = state or folder / "state"
@@ -236,11 +254,15 @@ def served_in(folder: Path, *, state: Path | None = None, at_once: bool = True) 
         running = portal.start_task_soon(_serve, serving, control, settings, ready, sockets)
         if at_once:
             portal.call(ready.set)
-        try:
-            yield Served(control, settings, sockets, ready, portal)
-        finally:
+
+        def stop() -> None:
             portal.call(serving.cancel)
             running.result(timeout=10)
+
+        try:
+            yield Served(control, settings, sockets, ready, portal, stop)
+        finally:
+            stop()
             portal.call(store.close)
 
 

@@ -13,6 +13,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from freshet import errors
+from freshet.cli.transport import UnixTransport
 from freshet.errors import DaemonUnreachable, DefinitionError, FreshetError
 from freshet.http import models
 from freshet.http.unixpath import reachable
@@ -210,9 +211,7 @@ class Client:
             else:
                 assert self._socket is not None
                 path = self._open.enter_context(reachable(self._socket))
-                # There is no TLS on this socket, and reading the certificates takes 40 ms.
-                transport = httpx.HTTPTransport(uds=path, verify=False)  # noqa: S501
-                http = httpx.Client(transport=transport, base_url="http://freshet/api/v1/")
+                http = httpx.Client(transport=UnixTransport(path), base_url="http://freshet/api/v1/")
             self._http = self._open.enter_context(http)
         return self._http
 

@@ -1,6 +1,6 @@
 """What goes over the API, as typed models: shared by the server and the client.
 
-Times are seconds since 1970 in UTC, durations are seconds. Models are built when first used, so that importing all of
+Times are seconds since 1970 in UTC, durations are seconds. Answers are built when first used, so that importing all of
 them costs the CLI little.
 """
 
@@ -51,9 +51,9 @@ class _Answer(BaseModel):
 
 
 class _Body(BaseModel):
-    """What a client sends: an unknown key is a mistake."""
+    """What a client sends: an unknown key is a mistake. Built at once: fastapi asks for it when it meets them."""
 
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ErrorBody(_Answer):
