@@ -197,6 +197,6 @@ class Launcher:
                 partition=step.key,
                 attempt=step.attempt,
                 retry_at=result.retry_at,
-                error=result.error,
+                error=result.error and result.error["message"],
             )
         self.wait(finished.queued)
