@@ -1,8 +1,8 @@
 """`state_dir/children.lock`: no step starts while a process of an earlier daemon still lives.
 
 Code hosts and all their children inherit one descriptor of it, with a shared lock. A new daemon takes the lock
-exclusively first: while it waits, what is left of its predecessor ends by itself; after two seconds it is killed. What a
-step started and left behind does not hold the lock, but carries the mark that the lock file holds (see `strays`).
+exclusively first: while it waits, what is left of its predecessor ends by itself; after two seconds it is killed. What
+a step started and left behind does not hold the lock, but carries the mark that the lock file holds (see `strays`).
 """
 
 from __future__ import annotations

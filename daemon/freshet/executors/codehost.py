@@ -67,7 +67,7 @@ class ProcessCodeHost:
         try:
             self._process = HostProcess(loop, self._settings, mark=self._mark, lock_fd=lock_fd, ended=self._ended)
         except OSError as error:
-            raise HostError(f"the code host cannot be started: {error}", hint="see `root` and the interpreter") from error
+            raise HostError(f"the code host cannot be started: {error}", hint="see the setting `root`") from error
         self._link = HostLink(loop, self._process.control, self._hear, self._link_ended)
         try:
             async with asyncio.timeout(self._settings.start_timeout):
@@ -274,4 +274,4 @@ class ProcessCodeHost:
     def _not_loaded(self, how: str) -> HostError:
         said = self._process.last_lines if self._process else ""
         where = f" while loading {self._loading}" if self._loading else " before the plugins were loaded"
-        return HostError(f"the code host ended{where}: {how}" + (f"\n{said}" if said else ""), hint="see its last lines")
+        return HostError(f"the code host ended{where}: {how}" + (f"\n{said}" if said else ""))

@@ -51,7 +51,7 @@ class HostProcess:
         )
         try:
             # No thread between: the kernel ends the host when the thread that started it ends.
-            self._popen = subprocess.Popen(  # noqa: S603
+            self._popen = subprocess.Popen(
                 [settings.python, "-m", "freshet.host", plan.dumps()],
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,

@@ -1,8 +1,8 @@
 """Finding processes of ours that nobody answers for any more, by what the kernel knows of them.
 
-By lock: who holds a file open. By mark: every process below a code host carries a word in its environment, which what it
-starts inherits; `/proc` shows the environment a process began with. A process is killed through a pidfd opened before
-the last look at it, so a number given to a stranger in between harms nobody.
+By lock: who holds a file open. By mark: every process below a code host carries a word in its environment, which what
+it starts inherits; `/proc` shows the environment a process began with. A process is killed through a pidfd opened
+before the last look at it, so a number given to a stranger in between harms nobody.
 """
 
 from __future__ import annotations

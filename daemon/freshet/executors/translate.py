@@ -63,5 +63,3 @@ def step_end(told: Ended) -> StepEnd:
         metadata=told["metadata"],
         error=None if error is None else TickError(**error),
     )
-
-

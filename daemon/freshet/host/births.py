@@ -70,8 +70,8 @@ class SpawnOrder:
     def loads(cls, text: str) -> SpawnOrder:
         """And back."""
         told = orjson.loads(text)
-        plan = told["plan"]
-        return cls(**{**told, "plan": ChildPlan(**{**plan, "keep": tuple(plan["keep"])})})
+        plan = ChildPlan(**told["plan"])
+        return cls(dataclasses.replace(plan, keep=tuple(plan.keep)), told["snapshot"], told["state_dir"])
 
 
 class Spawner:
@@ -82,7 +82,7 @@ class Spawner:
     def __init__(self, sources: Sources, state_dir: Path) -> None:
         self._state_dir = str(state_dir)
         self._snapshot = os.memfd_create("freshet-plugins", os.MFD_CLOEXEC)
-        with open(self._snapshot, "wb", closefd=False) as file:  # noqa: PTH123  # a descriptor
+        with open(self._snapshot, "wb", closefd=False) as file:
             file.write(sources.dump())
 
     def start(self, plan: ChildPlan) -> int:

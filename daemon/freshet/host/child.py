@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import mmap
 import os
 import socket
@@ -74,7 +75,7 @@ def _evaluate(plan: ChildPlan, catalog: Catalog) -> None:
     from freshet.host.evaluator import main
 
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)
     page = mmap.mmap(plan.page, PAGE_SIZE)
     os.close(plan.page)

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from freshet.host.births import Births
@@ -81,7 +82,7 @@ class Children:
         self._loop.watch(child.pidfd, lambda mask: self._reap(child))
         for stream, fd in pipes.items():
             os.set_blocking(fd, False)
-            self._loop.watch(fd, lambda mask, stream=stream: self._read(child, stream))
+            self._loop.watch(fd, partial(self._readable, child, stream))
         return child
 
     def kill(self, child: Child, number: signal.Signals = signal.SIGKILL) -> None:
@@ -103,6 +104,9 @@ class Children:
     def empty(self) -> bool:
         """Neither a child nor a stray is left."""
         return not self.by_pid and not self._strays()
+
+    def _readable(self, child: Child, stream: Literal["stdout", "stderr"], mask: int) -> None:
+        self._read(child, stream)
 
     def _read(self, child: Child, stream: Literal["stdout", "stderr"]) -> None:
         fd = child.pipes[stream]

@@ -53,9 +53,10 @@ def catalog(found: Iterable[object], *, version: str) -> Catalog:
     made = Catalog(Definitions(version=version))
     for one in jobs:
         _describe_job(made, one)
-    for spec in [one.spec for one in [*assets, *jobs, *sensors]]:
-        _check_plain(made, spec)
-    for spec in [one.spec for one in assets]:
+    specs = (*(one.spec for one in assets), *(one.spec for one in jobs), *(one.spec for one in sensors))
+    for each in specs:
+        _check_plain(made, each)
+    for spec in (one.spec for one in assets):
         if spec.io is not None and spec.io not in IO_NAMES:
             said = f"asset {spec.name}: there is no I/O manager {spec.io!r}"
             made.problems.append(_at(spec.source, said, nearest_hint(spec.io, IO_NAMES)))

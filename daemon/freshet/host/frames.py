@@ -40,7 +40,7 @@ def decode(payload: bytes) -> Any:
     try:
         return orjson.loads(payload)
     except orjson.JSONDecodeError as error:
-        raise HostError(f"a frame is not JSON: {error}", hint="the other side wrote something else on the socket") from None
+        raise HostError(f"a frame is not JSON: {error}", hint="something else wrote on the socket") from None
 
 
 class FrameDecoder:

@@ -8,8 +8,8 @@
     log              `level` (debug, info, warning, error, critical), `message`, `fields`
     progress         `fields`: `done`, and `total` (null where unknown)
     metadata         `fields`: what `ctx.metadata(...)` was given
-    state            `message`: started, succeeded, failed, died, timed out, canceled or interrupted; `fields`: the `pid`,
-                     or the `error` with its type, message and traceback
+    state            `message`: started, succeeded, failed, died, timed out, canceled or interrupted; `fields`: the
+                     `pid`, or the `error` with its type, message and traceback
 
 Each line is written whole by one `write` to a descriptor opened with O_APPEND, so the worker, its threads and
 subprocesses and the host (which writes what came through a worker's pipes) may all append at once. A reader may see a
@@ -108,17 +108,17 @@ def _dump(line: dict[str, Any]) -> bytes:
 
 
 def _shown(value: Any) -> Any:
-    match value:
-        case str():
-            return value.encode("utf-8", "backslashreplace").decode()
-        case dict():
-            return {_shown(str(key)): _shown(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_shown(item) for item in value]
-        case int() if not -(2**63) <= value < 2**64:
-            return str(value)
-        case _:
-            return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        pairs: dict[Any, Any] = value
+        return {_shown(str(key)): _shown(item) for key, item in pairs.items()}
+    if isinstance(value, list | tuple):
+        items: list[Any] | tuple[Any, ...] = value
+        return [_shown(item) for item in items]
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return str(value)
+    return value
 
 
 class LineCutter:

@@ -1,7 +1,7 @@
-"""Loads the plugins: every file is tried, every error names its file and line, and nothing a plugin does ends the host.
+"""Loads the plugins: every file is tried, every error names its file and line, and no error of a plugin ends the host.
 
-A thread that a plugin starts while it loads makes forking unsafe: the child would have its locks and not the thread that
-opens them. So threads are counted after each file, and the plugin that started the first one is named.
+A thread that a plugin starts while it loads makes forking unsafe: the child would have its locks and not the thread
+that opens them. So threads are counted after each file, and the plugin that started the first one is named.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -43,7 +43,7 @@ class Loaded:
 
 
 @contextmanager
-def quiet_threads() -> Iterator[None]:
+def quiet_threads() -> Generator[None]:
     """`QUIET_THREADS` in the environment while the block runs; afterwards what was there before."""
     before = {name: os.environ.get(name) for name in QUIET_THREADS}
     os.environ.update(QUIET_THREADS)
@@ -85,8 +85,6 @@ def load(sources: Sources, *, announce: Callable[[str], None] = lambda file: Non
 def _execute(module: str, file: str) -> ProblemData | None:
     try:
         importlib.import_module(f"{PACKAGE}.{module}")
-    except SyntaxError as error:
-        return problem_of(error, file)
     except BaseException as error:  # sys.exit and KeyboardInterrupt of a plugin are that plugin's errors too
         return problem_of(error, file)
     return None

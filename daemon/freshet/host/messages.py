@@ -10,7 +10,7 @@ A step is named by (run, position) and its attempt. Times are seconds. The evalu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypedDict
 
 import orjson
@@ -90,8 +90,8 @@ class HostPlan:
     @classmethod
     def loads(cls, text: str) -> HostPlan:
         """And back."""
-        told = orjson.loads(text)
-        return cls(**{**told, "keep": tuple(told["keep"])})
+        plan = cls(**orjson.loads(text))
+        return replace(plan, keep=tuple(plan.keep))
 
 
 class Open(TypedDict):

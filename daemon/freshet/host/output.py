@@ -32,16 +32,13 @@ class JournalStream(io.TextIOBase):
         self._lock = threading.RLock()
         self._binary: BinaryIO | None = None
 
-    @property
-    def encoding(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]  # a plain attribute in typeshed
-        """Always UTF-8."""
-        return "utf-8"
+    encoding = "utf-8"
 
     @property
     def buffer(self) -> BinaryIO:
         """The bytes below, for those who write bytes: they take the way through the pipe."""
         if self._binary is None:
-            self._binary = open(self._fd, "wb", buffering=0, closefd=False)  # noqa: SIM115, PTH123  # lives as long as this
+            self._binary = open(self._fd, "wb", buffering=0, closefd=False)  # noqa: SIM115  # as long as this lives
         return self._binary
 
     def fileno(self) -> int:

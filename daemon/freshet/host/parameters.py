@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from typing import TYPE_CHECKING, Any
 
 from freshet.errors import FreshetError
+
+if TYPE_CHECKING:  # 5 MB that are copied into each worker's page tables: loaded where a job has parameters
+    from pydantic import BaseModel, ValidationError
 
 __all__ = ["InvalidParameter", "Parameters"]
 
@@ -23,9 +24,16 @@ class Parameters:
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self._job = name
+        self._names: dict[str, str] = {}
+        self._model: type[BaseModel] | None = None
+        if any(parameter != "ctx" for parameter in inspect.signature(function).parameters):
+            self._build(function)
+
+    def _build(self, function: Callable[..., Any]) -> None:
+        from pydantic import ConfigDict, Field, create_model
+
         hints = typing.get_type_hints(function, include_extras=True)
         fields: dict[str, Any] = {}
-        self._names: dict[str, str] = {}
         for index, parameter in enumerate(inspect.signature(function).parameters.values()):
             if parameter.name == "ctx":
                 continue
@@ -33,34 +41,45 @@ class Parameters:
             # Fields go by number: a parameter may be called `json`, `_x` or `model_config`, a field may not.
             self._names[f"p{index}"] = parameter.name
             fields[f"p{index}"] = (hints.get(parameter.name, Any), Field(default, alias=parameter.name))
-        self._model: type[BaseModel] = create_model(
-            name, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=True), **fields
+        self._model = create_model(
+            self._job, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=True), **fields
         )
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of an object with the parameters."""
+        if self._model is None:
+            return {"type": "object", "title": self._job, "properties": {}, "additionalProperties": False}
         return self._model.model_json_schema(by_alias=True)
 
     def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments to call the function with; defaults are left to it. Raises `InvalidParameter`."""
-        if not given and not self._names:
+        if self._model is None:
+            if given:
+                raise self._refused([f"there is no parameter {name!r}" for name in given])
             return {}
+        from pydantic import ValidationError
+
         try:
             model = self._model.model_validate(dict(given))
         except ValidationError as error:
-            raise self._refusal(error) from None
+            raise self._refused(_complaints(error)) from None
         return {self._names[field]: getattr(model, field) for field in model.model_fields_set}
 
-    def _refusal(self, error: ValidationError) -> InvalidParameter:
-        found: list[str] = []
-        for detail in error.errors(include_url=False):
-            name = ".".join(map(str, detail["loc"]))
-            match detail["type"]:
-                case "missing":
-                    found.append(f"parameter {name!r} is missing")
-                case "extra_forbidden":
-                    found.append(f"there is no parameter {name!r}")
-                case _:
-                    found.append(f"parameter {name!r}: {detail['msg']}, found {detail['input']!r:.80}")
-        known = ", ".join(self._names.values()) or "none"
-        return InvalidParameter(f"job {self._job}: " + "; ".join(found), hint=f"its parameters are: {known}")
+    def _refused(self, complaints: list[str]) -> InvalidParameter:
+        names = ", ".join(self._names.values())
+        hint = f"its parameters are: {names}" if names else "it takes none"
+        return InvalidParameter(f"job {self._job}: " + "; ".join(complaints), hint=hint)
+
+
+def _complaints(error: ValidationError) -> list[str]:
+    found: list[str] = []
+    for detail in error.errors(include_url=False):
+        name = ".".join(map(str, detail["loc"]))
+        match detail["type"]:
+            case "missing":
+                found.append(f"parameter {name!r} is missing")
+            case "extra_forbidden":
+                found.append(f"there is no parameter {name!r}")
+            case _:
+                found.append(f"parameter {name!r}: {detail['msg']}, found {detail['input']!r:.80}")
+    return found

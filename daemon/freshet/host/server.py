@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import socket
 from pathlib import Path
@@ -54,9 +55,8 @@ def load_plugins(plan: HostPlan, control: socket.socket) -> tuple[Catalog, Birth
 
 def _preload() -> None:
     """What children need is imported before they are forked."""
-    import asyncio  # for `async def` steps and the evaluator; nothing of it runs here  # noqa: F401
-
-    import freshet.host.evaluator.main  # pyright: ignore[reportUnusedImport]  # noqa: F401
+    # asyncio with it, for `async def` steps too; nothing of it runs here.
+    importlib.import_module("freshet.host.evaluator.main")
 
 
 def _unknown_thread() -> ProblemData:
@@ -79,9 +79,7 @@ class Server:
         self._handing: list[Child] = []
         self._closing = False
         runs_dir = Path(plan.state_dir, "runs")
-        self._workers = Workers(
-            self._loop, self._children, made, runs_dir, self._tell, ready=births.ready_at_once
-        )
+        self._workers = Workers(self._loop, self._children, made, runs_dir, self._tell, ready=births.ready_at_once)
         self._watch_control()
 
     def serve(self) -> None:

@@ -75,12 +75,14 @@ def _perform_job(order: Run, catalog: Catalog, context: RunningJob) -> None:
 
 
 def _gone(what: str, name: str) -> FreshetError:
-    return FreshetError(f"the {what} {name!r} is not among the definitions in force", hint="its plugin was changed or removed")
+    said = f"the {what} {name!r} is not among the definitions in force"
+    return FreshetError(said, hint="its plugin was changed or removed")
 
 
 def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    result = function(**arguments)
-    return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
+    result: Any = function(**arguments)
+    # Not `inspect.isawaitable`: an abstract base class's check touches much memory in a forked process.
+    return asyncio.run(_awaited(result)) if hasattr(result, "__await__") else result
 
 
 async def _awaited(awaitable: Any) -> Any:
@@ -133,14 +135,12 @@ def _missing(order: Run, spec: AssetSpec, dep: DepSpec, catalog: Catalog) -> Mis
 def error_data(error: BaseException) -> ErrorData:
     """What is told of an error: its traceback begins with the first frame that is the user's."""
     kind = type(error)
-    name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
-    if isinstance(error, SystemExit):
-        message = f"the step called sys.exit({error.code!r})"
-    else:
-        message = _text_of(error)
+    ours = kind.__module__ == "builtins" or kind.__module__.startswith("freshet.")
+    name = kind.__qualname__ if ours else f"{kind.__module__}.{kind.__qualname__}"
+    message = f"the step called sys.exit({error.code!r})" if isinstance(error, SystemExit) else _text_of(error)
     _trim(error, set())
     shown = "".join(traceback.format_exception(error)) if error.__traceback__ is not None else ""
-    return ErrorData(type=kind.__name__ if kind.__module__.startswith("freshet.") else name, message=message, traceback=shown)
+    return ErrorData(type=name, message=message, traceback=shown)
 
 
 def _text_of(error: BaseException) -> str:
@@ -159,7 +159,7 @@ def _trim(error: BaseException, seen: set[int]) -> None:
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith((_OUR_FOLDER, _ASYNCIO)):
         trace = trace.tb_next
     error.__traceback__ = trace
-    inner = list(cast("BaseExceptionGroup[BaseException]", error).exceptions) if isinstance(error, BaseExceptionGroup) else []
-    for other in (error.__cause__, error.__context__, *inner):
+    group = cast("BaseExceptionGroup[BaseException]", error) if isinstance(error, BaseExceptionGroup) else None
+    for other in (error.__cause__, error.__context__, *(group.exceptions if group else ())):
         if other is not None:
             _trim(other, seen)

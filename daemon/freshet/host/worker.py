@@ -8,6 +8,7 @@ to, if only to count a reference, is copied from the host's first, and these cop
 from __future__ import annotations
 
 import array
+import contextlib
 import fcntl
 import os
 import sys
@@ -98,10 +99,8 @@ def _fitting(ended: WorkerEnded) -> bytes:
 
 def _flush_output() -> None:
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with contextlib.suppress(Exception):  # user code may have put anything there
             stream.flush()
-        except Exception:  # user code may have put anything there  # noqa: S110
-            pass
 
 
 def _kill_leftovers() -> None:

@@ -25,8 +25,12 @@ from freshet.host.process import complain
 __all__ = ["Workers"]
 
 _SPARE = 2
-_TOP_UP_AFTER = 0.002
-"""Seconds of rest before another worker is made while some still wait."""
+_BATCH = 4
+"""Workers made in one go where few are left. Each fork makes the host's memory copy-on-write again, so that forks one
+by one cost the host hundreds of page faults each."""
+_LOW = 1
+_TOP_UP_AFTER = 0.003
+"""Seconds of rest before another worker is made while enough still wait."""
 _RETRY_AFTER = (0.1, 0.3, 1.0, 3.0)
 """Seconds before another worker is tried after so many in a row that came to nothing; then launches fail."""
 _DUMP_TIME = 0.05
@@ -46,7 +50,14 @@ class Workers:
     """The pool. `tell` sends a frame to the daemon."""
 
     def __init__(
-        self, loop: Loop, children: Children, catalog: Catalog, runs_dir: Path, tell: Callable[[bytes], None], *, ready: bool
+        self,
+        loop: Loop,
+        children: Children,
+        catalog: Catalog,
+        runs_dir: Path,
+        tell: Callable[[bytes], None],
+        *,
+        ready: bool,
     ) -> None:
         self._loop = loop
         self._children = children
@@ -127,7 +138,7 @@ class Workers:
                 self._hand(self._waiting.popleft(), self._pending.popleft())
             elif not self._ready_at_once or self._failures or not self._start():
                 break
-        self._schedule(0.0 if len(self._waiting) < 2 else _TOP_UP_AFTER)
+        self._schedule(0.0 if len(self._waiting) < _LOW else _TOP_UP_AFTER)
         self._note_idle()
 
     def _hand(self, worker: _Worker, launch: Launch) -> None:
@@ -154,8 +165,12 @@ class Workers:
 
     def _start_another(self) -> None:
         self._top_up = None
-        if not self._closing and len(self._waiting) + len(self._loading) < self._wanted and self._start():
-            self._assign()
+        made = 0
+        while not self._closing and len(self._waiting) + len(self._loading) < self._wanted and made < _BATCH:
+            if not self._start():
+                break
+            made += 1
+        self._assign()
 
     def _start(self) -> bool:
         try:
@@ -228,7 +243,7 @@ class Workers:
                 self._busy.pop(launch.step, None)
                 self._tell(launch.told_lost(how))
             launch.close()
-        self._schedule(0.0 if not self._waiting else _TOP_UP_AFTER)
+        self._schedule(0.0 if len(self._waiting) < _LOW else _TOP_UP_AFTER)
         self._note_idle()
 
     def _could_not_start(self, how: str) -> None:
