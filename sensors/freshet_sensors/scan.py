@@ -34,7 +34,7 @@ class File(NamedTuple):
 def scan(root: str, pattern: Pattern, *, below: str = "", unreadable: list[str] | None = None) -> Iterator[File]:
     """All files that are meant, in no order, in `below` and deeper: `""`, or a relative folder with a slash at its end.
 
-    Folders that may not be read are added to `unreadable`: nothing is known of what lies in them. What vanishes
+    Folders and files that may not be read are added to `unreadable`: nothing is known of what lies there. What vanishes
     meanwhile is left out. Raises `OSError` where `root` itself cannot be read.
     """
     folders = [below]
@@ -60,8 +60,15 @@ def scan(root: str, pattern: Pattern, *, below: str = "", unreadable: list[str] 
                 if entry.is_dir(follow_symlinks=False):
                     if pattern.enters(path):
                         folders.append(path + "/")
-                elif pattern.matches(path) and (file := _file(root, path, entry)):
-                    yield file
+                elif pattern.matches(path):
+                    try:
+                        file = _file(root, path, entry)
+                    except PermissionError:  # a folder that may be listed, and no more
+                        if unreadable is not None:
+                            unreadable.append(path)
+                        continue
+                    if file is not None:
+                        yield file
 
 
 def probe(root: str, path: str, pattern: Pattern) -> File | None:

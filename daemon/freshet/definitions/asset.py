@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin, overload
 
 from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.durations import Duration, parse_duration
@@ -78,6 +78,29 @@ class Asset:
 
     def __repr__(self) -> str:
         return f"<asset {self.spec.name}>"
+
+
+@overload
+def asset(function: Callable[..., Any], /) -> Asset: ...
+
+
+@overload
+def asset(
+    *,
+    name: str | None = None,
+    deps: Iterable[Dep | Asset | str] = (),
+    partitions: PartitionsSpec | None = None,
+    freshness: Freshness | None = None,
+    automation: AutomationCondition | None = None,
+    pool: str | None = None,
+    priority: int = 0,
+    retries: int | Retries = 0,
+    timeout: Duration | None = None,
+    io: str | None = None,
+    tags: dict[str, str] | None = None,
+    group: str | None = None,
+    version: str | None = None,
+) -> Callable[[Callable[..., Any]], Asset]: ...
 
 
 def asset(

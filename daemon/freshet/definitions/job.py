@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 from freshet.definitions.durations import Duration, parse_duration
 from freshet.definitions.names import check_name
@@ -49,6 +49,23 @@ class Job:
 
     def __repr__(self) -> str:
         return f"<job {self.spec.name}>"
+
+
+@overload
+def job(function: Callable[..., Any], /) -> Job: ...
+
+
+@overload
+def job(
+    *,
+    name: str | None = None,
+    pool: str | None = None,
+    priority: int = 0,
+    retries: int | Retries = 0,
+    timeout: Duration | None = None,
+    tags: dict[str, str] | None = None,
+    group: str | None = None,
+) -> Callable[[Callable[..., Any]], Job]: ...
 
 
 def job(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal, overload
 
 from freshet.definitions.durations import Duration, parse_duration
 from freshet.definitions.names import check_name
@@ -105,6 +105,21 @@ class FunctionSensor(Sensor):
         return self.function(ctx)
 
 
+@overload
+def sensor(function: Callable[..., Any], /) -> FunctionSensor: ...
+
+
+@overload
+def sensor(
+    *,
+    name: str | None = None,
+    interval: Duration = "30s",
+    timeout: Duration = "60s",
+    target: object = None,
+    partitions: DynamicPartitions | None = None,
+) -> Callable[[Callable[..., Any]], FunctionSensor]: ...
+
+
 def sensor(
     function: Callable[..., Any] | None = None,
     /,
@@ -129,7 +144,7 @@ def sensor(
         doc = (wrapped.__doc__ or "").strip().partition("\n")[0]
         code = wrapped.__code__
         source = Source(code.co_filename, code.co_firstlineno)
-        made.spec = SensorSpec(**{**vars(made.spec), "doc": doc, "type": "sensor", "source": source})
+        made.spec = replace(made.spec, doc=doc, type="sensor", source=source)
         return made
 
     return make if function is None else make(function)
