@@ -22,7 +22,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import orjson
 
@@ -111,10 +111,10 @@ def _shown(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
-        pairs: dict[Any, Any] = value
+        pairs: dict[Any, Any] = cast(Any, value)
         return {_shown(str(key)): _shown(item) for key, item in pairs.items()}
     if isinstance(value, list | tuple):
-        items: list[Any] | tuple[Any, ...] = value
+        items: list[Any] = cast(Any, value)
         return [_shown(item) for item in items]
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         return str(value)
