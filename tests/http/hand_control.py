@@ -156,6 +156,10 @@ class HandControl:
     async def resume(self, sensor: str) -> SensorState:
         return self._change(sensor, status="ok", due_at=NOW)
 
+    async def fail(self, sensor: str, error: Json) -> None:
+        """The sensor has failed twice."""
+        self._change(sensor, status="failing", failures=2, last_error=error)
+
     def _find(self, sensor: str) -> SensorState:
         if sensor not in self.states:
             raise UnknownName(f"there is no sensor {sensor!r}", hint=nearest_hint(sensor, self.states))

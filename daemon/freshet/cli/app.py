@@ -17,7 +17,12 @@ __all__ = ["app", "run"]
 app = typer.Typer(
     name="freshet", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, callback=global_options
 )
-cursor_app = typer.Typer(name="cursor", help="Show or replace what a sensor remembers.", rich_markup_mode=None)
+cursor_app = typer.Typer(
+    name="cursor",
+    help="Show or replace what a sensor remembers.",
+    rich_markup_mode=None,
+    callback=global_options,
+)
 
 _FAILED, _USAGE = 1, 2
 

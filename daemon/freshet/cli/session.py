@@ -7,7 +7,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,7 +62,11 @@ def global_options(
     ctx: typer.Context, config: ConfigOption = None, json: JsonOption = False, url: UrlOption = None
 ) -> None:
     """Freshet keeps data assets fresh."""
-    ctx.obj = Session(config, json, url)
+    ctx.obj = _above(ctx.obj or Session(), config, json, url)
+
+
+def _above(before: Session, config: Path | None, json: bool, url: str | None) -> Session:
+    return Session(config or before.config, json or before.json, url or before.url)
 
 
 def with_session(body: Callable[..., int | None]) -> Callable[..., int | None]:
@@ -70,11 +74,7 @@ def with_session(body: Callable[..., int | None]) -> Callable[..., int | None]:
 
     @functools.wraps(body)
     def command(ctx: typer.Context, config: Path | None, json: bool, url: str | None, **own: Any) -> int | None:
-        before: Session = ctx.obj
-        session = replace(
-            before, config=config or before.config, json=json or before.json, url=url if url else before.url
-        )
-        return body(session, **own)
+        return body(_above(ctx.obj, config, json, url), **own)
 
     only = inspect.Parameter.KEYWORD_ONLY
     own = list(inspect.signature(body, eval_str=True).parameters.values())[1:]
