@@ -1,0 +1,210 @@
+"""Freshness, automation, events, and what the API reads."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+
+import pytest
+from tests.store.support import DEFINITIONS, VALUE, one_step, populate, rows
+
+from freshet.errors import UnknownName
+from freshet.store.admission import admit
+from freshet.store.assets import (
+    automation_seq,
+    commit_automation,
+    commit_freshness,
+    condition_chunks,
+    freshness_rows,
+)
+from freshet.store.definitions import register_definitions
+from freshet.store.events import EventLog, events_after, last_seq
+from freshet.store.finishing import finish_step
+from freshet.store.partitions import change_partitions
+from freshet.store.queries import asset_summaries, partition_rows, partition_sets, run, runs
+from freshet.store.records import (
+    AutomationCommit,
+    ConditionChunk,
+    Event,
+    FreshnessChange,
+    FreshnessRow,
+    PartitionDelta,
+    RunToAdmit,
+    StepResult,
+)
+from freshet.store.steps import cancel_run
+
+
+@pytest.fixture(autouse=True)
+def _populated(db: sqlite3.Connection) -> None:
+    populate(db, "a", "b", "c", "d")
+
+
+def make(db: sqlite3.Connection, wanted: RunToAdmit, at: float = 10.0, outcome: str = "succeeded") -> Event:
+    admitted, _ = admit(db, [wanted], start=1, needs={}, now=at, version="v1")
+    result = StepResult(admitted.runs[0].run_id, 0, 1, "succeeded", at, VALUE, {"rows": 1})
+    if outcome == "failed":
+        result = replace(result, outcome="failed", value=None)
+    return finish_step(db, result).events[0]
+
+
+# --- freshness -----------------------------------------------------------------------------------------------
+
+
+def sales(db: sqlite3.Connection) -> FreshnessRow:
+    return next(row for row in freshness_rows(db) if row.asset == "sales")
+
+
+def test_one_lapse_an_episode(db: sqlite3.Connection) -> None:
+    lapse = FreshnessChange(replace(sales(db), state="lapsed"), "freshness_lapsed", 61.0)
+    (event,) = commit_freshness(db, [lapse], 62.0)
+    assert (event.type, event.asset, event.at, event.data) == ("freshness_lapsed", "sales", 62.0, {"deadline": 61.0})
+    assert sales(db).state == "lapsed"
+    assert rows(db, "SELECT deadline, seq FROM lapses") == [(61.0, event.seq)]
+    assert commit_freshness(db, [lapse], 63.0) == ()
+    made = make(db, one_step("sales"), 70.0)
+    restored = replace(sales(db), state="fresh")
+    assert (restored.baseline_seq, restored.baseline_at) == (made.seq, 70.0)
+    events = commit_freshness(db, [FreshnessChange(restored, "freshness_restored")], 70.0)
+    assert [one.type for one in events] == ["freshness_restored"]
+    next_lapse = FreshnessChange(replace(restored, state="lapsed"), "freshness_lapsed", 130.0)
+    assert len(commit_freshness(db, [next_lapse, next_lapse], 131.0)) == 1
+
+
+def test_a_baseline_may_move_in_silence(db: sqlite3.Connection) -> None:
+    moved = replace(sales(db), baseline_seq=5, baseline_at=9.0)
+    assert commit_freshness(db, [FreshnessChange(moved)], 9.0) == ()
+    assert sales(db) == moved
+
+
+def test_a_change_of_an_asset_without_a_policy_is_dropped(db: sqlite3.Connection) -> None:
+    lapse = FreshnessChange(replace(sales(db), state="lapsed"), "freshness_lapsed", 61.0)
+    bare = replace(DEFINITIONS, assets=tuple(replace(asset, freshness=None) for asset in DEFINITIONS.assets))
+    register_definitions(db, bare, 50.0)
+    assert commit_freshness(db, [lapse], 62.0) == ()
+    assert rows(db, "SELECT count(*) FROM lapses") == [0]
+
+
+# --- automation ----------------------------------------------------------------------------------------------
+
+
+def test_an_evaluation_commits_its_memory_with_its_runs(db: sqlite3.Connection) -> None:
+    assert automation_seq(db) == 0
+    chunks = (ConditionChunk("raw", "0.1", 0, b"bits"), ConditionChunk("raw", "0.2", 1, b"more"))
+    admitted = commit_automation(db, AutomationCommit(7, 12.0, (one_step("sales"),), chunks, start=1, version="v1"))
+    assert [event.type for event in admitted.events] == ["started"]
+    assert admitted.runs[0].started[0].name == "sales"
+    assert automation_seq(db) == 7
+    assert condition_chunks(db) == chunks
+    later = (ConditionChunk("raw", "0.1", 0, b""), ConditionChunk("raw", "0.2", 1, b"other"))
+    assert commit_automation(db, AutomationCommit(9, 13.0, (), later)).events == ()
+    assert automation_seq(db) == 9
+    assert condition_chunks(db) == (ConditionChunk("raw", "0.2", 1, b"other"),)
+
+
+# --- events --------------------------------------------------------------------------------------------------
+
+
+def test_events_come_back_as_they_were_returned(db: sqlite3.Connection) -> None:
+    start = last_seq(db)
+    admitted, _ = admit(
+        db, [one_step("raw", set="batches", key=key) for key in "ab"], start=1, needs={}, now=3.0, version=""
+    )
+    canceled = cancel_run(db, admitted.runs[1].run_id, 4.0)
+    assert events_after(db, start, 100) == (*admitted.events, *canceled)
+    assert last_seq(db) == canceled[-1].seq
+
+
+@pytest.mark.parametrize("limit", range(1, 9))
+def test_a_transaction_is_never_cut(db: sqlite3.Connection, limit: int) -> None:
+    start = last_seq(db)
+    sizes = [1, 3, 2, 1]
+    for size in sizes:
+        log = EventLog(db, 5.0)
+        for _ in range(size):
+            log.add("definitions_loaded")
+        log.write()
+    seen, pages = start, list[tuple[Event, ...]]()
+    while page := events_after(db, seen, limit):
+        pages.append(page)
+        seen = page[-1].seq
+    everything = [event for page in pages for event in page]
+    assert [event.seq for event in everything] == list(range(start + 1, start + 1 + sum(sizes)))
+    for page in pages:
+        assert len(page) >= limit or page is pages[-1]
+        txns = [event.txn for event in page]
+        assert all(len([e for e in everything if e.txn == txn]) == txns.count(txn) for txn in txns)
+
+
+def test_numbers_of_events_are_not_used_twice(db: sqlite3.Connection) -> None:
+    last = last_seq(db)
+    db.execute("DELETE FROM events")
+    log = EventLog(db, 5.0)
+    assert log.add("definitions_loaded") == last + 1
+    assert log.write()[0].txn == last + 1
+
+
+# --- queries -------------------------------------------------------------------------------------------------
+
+
+def test_runs_by_state_target_and_page(db: sqlite3.Connection) -> None:
+    for key in ("a", "b"):
+        make(db, one_step("raw", set="batches", key=key))
+    make(db, one_step("raw", set="batches", key="c"), outcome="failed")
+    admit(db, [one_step("sales", priority=3, tags={"k": "v"})], start=0, needs={}, now=11.0, version="v1")
+    assert [row.id for row in runs(db)] == [4, 3, 2, 1]
+    assert [row.id for row in runs(db, target="raw", limit=2)] == [3, 2]
+    assert [row.id for row in runs(db, target="raw", before=2)] == [1]
+    assert [row.id for row in runs(db, state="failed")] == [3]
+    assert [(row.id, row.priority, row.tags, row.steps[0].name) for row in runs(db, state="queued")] == [
+        (4, 3, {"k": "v"}, "sales")
+    ]
+    one = run(db, 2)
+    assert one is not None
+    assert (one.set, one.partition, one.key, one.state, one.origin) == ("batches", 2, "b", "succeeded", "test")
+    assert one.steps[0].metadata == {"rows": 1}
+    assert run(db, 99) is None
+
+
+def test_asset_summaries_count_live_partitions(db: sqlite3.Connection) -> None:
+    for key in ("a", "b"):
+        make(db, one_step("raw", set="batches", key=key), 10.0)
+    make(db, one_step("raw", set="batches", key="a"), 12.0)
+    make(db, one_step("raw", set="batches", key="c"), outcome="failed")
+    admit(db, [one_step("raw", set="batches", key="d")], start=0, needs={}, now=11.0, version="v1")
+    change_partitions(db, PartitionDelta("batches", delete=("b",)), 13.0)
+    by_region, clean, raw, sales = asset_summaries(db)
+    assert (raw.asset, raw.set, raw.partitions, raw.materialized, raw.failed, raw.in_progress) == (
+        "raw", "batches", 3, 1, 1, 1,
+    )  # fmt: skip
+    assert (raw.materialized_at, raw.materialized_run, raw.metadata) == (12.0, 3, {"rows": 1})
+    assert raw.freshness is not None
+    assert (raw.freshness.state, raw.deadline) == ("fresh", 3612.0)
+    assert (sales.partitions, sales.materialized, sales.materialized_at, sales.deadline) == (1, 0, None, 61.0)
+    assert (clean.materialized, clean.freshness, clean.deadline) == (0, None, None)
+    assert by_region.partitions == 2
+
+
+def test_partitions_with_their_states(db: sqlite3.Connection) -> None:
+    make(db, one_step("raw", set="batches", key="a"))
+    make(db, one_step("raw", set="batches", key="b"), outcome="failed")
+    admit(db, [one_step("raw", set="batches", key="c")], start=0, needs={}, now=11.0, version="v1")
+    change_partitions(db, PartitionDelta("batches", delete=("a",)), 13.0)
+    page = partition_rows(db, "batches", limit=2, assets=("raw", "clean"))
+    assert [(row.number, row.key, row.states) for row in page] == [
+        (2, "b", {"raw": "failed", "clean": "missing"}),
+        (3, "c", {"raw": "in_progress", "clean": "missing"}),
+    ]
+    assert [row.key for row in partition_rows(db, "batches", after=3)] == ["d"]
+    first = partition_rows(db, "batches", deleted=True, assets=("raw",))[0]
+    assert (first.key, first.deleted_at, first.metadata, first.states) == (
+        "a", 13.0, {"path": "a"}, {"raw": "materialized"},
+    )  # fmt: skip
+    with pytest.raises(UnknownName, match="nothing"):
+        partition_rows(db, "nothing")
+
+
+def test_partition_sets(db: sqlite3.Connection) -> None:
+    batches, regions = partition_sets(db)
+    assert (batches.name, batches.kind, batches.count, batches.assets) == ("batches", "dynamic", 4, ("clean", "raw"))
+    assert (regions.name, regions.kind, regions.count, regions.assets) == ("regions", "static", 2, ("by_region",))
