@@ -44,7 +44,7 @@ async def burst(ctx):
 def _measure(bench: Bench) -> Iterator[Row]:
     seconds, commits, cpu = list[float](), list[float](), list[float]()
     with bench.lab("thousand", {"burst.py": _PLUGIN}) as lab:
-        (lab.root / "go").touch()
+        _let_go(lab)
         for turn in range(1, bench.pick(5, 1) + 1):
             before = cpu_seconds(lab.pid)
             whole, commit = _burst(lab, turn)
@@ -54,6 +54,13 @@ def _measure(bench: Bench) -> Iterator[Row]:
     yield Row.of("1,000 partitions, request -> last done", "s", seconds, _BAR, note="2 workers, each step a process")
     yield Row.of("  of it: the tick that asks for them", "ms", commits)
     yield Row.of("  CPU of all processes for it", "s", cpu, note="what other work on the machine does not change")
+
+
+def _let_go(lab: Lab) -> None:
+    """From here on the sensor asks for runs; the look that every start begins with is over."""
+    with lab.api() as api:
+        until(lambda: api.get("sensors/burst")["ticks"] > 0, "the first look", timeout=30)
+    (lab.root / "go").touch()
 
 
 def _burst(lab: Lab, turn: int) -> tuple[float, float]:
