@@ -1,0 +1,119 @@
+"""`freshet check`: a real load that starts nothing, and what it says of each mistake."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from pathlib import Path
+
+import pytest
+
+from freshet.cli.app import run
+
+GOOD = """
+from freshet import AutomationCondition, Freshness, asset, job, sensor
+
+@asset(freshness=Freshness(within="1h"), automation=AutomationCondition.eager())
+def raw(): return 1
+
+@asset
+def made(raw): return raw
+
+@job
+def notify(ctx, order_id: int): ...
+
+@sensor(interval="5s", target="raw")
+def look(ctx): yield from ()
+"""
+
+
+def _site(folder: Path, **plugins: str) -> list[str]:
+    (folder / "plugins").mkdir()
+    for name, source in plugins.items():
+        (folder / "plugins" / f"{name}.py").write_text(source)
+    (folder / "freshet.toml").write_text('state_dir = "state"\nplugins_dir = "plugins"\n')
+    return ["check", "--config", str(folder / "freshet.toml")]
+
+
+def test_a_clean_folder_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(_site(tmp_path, good=GOOD)) == 0
+    assert capsys.readouterr() == ("ok: 2 assets, 1 job, 1 sensor, 0 partition sets\n", "")
+    assert not (tmp_path / "state").exists(), "nothing was started"
+
+
+def test_it_works_beside_a_running_daemon(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = _site(tmp_path, good=GOOD)
+    (tmp_path / "state").mkdir()
+    with (tmp_path / "state" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = sorted((tmp_path / "state").rglob("*"))
+        assert run([*argv, "--json"]) == 0
+        assert sorted((tmp_path / "state").rglob("*")) == before
+    said = json.loads(capsys.readouterr().out)
+    assert (said["ok"], said["assets"], said["jobs"], said["sensors"]) == (True, ["raw", "made"], ["notify"], ["look"])
+
+
+@pytest.mark.parametrize(
+    ("source", "place", "says", "hint"),
+    [
+        ("def broken(:\n    pass\n", "bad.py:1: ", "invalid syntax", ""),
+        ("\n1 / 0\n", "bad.py:2: ", "ZeroDivisionError", ""),
+        ("import nothing_of_this_name\n", "bad.py:1: ", "nothing_of_this_name", ""),
+        (
+            "from freshet import asset\n\n@asset\ndef late(mdae): return mdae\n",
+            "bad.py:3: ",
+            "'late' depends on 'mdae', which no plugin declares",
+            "did you mean 'made'?",
+        ),
+        (
+            "from freshet import asset\n\n@asset\ndef a(b): ...\n\n@asset\ndef b(a): ...\n",
+            "bad.py:",
+            "the assets form a cycle: ",
+            "take one of these dependencies out",
+        ),
+        (
+            "from freshet import asset\n\n@asset\ndef raw(): return 2\n",
+            "good.py:",
+            "'raw' is declared twice",
+            "rename one of them",
+        ),
+        (
+            "from freshet import Freshness\nFreshness(within='5 parsecs')\n",
+            "bad.py:2: ",
+            "'5 parsecs' is not a duration",
+            '"30s"',
+        ),
+        ("from freshet import asset\nraise ValueError('[bold]\\x1b[31m')\n", "bad.py:2: ", "[bold]\\x1b[31m", ""),
+    ],
+    ids=["syntax", "raises", "import", "unknown", "cycle", "twice", "duration", "markup"],
+)
+def test_a_mistake_is_named_with_file_line_and_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, place: str, says: str, hint: str
+) -> None:
+    assert run(_site(tmp_path, good=GOOD, bad=source)) == 1
+    out, err = capsys.readouterr()
+    first, _, rest = err.partition("\n")
+    assert first.startswith(f"{tmp_path}/plugins/{place}"), err
+    assert says in first
+    assert hint in rest
+    assert out.startswith("1 problem: ")
+    assert "\x1b" not in err
+
+
+def test_all_problems_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*_site(tmp_path, a="1 / 0\n", b="def (\n", good=GOOD), "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert [Path(one["file"]).name for one in said["problems"]] == ["a.py", "b.py"]
+    assert "ZeroDivisionError" in said["problems"][0]["traceback"]
+
+
+def test_a_plugin_that_ends_its_process_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(_site(tmp_path, good=GOOD, killer="import os\nos._exit(3)\n")) == 1
+    assert "killer.py" in capsys.readouterr().err
+
+
+def test_a_missing_folder_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = _site(tmp_path)
+    (tmp_path / "plugins").rmdir()
+    assert run(argv) == 1
+    assert f"{tmp_path}/plugins is no folder" in capsys.readouterr().err
