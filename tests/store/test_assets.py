@@ -72,7 +72,7 @@ def test_one_lapse_an_episode(db: sqlite3.Connection) -> None:
 
 
 def test_a_baseline_may_move_in_silence(db: sqlite3.Connection) -> None:
-    moved = replace(sales(db), baseline_seq=5, baseline_at=9.0)
+    moved = replace(sales(db), baseline_seq=5, baseline_at=9.0, state_seq=5)
     assert commit_freshness(db, [FreshnessChange(moved)], 9.0) == ()
     assert sales(db) == moved
 
