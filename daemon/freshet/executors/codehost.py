@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import mmap
 import os
 import secrets
 import socket
 from collections import deque
 from typing import Any
+
+import structlog
 
 from freshet.errors import HostError
 from freshet.executors.base import Answers, HostStatus, LoadReport, StepEnd, TickOrder
@@ -27,7 +28,7 @@ from freshet.store.records import StepToRun, TickError
 
 __all__ = ["ProcessCodeHost"]
 
-_log = logging.getLogger("freshet.host")
+_log = structlog.get_logger("freshet.host")
 _CLOSE_MARGIN = 8.0
 """Seconds beyond the grace after which a host that does not end is killed."""
 _SWEEP_PATIENCE = 5.0
@@ -236,7 +237,7 @@ class ProcessCodeHost:
     def _link_ended(self, error: HostError | None) -> None:
         """The stream is over: so is the host, by itself or by our hand."""
         if error is not None:
-            _log.error("%s", error)
+            _log.error("the code host broke the protocol", error=str(error))
         if self._process is not None and (error is not None or not self._closing):
             self._process.kill()
 
@@ -251,7 +252,7 @@ class ProcessCodeHost:
         mark = self._mark
         left = await asyncio.to_thread(kill_until_gone, lambda: marked(mark), patience=_SWEEP_PATIENCE)
         if left:
-            _log.error("processes of an ended code host cannot be ended: %s", left)
+            _log.error("processes of an ended code host cannot be ended", processes=left)
         self._gone.set()
         if self._loaded is not None and not self._loaded.done():
             self._loaded.set_exception(self._not_loaded(how))
@@ -259,12 +260,21 @@ class ProcessCodeHost:
             if not waiting.done():
                 waiting.set_exception(HostError(f"the code host has ended: {how}"))
         self._forks.clear()
-        for pid in sorted(self._evaluators):
-            self._evaluator_ended(pid, f"the code host ended: {how}")
+        await self._end_pool(how)
         for key in list(self._steps):
             self._end_step(key, "interrupted", TickError("Interrupted", f"the code host ended: {how}"))
         if not self._closing and self._report is not None:
             self._answers.host_lost(how)
+
+    async def _end_pool(self, how: str) -> None:
+        """The evaluators ended through no sensor's fault: a pool that is closing gives their ticks back."""
+        if self._pool is None:
+            return
+        closing = asyncio.create_task(self._pool.close(0.0))
+        await asyncio.sleep(0)
+        for pid in sorted(self._evaluators):
+            self._evaluator_ended(pid, f"the code host ended: {how}")
+        await closing
 
     def _end_step(self, key: tuple[int, int, int], outcome: Any, error: TickError) -> None:
         if self._steps.pop(key, None) is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import socket
@@ -12,13 +11,15 @@ import subprocess
 from collections import deque
 from collections.abc import Callable
 
+import structlog
+
 from freshet.executors.hostsettings import HostSettings
 from freshet.executors.strays import MARK
 from freshet.host.messages import HostPlan
 
 __all__ = ["HostProcess"]
 
-_log = logging.getLogger("freshet.host")
+_log = structlog.get_logger("freshet.host")
 _LAST_LINES = 20
 
 
@@ -124,4 +125,4 @@ class HostProcess:
     def _line(self, line: bytes) -> None:
         text = line.decode("utf-8", "backslashreplace")
         self._lines.append(text)
-        _log.info("%s", text)
+        _log.info(text)

@@ -45,10 +45,13 @@ class Launch:
             cutter = self._cutters[stream] = LineCutter(lambda line: self.journal.text(stream, line))
         cutter.feed(data)
 
-    def close(self) -> None:
-        """Nothing more will come."""
+    def output_ended(self) -> None:
+        """Nothing more will come: what has no end of line is a line too."""
         for cutter in self._cutters.values():
             cutter.end()
+
+    def close(self) -> None:
+        """The worker is gone, and its end told."""
         self.journal.close()
         self.quiet()
 

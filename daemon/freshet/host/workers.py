@@ -239,6 +239,7 @@ class Workers:
         if not self._closing and (launch is None or not (launch.received or launch.ending)):
             self._could_not_start(how)
         if launch is not None:
+            launch.output_ended()
             if launch.ended is None:
                 self._busy.pop(launch.step, None)
                 self._tell(launch.told_lost(how))
