@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 from tests.store.support import VALUE, one_step, populate, rows
 
-from freshet.errors import Conflict, UnknownName
+from freshet.errors import Conflict, UnknownName, ValueFormatError
 from freshet.store.admission import admit
 from freshet.store.assets import asset_states
 from freshet.store.finishing import finish_step
@@ -258,6 +258,11 @@ def test_a_job_has_params_and_no_asset(db: sqlite3.Connection) -> None:
     assert said(finished.events) == [("run_succeeded", None, None)]
     assert finished.events[0].data == {"kind": "job", "target": "notify"}
     assert asset_states(db) == ()
+
+
+def test_what_json_cannot_hold_is_refused_with_a_reason(db: sqlite3.Connection) -> None:
+    with pytest.raises(ValueFormatError, match="64-bit"):
+        admit(db, [replace(CALL, params={"n": 2**70})], start=0, needs={}, now=1.0, version="v1")
 
 
 # --- inputs --------------------------------------------------------------------------------------------------

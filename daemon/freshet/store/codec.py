@@ -7,14 +7,18 @@ from typing import Any
 import orjson
 
 from freshet.definitions.outcome import Json
+from freshet.errors import ValueFormatError
 from freshet.store.records import ValueRef
 
 __all__ = ["dump", "dump_optional", "dump_value", "load", "load_optional", "load_value"]
 
 
 def dump(value: Json) -> str:
-    """JSON text of `value`. Raises `TypeError` for what JSON cannot hold."""
-    return orjson.dumps(value).decode()
+    """JSON text of `value`. Raises `ValueFormatError` for what JSON cannot hold (integers beyond 64 bits, too)."""
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError as error:
+        raise ValueFormatError(f"a value cannot be kept as JSON: {error}", hint="keep it as text") from error
 
 
 def dump_optional(value: Json) -> str | None:

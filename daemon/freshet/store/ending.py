@@ -53,6 +53,8 @@ def release(
     at: float,
 ) -> None:
     """End steps that neither made anything nor failed, with an event for each asset."""
+    if not positions:
+        return
     rows = db.execute(
         """
         UPDATE steps SET state = ?, ended_at = ?, not_before = NULL
