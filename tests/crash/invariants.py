@@ -163,7 +163,7 @@ def values_are_valid(rest: Rest) -> list[str]:
     """Each published value is whole, and is that of the step's attempt in force; `sales` adds up."""
     faults: list[str] = []
     for asset, key, text, run_id, attempt, state in rest.rows(_VALUES):
-        ref = ValueRef(**json.loads(text))
+        ref = ValueRef(*json.loads(text))
         value = read_value(rest.values, ref)
         if Path(ref.path).stem != f"{run_id}-{attempt}" or state != "succeeded":
             faults.append(f"{asset} {key}: {ref.path} is published, step {run_id} is at attempt {attempt}, {state}")

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 
 from tests.support.daemon import Daemon, DaemonEnded, Site
-from tests.support.river import beat, drop, is_good, witnessed
+from tests.support.river import beat, beats, drop, is_good, witnessed
 
 from freshet.errors import DaemonUnreachable
 from freshet.http.models import MaterializeBody, RunAnswer
@@ -30,14 +30,18 @@ class River:
             drop(self.site.inbox, key, rename=rename)
             self.keys.add(key)
 
-    def play(self, daemon: Daemon) -> int:
+    def play(self, daemon: Daemon, *, only_the_end: bool = False) -> int:
         """All that can happen, until the daemon ends, on SIGTERM at the latest. Returns its exit status."""
         turn = next(self._rounds)
         with contextlib.suppress(DaemonEnded, DaemonUnreachable):
-            self._play(daemon.ready(), turn)
+            daemon.ready()
+            if not only_the_end:
+                self._play(daemon, turn)
+            self._end(daemon, turn)
         return daemon.wait_ended()
 
     def _play(self, daemon: Daemon, turn: int) -> None:
+        daemon.client.materialize(MaterializeBody(assets=("pulse",)))
         self.land(f"good-{turn}-alone", rename=True)
         beat(self.site.folder)
         daemon.wait_until(lambda: self.made(daemon, "raw"), "the first file is read")
@@ -45,7 +49,8 @@ class River:
         self.land(*burst, f"flaky-{turn}", f"bad-{turn}")
         (self.site.folder / "stumble").touch()
         self.wait_at_rest(daemon)
-        daemon.client.materialize(MaterializeBody(assets=("pulse",)))
+
+    def _end(self, daemon: Daemon, turn: int) -> None:
         begun = len(witnessed(self.site.folder))
         self.land(f"slow-{turn}", rename=True)
         daemon.wait_until(lambda: len(witnessed(self.site.folder)) > begun, "the slow step runs")
@@ -59,6 +64,7 @@ class River:
             "every file is read": lambda daemon: self.made(daemon, "raw"),
             "every good file is clean": lambda daemon: self.made(daemon, "clean"),
             "sales covers every good file": self.covered,
+            "every beat is counted": self.counted,
             "pulse has lapsed and echo followed": self.echoed,
             "nothing runs": Daemon.idle,
         }
@@ -76,6 +82,10 @@ class River:
         runs = daemon.client.runs(target="sales", limit=1)
         good = sum(map(is_good, self.keys))
         return bool(runs) and runs[0].state == "succeeded" and _metadata(runs[0]).get("batches") == good
+
+    def counted(self, daemon: Daemon) -> bool:
+        """Whether the sensor of `pulse` has seen every beat."""
+        return (daemon.client.cursor("beats").cursor or 0) == beats(self.site.folder)
 
     def echoed(self, daemon: Daemon) -> bool:
         """Whether `pulse` has lapsed and `echo` was made for that."""

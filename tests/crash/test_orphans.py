@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.support import processes
@@ -157,5 +156,5 @@ def published(site: Site, asset: str) -> str | None:
         rows = db.execute(
             "SELECT s.value FROM asset_state s JOIN assets a ON a.id = s.asset_id WHERE a.name = ?", (asset,)
         ).fetchall()
-    value: dict[str, Any] = json.loads(rows[0][0]) if rows and rows[0][0] else {}
-    return value.get("path")
+    value: list[str] = json.loads(rows[0][0]) if rows and rows[0][0] else [""]
+    return value[0] or None

@@ -16,7 +16,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["MAX_WAIT", "PLUGIN", "Witnessed", "amounts", "beat", "drop", "is_good", "witnessed"]
+__all__ = ["MAX_WAIT", "PLUGIN", "Witnessed", "amounts", "beat", "beats", "drop", "is_good", "witnessed"]
 
 MAX_WAIT = 2.0
 """Seconds: `max_wait` of `sales`."""
@@ -143,9 +143,14 @@ def drop(inbox: Path, key: str, *, rename: bool) -> None:
 
 def beat(folder: Path) -> None:
     """Refresh `pulse` once."""
-    beats = folder / "beats"
-    beats.mkdir(exist_ok=True)
-    (beats / f"{len(list(beats.iterdir()))}").touch()
+    number = beats(folder)
+    (folder / "beats").mkdir(exist_ok=True)
+    (folder / "beats" / str(number)).touch()
+
+
+def beats(folder: Path) -> int:
+    """How often that was asked for."""
+    return len(list((folder / "beats").glob("*")))
 
 
 @dataclass(frozen=True)
