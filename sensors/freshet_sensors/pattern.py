@@ -9,7 +9,7 @@ braces. Upper and lower case differ.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from freshet import DefinitionError
 
@@ -56,10 +56,8 @@ class Pattern:
                 self._folders.append(re.compile(self._expression(segment, None)))
         self.fields = tuple(seen)
         self._whole = re.compile("".join(whole))
-
-    def matches(self, path: str) -> bool:
-        """Whether the relative path is meant."""
-        return self._whole.fullmatch(path) is not None
+        self.matches: Callable[[str], object] = self._whole.fullmatch
+        """Whether a relative path is meant: true or false in the sense of `if`. A scan asks this for every name."""
 
     def match(self, path: str) -> dict[str, str] | None:
         """The fields of a relative path, None where it is not meant."""

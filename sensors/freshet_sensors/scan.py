@@ -37,7 +37,7 @@ def scan(root: str, pattern: Pattern, *, below: str = "", unreadable: list[str] 
     Folders and files that may not be read are added to `unreadable`: nothing is known of what lies there. What vanishes
     meanwhile is left out. Raises `OSError` where `root` itself cannot be read.
     """
-    folders = [below]
+    folders, matches = [below], pattern.matches
     while folders:
         folder = folders.pop()
         try:
@@ -60,9 +60,9 @@ def scan(root: str, pattern: Pattern, *, below: str = "", unreadable: list[str] 
                 if entry.is_dir(follow_symlinks=False):
                     if pattern.enters(path):
                         folders.append(path + "/")
-                elif pattern.matches(path):
+                elif matches(path):
                     try:
-                        file = _file(root, path, entry)
+                        file = _entry(root, path, entry)
                     except PermissionError:  # a folder that may be listed, and no more
                         if unreadable is not None:
                             unreadable.append(path)
@@ -79,17 +79,27 @@ def probe(root: str, path: str, pattern: Pattern) -> File | None:
     folder = path.rpartition("/")[0]
     if folder and os.path.realpath(f"{root}/{folder}") != f"{_real(root)}{folder}":
         return None
-    return _file(root, path, None)
+    return _file(root, path)
 
 
 def readable(path: str) -> str:
     """A path as text that can be kept and shown: bytes that are no UTF-8 become `\\xff`."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return path if path.isascii() else path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _file(root: str, path: str, entry: os.DirEntry[str] | None) -> File | None:
+def _entry(root: str, path: str, entry: os.DirEntry[str]) -> File | None:
+    if not entry.is_file(follow_symlinks=False):
+        return _file(root, path) if entry.is_symlink() else None
     try:
-        found = entry.stat(follow_symlinks=False) if entry else os.lstat(f"{root}/{path}")
+        found = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return File(path, found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+def _file(root: str, path: str) -> File | None:
+    try:
+        found = os.lstat(f"{root}/{path}")
         if stat.S_ISLNK(found.st_mode):
             target = os.path.realpath(f"{root}/{path}")
             if not target.startswith(_real(root)):
