@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import functools
 import itertools
 import json
 import mmap
@@ -13,35 +15,46 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tests.evaluator.zoo import DEFINITIONS
+
 from freshet.executors.base import StepEnd, TickEnd, TickOrder
 from freshet.executors.evaluators import EvaluatorPool
 from freshet.executors.forked import ForkedEvaluator
 from freshet.store.records import LedgerEntry
-from tests.evaluator.zoo import DEFINITIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@functools.cache
+def _zygote() -> socket.socket:
+    """The one zygote of this test run; it ends with its socket, and so with the run."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.evaluator.zygote", str(theirs.fileno())], pass_fds=[theirs.fileno()], cwd=ROOT
+    )
+    theirs.close()
+    ours.setblocking(False)
+
+    @atexit.register
+    def end() -> None:  # pyright: ignore[reportUnusedFunction]  # called at exit
+        ours.close()
+        process.wait(10)
+
+    return ours
+
+
 class Zygote:
-    """The daemon's end of `zygote.py`."""
+    """The daemon's end of `zygote.py`, for one test."""
 
     def __init__(self, folder: Path) -> None:
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        paths = [str(ROOT), str(ROOT / "daemon"), str(ROOT / "sensors")]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.evaluator.zygote", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "ZOO": str(folder)},
-        )
-        theirs.close()
-        self._control.setblocking(False)
+        self._folder = folder
+        self._control = _zygote()
         self._waiting: deque[asyncio.Future[ForkedEvaluator]] = deque()
         self.pool: EvaluatorPool
         self.alive: set[int] = set()
@@ -53,7 +66,7 @@ class Zygote:
         """As `EvaluatorPool` wants it."""
         future: asyncio.Future[ForkedEvaluator] = self.loop.create_future()
         self._waiting.append(future)
-        self._control.send(label.encode())
+        self._control.send(bytes(self._folder))
         self.forks += 1
         return await future
 
@@ -77,18 +90,21 @@ class Zygote:
                 page = mmap.mmap(fds[1], mmap.PAGESIZE)
                 os.close(fds[1])
                 forked = ForkedEvaluator(message["forked"], socket.socket(fileno=fds[0]), page)
-                self._waiting.popleft().set_result(forked)
+                waiting = self._waiting.popleft()
+                assert not waiting.done()
+                waiting.set_result(forked)
             else:
                 self.alive.discard(message["ended"])
                 status = message["status"]
                 how = f"exit status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
                 self.pool.evaluator_ended(message["ended"], how)
 
-    def close(self) -> None:
-        """End it; its children see the end of their sockets."""
+    async def close(self) -> None:
+        """Return when its evaluators are gone."""
+        async with asyncio.timeout(10):
+            while self.alive:
+                await asyncio.sleep(0.001)
         self.loop.remove_reader(self._control)
-        self._control.close()
-        self._process.wait(10)
 
 
 class World:
@@ -112,7 +128,13 @@ class World:
         self._flights: dict[int, tuple[TickOrder, asyncio.Future[TickEnd]]] = {}
 
     async def tick(
-        self, sensor: str, *hints: str, timeout: float = 20.0, full: bool = False, dry_run: bool = False, cursor: Any = ...
+        self,
+        sensor: str,
+        *hints: str,
+        timeout: float = 20.0,
+        full: bool = False,
+        dry_run: bool = False,
+        cursor: Any = ...,
     ) -> TickEnd:
         """One tick to its final end."""
         order = TickOrder(
@@ -196,7 +218,7 @@ class World:
         raise AssertionError
 
     @asynccontextmanager
-    async def load_ledger(self, sensor: str) -> AsyncIterator[AsyncIterator[tuple[LedgerEntry, ...]]]:
+    async def load_ledger(self, sensor: str) -> AsyncGenerator[AsyncIterator[tuple[LedgerEntry, ...]]]:
         self.ledger_loads += 1
         entries = tuple(self.ledgers.get(sensor, {}).values())
 
@@ -224,16 +246,16 @@ class World:
 
 
 @asynccontextmanager
-async def world(folder: Path) -> AsyncIterator[World]:
+async def world(folder: Path) -> AsyncGenerator[World]:
     """A pool with its shared evaluator up."""
     zygote = Zygote(folder)
+    made = World(zygote)
     try:
-        made = World(zygote)
         await made.pool.open()
         yield made
-        await made.pool.close(0)
     finally:
-        zygote.close()
+        await made.pool.close(0)
+        await zygote.close()
 
 
 def percentile(values: list[float], share: float) -> float:

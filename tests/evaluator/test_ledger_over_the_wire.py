@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-
 from tests.evaluator.harness import World, world
 
 pytestmark = pytest.mark.anyio

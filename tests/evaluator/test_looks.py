@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.evaluator.harness import World, world
 
 from freshet.executors.base import RequestedRun
 from freshet.store.records import PartitionDelta, ReportedMaterialization
-from tests.evaluator.harness import World, world
 
 pytestmark = pytest.mark.anyio
 

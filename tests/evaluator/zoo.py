@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import re
@@ -153,10 +154,8 @@ async def hangs(ctx: Any) -> None:
 @sensor
 async def swallows_cancellation(ctx: Any) -> None:
     while True:
-        try:
+        with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(3600)
-        except asyncio.CancelledError:
-            pass
 
 
 @sensor
@@ -225,12 +224,12 @@ class Opened(Sensor):
         super().__init__(name)
         self.is_open = False
 
-    async def open(self) -> None:  # type: ignore[override]
+    async def open(self) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         if Path(os.environ["ZOO"], "locked").exists():
             raise ConnectionError("locked")
         self.is_open = True
 
-    async def close(self) -> None:  # type: ignore[override]
+    async def close(self) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         Path(os.environ["ZOO"], "closed").touch()
 
     def evaluate(self, ctx: Any) -> Any:
@@ -240,7 +239,7 @@ class Opened(Sensor):
 class Waking(Sensor):
     """Wakes with the lines that appear in a file; fails on 'fail', blocks the loop on 'block'."""
 
-    async def wakes(self) -> AsyncIterator[list[str] | None]:  # type: ignore[override]
+    async def wakes(self) -> AsyncIterator[list[str] | None]:  # pyright: ignore[reportIncompatibleVariableOverride]
         path, done = Path(os.environ["ZOO"], "wakes"), 0
         while True:
             lines = path.read_text().splitlines() if path.exists() else []

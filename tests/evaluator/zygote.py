@@ -11,9 +11,10 @@ import sys
 
 
 def main() -> None:
-    """Answer each label with a pid and two descriptors; tell how each child ended."""
-    from freshet.host.evaluator.main import run
+    """Answer each folder for the zoo with a pid and two descriptors; tell how each child ended."""
     from tests.evaluator.zoo import ALL
+
+    from freshet.host.evaluator.main import run
 
     control = socket.socket(fileno=int(sys.argv[1]))
     watched = selectors.DefaultSelector()
@@ -26,7 +27,8 @@ def main() -> None:
                 status = os.waitstatus_to_exitcode(os.waitpid(key.data, 0)[1])
                 control.send(json.dumps({"ended": key.data, "status": status}).encode())
                 continue
-            if not control.recv(4096):
+            folder = control.recv(4096)
+            if not folder:
                 return
             ours, theirs = socket.socketpair()
             page_fd = os.memfd_create("page")
@@ -35,6 +37,7 @@ def main() -> None:
             if pid == 0:
                 control.close()
                 ours.close()
+                os.environ["ZOO"] = folder.decode()
                 run(theirs, mmap.mmap(page_fd, mmap.PAGESIZE), ALL)
                 os._exit(0)
             theirs.close()

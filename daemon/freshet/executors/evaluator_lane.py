@@ -83,6 +83,8 @@ class Lane:
         self.forked: ForkedEvaluator | None = None
         self.starting: asyncio.Task[None] | None = None
         self.started_at = 0.0
+        self.not_before = 0.0
+        """Loop time before which no evaluator is forked: a back-off."""
         self.tasks = Tasks()
         self._owner = owner
         self._answers = answers
@@ -263,11 +265,10 @@ class Lane:
         for message in messages:
             self._handlers[message[0]](*message[1:])
 
-    def _hello(self, loop_thread: int, stack_fd: int) -> None:
+    def _hello(self, loop_thread: int) -> None:
         self._loop_thread = loop_thread
-        if self.forked is not None and stack_fd >= 0:
-            with suppress(OSError):
-                self._stack_fd = os.open(f"/proc/{self.forked.pid}/fd/{stack_fd}", os.O_RDONLY | os.O_CLOEXEC)
+        if self._link is not None and self._link.fds:
+            self._stack_fd = self._link.fds.pop()
 
     def _part(self, tick_id: int, body: dict[str, Any]) -> None:
         flight = self.flights.get(tick_id)

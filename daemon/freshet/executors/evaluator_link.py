@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -39,6 +40,9 @@ class EvaluatorLink:
         self._writing = False
         self._reading = True
         self._room = asyncio.Event()
+        self._greeted = False
+        self.fds: list[int] = []
+        """Descriptors that came with the first message; the taker's to close."""
         self.closed = False
         self._loop.add_reader(sock, self._read)
 
@@ -77,12 +81,19 @@ class EvaluatorLink:
                 self._loop.remove_writer(self._sock)
             self._out.clear()
             self._room.set()
+            for fd in self.fds:
+                os.close(fd)
             self._sock.close()
 
     def _receive_bytes(self) -> bytes | None:
         """None where there is nothing to read, empty at the end of the stream."""
         try:
-            return self._sock.recv(_CHUNK)
+            if self._greeted:
+                return self._sock.recv(_CHUNK)
+            data, fds, _, _ = socket.recv_fds(self._sock, _CHUNK, 1, socket.MSG_CMSG_CLOEXEC)
+            self.fds += fds
+            self._greeted = bool(data)
+            return data
         except (BlockingIOError, InterruptedError):
             return None
         except ConnectionResetError:

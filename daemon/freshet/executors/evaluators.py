@@ -1,9 +1,9 @@
 """The evaluators of one code host: one for all sensors, and one for each that has to be kept from the others.
 
-A tick goes to the shared evaluator. Where its loop falls silent (`heartbeat`), a `def` sensor stays past its timeout, or
-the process dies, the evaluator is killed and forked anew. The sensor whose fault it was (`verdict`) has failed, and has
-an evaluator of its own from then on (`isolation`); the ticks of the others are given back as 'abandoned', to be started
-again.
+A tick goes to the shared evaluator. Where its loop falls silent (`heartbeat`), a `def` sensor stays past its timeout,
+or the process dies, the evaluator is killed and forked anew. The sensor whose fault it was (`verdict`) has failed, and
+has an evaluator of its own from then on (`isolation`); the ticks of the others are given back as 'abandoned', and
+started again.
 
 In an evaluator of its own a sensor may block as long as its timeout: nobody else waits for it. Such an evaluator is
 forked for the first tick, at once where the sensor has `wakes()`; it is kept, since the next tick will need it, and
@@ -63,6 +63,7 @@ class EvaluatorPool:
         self._retiring: set[Lane] = set()
         self._idle: dict[str, asyncio.TimerHandle] = {}
         self._tasks = Tasks()
+        self._starts = Tasks()
         self._watching = True
         self._closing = False
         self._delay = 0.0
@@ -116,6 +117,7 @@ class EvaluatorPool:
         self._note_gone()
         try:
             async with asyncio.timeout(max(grace, _CLOSE_PATIENCE)):
+                await self._starts.ended()
                 await self._all_gone.wait()
         except TimeoutError:
             for lane in (*self._lanes.values(), *self._retiring):
@@ -154,15 +156,20 @@ class EvaluatorPool:
             self._lanes[name] = lane
         return lane
 
-    def _ensure(self, lane: Lane, *, delay: float = 0.0) -> None:
+    def _ensure(self, lane: Lane) -> None:
         """Fork the lane's evaluator if it has none."""
-        if lane.forked is None and lane.starting is None and not self._closing:
-            lane.starting = self._tasks.spawn(self._start(lane, delay))
+        if lane.forked is None and lane.starting is None and not self._closing and self._is_current(lane):
+            delay = lane.not_before - asyncio.get_running_loop().time()
+            if delay > 0:
+                asyncio.get_running_loop().call_later(delay, self._ensure, lane)
+            else:
+                lane.starting = self._starts.spawn(self._start(lane))
 
-    async def _start(self, lane: Lane, delay: float) -> None:
+    def _is_current(self, lane: Lane) -> bool:
+        return self._lanes.get(lane.name) is lane
+
+    async def _start(self, lane: Lane) -> None:
         try:
-            if delay:
-                await asyncio.sleep(delay)
             forked = await self._fork(lane.name)
         except HostError as error:
             _log.warning("no evaluator could be forked", evaluator=lane.name, error=str(error))
@@ -172,6 +179,11 @@ class EvaluatorPool:
             return
         finally:
             lane.starting = None
+        if self._closing or not self._is_current(lane):
+            self._kill(forked.pid)
+            forked.sock.close()
+            forked.page.close()
+            return
         lane.connect(forked, watching=self._watching)
         for sensor in lane.sensors:  # what woke nobody meanwhile is found by a full look
             spec = self._definitions.sensor.get(sensor)
@@ -244,7 +256,7 @@ class EvaluatorPool:
     def _end(self, lane: Lane, verdict: Verdict, message: str, stack: str, status: str = "failed") -> None:
         """An evaluator is over: set apart whom the verdict names, give back the ticks, begin anew."""
         young = asyncio.get_running_loop().time() - lane.started_at < _YOUNG
-        current = self._lanes.get(lane.name) is lane
+        current = self._is_current(lane)
         if current:
             del self._lanes[lane.name]
         lane.disconnect()
@@ -277,13 +289,17 @@ class EvaluatorPool:
     def _replace(self, lane: Lane, *, backing_off: bool) -> None:
         """Fork what is needed without waiting for a tick: the shared evaluator, and where `wakes()` must run."""
         self._delay = min(max(2 * self._delay, 0.1), _MAX_DELAY) if backing_off else 0.0
+        now = asyncio.get_running_loop().time()
         if lane.shared:
-            self._ensure(self._lane(_MAIN), delay=self._delay)
+            anew = self._lane(_MAIN)
+            anew.not_before = now + self._delay
+            self._ensure(anew)
         for sensor in self._isolation:
             spec = self._definitions.sensor.get(sensor)
             if spec is not None and spec.wakes:
-                again = sensor == lane.name
-                self._ensure(self._lane(sensor), delay=max(1.0, self._delay) if again else 0.0)
+                own = self._lane(sensor)
+                own.not_before = now + max(1.0, self._delay) if sensor == lane.name else 0.0
+                self._ensure(own)
 
     def gone(self, lane: Lane) -> None:
         """The stream is over; the host will say how the process ended. Where it lives on, it has lost its mind."""
@@ -299,7 +315,7 @@ class EvaluatorPool:
 
     def idle(self, lane: Lane, end: TickEnd) -> None:
         """A tick ended; an evaluator of its own may have served its time."""
-        if lane.shared or end.status == "checkpoint" or self._lanes.get(lane.name) is not lane:
+        if lane.shared or end.status == "checkpoint" or not self._is_current(lane):
             return
         spec = self._definitions.sensor.get(end.sensor)
         if self._isolation.behaved(end.sensor):
@@ -313,7 +329,7 @@ class EvaluatorPool:
 
     def _retire(self, lane: Lane) -> None:
         """End an evaluator that is not needed."""
-        if self._lanes.get(lane.name) is lane:
+        if self._is_current(lane):
             del self._lanes[lane.name]
             self._idle.pop(lane.name, None)
             self._retiring.add(lane)

@@ -1,4 +1,4 @@
-"""What the kernel says about a process and its threads. Elsewhere than on Linux nothing is known, which is allowed for."""
+"""What the kernel says about a process and its threads. Where it says nothing, that is allowed for."""
 
 from __future__ import annotations
 

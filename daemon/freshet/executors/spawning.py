@@ -29,6 +29,11 @@ class Tasks:
             if task is not current:
                 task.cancel()
 
+    async def ended(self) -> None:
+        """Return when none runs."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():

@@ -49,6 +49,10 @@ class EvaluatorSocket:
             self._flush_due = True
             self._loop.call_soon(self._flush)
 
+    def greet(self, message: list[Any], fd: int) -> None:
+        """Send the first message, at once and with a descriptor."""
+        socket.send_fds(self._sock, [encode(message)], [fd])
+
     def send_now(self) -> None:
         """Send everything, blocking."""
         while self._out:

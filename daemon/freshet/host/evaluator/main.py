@@ -81,7 +81,7 @@ class Evaluator:
             "watch": self._watch,
             "close": self._close,
         }
-        self._link.send(["hello", threading.get_ident(), _stack_file()])
+        self._link.greet(["hello", threading.get_ident()], _stack_file())
 
     def log(self, sensor: str, level: str, message: str, fields: dict[str, Any]) -> None:
         """Send a line to the daemon's log."""
@@ -154,10 +154,8 @@ class Evaluator:
 
 
 def _stack_file() -> int:
-    """A file in memory for stacks, of SIGUSR1 and of a crash; the daemon reads it through /proc. -1: there is none."""
-    if not hasattr(os, "memfd_create"):
-        return -1
+    """A file in memory for stacks, of SIGUSR1 and of a crash."""
     fd = os.memfd_create("freshet-stacks", os.MFD_CLOEXEC)
     faulthandler.register(signal.SIGUSR1, file=fd, all_threads=True, chain=False)
-    faulthandler.enable(file=fd, all_threads=False)
+    faulthandler.enable(file=fd, all_threads=True)
     return fd

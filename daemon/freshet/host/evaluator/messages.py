@@ -12,7 +12,7 @@
         close                                           `close()` of the sensors, then exit
 
     evaluator -> daemon
-        hello     ident of the loop's thread, descriptor of the file that takes stacks on SIGUSR1
+        hello     ident of the loop's thread; with it travels the file that takes stacks on SIGUSR1 and in a crash
         part      tick, body                            more of an outcome that is too large for one frame
         end       tick, status, body or None
         wake      sensor, hints or None

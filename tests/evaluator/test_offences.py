@@ -1,0 +1,171 @@
+"""A sensor that blocks, hangs, crashes or kills its process harms itself alone: the others keep their latency."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.evaluator.harness import World, latencies, percentile, world
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def made(tmp_path: Path) -> AsyncIterator[World]:
+    async with world(tmp_path) as one:
+        yield one
+
+
+@pytest.mark.parametrize("sensor", ["blocks", "blocks_in_task", "spins"])
+async def test_a_sensor_that_holds_the_loop_is_found_and_set_apart(made: World, sensor: str) -> None:
+    other = asyncio.ensure_future(made.tick("hangs", timeout=1))
+    began = time.monotonic()
+    end = await made.tick(sensor, timeout=60)
+    assert time.monotonic() - began < 1.0
+    assert end.status == "timed_out"
+    assert end.error is not None
+    assert end.error.message.startswith("blocked the evaluator's loop for 0.")
+    assert "zoo.py" in end.error.traceback
+    assert "asyncio" not in end.error.traceback
+    assert [(name, stack) for name, _, stack in made.stalls] == [(sensor, end.error.traceback)]
+    assert made.abandoned == ["hangs"]
+    assert (await other).status == "timed_out"
+    assert set(made.pool.status()) == {"main"}
+
+
+async def test_in_an_evaluator_of_its_own_a_sensor_may_block_until_its_timeout(made: World) -> None:
+    await made.tick("blocks", timeout=60)
+    began = time.monotonic()
+    blocked = asyncio.ensure_future(made.tick("blocks", timeout=1))
+    while set(made.pool.status()) != {"main", "blocks"}:
+        assert (await made.tick("bystander")).status == "ok"
+    end = await blocked
+    assert 1.0 <= time.monotonic() - began < 3.0
+    assert end.status == "timed_out"
+    assert made.abandoned == []
+    assert len(made.stalls) == 1
+
+
+async def test_a_thread_that_never_returns_ends_with_its_evaluator(made: World) -> None:
+    other = asyncio.ensure_future(made.tick("hangs", timeout=1))
+    end = await made.tick("hangs_in_thread", timeout=0.2)
+    assert end.status == "timed_out"
+    assert end.error is not None
+    assert end.error.message == "took longer than its timeout of 0.2 s, and had to be ended with its evaluator"
+    assert "in hangs_in_thread" in end.error.traceback
+    assert made.abandoned == ["hangs"]
+    await other
+    again = await made.tick("hangs_in_thread", timeout=0.2)
+    assert again.status == "timed_out"
+    assert made.abandoned == ["hangs"]
+
+
+async def test_a_sensor_that_swallows_its_cancellation_is_ended(made: World) -> None:
+    end = await made.tick("swallows_cancellation", timeout=0.1)
+    assert end.status == "timed_out"
+    assert (await made.tick("bystander")).status == "ok"
+    assert [name for name, _, _ in made.stalls] == ["swallows_cancellation"]
+
+
+async def test_a_call_that_keeps_the_interpreter_is_found_among_the_threads(made: World) -> None:
+    others = [asyncio.ensure_future(made.tick(name, timeout=5)) for name in ("hangs_in_thread", "hangs")]
+    await asyncio.sleep(0)
+    end = await made.tick("holds_the_interpreter", timeout=60)
+    assert end.status == "timed_out"
+    assert end.error is not None
+    assert end.error.message.startswith("kept the interpreter from the evaluator's loop for 0.")
+    assert "in holds_the_interpreter" in end.error.traceback
+    assert sorted(made.abandoned) == ["hangs", "hangs_in_thread"]
+    assert [name for name, _, _ in made.stalls] == ["holds_the_interpreter"]
+    for other in others:
+        other.cancel()
+
+
+@pytest.mark.parametrize(
+    ("sensor", "how"),
+    [
+        ("ends_the_process", "exit status 7"),
+        ("ends_the_process_in_thread", "exit status 7"),
+        ("crashes", "killed by SIGSEGV"),
+        ("crashes_in_thread", "killed by SIGSEGV"),
+    ],
+)
+async def test_a_sensor_that_ends_the_process_has_failed(made: World, sensor: str, how: str) -> None:
+    other = asyncio.ensure_future(made.tick("hangs", timeout=1))
+    end = await made.tick(sensor)
+    assert end.status == "failed"
+    assert end.error is not None
+    assert end.error.message == f"ended the evaluator: {how}"
+    if "SEGV" in how:
+        assert f"in {sensor}" in end.error.traceback
+    assert made.abandoned == ["hangs"]
+    assert (await other).status == "timed_out"
+    assert (await made.tick(sensor)).status == "failed"
+    assert made.abandoned == ["hangs"]
+
+
+async def test_a_crash_in_a_thread_is_told_from_the_threads_beside_it(made: World) -> None:
+    other = asyncio.ensure_future(made.tick("hangs_in_thread", timeout=3))
+    await asyncio.sleep(0)
+    end = await made.tick("crashes_in_thread")
+    assert end.status == "failed"
+    assert made.abandoned == ["hangs_in_thread"]
+    other.cancel()
+
+
+async def test_suspects_are_set_apart_until_they_have_proved_harmless(made: World) -> None:
+    """`os._exit` in one of two threads: nothing tells which, so both go; only the guilty one dies again."""
+    other = asyncio.ensure_future(made.tick("hangs_in_thread", timeout=0.5))
+    await asyncio.sleep(0)
+    end = await made.tick("ends_the_process_in_thread")
+    assert end.status == "failed"
+    assert (await other).status == "timed_out"
+    assert sorted(made.abandoned) == ["ends_the_process_in_thread", "hangs_in_thread"]
+
+
+async def test_a_callback_that_blocks_is_found_by_setting_suspects_apart(made: World) -> None:
+    end = await made.tick("blocks_in_callback", timeout=1)
+    assert end.status == "timed_out"
+    assert made.abandoned == ["blocks_in_callback"]
+    assert (await made.tick("bystander")).status == "ok"
+
+
+async def test_wakes_that_block_are_moved_away(made: World, tmp_path: Path) -> None:
+    (tmp_path / "wakes").write_text("block\n")
+    while not made.stalls:
+        assert (await made.tick("bystander")).status == "ok"
+    assert [name for name, _, _ in made.stalls] == ["waking"]
+    await made.until(lambda: ("waking", None) in made.wakes)
+    (tmp_path / "wakes").write_text("a\n")
+    await made.until(lambda: ("waking", ("a",)) in made.wakes)
+
+
+async def test_an_evaluator_killed_from_outside_blames_nobody(made: World) -> None:
+    other = asyncio.ensure_future(made.tick("hangs", timeout=1))
+    await made.tick("bystander")
+    made.zygote.kill(made.pool.status()["main"])
+    assert (await other).status == "timed_out"
+    assert made.abandoned == ["hangs"]
+    assert made.stalls == []
+    await made.until(lambda: ("waking", None) in made.wakes)
+
+
+async def test_others_keep_their_latency_beside_one_that_blocks_every_time(made: World) -> None:
+    done = asyncio.Event()
+
+    async def offend() -> None:
+        for _ in range(3):
+            assert (await made.tick("blocks", timeout=0.4)).status == "timed_out"
+        done.set()
+
+    offender = asyncio.ensure_future(offend())
+    found = await asyncio.gather(
+        latencies(made, "bystander", done, 0.005), latencies(made, "bystander_in_thread", done, 0.005)
+    )
+    await offender
+    for values in found:
+        assert percentile(values, 0.99) < 0.5
+        assert max(values) < 1.0
