@@ -79,8 +79,9 @@ class Store:
         """Run a transaction and return its result once it is durable.
 
         `transaction` runs on another thread, may share its commit with others, and may be run again after a failed
-        commit: beside the database it must be pure, and it must not begin, commit or roll back (savepoints may
-        nest). What it raises comes back here, and nothing of it stays in the database.
+        commit: beside the database it must be pure. It must not begin, commit or roll back (savepoints may nest),
+        nor go on after an error of SQLite, which may have ended the transaction. What it raises comes back here, and
+        nothing of it stays in the database.
 
         Callers are answered in the order in which they asked. A caller that is cancelled meanwhile does not stop
         its transaction. Raises `StoreUnavailable` if the database could not be written.

@@ -1,0 +1,83 @@
+"""What goes into the store and what comes out: frozen values, no SQL.
+
+Assets, sets and tickers go by name here; numbers of partitions are the store's. `partition` is a number
+(0: without partitions) and `key` its text, None without one. Times are seconds since 1970, UTC.
+"""
+
+from __future__ import annotations
+
+from freshet.store.records.assets import (
+    AssetStateRow,
+    AutomationCommit,
+    ConditionChunk,
+    FreshnessChange,
+    FreshnessRow,
+)
+from freshet.store.records.events import (
+    Event,
+    EventType,
+)
+from freshet.store.records.runs import (
+    Admission,
+    Admitted,
+    DroppedRequest,
+    Finished,
+    InputNeed,
+    QueuedStep,
+    Recovery,
+    RunRow,
+    RunState,
+    RunToAdmit,
+    Started,
+    StepResult,
+    StepRow,
+    StepState,
+    StepToAdmit,
+    StepToRun,
+    ValueRef,
+)
+from freshet.store.records.ticks import (
+    LedgerDelta,
+    LedgerEntry,
+    PartitionDelta,
+    ReportedMaterialization,
+    TickCommit,
+    TickError,
+    TickerRow,
+    TickResult,
+)
+
+__all__ = [
+    "Admission",
+    "Admitted",
+    "AssetStateRow",
+    "AutomationCommit",
+    "ConditionChunk",
+    "DroppedRequest",
+    "Event",
+    "EventType",
+    "Finished",
+    "FreshnessChange",
+    "FreshnessRow",
+    "InputNeed",
+    "LedgerDelta",
+    "LedgerEntry",
+    "PartitionDelta",
+    "QueuedStep",
+    "Recovery",
+    "ReportedMaterialization",
+    "RunRow",
+    "RunState",
+    "RunToAdmit",
+    "Started",
+    "StepResult",
+    "StepRow",
+    "StepState",
+    "StepToAdmit",
+    "StepToRun",
+    "TickCommit",
+    "TickError",
+    "TickResult",
+    "TickerRow",
+    "ValueRef",
+]

@@ -1,0 +1,52 @@
+"""What happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from freshet.definitions.outcome import Json
+
+__all__ = [
+    "Event",
+    "EventType",
+]
+
+EventType = Literal[
+    "requested",  # asset+partition is in a queued run
+    "started",  # its step began (also directly, without `requested`, where capacity was free)
+    "materialized",
+    "failed",  # for good: no attempts left
+    "released",  # canceled or skipped: no longer in progress, neither made nor failed
+    "partition_added",
+    "partition_deleted",
+    "freshness_warned",
+    "freshness_lapsed",
+    "freshness_restored",
+    "run_succeeded",
+    "run_failed",
+    "run_canceled",
+    "run_interrupted",
+    "ticker_failing",
+    "ticker_recovered",
+    "ticker_quarantined",
+    "definitions_loaded",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One row of what happened. `idle`: for materialized, failed and released, whether no other active step holds
+    the same asset and partition, so that it is no longer in progress."""
+
+    seq: int
+    txn: int
+    at: float
+    type: str
+    asset: str | None = None
+    set: str | None = None
+    partition: int | None = None
+    run_id: int | None = None
+    tick_id: int | None = None
+    idle: bool = True
+    data: Json = None

@@ -1,0 +1,243 @@
+"""Runs: asked for, admitted, started, ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from freshet.definitions.outcome import Json
+from freshet.store.records.events import Event
+
+__all__ = [
+    "Admission",
+    "Admitted",
+    "DroppedRequest",
+    "Finished",
+    "InputNeed",
+    "QueuedStep",
+    "Recovery",
+    "RunRow",
+    "RunState",
+    "RunToAdmit",
+    "Started",
+    "StepResult",
+    "StepRow",
+    "StepState",
+    "StepToAdmit",
+    "StepToRun",
+    "ValueRef",
+]
+
+RunState = Literal["queued", "started", "succeeded", "failed", "canceling", "canceled", "interrupted"]
+
+
+StepState = Literal["queued", "started", "retrying", "succeeded", "failed", "canceled", "interrupted", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class ValueRef:
+    """A kept value: `path` relative to `state_dir/values`, its I/O manager, bytes and hex BLAKE2b-128."""
+
+    path: str
+    io: str
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class InputNeed:
+    """An upstream whose value a step takes, and how its partitions are found. `set`: the upstream's partition set,
+    None without partitions."""
+
+    asset: str
+    mapping: Literal["identity", "all", "last"]
+    set: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepToAdmit:
+    """A step of a run: an asset (or the job), and the positions in the run that must have succeeded before it.
+
+    `partitioned`: False for an asset without partitions in a run that has one (`materialize --downstream`): the
+    step's partition is then 0 and its key None.
+    """
+
+    name: str
+    needs: tuple[int, ...] = ()
+    partitioned: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RunToAdmit:
+    """A run asked for. `steps` in dependency order. One of `partition` (a number) and `key` (a text of `set`)
+    names the partition; neither: without partitions."""
+
+    kind: Literal["asset", "job"]
+    target: str
+    steps: tuple[StepToAdmit, ...]
+    origin: str
+    set: str | None = None
+    key: str | None = None
+    partition: int | None = None
+    run_key: str | None = None
+    params: dict[str, Json] = field(default_factory=dict[str, Json])
+    tags: dict[str, str] = field(default_factory=dict[str, str])
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedRequest:
+    """A request whose run key is taken, and by which run."""
+
+    target: str
+    key: str | None
+    run_key: str
+    run_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepToRun:
+    """All a launch needs of a step that is committed as started.
+
+    `inputs`: by upstream asset, the valid values by partition key (None for the one without partitions); `missing`:
+    the keys its mapping names that have no value. Identity and last are read in the transaction that starts the
+    step; what `bulk` names (all partitions) is read afterwards on a read connection, so as not to hold the writer:
+    it sees that transaction and perhaps more.
+    """
+
+    run_id: int
+    position: int
+    name: str
+    kind: Literal["asset", "job"]
+    attempt: int
+    failures: int
+    set: str | None
+    partition: int
+    key: str | None
+    partition_metadata: dict[str, Json]
+    params: dict[str, Json]
+    tags: dict[str, str]
+    inputs: dict[str, dict[str | None, ValueRef]] = field(default_factory=dict[str, dict[str | None, ValueRef]])
+    missing: dict[str, tuple[str | None, ...]] = field(default_factory=dict[str, tuple[str | None, ...]])
+    bulk: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What became of one admitted run: queued, or its first steps started."""
+
+    run_id: int
+    request: int
+    priority: int
+    started: tuple[StepToRun, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What an admission outside a tick did."""
+
+    runs: tuple[Admission, ...]
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """A step as remembered."""
+
+    run_id: int
+    position: int
+    name: str
+    state: StepState
+    attempt: int
+    failures: int
+    not_before: float | None
+    started_at: float | None
+    ended_at: float | None
+    error: Json
+    metadata: Json
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run as remembered, with its steps in order."""
+
+    id: int
+    kind: Literal["asset", "job"]
+    target: str
+    set: str | None
+    partition: int
+    key: str | None
+    state: RunState
+    priority: int
+    params: dict[str, Json]
+    tags: dict[str, str]
+    run_key: str | None
+    origin: str
+    version: str | None
+    interruptions: int
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    error: Json
+    steps: tuple[StepRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """How an attempt of a step ended, as the worker (or the loss of it) says.
+
+    `outcome`: succeeded; failed (counts against retries); lost (the launch was not received: the attempt is
+    returned and the step queued again); interrupted; canceled. `retry_at`: set by the engine where a failed step
+    has retries left.
+    """
+
+    run_id: int
+    position: int
+    attempt: int
+    outcome: Literal["succeeded", "failed", "lost", "interrupted", "canceled"]
+    at: float
+    value: ValueRef | None = None
+    metadata: dict[str, Json] = field(default_factory=dict[str, Json])
+    error: Json = None
+    retry_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedStep:
+    """A step that waits: for a slot, or (`not_before`) for its back-off."""
+
+    run_id: int
+    position: int
+    name: str
+    priority: int
+    not_before: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a step's end did. `queued`: the steps of the run that wait from now on because of it: those that became
+    ready, and the step itself where it is tried again (`not_before` set for a retry). `refused`: the attempt was not
+    the one in force, nothing was written."""
+
+    run_id: int
+    run_state: RunState
+    queued: tuple[QueuedStep, ...]
+    events: tuple[Event, ...]
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What a start transaction did: steps to launch; those that were canceled meanwhile are left out."""
+
+    steps: tuple[StepToRun, ...]
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What start-up found: steps queued again, runs failed because their interruption budget was spent."""
+
+    requeued: int
+    failed: tuple[int, ...]
+    events: tuple[Event, ...]

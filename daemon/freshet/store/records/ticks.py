@@ -1,0 +1,125 @@
+"""Tickers and the outcomes of their ticks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from freshet.definitions.outcome import Json
+from freshet.store.records.events import Event
+from freshet.store.records.runs import Admission, DroppedRequest, InputNeed, RunToAdmit
+
+__all__ = [
+    "LedgerDelta",
+    "LedgerEntry",
+    "PartitionDelta",
+    "ReportedMaterialization",
+    "TickCommit",
+    "TickError",
+    "TickResult",
+    "TickerRow",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class TickerRow:
+    """A ticker as remembered."""
+
+    id: int
+    kind: str
+    name: str
+    cursor: Json
+    revision: int
+    ledger_revision: int
+    last_tick: int
+    paused: bool
+    quarantined: str | None
+    failures: int
+    retry_at: float | None
+    last_error: Json
+    last_tick_at: float | None
+    last_ok_at: float | None
+    ticks: int
+    idle_ticks: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """`digest`: 16 bytes of the key; `version`: 8 bytes of what stood there; `key`: its text."""
+
+    digest: bytes
+    version: bytes
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerDelta:
+    """Entries to put (insert or replace) and digests to remove."""
+
+    put: tuple[LedgerEntry, ...] = ()
+    remove: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionDelta:
+    """Keys to add (with metadata) to a dynamic set, and keys to delete from it."""
+
+    set: str
+    add: tuple[tuple[str, dict[str, Json]], ...] = ()
+    delete: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedMaterialization:
+    """An asset made outside Freshet."""
+
+    asset: str
+    key: str | None = None
+    metadata: dict[str, Json] = field(default_factory=dict[str, Json])
+
+
+@dataclass(frozen=True, slots=True)
+class TickError:
+    """Why a tick failed."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TickCommit:
+    """The outcome of one tick, whole: it commits in one transaction or not at all.
+
+    Conditional on the ticker's `revision` and on `tick_id` being later than its last. `start`: how many of
+    `runs`, from the front, have a slot reserved and are committed as already started.
+    `final`: False for a checkpoint, after which the tick goes on under the next tick id.
+    """
+
+    ticker: int
+    tick_id: int
+    revision: int
+    started_at: float
+    ended_at: float
+    cursor: Json = None
+    cursor_changed: bool = False
+    ledger: LedgerDelta = LedgerDelta()
+    partitions: tuple[PartitionDelta, ...] = ()
+    runs: tuple[RunToAdmit, ...] = ()
+    reports: tuple[ReportedMaterialization, ...] = ()
+    skip: str | None = None
+    start: int = 0
+    needs: dict[str, tuple[InputNeed, ...]] = field(default_factory=dict[str, tuple[InputNeed, ...]])
+    version: str = ""
+    final: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TickResult:
+    """What a tick's commit did. `events` are the transaction's, in order."""
+
+    admitted: tuple[Admission, ...]
+    dropped: tuple[DroppedRequest, ...]
+    events: tuple[Event, ...]
+    ledger_revision: int
+    partitions_added: int = 0
