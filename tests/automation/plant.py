@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from freshet.definitions.graph import Definitions
@@ -39,6 +39,7 @@ class Plant:
         self.now = 0.0
         self.seq = self.txn = self.visited = 0
         self.runs: dict[int, Run] = {}
+        self._active: list[Run] = []
         self.made: dict[tuple[str, int], Made] = {}
         self.policies: dict[str, FreshnessRow] = {
             spec.name: FreshnessRow(spec.name, 0, None, 0.0, 0, 0.0, "fresh")
@@ -56,7 +57,7 @@ class Plant:
 
     # --- automation -------------------------------------------------------------------------------------------
 
-    def _load(self) -> None:
+    def _load(self, behind: Sequence[tuple[Event, ...]] = ()) -> None:
         busy = {(name, run.partition) for run in self.runs.values() for name, s in run.states.items() if s in ACTIVE}
         places = [place for place in {*self.made, *busy} if place[1] in self.partitions(place[0])]
         rows = [
@@ -76,6 +77,7 @@ class Plant:
             [ConditionChunk(*key, bits) for key, bits in self.chunks.items()],
             self.policies.values(),
             self.looked_at,
+            [event for events in behind for event in events],
         )
 
     def partitions(self, asset: str) -> set[int]:
@@ -118,14 +120,19 @@ class Plant:
             self.admit()
         self.now = end
 
-    def restart(self) -> None:
-        """The daemon ends and starts: memory and facts come from what was committed, what ran is queued again."""
+    def restart(self, behind: Sequence[tuple[Event, ...]] = ()) -> None:
+        """The daemon ends and starts: memory and facts come from what was committed, what ran is queued again.
+
+        `behind`: transactions that were committed and not looked at.
+        """
         for run in self.runs.values():
             for name, state in run.states.items():
                 if state == "started":
                     run.states[name] = "queued"
         self.automation = Automation(self.definitions)
-        self._load()
+        self._load(behind)
+        for events in behind:
+            self.look(events)
         self.tick()
 
     # --- transactions -----------------------------------------------------------------------------------------
@@ -164,6 +171,7 @@ class Plant:
             run = Run(len(self.runs) + 1, assets, partition, dict.fromkeys(assets, "queued"))
             self.runs[run.id] = run
             runs.append(run)
+            self._active.append(run)
             for index, name in enumerate(assets):
                 begins = begin and index == 0
                 if begins:
@@ -191,6 +199,7 @@ class Plant:
         if run.partition in self.partitions(asset):
             made = self.made.setdefault(place, Made())
             made.materialized_seq, made.materialized_at = self.seq + 1, self.now
+            self.renew(asset)
         return self.commit(self.step(run, asset, "materialized"), look=look)
 
     def fail(self, run: Run, asset: str, *, look: bool = True) -> tuple[Event, ...]:
@@ -216,12 +225,23 @@ class Plant:
         """Made outside."""
         made = self.made.setdefault((asset, partition), Made())
         made.materialized_seq, made.materialized_at = self.seq + 1, self.now
+        self.renew(asset)
         self.commit(self.event("materialized", asset=asset, partition=partition, idle=self.idle(asset, partition)))
+
+    def renew(self, asset: str) -> None:
+        """The baseline moves; the state is committed for the one before, until it is said to be restored."""
+        row = self.policies.get(asset)
+        if row is not None:
+            state_seq = row.baseline_seq if row.state_seq is None else row.state_seq
+            self.policies[asset] = replace(row, baseline_seq=self.seq + 1, state_seq=state_seq)
+
+    def stands(self, asset: str) -> str:
+        row = self.policies[asset]
+        return row.state if row.state_seq in (None, row.baseline_seq) else "fresh"
 
     def freshness(self, asset: str, state: Literal["fresh", "warn", "lapsed"]) -> None:
         names = {"fresh": "freshness_restored", "warn": "freshness_warned", "lapsed": "freshness_lapsed"}
-        latest = max((made.materialized_seq or 0 for (name, _), made in self.made.items() if name == asset), default=0)
-        self.policies[asset] = FreshnessRow(asset, 0, None, 0.0, latest, 0.0, state)
+        self.policies[asset] = replace(self.policies[asset], state=state, state_seq=None)
         self.commit(self.event(names[state], asset=asset, partition=0))
 
     def run_all(self, limit: int = 1000) -> list[tuple[str, int]]:
@@ -229,9 +249,7 @@ class Plant:
         order: list[tuple[str, int]] = []
         for _ in range(limit):
             self.admit()
-            step = next(
-                ((run, name) for run in self.runs.values() for name in run.assets if self.ready(run, name)), None
-            )
+            step = next(((run, name) for run in self.active() for name in run.assets if self.ready(run, name)), None)
             if step is None:
                 return order
             self.start(*step)
@@ -239,10 +257,15 @@ class Plant:
             order.append((step[1], step[0].partition))
         raise AssertionError("it never ends")
 
+    def active(self) -> list[Run]:
+        """Runs with something queued or running, oldest first."""
+        self._active = [run for run in self._active if any(state in ACTIVE for state in run.states.values())]
+        return self._active
+
     # --- events -----------------------------------------------------------------------------------------------
 
     def idle(self, asset: str, partition: int) -> bool:
-        return not any(run.partition == partition and run.states.get(asset) in ACTIVE for run in self.runs.values())
+        return not any(run.partition == partition and run.states.get(asset) in ACTIVE for run in self.active())
 
     def step(self, run: Run, asset: str, kind: str) -> dict[str, Any]:
         return self.event(

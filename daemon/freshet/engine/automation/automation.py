@@ -35,8 +35,8 @@ class Automation:
 
     After `load` and `redefine`, `timer(now)` looks at what has never been looked at. Then `evaluate` takes one
     committed transaction after the other; the same transactions give the same requests, whatever restarts lie
-    between. The rows given to `load` may be ahead of `seq`: the transactions after it are evaluated again, and
-    facts settle as they are.
+    between. The rows given to `load` may be ahead of `seq`: the transactions after it are evaluated (again), reading
+    some facts earlier than they came about; what they end in is the same.
 
     How a look goes. Facts move on by the transaction's events. Assets below what happened are visited in dependency
     order, each with the partitions concerned, so that what a look asks for above is seen below (`will_be_requested`,
@@ -63,10 +63,13 @@ class Automation:
         chunks: Iterable[ConditionChunk],
         freshness: Iterable[FreshnessRow],
         seq: int,
+        behind: Iterable[Event] = (),
     ) -> None:
         """Replace all facts and memory by what the store holds. `live`: numbers of live partitions by set, dynamic
-        and static. `seq`: of the last transaction whose evaluation is committed."""
+        and static. `seq`: of the last transaction whose evaluation is committed. `behind`: the events after it, in
+        order, which are going to be evaluated; they tell which runs were under way before them."""
         self._world.load(states, live, freshness)
+        self._world.rewind(behind)
         self._memory.clear()
         self._heap.clear()
         self._seq = seq

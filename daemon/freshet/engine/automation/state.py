@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pyroaring import BitMap
 
 from freshet.engine.automation.topology import Edge, Topology
-from freshet.store.records import AssetStateRow, FreshnessRow
+from freshet.store.records import AssetStateRow, Event, FreshnessRow
 
 __all__ = ["EMPTY", "Levels", "World"]
 
 EMPTY = BitMap()
 """Shared: nobody changes it."""
 _ONE = BitMap([0])
+_STEP_EVENTS = frozenset({"requested", "started", "materialized", "failed", "released"})
 
 
 @dataclass(slots=True)
@@ -74,9 +75,22 @@ class World:
                 levels.failed.add(row.partition)
         for policy in freshness:
             committed_for = policy.baseline_seq if policy.state_seq is None else policy.state_seq
-            if policy.state != "fresh" and latest.get(policy.asset, 0) <= committed_for:
+            if policy.state != "fresh" and max(latest.get(policy.asset, 0), policy.baseline_seq) <= committed_for:
                 levels = self.change(policy.asset)
                 (levels.lapsed if policy.state == "lapsed" else levels.warned).add(policy.partition)
+
+    def rewind(self, behind: Iterable[Event]) -> None:
+        """What `behind` ends or begins next was in progress before it (a start may be of a run that was queued), so
+        that nothing is asked for a second time while these events are evaluated."""
+        seen: set[tuple[str, int]] = set()
+        for event in behind:
+            place = (event.asset or "", event.partition or 0)
+            if event.asset is None or event.type not in _STEP_EVENTS or place in seen:
+                continue
+            seen.add(place)
+            levels = self.change(event.asset)
+            for bits in (levels.in_progress, levels.queued):
+                (bits.discard if event.type == "requested" else bits.add)(place[1])
 
     def levels(self, asset: str) -> Levels:
         """To read."""
