@@ -85,6 +85,7 @@ async def _serve(settings: Settings, store: Store, children: ChildrenLock, clock
     engine = Engine(store=store, make_host=make_host, clock=clock, options=options)
     ready, stopped, hurry = anyio.Event(), anyio.Event(), anyio.Event()
     async with anyio.create_task_group() as outer:
+        outer.start_soon(store.wait_failed)
         outer.start_soon(partial(serve, EngineControl(engine, store), settings, ready=ready))
         await outer.start(_watch_signals, stopped, hurry)
         async with anyio.create_task_group() as inner:
