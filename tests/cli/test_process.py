@@ -13,6 +13,7 @@ import pytest
 import typer.main
 from tests.http.hand_control import served_in
 
+import freshet
 from freshet.cli.app import app, run
 
 
@@ -97,6 +98,11 @@ def test_every_command_and_option_has_help(command: str, capsys: pytest.CaptureF
     assert found.params
     assert [one.name for one in found.params if not one.help] == []
     assert {"config", "json", "url"} <= {one.name for one in found.params}
+
+
+def test_the_release_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"{freshet.__version__}\n"
 
 
 def test_the_list_of_commands_is_whole(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,13 +9,43 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from freshet.cli.session import Session, UsageError, global_options, print_error, with_session
+import freshet
+from freshet.cli.session import (
+    ConfigOption,
+    JsonOption,
+    Session,
+    UrlOption,
+    UsageError,
+    global_options,
+    print_error,
+    with_session,
+)
 from freshet.errors import FreshetError
 
 __all__ = ["app", "run"]
 
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(freshet.__version__)  # noqa: T201
+        raise typer.Exit
+
+
+def main_options(
+    ctx: typer.Context,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+    url: UrlOption = None,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the release and exit.")
+    ] = False,
+) -> None:
+    """Freshet keeps data assets fresh."""
+    global_options(ctx, config, json, url)
+
+
 app = typer.Typer(
-    name="freshet", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, callback=global_options
+    name="freshet", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, callback=main_options
 )
 cursor_app = typer.Typer(
     name="cursor",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from freshet.cli.text import plain
+from freshet.cli.text import place, plain
 from freshet.configfile import socket_of
 from freshet.errors import DefinitionError, FreshetError
 
@@ -22,7 +22,17 @@ if TYPE_CHECKING:
 
     from freshet.cli.client import Client
 
-__all__ = ["Session", "UsageError", "global_options", "print_error", "print_json", "with_session"]
+__all__ = [
+    "ConfigOption",
+    "JsonOption",
+    "Session",
+    "UrlOption",
+    "UsageError",
+    "global_options",
+    "print_error",
+    "print_json",
+    "with_session",
+]
 
 
 class UsageError(FreshetError):
@@ -61,7 +71,7 @@ UrlOption = Annotated[
 def global_options(
     ctx: typer.Context, config: ConfigOption = None, json: JsonOption = False, url: UrlOption = None
 ) -> None:
-    """Freshet keeps data assets fresh."""
+    """Take the global options of a group of commands; what stands further right goes above."""
     ctx.obj = _above(ctx.obj or Session(), config, json, url)
 
 
@@ -110,7 +120,6 @@ def print_error(error: FreshetError, *, as_json: bool) -> None:
         body = {"type": type(error).__name__, "message": error.message, "hint": error.hint, "file": file, "line": line}
         print(json.dumps({"error": body}), file=sys.stderr)  # noqa: T201
         return
-    place = "" if file is None else f"{file}:{line}: " if line else f"{file}: "
-    print(f"error: {plain(place + error.message)}", file=sys.stderr)  # noqa: T201
+    print(f"error: {plain(place(file, line) + error.message)}", file=sys.stderr)  # noqa: T201
     if error.hint:
         print(f"hint: {plain(error.hint)}", file=sys.stderr)  # noqa: T201

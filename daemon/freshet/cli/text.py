@@ -9,7 +9,7 @@ from typing import Any
 
 from freshet.definitions.durations import format_duration
 
-__all__ = ["age", "clock", "error_line", "error_text", "in_line", "plain"]
+__all__ = ["age", "clock", "error_line", "error_text", "in_line", "place", "plain"]
 
 _DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """What turns the order of characters around: a terminal would show another text than is there."""
@@ -35,6 +35,11 @@ def _harmless(char: str) -> bool:
 
 def _written(char: str) -> str:
     return char.encode("ascii", "backslashreplace").decode() if ord(char) > 0x7F else f"\\x{ord(char):02x}"
+
+
+def place(file: str | None, line: int | None) -> str:
+    """`file:line: `, as far as known."""
+    return "" if file is None else f"{file}:{line}: " if line else f"{file}: "
 
 
 def age(at: float | None, now: float) -> str:

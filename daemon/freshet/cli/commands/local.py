@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from freshet.cli.session import Session, print_json
-from freshet.cli.text import plain
+from freshet.cli.text import place, plain
 from freshet.errors import FreshetError
 
 if TYPE_CHECKING:
@@ -90,9 +90,8 @@ def _print(report: LoadReport) -> None:
 
 
 def _line(problem: LoadProblem, kind: str) -> str:
-    place = "" if problem.file is None else f"{problem.file}:{problem.line}: " if problem.line else f"{problem.file}: "
     hint = f"\nhint: {problem.hint}" if problem.hint else ""
-    return plain(f"{place}{kind}: {problem.message}{hint}")
+    return plain(f"{place(problem.file, problem.line)}{kind}: {problem.message}{hint}")
 
 
 def _as_json(report: LoadReport) -> dict[str, object]:

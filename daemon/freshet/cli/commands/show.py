@@ -8,9 +8,9 @@ from rich.text import Text
 
 from freshet.cli.session import Session, print_json
 from freshet.cli.tables import console, state_text, table
-from freshet.cli.text import age, error_text, in_line, plain
+from freshet.cli.text import age, error_text, in_line, place, plain
 from freshet.definitions.durations import format_duration
-from freshet.http.models import AssetAnswer, RunAnswer, SensorAnswer, StatusAnswer
+from freshet.http.models import AssetAnswer, ProblemAnswer, RunAnswer, SensorAnswer, StatusAnswer
 
 __all__ = ["assets", "runs", "sensors", "status"]
 
@@ -43,17 +43,13 @@ def _status_lines(answer: StatusAnswer) -> list[tuple[str, Text]]:
         lines.append(("host", Text(f"{words} {in_line(answer.host.start_method)}")))
     if answer.problem:
         lines.append(("problem", Text(in_line(answer.problem), style="red")))
-    for problem in (*answer.load_problems, *answer.load_warnings):
-        bad = problem in answer.load_problems
-        place = f"{problem.file}:{problem.line}: " if problem.file else ""
-        hint = f" ({problem.hint})" if problem.hint else ""
-        lines.append(
-            (
-                "error" if bad else "warning",
-                Text(in_line(f"{place}{problem.message}{hint}"), "red" if bad else "yellow"),
-            )
-        )
+    lines += [("error", Text(_problem(one), "red")) for one in answer.load_problems]
+    lines += [("warning", Text(_problem(one), "yellow")) for one in answer.load_warnings]
     return lines
+
+
+def _problem(one: ProblemAnswer) -> str:
+    return in_line(place(one.file, one.line) + one.message + (f" ({one.hint})" if one.hint else ""))
 
 
 def _named(count: str, groups: dict[str, tuple[str, ...]]) -> Text:
@@ -100,7 +96,7 @@ def _freshness(one: AssetAnswer, now: float) -> Text:
         return Text("-")
     text = state_text(policy.state or "-")
     if policy.deadline is not None:
-        text.append(f" {'lapsed' if policy.deadline <= now else 'lapses'} {age(policy.deadline, now)}")
+        text.append(f"{'' if policy.state == 'lapsed' else ', lapses'} {age(policy.deadline, now)}")
     return text
 
 
