@@ -1,0 +1,92 @@
+"""Conditions as data."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from freshet import AutomationCondition
+from freshet.definitions.condition import And, Operand, Or
+
+C = AutomationCondition
+ADAPTER: TypeAdapter[AutomationCondition] = TypeAdapter(AutomationCondition)
+
+leaves = st.sampled_from(
+    [C.missing(), C.in_progress(), C.newly_updated(), C.upstream_lapsed(), C.on_lapse(2), C.eager("5s"), C.on_missing()]
+)
+trees: st.SearchStrategy[AutomationCondition] = st.recursive(
+    leaves,
+    lambda inner: st.one_of(
+        st.builds(lambda a, b: a & b, inner, inner),
+        st.builds(lambda a, b: a | b, inner, inner),
+        st.builds(lambda a: ~a, inner),
+        st.builds(lambda a, b: a.since(b), inner, inner),
+        st.builds(lambda a: a.newly_true(), inner),
+        st.builds(C.any_deps_match, inner),
+        st.builds(C.all_deps_match, inner),
+        st.builds(lambda a: a.when_deps_ready("90s"), inner),
+        st.builds(lambda a: a.with_label("named"), inner),
+    ),
+    max_leaves=12,
+)
+
+
+@given(trees)
+def test_they_travel_as_json_and_compare(tree: AutomationCondition) -> None:
+    read = ADAPTER.validate_json(orjson.dumps(tree))
+    assert read == tree and hash(read) == hash(tree) and str(read) == str(tree)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"kind": "and"}', '{"kind": "nothing"}', "{}", '{"kind": "not", "operand": {"kind": "x"}}', "null"]
+)
+def test_what_is_no_condition_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError):
+        ADAPTER.validate_json(text)
+
+
+def test_they_print_as_expressions() -> None:
+    assert str(C.missing() & ~C.in_progress() | C.newly_updated()) == "((missing & ~in_progress) | newly_updated)"
+    assert str(C.any_deps_updated().since_last_handled()) == "any_deps_match(newly_updated).since(newly_handled)"
+    assert str(C.eager(max_wait="90s")) == (
+        "(((newly_missing | any_deps_match(newly_updated)).since(newly_handled).when_deps_ready(1m30s)"
+        " | any_deps_match(will_be_requested).when_deps_ready(None)) & ~in_progress)"
+    )
+    assert str(C.on_lapse()) == "(lapse_unserved(3, 30s).when_deps_ready(1m, after_lapsed) & ~in_progress)"
+
+
+def test_equal_operators_in_a_row_are_one_node() -> None:
+    one, two, three = C.missing(), C.in_progress(), C.newly_updated()
+    assert one & two & three == And((one, two, three))
+    assert one | (two | three) == Or((one, two, three))
+    named = (one & two).with_label("named")
+    assert named & three == And((named, three))
+
+
+def test_labels_are_kept_and_change_nothing_else() -> None:
+    labelled = C.missing().with_label("gap")
+    assert labelled == Operand("missing", label="gap") and str(labelled) == "missing"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "missing",
+        "in_progress",
+        "execution_failed",
+        "newly_updated",
+        "newly_requested",
+        "newly_missing",
+        "newly_handled",
+        "will_be_requested",
+        "freshness_lapsed",
+        "freshness_warned",
+        "upstream_lapsed",
+        "initial_evaluation",
+    ],
+)
+def test_a_factory_for_each_operand(name: str) -> None:
+    assert getattr(C, name)() == Operand(name)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
