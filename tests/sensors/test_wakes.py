@@ -32,6 +32,13 @@ def inbox(tmp_path: Path) -> Path:
     return tmp_path / "inbox"
 
 
+def land(path: Path) -> None:
+    """A file that is whole whenever somebody looks."""
+    part = path.with_name(path.name + ".part")
+    part.write_text("x")
+    part.rename(path)
+
+
 class Life:
     """A sensor with its wakes running, and each wake answered by a tick, as the daemon does it."""
 
@@ -149,7 +156,7 @@ async def test_unfinished_and_unmeant_names_wake_nobody(inbox: Path) -> None:
 
 
 async def test_a_deletion_wakes_where_it_matters(inbox: Path) -> None:
-    (inbox / "a.csv").write_text("x")
+    land(inbox / "a.csv")
     async with living(inbox, settle="0s", retire=True) as life:
         await life.until(lambda: "a" in life.world.partitions)
         (inbox / "a.csv").unlink()
@@ -160,22 +167,22 @@ async def test_new_folders_are_watched_and_looked_into(inbox: Path) -> None:
     async with living(inbox, settle="0s", pattern="**/{name}.csv") as life:
         deep = inbox / "2026" / "11"
         deep.mkdir(parents=True)
-        (deep / "a.csv").write_text("x")
+        land(deep / "a.csv")
         await life.until(lambda: life.world.files_run == ["2026/11/a.csv"])
-        (deep / "b.csv").write_text("x")
+        land(deep / "b.csv")
         await life.until(lambda: life.world.files_run[1:] == ["2026/11/b.csv"])
 
 
 async def test_a_full_folder_moved_in_is_looked_through(inbox: Path) -> None:
     ready = inbox.parent / "ready" / "sub"
     ready.mkdir(parents=True)
-    (ready / "a.csv").write_text("x")
+    land(ready / "a.csv")
     async with living(inbox, settle="0s", pattern="**/{name}.csv") as life:
         ready.parent.rename(inbox / "batch")
         await life.until(lambda: life.world.files_run == ["batch/sub/a.csv"])
         (inbox / "batch").rename(inbox / "other")
         await life.until(lambda: life.world.files_run[1:] == ["other/sub/a.csv"])
-        (inbox / "other/sub/b.csv").write_text("x")
+        land(inbox / "other/sub/b.csv")
         await life.until(lambda: life.world.files_run[2:] == ["other/sub/b.csv"])
 
 
@@ -186,7 +193,7 @@ async def test_many_new_folders_at_once_are_watched_by_a_new_watch(inbox: Path) 
     async with living(inbox, settle="0s", pattern="**/{name}.csv") as life:
         ready.rename(inbox / "batch")
         await life.until(lambda: life.hints.count(None) >= 2 and state(life) == "watching")
-        (inbox / "batch/299/a.csv").write_text("x")
+        land(inbox / "batch/299/a.csv")
         await life.until(lambda: life.world.files_run == ["batch/299/a.csv"])
 
 
@@ -197,7 +204,7 @@ async def test_a_folder_that_goes_and_comes_back_is_watched_again(inbox: Path, m
         await life.until(lambda: state(life) == "polling")
         inbox.mkdir()
         await life.until(lambda: state(life) == "watching")
-        (inbox / "a.csv").write_text("x")
+        land(inbox / "a.csv")
         await life.until(lambda: life.world.files_run == ["a.csv"])
 
 
@@ -207,7 +214,7 @@ async def test_a_missing_folder_is_waited_for(tmp_path: Path, monkeypatch: pytes
         assert life.hints == []
         (tmp_path / "later").mkdir()
         await life.until(lambda: state(life) == "watching")
-        (tmp_path / "later" / "a.csv").write_text("x")
+        land(tmp_path / "later" / "a.csv")
         await life.until(lambda: life.world.files_run == ["a.csv"])
 
 
@@ -220,7 +227,7 @@ async def test_a_folder_replaced_behind_its_name_is_found_by_the_full_look(inbox
         (outer / "inbox").mkdir(parents=True)
         await life.world.tick(life.sensor, now=datetime.now(UTC))
         await life.until(lambda: life.hints.count(None) == 2)
-        (outer / "inbox" / "a.csv").write_text("x")
+        land(outer / "inbox" / "a.csv")
         await life.until(lambda: life.world.files_run == ["a.csv"])
 
 
@@ -255,14 +262,14 @@ async def test_at_the_limit_of_watches_it_polls_and_says_which_setting(
         patch.setattr(wake, "make_watch", refuse)
         async with living(inbox, settle="0s") as life:
             assert state(life) == "polling"
-            (inbox / "a.csv").write_text("x")
+            land(inbox / "a.csv")
             await life.world.tick(life.sensor, now=datetime.now(UTC))
             assert life.world.files_run == ["a.csv"]
             assert [line[1] for line in life.world.log.lines] == ["polling, not watching"]
             assert "max_user_watches is 5" in life.world.log.lines[0][2]["reason"]
             patch.undo()
             await life.until(lambda: state(life) == "watching")
-            (inbox / "b.csv").write_text("x")
+            land(inbox / "b.csv")
             await life.until(lambda: life.world.files_run == ["a.csv", "b.csv"])
 
 
@@ -292,7 +299,7 @@ async def test_a_network_file_system_is_polled(inbox: Path, monkeypatch: pytest.
     monkeypatch.setattr("freshet_sensors.look.is_network", yes)
     async with living(inbox, settle="50ms") as life:
         assert "network file system" in (life.sensor.watching or "")
-        (inbox / "a.csv").write_text("x")
+        land(inbox / "a.csv")
         os.utime(inbox / "a.csv", (1, 1))
         await life.world.tick(life.sensor, now=datetime.now(UTC))
         assert life.world.runs == [], "another machine's clock says nothing: two looks have to agree"
@@ -318,7 +325,7 @@ async def test_idle_it_does_not_run_at_all(inbox: Path) -> None:
     import asyncio
 
     async with living(inbox) as life:
-        (inbox / "a.csv").write_text("x")
+        land(inbox / "a.csv")
         await life.until(lambda: life.world.files_run == ["a.csv"])
         loop: Any = asyncio.get_running_loop()
         waiting = [handle for handle in loop._scheduled if not handle.cancelled() and "Waker" in repr(handle)]
