@@ -80,6 +80,10 @@ class Recorder:
         """See `Answers`."""
         raise NotImplementedError
 
+    async def ledger_keys(self, sensor: str, digests: tuple[bytes, ...]) -> dict[bytes, str]:
+        """See `Answers`."""
+        raise NotImplementedError
+
     def ledger_revision(self, sensor: str) -> int:
         """See `Answers`."""
         return 0
@@ -148,9 +152,9 @@ class Hosting:
 
 
 def write_plugins(folder: Path, **sources: str) -> None:
-    """Files by stem; `__` in a name is a folder."""
+    """Files by stem; `__` in a name is a folder, and `kit__init__` is `kit/__init__.py`."""
     for name, source in sources.items():
-        path = folder / f"{name.replace('__', '/') if not name.endswith('__init__') else name[:-10] + '/__init__'}.py"
+        path = folder / f"{name.replace('__', '/').replace('/init/', '/__init__')}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(source))
 

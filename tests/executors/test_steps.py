@@ -170,7 +170,7 @@ async def test_partitions_arrive_by_key_and_what_is_missing_is_named(tmp_path: P
     async with hosting(tmp_path, plugin=PLUGIN) as site:
         made = {
             key: await site.asset(
-                "letter", key=key, set="letters", partition=1, partition_metadata={"size": 5}, tags={"t": "u"}, attempt=2
+                "letter", key=key, partition=1, partition_metadata={"size": 5}, tags={"t": "u"}, attempt=2
             )
             for key in ("a", "b")
         }
@@ -241,7 +241,8 @@ async def test_all_output_is_in_the_journal_before_the_end(tmp_path: Path) -> No
         assert set(site.texts(run_id, "stdout")) == {"out", "no end", "native out", "below", "bytes"}
         assert set(site.texts(run_id, "stderr")) == {"err", "native err"}
         logged = [(line["level"], line["message"], line["fields"]) for line in lines if line["stream"] == "log"]
-        assert logged == [("warning", "careful", {"rows": 3}), ("info", "from a library", {"logger": "lib", "shard": 4})]
+        library = ("info", "from a library", {"logger": "lib", "shard": 4})
+        assert logged == [("warning", "careful", {"rows": 3}), library]
         assert [line["fields"] for line in lines if line["stream"] == "progress"] == [{"done": 1, "total": 2}]
         assert [line["message"] for line in lines if line["stream"] == "state"] == ["started", "succeeded"]
         assert {(line["step"], line["attempt"]) for line in lines} == {("talks", 1)}

@@ -31,10 +31,10 @@ def holders(device: int, inode: int) -> list[int]:
 
 
 def _holds(pid: int, device: int, inode: int) -> bool:
-    with contextlib.suppress(OSError):
-        for fd in os.scandir(f"/proc/{pid}/fd"):
+    with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as descriptors:
+        for fd in descriptors:
             with contextlib.suppress(OSError):
-                found = os.stat(fd.path)  # noqa: PTH116  # follows the link, also to a file that has lost its name
+                found = fd.stat()  # follows the link, also to a file that has lost its name
                 if found.st_ino == inode and found.st_dev == device:
                     return True
     return False

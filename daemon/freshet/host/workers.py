@@ -33,6 +33,8 @@ _TOP_UP_AFTER = 0.003
 """Seconds of rest before another worker is made while enough still wait."""
 _RETRY_AFTER = (0.1, 0.3, 1.0, 3.0)
 """Seconds before another worker is tried after so many in a row that came to nothing; then launches fail."""
+_BY_HAND = ("killed by SIGKILL", "killed by SIGTERM")
+"""A waiting worker that ends in another way came to nothing by itself, and the next one may too."""
 _DUMP_TIME = 0.05
 """Seconds for a step that timed out to say where it stands."""
 _IDLE_NEWS = 0.05
@@ -236,7 +238,8 @@ class Workers:
             self._waiting.remove(worker)
         self._loading.discard(worker)
         launch = worker.launch
-        if not self._closing and (launch is None or not (launch.received or launch.ending)):
+        begun = launch is not None and (launch.received or launch.ending)
+        if not worker.ready or (not begun and how not in _BY_HAND):
             self._could_not_start(how)
         if launch is not None:
             launch.output_ended()
@@ -248,6 +251,8 @@ class Workers:
         self._note_idle()
 
     def _could_not_start(self, how: str) -> None:
+        if self._closing:
+            return
         self._failures += 1
         if self._failures >= len(_RETRY_AFTER):
             text = f"no worker could be started: {how}; the daemon's log says more"

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import pytest
+
+from freshet.host.parameters import InvalidParameter, Parameters
+
+
+@dataclass
+class Order:
+    number: int
+    due: date
+
+
+def odd(ctx: Any, json: Order, _x: int = 1, model_config: str = "m", copy: list[int] | None = None) -> None: ...
+
+
+untyped: Any = eval("lambda a, b=2: None")
+
+
+def nothing(ctx: Any) -> None: ...
+
+
+def test_names_that_a_model_would_not_take() -> None:
+    parameters = Parameters("odd", odd)
+    schema = parameters.schema()
+    assert list(schema["properties"]) == ["json", "_x", "model_config", "copy"]
+    assert schema["required"] == ["json"]
+    assert schema["additionalProperties"] is False
+    checked = parameters.check({"json": {"number": "4", "due": "2026-01-02"}, "copy": ["1"]})
+    assert checked == {"json": Order(4, date(2026, 1, 2)), "copy": [1]}
+
+
+def test_an_error_names_the_parameter_and_what_was_found() -> None:
+    with pytest.raises(InvalidParameter) as caught:
+        Parameters("odd", odd).check({"json": {"number": "x", "due": "2026-01-02"}, "jsn": 1})
+    assert "parameter 'json.number': Input should be a valid integer" in caught.value.message
+    assert "found 'x'" in caught.value.message
+    assert "there is no parameter 'jsn'" in caught.value.message
+    assert caught.value.hint == "its parameters are: json, _x, model_config, copy"
+
+
+def test_without_annotations_anything_goes() -> None:
+    parameters = Parameters("untyped", untyped)
+    assert parameters.check({"a": [1, {"b": None}]}) == {"a": [1, {"b": None}]}
+    with pytest.raises(InvalidParameter, match="parameter 'a' is missing"):
+        parameters.check({})
+
+
+def test_a_job_that_takes_nothing() -> None:
+    parameters = Parameters("nothing", nothing)
+    assert parameters.check({}) == {}
+    assert parameters.schema()["properties"] == {}
+    with pytest.raises(InvalidParameter, match="there is no parameter 'x'"):
+        parameters.check({"x": 1})
