@@ -32,12 +32,13 @@ class Holder:
         *,
         woken: Callable[[str, list[str] | None], None],
         log: Callable[[str, str, str, dict[str, Any]], None],
+        keep_texts: bool = False,
     ) -> None:
         self.sensor = sensor
         self.name = sensor.name
         self.mark = BACKGROUND | number
         self.form = form_of(sensor)
-        self.cache = LedgerCache()
+        self.cache = LedgerCache(keep_texts=keep_texts)
         self.uncommitted = 0
         """The look whose ledger change waits for the daemon to say whether it is committed."""
         self.loading: asyncio.Future[None] | None = None
