@@ -322,9 +322,9 @@ class Pass:
                 return {p for p in live if self.operand(condition.kind, asset, p, path)}
             case And():
                 parts = [self.true(part, path) for part in condition.operands]
-                return set.intersection(*parts)
+                return live.intersection(*parts)
             case Or():
-                return set.union(*[self.true(part, path) for part in condition.operands])
+                return set[int]().union(*[self.true(part, path) for part in condition.operands])
             case Not():
                 return live - self.true(condition.operand, path)
             case Since():
@@ -397,7 +397,7 @@ class Pass:
         up, trying = self.bits(condition, path, "up"), self.bits(condition, path, "trying")
         tries, retry = self.numbers(condition, path, "tries"), self.numbers(condition, path, "retry")
         facts, news, live = self.facts, self.news, self.reference.live(asset)
-        own = self.reference.newest(asset) if asset in facts.lapsed else set()
+        own = self.reference.newest(asset) if asset in facts.lapsed else set[int]()
         for p in live:
             place = (asset, p)
             if place in news.started and p in own | up:

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from tests.automation.plant import ACTIVE, Plant, Run
 from tests.automation.reference import Reference
+from tests.definitions.conditions import operands, trees
 
 from freshet.definitions.asset import AssetSpec, DepSpec
-from freshet.definitions.condition import AutomationCondition, Operand
+from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.freshness import FreshnessSpec
 from freshet.definitions.graph import Definitions, validate
 from freshet.definitions.mapping import All, Identity, Last, Mapping
@@ -30,37 +31,9 @@ POLICIES = (
     C.on_lapse(2, delay=MAX_WAIT, max_wait=MAX_WAIT),
     C.eager(MAX_WAIT) | C.on_lapse(2, delay=MAX_WAIT, max_wait=MAX_WAIT),
 )
-KINDS = (
-    "missing",
-    "in_progress",
-    "execution_failed",
-    "newly_updated",
-    "newly_requested",
-    "newly_missing",
-    "newly_handled",
-    "will_be_requested",
-    "freshness_lapsed",
-    "freshness_warned",
-    "upstream_lapsed",
-    "initial_evaluation",
-)
-expressions: st.SearchStrategy[AutomationCondition] = st.recursive(
-    st.sampled_from([Operand(kind) for kind in KINDS]),
-    lambda inner: st.one_of(
-        st.builds(lambda a, b: a & b, inner, inner),
-        st.builds(lambda a, b: a | b, inner, inner),
-        st.builds(lambda a: ~a, inner),
-        st.builds(lambda a, b: a.since(b), inner, inner),
-        st.builds(lambda a: a.newly_true(), inner),
-        st.builds(C.any_deps_match, inner),
-        st.builds(C.all_deps_match, inner),
-        st.builds(lambda a, after: a.when_deps_ready(MAX_WAIT, after_lapsed=after), inner, st.booleans()),
-        st.builds(lambda a: a.when_deps_ready(None), inner),
-    ),
-    max_leaves=6,
-)
-conditions = st.one_of(
-    st.none(), st.sampled_from(POLICIES), st.sampled_from(POLICIES), st.builds(lambda a: a.with_label("x"), expressions)
+expressions = trees(operands, max_leaves=6, max_wait=MAX_WAIT)
+conditions: st.SearchStrategy[AutomationCondition | None] = st.one_of(
+    st.none(), st.sampled_from(POLICIES), st.sampled_from(POLICIES), expressions
 )
 
 
@@ -261,5 +234,5 @@ TestAgreement.settings = settings(max_examples=60, stateful_step_count=40, **com
 
 
 @pytest.mark.slow
-class TestAgreementAtLength(Agreement.TestCase):  # type: ignore[name-defined,misc]
-    settings = settings(max_examples=500, stateful_step_count=60, **common)
+def test_agreement_at_length() -> None:
+    run_state_machine_as_test(Agreement, settings=settings(max_examples=500, stateful_step_count=60, **common))

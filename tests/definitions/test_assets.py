@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,10 +71,18 @@ def test_what_is_defined_while_a_file_loads_is_collected() -> None:
     assert nothing == []
 
 
-@pytest.mark.parametrize("wrong", [lambda *rows: 1, lambda **rows: 1, lambda rows, /: 1])
-def test_parameters_without_a_name_are_refused(wrong: Any) -> None:
-    wrong.__name__ = "wrong"
-    with pytest.raises(DefinitionError, match="wrong") as caught:
+def several(*rows: int) -> None: ...
+
+
+def named(**rows: int) -> None: ...
+
+
+def positional(rows: int, /) -> None: ...
+
+
+@pytest.mark.parametrize("wrong", [several, named, positional])
+def test_parameters_without_a_name_are_refused(wrong: Callable[..., None]) -> None:
+    with pytest.raises(DefinitionError, match="plain named parameters") as caught:
         asset(wrong)
     assert caught.value.file == __file__
 
