@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import threading
@@ -17,6 +18,8 @@ import pytest
 from tests.crash.invariants import check
 from tests.crash.scenario import River
 from tests.support import processes
+from tests.support.daemon import Daemon, DaemonEnded
+from tests.support.river import beat
 
 from freshet.errors import DaemonUnreachable
 
@@ -34,7 +37,7 @@ def test_killed_at_random_moments(river: River, kills: int) -> None:
     with files_landing(river, seed=rng.random(), seconds=0.6 * kills):
         for _ in range(kills):
             killer.strike()
-    daemon = killer.daemon
+    daemon = killer.settle()
     river.wait_at_rest(daemon, within=120)
     assert daemon.stop() == 0
     check(river.site.folder, river.keys)
@@ -53,16 +56,32 @@ class Killer:
     def strike(self) -> None:
         """One kill, at a moment of its own."""
         time.sleep(self._rng.uniform(0.02, 1.0))  # the moment is what is drawn at random: nothing is waited for
+        self.revive()
         victim = self._rng.choice(("daemon", "host", "evaluator"))
         pid = self._find(victim)
         if pid is None:
             victim, pid = "daemon", self.daemon.pid
-        assert self.daemon.process.poll() is None, f"ended by itself\n{self.daemon.log_text()[-4000:]}"
         self.killed[victim] += 1
         processes.kill([pid])
         if victim == "daemon":
             self.daemon.wait_ended(within=5)
+        self.revive()
+
+    def revive(self) -> Daemon:
+        """The daemon, started anew if it has ended: killed, or as its host was killed before it had loaded."""
+        status = self.daemon.process.poll()
+        if status is not None:
+            if status != -9:
+                text = self.daemon.log_text()[-4000:]
+                assert (status, "the code host ended" in text) == (1, True), f"ended with {status}\n{text}"
             self.daemon = self._river.site.start()
+        return self.daemon
+
+    def settle(self) -> Daemon:
+        """A daemon that is ready: the last kill may have taken one along."""
+        with contextlib.suppress(DaemonEnded):
+            return self.daemon.ready()
+        return self.revive().ready()
 
     def _find(self, victim: str) -> int | None:
         hosts = [pid for pid in processes.children(self.daemon.pid) if "freshet.host" in processes.command_line(pid)]
@@ -91,6 +110,8 @@ def files_landing(river: River, *, seed: float, seconds: float) -> Iterator[None
     def feed() -> None:
         for name in names:
             river.land(name, rename=rng.random() < 0.5)
+            if len(river.keys) % 100 == 0:
+                beat(river.site.folder)
             ended.wait(rng.expovariate(FILES / seconds))
 
     feeder = threading.Thread(target=feed)

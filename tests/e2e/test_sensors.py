@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from freshet.http.models import SensorAnswer
 PLUGIN = """
 import asyncio
 import time
+from itertools import pairwise
 from pathlib import Path
 
 from freshet import DynamicPartitions, asset, sensor
@@ -78,7 +80,7 @@ def test_a_sensor_that_raises_each_time_backs_off(make_site: MakeSite) -> None:
     assert "no such luck" in site.cli("sensors", "bad").stdout
     assert site.log_text().count("sensor failing") == 1
     rows = daemon.client.history("bad", limit=50)
-    pauses = [new.started_at - old.ended_at for new, old in zip(rows, rows[1:], strict=False)]
+    pauses = [new.started_at - old.ended_at for new, old in pairwise(rows)]
     assert max(pauses) > 0.2, pauses
     assert daemon.stop() == 0
 
