@@ -171,8 +171,37 @@ async def test_no_plugins_at_all(tmp_path: Path) -> None:
 
 
 async def test_a_plugin_that_hangs_is_named(tmp_path: Path) -> None:
-    with pytest.raises(HostError, match=r"stuck\.py did not load within 1 s"):
-        await load(tmp_path, start_timeout=1.0, a=QUIET, stuck="import time\ntime.sleep(600)\n")
+    with pytest.raises(HostError, match=r"stuck\.py did not load within 1 s") as caught:
+        await load(tmp_path, start_timeout=1.0, a=QUIET, stuck="import time\n\n\ntime.sleep(600)\n")
+    assert 'stuck.py", line 4' in caught.value.message
+
+
+async def test_a_plugin_that_changes_signals_and_prints_changes_nothing(tmp_path: Path) -> None:
+    source = """
+    import os, signal, sys
+    from freshet import asset
+
+    print("while loading", end="")
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, lambda number, frame: None)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+
+    @asset
+    def handlers():
+        numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+        print("in the step")
+        return [[signal.getsignal(each) == signal.SIG_DFL for each in numbers], len(signal.pthread_sigmask(0, []))]
+    """
+    async with hosting(tmp_path, plugin=source) as site:
+        run_id = site.launch("handlers", kind="asset")
+        assert site.value(await site.end(run_id)) == [[True, True, True], 0]
+        assert site.texts(run_id, "stdout") == ["in the step"]
+
+
+async def test_what_lies_in_the_root_does_not_shadow_libraries(tmp_path: Path) -> None:
+    (tmp_path / "asyncio.py").write_text("raise RuntimeError")
+    assert (await load(tmp_path, a=QUIET)).problems == ()
 
 
 async def test_a_plugin_that_ends_the_host_is_named(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ _log = structlog.get_logger("freshet.host")
 _CLOSE_MARGIN = 8.0
 """Seconds beyond the grace after which a host that does not end is killed."""
 _SWEEP_PATIENCE = 5.0
+_STACK_PATIENCE = 0.1
 
 
 class ProcessCodeHost:
@@ -74,9 +75,10 @@ class ProcessCodeHost:
             async with asyncio.timeout(self._settings.start_timeout):
                 self._report = await self._loaded
         except TimeoutError:
+            stack = await self._process.ask_stack(patience=_STACK_PATIENCE)
             await self._abandon()
             raise HostError(
-                f"{self._loading or 'the plugins'} did not load within {self._settings.start_timeout:g} s",
+                f"{self._loading or 'the plugins'} did not load within {self._settings.start_timeout:g} s\n{stack}",
                 hint="what takes long belongs inside the functions of a plugin, not at its top",
             ) from None
         except BaseException:

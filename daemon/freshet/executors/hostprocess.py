@@ -51,9 +51,10 @@ class HostProcess:
             keep=keep,
         )
         try:
-            # No thread between: the kernel ends the host when the thread that started it ends.
+            # No thread between: the kernel ends the host when the thread that started it ends. -P: what lies in the
+            # working directory must not take the place of a library.
             self._popen = subprocess.Popen(
-                [settings.python, "-m", "freshet.host", plan.dumps()],
+                [settings.python, "-P", "-m", "freshet.host", plan.dumps()],
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
                 stderr=stderr,
@@ -87,9 +88,19 @@ class HostProcess:
 
     def kill(self) -> None:
         """SIGKILL; `ended` follows."""
+        self._signal(signal.SIGKILL)
+
+    async def ask_stack(self, *, patience: float) -> str:
+        """Where its code stands, as faulthandler says within `patience` seconds."""
+        self._lines.clear()
+        self._signal(signal.SIGUSR2)
+        await asyncio.sleep(patience)
+        return self.last_lines
+
+    def _signal(self, number: signal.Signals) -> None:
         if self.running:
             with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+                signal.pidfd_send_signal(self._pidfd, number)
 
     def _reap(self) -> None:
         code = self._popen.wait()

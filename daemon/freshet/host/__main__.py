@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import faulthandler
-import os
 import signal
 import socket
 import sys
 
 from freshet.host.messages import HostPlan
-from freshet.host.process import become_subreaper, close_all_but, die_with_parent, ignore_signals
+from freshet.host.process import become_subreaper, close_all_but, die_with_parent, ignore_signals, line_buffered
 from freshet.host.server import Server, load_plugins
 
 __all__ = ["main"]
@@ -26,13 +25,13 @@ def main(argument: str) -> None:
     become_subreaper()
     close_all_but({0, 1, 2, plan.control, *plan.keep})
     ignore_signals()
-    os.dup2(2, 1)
+    faulthandler.enable(file=2)  # for the children too: 2 is then their own
+    faulthandler.register(signal.SIGUSR2, file=2)  # asked of what hangs: where it stands
+    line_buffered()  # else what plugins print would wait, and be forked
     control = socket.socket(fileno=plan.control)
     control.set_inheritable(False)
     made, births = load_plugins(plan, control)
     ignore_signals()
-    faulthandler.enable(file=2)  # for the children too: 2 is then their own
-    faulthandler.register(signal.SIGUSR2, file=2)  # asked of a step that timed out: where it stands
     die_with_parent(None)
     Server(plan, control, made, births).serve()
 

@@ -93,7 +93,7 @@ class Spawner:
         for fd in inherited:
             os.set_inheritable(fd, True)
         try:
-            command = [sys.executable, "-m", "freshet.host.spawned", order.dumps()]
+            command = [sys.executable, "-P", "-m", "freshet.host.spawned", order.dumps()]
             return os.posix_spawn(sys.executable, command, os.environ)
         finally:
             for fd in inherited:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import mmap
 import os
 import socket
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 from freshet.host.describe import Catalog
-from freshet.host.process import become_subreaper, close_all_but, die_with_parent, restore_signals
+from freshet.host.process import become_subreaper, close_all_but, die_with_parent, line_buffered, restore_signals
 from freshet.host.worker import Bench
 
 __all__ = ["PAGE_SIZE", "ChildPlan", "become", "play"]
@@ -74,9 +73,7 @@ def play(plan: ChildPlan, catalog: Catalog, bench: Bench) -> NoReturn:
 def _evaluate(plan: ChildPlan, catalog: Catalog) -> None:
     from freshet.host.evaluator import main
 
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(line_buffering=True)
+    line_buffered()
     page = mmap.mmap(plan.page, PAGE_SIZE)
     os.close(plan.page)
     main.run(socket.socket(fileno=plan.sock), page, catalog.sensors)

@@ -33,6 +33,7 @@ class JournalStream(io.TextIOBase):
         self._binary: BinaryIO | None = None
 
     encoding = "utf-8"
+    errors = "backslashreplace"
 
     @property
     def buffer(self) -> BinaryIO:
@@ -48,6 +49,9 @@ class JournalStream(io.TextIOBase):
     def writable(self) -> bool:
         """Yes."""
         return True
+
+    def reconfigure(self, **options: Any) -> None:
+        """For libraries that set their encoding: it is what it is."""
 
     def write(self, text: str, /) -> int:
         """Write the lines that `text` completes."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib
+import io
 import os
 import signal
 import sys
@@ -25,6 +26,7 @@ __all__ = [
     "die_with_parent",
     "ignore_signals",
     "kill_all",
+    "line_buffered",
     "restore_signals",
     "thread_count",
     "tree_of",
@@ -34,6 +36,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _FD_END = 1 << 20
 _SIGKILL = int(signal.SIGKILL)
+_KERNEL_TELLS_CHILDREN = Path(f"/proc/self/task/{os.getpid()}/children").exists()
 _OURS = (int(signal.SIGTERM), int(signal.SIGINT))
 _call = ctypes.CDLL(None, use_errno=True).prctl
 _call.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
@@ -70,9 +73,11 @@ def ignore_signals() -> None:
     """For the host: handlers as in a fresh interpreter whatever a plugin did while it loaded, nothing blocked, and
     deaf to SIGTERM and SIGINT: systemd and terminals signal whole groups, and the daemon decides."""
     signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}:
-        if signal.getsignal(number) is not None:  # None: not set from Python, as faulthandler's are not
-            signal.signal(number, signal.SIG_IGN if number in _OURS else signal.SIG_DFL)
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ, *_OURS}:  # Python itself ignores the first
+        if signal.getsignal(number) not in (None, signal.SIG_DFL):  # as they are for what faulthandler handles
+            signal.signal(number, signal.SIG_DFL)
+    for ours in _OURS:
+        signal.signal(ours, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
@@ -92,6 +97,13 @@ def close_all_but(keep: Collection[int]) -> None:
     os.closerange(low, _FD_END)
 
 
+def line_buffered() -> None:
+    """Let what is printed appear line by line, although it goes to a pipe."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)
+
+
 def thread_count() -> int:
     """Threads of this process as the kernel counts them: `threading` does not know the native ones."""
     return len(os.listdir("/proc/self/task"))  # noqa: PTH208  # names alone, and as cheap as it gets
@@ -100,6 +112,8 @@ def thread_count() -> int:
 def children_of(pid: int | str = "self") -> list[int]:
     """The children of a process, also ended ones that are not reaped; none if it is gone."""
     found: list[int] = []
+    if not _KERNEL_TELLS_CHILDREN:
+        return _children_by_parent(os.getpid() if pid == "self" else int(pid))
     try:
         tasks = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208
     except (FileNotFoundError, ProcessLookupError):
@@ -107,6 +121,18 @@ def children_of(pid: int | str = "self") -> list[int]:
     for task in tasks:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             found += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
+    return found
+
+
+def _children_by_parent(parent: int) -> list[int]:
+    """For kernels built without CONFIG_PROC_CHILDREN: all processes are asked for their parent."""
+    found: list[int] = []
+    for name in os.listdir("/proc"):  # noqa: PTH208
+        if name.isdigit():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                after_name = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2]
+                if int(after_name.split()[1]) == parent:
+                    found.append(int(name))
     return found
 
 
