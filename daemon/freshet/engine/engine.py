@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -197,7 +198,9 @@ class Engine:
 
     async def failed(self) -> None:
         """Wait for an engine bug and raise it; returns never otherwise."""
-        await self.instruments.work.failure
+        failure = self.instruments.work.failure
+        await asyncio.wait((failure,))  # a cancelled `await failure` would cancel it, and with it the wait at shutdown
+        failure.result()
 
     async def settled(self) -> None:
         """Return when nothing is under way; what waits for a moment in time does not count."""
