@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import threading
 import time
 from collections import Counter
@@ -73,7 +74,7 @@ class Killer:
         if status is not None:
             if status != -9:
                 text = self.daemon.log_text()[-4000:]
-                assert (status, "the code host ended" in text) == (1, True), f"ended with {status}\n{text}"
+                assert status == 1 and re.search("error: the code host (has )?ended", text), f"{status}\n{text}"
             self.daemon = self._river.site.start()
         return self.daemon
 

@@ -60,20 +60,20 @@ def test_a_sensor_that_hangs_harms_only_itself(make_site: MakeSite, how: str) ->
     bad = failing(daemon)
     assert bad.failures >= 1
     text = json.dumps(bad.last_error)
-    wanted = {"never returns": "timed out", "ends its process": "7"}.get(how, "plugin.py")
+    wanted = {"never returns": "timeout", "ends its process": "7"}.get(how, "plugin.py")
     assert wanted in text, text
     assert daemon.client.sensor("landing").failures == 0
     assert daemon.stop(within=10) == 0
 
 
 def test_a_sensor_that_raises_each_time_backs_off(make_site: MakeSite) -> None:
-    """Its traceback is on show, its looks grow rarer, its failure is logged once; files are seen as fast as ever."""
+    """Its traceback is on show, each pause is twice the last (from 1 s, less a quarter), its failure is logged once; files are seen as fast as ever."""
     site = make_site(PLUGIN.replace("BAD", "async def bad(ctx):\n    raise RuntimeError('no such luck')"))
     (site.folder / "seen").mkdir()
     daemon = site.start().ready()
     delays = sorted(landed(site, daemon, f"{n:03}") for n in range(FILES))
     assert delays[int(FILES * 0.99) - 1] < P99, delays[-5:]
-    bad = daemon.wait_until(lambda: (found := failing(daemon)).failures >= 5 and found, "it has failed five times")
+    bad = daemon.wait_until(lambda: (found := failing(daemon)).failures >= 3 and found, "it has failed three times")
     assert bad
     assert "no such luck" in json.dumps(bad.last_error)
     assert "plugin.py" in json.dumps(bad.last_error)
@@ -81,7 +81,7 @@ def test_a_sensor_that_raises_each_time_backs_off(make_site: MakeSite) -> None:
     assert site.log_text().count("sensor failing") == 1
     rows = daemon.client.history("bad", limit=50)
     pauses = [new.started_at - old.ended_at for new, old in pairwise(rows)]
-    assert max(pauses) > 0.2, pauses
+    assert all(pause > 0.7 * 2**n for n, pause in enumerate(pauses[::-1])), pauses
     assert daemon.stop() == 0
 
 
