@@ -164,6 +164,16 @@ def hangs_in_thread(ctx: Any) -> None:
 
 
 @sensor
+async def hangs_in_executor(ctx: Any) -> None:
+    await asyncio.to_thread(time.sleep, 3600)
+
+
+@sensor
+async def crashes_in_executor(ctx: Any) -> None:
+    await asyncio.to_thread(ctypes.string_at, 0)
+
+
+@sensor
 async def blocks(ctx: Any) -> None:
     time.sleep(3600)  # noqa: ASYNC251  # the point
 

@@ -37,6 +37,7 @@ class Holder:
         self.sensor = sensor
         self.name = sensor.name
         self.mark = BACKGROUND | number
+        self.threads: set[int] = set()
         self.form = form_of(sensor)
         self.cache = LedgerCache(keep_texts=keep_texts)
         self.uncommitted = 0

@@ -25,7 +25,7 @@ from freshet.host.evaluator.tick import Tick
 __all__ = ["Looks"]
 
 _CANCEL_GRACE = 1.0
-"""Seconds after which a look that goes on although it was cancelled is reported as overdue."""
+"""Seconds after which a look that goes on though it was cancelled, or left a thread at work, is overdue."""
 
 
 class Looks:
@@ -171,9 +171,16 @@ class Looks:
             self._ended(tick, finish_look(tick.ctx, tick.found))
 
     def _ended(self, tick: Tick, outcome: Outcome) -> None:
-        del self._ticks[tick.mark]
         if tick.timer is not None:
             tick.timer.cancel()
+        if tick.why == "timeout" and tick.threads and not tick.left_behind:
+            tick.left_behind = True
+            tick.timer = self._loop.call_later(_CANCEL_GRACE, self._ended, tick, outcome)
+            return
+        if tick.left_behind and tick.threads:
+            self._send(["overdue", tick.mark, stack_of_thread(min(tick.threads))])
+            return
+        del self._ticks[tick.mark]
         if outcome.ledger is not None and not tick.dry_run:
             tick.holder.uncommitted = tick.mark
             self._uncommitted[tick.mark] = outcome.ledger

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from freshet.definitions.sensor import Sensor
+from freshet.host.evaluator.executor import SignedExecutor
 from freshet.host.evaluator.failure import describe, is_own_bug
 from freshet.host.evaluator.holder import Holder
 from freshet.host.evaluator.ledgers import Ledgers
@@ -60,6 +61,7 @@ class Evaluator:
     ) -> None:
         words = memoryview(page).cast("Q")
         loop.set_task_factory(task_factory(words))
+        loop.set_default_executor(SignedExecutor(words))
         loop.set_exception_handler(self._unhandled)
         self.over = False
         self.bug: BaseException | None = None

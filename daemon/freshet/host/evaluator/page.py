@@ -5,8 +5,8 @@ eight bytes in the machine's order:
 
     0       the owner of the step that runs on the loop now, 0 between steps
     1       how many steps have begun: while it moves, the loop is alive
-    8 + 3n  thread n of the pool for `def` sensors: owner of the call it runs (0: none), Python's and the kernel's
-            number of the thread
+    8 + 3n  thread n of the pool for `def` sensors, from 32 on of the loop's default executor: owner of the call it
+            runs (0: none), Python's and the kernel's number of the thread
 
 An owner is a tick id, or `BACKGROUND` and the number of a sensor whose `open()`, `close()` or `wakes()` runs.
 """
@@ -17,11 +17,22 @@ import mmap
 import struct
 from dataclasses import dataclass
 
-__all__ = ["BACKGROUND", "FIRST_THREAD", "THREADS", "THREAD_WORDS", "PageView", "ThreadView", "read_page"]
+__all__ = [
+    "BACKGROUND",
+    "EXECUTOR_THREADS",
+    "FIRST_THREAD",
+    "THREADS",
+    "THREAD_WORDS",
+    "PageView",
+    "ThreadView",
+    "read_page",
+]
 
 BACKGROUND = 1 << 63
 THREADS = 32
 """How many threads the pool may have."""
+EXECUTOR_THREADS = 32
+"""How many threads the default executor may have."""
 FIRST_THREAD = 8
 THREAD_WORDS = 3
 
@@ -51,7 +62,7 @@ def read_page(page: mmap.mmap) -> PageView:
     """What the page says now."""
     owner, steps = _HEAD.unpack_from(page, 0)
     threads: list[ThreadView] = []
-    for number in range(THREADS):
+    for number in range(THREADS + EXECUTOR_THREADS):
         busy, ident, tid = _THREAD.unpack_from(page, 8 * (FIRST_THREAD + THREAD_WORDS * number))
         if busy:
             threads.append(ThreadView(busy, ident, tid))

@@ -14,9 +14,11 @@ T = TypeVar("T")
 
 
 class Owner(Protocol):
-    """Whoever a step belongs to. `mark` may change between two steps (a checkpoint gives a look a new tick id)."""
+    """Whoever a step belongs to. `mark` may change between two steps (a checkpoint gives a look a new tick id).
+    `threads`: Python's numbers of the default executor's threads that work for it."""
 
     mark: int
+    threads: set[int]
 
 
 class Words(Protocol):

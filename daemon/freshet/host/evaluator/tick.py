@@ -32,8 +32,10 @@ class Tick:
         "hints",
         "holder",
         "ledger_revision",
+        "left_behind",
         "mark",
         "task",
+        "threads",
         "timeout",
         "timer",
         "why",
@@ -54,6 +56,9 @@ class Tick:
         self.task: asyncio.Task[None] | None = None
         self.call: Call | None = None
         self.timer: asyncio.TimerHandle | None = None
+        self.threads: set[int] = set()
+        self.left_behind = False
+        """It is over but for threads that still work for it."""
         self.why: Why = None
         self.go: asyncio.Future[Go] | None = None
 
