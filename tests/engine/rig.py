@@ -77,9 +77,7 @@ async def rig(
             work.begin()
 
     def make_host(answers: Answers) -> InlineHost:
-        return InlineHost(
-            things, answers, values_dir=folder / "values", clock=time, duration=duration, resting=rest
-        )
+        return InlineHost(things, answers, values_dir=folder / "values", clock=time, duration=duration, resting=rest)
 
     options = EngineOptions(workers=workers, grace=0.0)
     engine = Engine(store=store, make_host=make_host, clock=time, options=options, rng=random.Random(seed))

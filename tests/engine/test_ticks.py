@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.engine.rig import rig
 
 from freshet import AddPartitions, DynamicPartitions, GiveUp, RetryLater, RunRequest, Skip, asset, job, sensor
 from freshet.definitions.job import Job
 from freshet.engine.clock import SimulatedClock
 from freshet.errors import Conflict, UnknownName
-from tests.engine.rig import rig
 
 pytestmark = pytest.mark.anyio
 
@@ -301,5 +301,3 @@ async def test_ticks_that_did_nothing_are_counted_and_not_stored(tmp_path: Path)
     async with rig(tmp_path, [idle], clock=clock) as one:
         assert one.control.sensors()[0].ticks == ticks + 1
         assert await one.store.read(lambda db: db.execute("SELECT count(*) FROM ticks").fetchone()[0]) == 0
-
-

@@ -34,12 +34,10 @@ class Retries:
                 f"Retries(max={max}, backoff={backoff}, jitter={jitter}) is out of range",
                 hint="max >= 0, backoff >= 1, jitter between 0 and 1",
             )
+        first = parse_duration(delay, what="Retries(delay=)")
+        longest = parse_duration(cap, what="Retries(cap=)")
         self.spec = RetrySpec(
-            max=max,
-            delay=parse_duration(delay, what="Retries(delay=)"),
-            backoff=backoff,
-            jitter=jitter,
-            cap=parse_duration(cap, what="Retries(cap=)"),
+            max=max, delay=first, backoff=backoff, jitter=jitter, cap=longest if longest > first else first
         )
 
 
