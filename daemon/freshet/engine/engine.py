@@ -89,7 +89,8 @@ class Engine:
         if report.problems:
             await host.close(grace=0)
             raise DefinitionError(
-                "the plugins cannot be put in force", hint="run freshet check, and mend what it names"
+                "\n".join(["the plugins cannot be put in force", *map(str, report.problems)]),
+                hint="mend what is named; freshet check says whether all is well",
             )
         self._build(report, host)
         await self._recover(report)

@@ -47,6 +47,11 @@ class LoadProblem:
     line: int | None = None
     traceback: str = ""
 
+    def __str__(self) -> str:
+        """`FILE:LINE: message (hint)`."""
+        place = "" if self.file is None else f"{self.file}:{self.line}: " if self.line else f"{self.file}: "
+        return f"{place}{self.message} ({self.hint})" if self.hint else place + self.message
+
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
