@@ -43,7 +43,8 @@ def check_key(key: str) -> str:
     A key has 1 to 200 characters, none of them a control character or a lone surrogate, and does not
     begin with a dot.
     """
-    normal = unicodedata.normalize("NFC", key)
+    plain = key.isascii() and key.isprintable()  # nearly every key: nothing to normalize, no control character
+    normal = key if plain else unicodedata.normalize("NFC", key)
     if not normal:
         raise PartitionKeyError("a partition key is empty", hint="give each partition a text of 1 to 200 characters")
     if len(normal) > KEY_MAX_CHARS:
@@ -52,7 +53,7 @@ def check_key(key: str) -> str:
         )
     if normal.startswith("."):
         raise PartitionKeyError(f"the partition key {normal!r} begins with a dot", hint="keys must not")
-    for char in normal:
+    for char in () if plain else normal:
         if unicodedata.category(char) in ("Cc", "Cs"):
             raise PartitionKeyError(
                 f"the partition key {normal!r} holds the control character {char!r}", hint="remove it from the source"

@@ -7,6 +7,7 @@ valid one. So an attempt that fails, or one that nobody waits for any more, neve
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,13 +60,15 @@ def write_value(
     """
     name, data = _encode(value, io)
     check_name(asset, what="asset")
-    folder = values_dir / asset / _partition_folder(partition_key)
-    ensure_folder(folder, top=values_dir)
-    if partition_key is not None:
-        _keep_long_key(folder, check_key(partition_key))
+    key = None if partition_key is None else check_key(partition_key)
+    place = f"{asset}/{NO_PARTITION if key is None else key_filename(key)}"
+    folder = f"{values_dir}/{place}"
+    ensure_folder(folder, top=str(values_dir))
+    if key is not None:
+        _keep_long_key(folder, key)
     file = f"{run_id}-{attempt}.{name}"
     write_durable(folder, file, data)
-    return ValueRef(path=f"{asset}/{folder.name}/{file}", io=name, size=len(data), digest=_digest(data))
+    return ValueRef(path=f"{place}/{file}", io=name, size=len(data), digest=_digest(data))
 
 
 def read_value(values_dir: Path, ref: ValueRef) -> Any:
@@ -106,13 +109,9 @@ def _manager(io: str) -> _Manager:
         raise ValueFormatError(f"there is no I/O manager {io!r}", hint=nearest_hint(io, _MANAGERS)) from None
 
 
-def _partition_folder(key: str | None) -> str:
-    return NO_PARTITION if key is None else key_filename(check_key(key))
-
-
-def _keep_long_key(folder: Path, key: str) -> None:
+def _keep_long_key(folder: str, key: str) -> None:
     """Where the folder's name is too short to tell the key, the key lies in it."""
-    if folder.name != quote(key, safe="") and not (folder / _KEY_FILE).exists():
+    if not folder.endswith(f"/{quote(key, safe='')}") and not os.path.exists(f"{folder}/{_KEY_FILE}"):  # noqa: PTH110
         write_durable(folder, _KEY_FILE, key.encode())
 
 
