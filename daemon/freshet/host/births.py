@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import orjson
 
@@ -26,8 +27,8 @@ class Births(Protocol):
         """Whether a new worker needs no time to load: it will not say `Ready`."""
         ...
 
-    def start(self, plan: ChildPlan) -> int:
-        """The new child's process id."""
+    def start(self, plans: Sequence[ChildPlan]) -> list[int]:
+        """The new children's process ids: all, or the first few. Raises `OSError` where there is none."""
         ...
 
 
@@ -41,17 +42,28 @@ class Forker:
         self._bench = bench
         bench.install()  # the host itself says nothing through Python's streams
 
-    def start(self, plan: ChildPlan) -> int:
-        """Fork."""
-        pid = os.fork()
-        if pid == 0:
+    def start(self, plans: Sequence[ChildPlan]) -> list[int]:
+        """Fork. Nothing else happens between the forks: each makes all memory copy-on-write again."""
+        pids: list[int] = []
+        for plan in plans:
             try:
-                become(plan)
-            except BaseException as error:
-                os.write(2, f"a forked {plan.kind} could not start: {error!r}\n".encode())
-                os._exit(71)
-            play(plan, self._catalog, self._bench)
-        return pid
+                pid = os.fork()
+            except OSError:
+                if not pids:
+                    raise
+                break
+            if pid == 0:
+                self._be(plan)
+            pids.append(pid)
+        return pids
+
+    def _be(self, plan: ChildPlan) -> NoReturn:
+        try:
+            become(plan)
+        except BaseException as error:
+            os.write(2, f"a forked {plan.kind} could not start: {error!r}\n".encode())
+            os._exit(71)
+        play(plan, self._catalog, self._bench)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,8 +97,11 @@ class Spawner:
         with open(self._snapshot, "wb", closefd=False) as file:
             file.write(sources.dump())
 
-    def start(self, plan: ChildPlan) -> int:
+    def start(self, plans: Sequence[ChildPlan]) -> list[int]:
         """Spawn."""
+        return [self._spawn(plan) for plan in plans]
+
+    def _spawn(self, plan: ChildPlan) -> int:
         kept = dataclasses.replace(plan, keep=(*plan.keep, self._snapshot))
         order = SpawnOrder(kept, self._snapshot, self._state_dir)
         inherited = [fd for fd in (plan.sock, plan.out, plan.err, plan.page, *kept.keep) if fd > 2]

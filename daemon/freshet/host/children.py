@@ -37,6 +37,37 @@ class Child:
     ended: Callable[[str], None] = lambda how: None
 
 
+class _Ends:
+    """The descriptors between the host and a child to be, and its plan."""
+
+    def __init__(self, kind: Literal["worker", "evaluator"], keep: tuple[int, ...]) -> None:
+        self.ours, self._theirs = socket.socketpair()
+        self.pipes: dict[Literal["stdout", "stderr"], int] = {}
+        out, err, self.page = 2, 2, -1
+        if kind == "worker":
+            self.pipes["stdout"], out = os.pipe()
+            self.pipes["stderr"], err = os.pipe()
+        else:
+            self.page = os.memfd_create("freshet-page", os.MFD_CLOEXEC)
+            os.ftruncate(self.page, PAGE_SIZE)
+        self.plan = ChildPlan(kind, os.getpid(), self._theirs.fileno(), out, err, self.page, keep)
+
+    def close_theirs(self) -> None:
+        """The child has its own."""
+        self._theirs.close()
+        for fd in (self.plan.out, self.plan.err):
+            if fd > 2:
+                os.close(fd)
+
+    def drop(self) -> None:
+        """There will be no child."""
+        self.close_theirs()
+        self.ours.close()
+        for fd in (*self.pipes.values(), self.page):
+            if fd >= 0:
+                os.close(fd)
+
+
 class Children:
     """All children, by process id. What is neither a child nor was there before is a stray: an orphan of a child that
     has ended, adopted because the host is a subreaper, and killed."""
@@ -50,37 +81,28 @@ class Children:
         self.by_pid: dict[int, Child] = {}
         self.when_empty: Callable[[], None] | None = None
 
-    def start(self, kind: Literal["worker", "evaluator"]) -> Child:
-        """A new child. Its output goes to `Child.output` (a worker) or to the host's own stderr (an evaluator)."""
-        ours, theirs = socket.socketpair()
-        pipes: dict[Literal["stdout", "stderr"], int] = {}
-        out, err, page = 2, 2, -1
-        if kind == "worker":
-            pipes["stdout"], out = os.pipe()
-            pipes["stderr"], err = os.pipe()
-        else:
-            page = os.memfd_create("freshet-page", os.MFD_CLOEXEC)
-            os.ftruncate(page, PAGE_SIZE)
-        plan = ChildPlan(
-            kind=kind, parent=os.getpid(), sock=theirs.fileno(), out=out, err=err, page=page, keep=self._keep
-        )
+    def start(self, kind: Literal["worker", "evaluator"], count: int = 1) -> list[Child]:
+        """New children: `count`, or fewer where there is no room for more. Raises `OSError` where there is none.
+
+        A worker's output goes to `Child.output`, an evaluator's to the host's own stderr.
+        """
+        prepared = [_Ends(kind, self._keep) for _ in range(count)]
         try:
-            pid = self._births.start(plan)
+            pids = self._births.start([ends.plan for ends in prepared])
         except OSError:
-            ours.close()
-            for fd in (*pipes.values(), page):
-                if fd >= 0:
-                    os.close(fd)
+            for ends in prepared:
+                ends.drop()
             raise
-        finally:
-            theirs.close()
-            for fd in (out, err):
-                if fd > 2:
-                    os.close(fd)
-        child = Child(kind, pid, os.pidfd_open(pid), ours, page, pipes)
+        for ends in prepared[len(pids) :]:
+            ends.drop()
+        return [self._adopt(kind, pid, ends) for pid, ends in zip(pids, prepared, strict=False)]
+
+    def _adopt(self, kind: Literal["worker", "evaluator"], pid: int, ends: _Ends) -> Child:
+        ends.close_theirs()
+        child = Child(kind, pid, os.pidfd_open(pid), ends.ours, ends.page, ends.pipes)
         self.by_pid[pid] = child
         self._loop.watch(child.pidfd, lambda mask: self._reap(child))
-        for stream, fd in pipes.items():
+        for stream, fd in ends.pipes.items():
             os.set_blocking(fd, False)
             self._loop.watch(fd, partial(self._readable, child, stream))
         return child

@@ -131,7 +131,7 @@ class Server:
     def _start_evaluator(self, label: str) -> None:
         if self._closing:
             return
-        child = self._children.start("evaluator")
+        (child,) = self._children.start("evaluator")
         child.ended = lambda how: self._tell(encode(EvaluatorEnded(op="evaluator_ended", pid=child.pid, how=how)))
         self._handing.append(child)
         forked = encode(EvaluatorForked(op="evaluator", label=label, pid=child.pid))

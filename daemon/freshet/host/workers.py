@@ -26,8 +26,8 @@ __all__ = ["Workers"]
 
 _SPARE = 2
 _BATCH = 4
-"""Workers made in one go where few are left. Each fork makes the host's memory copy-on-write again, so that forks one
-by one cost the host hundreds of page faults each."""
+"""Workers made in one go at most. Each fork makes the host's memory copy-on-write again, so that forks one by one
+cost the host hundreds of page faults each."""
 _LOW = 1
 _TOP_UP_AFTER = 0.003
 """Seconds of rest before another worker is made while enough still wait."""
@@ -167,19 +167,21 @@ class Workers:
 
     def _start_another(self) -> None:
         self._top_up = None
-        made = 0
-        while not self._closing and len(self._waiting) + len(self._loading) < self._wanted and made < _BATCH:
-            if not self._start():
-                break
-            made += 1
-        self._assign()
+        lacking = self._wanted - len(self._waiting) - len(self._loading)
+        if not self._closing and lacking > 0 and self._start(min(lacking, _BATCH)):
+            self._assign()
 
-    def _start(self) -> bool:
+    def _start(self, count: int = 1) -> bool:
         try:
-            child = self._children.start("worker")
+            children = self._children.start("worker", count)
         except OSError as error:  # no more processes, memory or descriptors: not for ever, one hopes
             self._could_not_start(str(error))
             return False
+        for child in children:
+            self._add(child)
+        return True
+
+    def _add(self, child: Child) -> None:
         worker = _Worker(child, ready=self._ready_at_once)
         child.output = _stray_output
         child.ended = lambda how: self._gone(worker, how)
@@ -188,7 +190,6 @@ class Workers:
         else:
             self._loading.add(worker)
         self._watch(worker)
-        return True
 
     # --- what workers say ----------------------------------------------------------------------------------
 
