@@ -111,6 +111,22 @@ def test_a_batch_that_nobody_tried_holds_back_the_total() -> None:
     assert plant.waves[-1] == (("sales",), None, 0)
 
 
+def test_what_nobody_will_make_is_not_on_its_way() -> None:
+    definitions = graph(
+        node("raw", partitions=BATCHES),
+        node("by_hand", "raw", partitions=BATCHES),
+        node("total", "by_hand", automation=EAGER),
+    )
+    plant = Plant(definitions)
+    plant.add("batches", 1, 2)
+    plant.request("raw", partition=2, begin=True)
+    plant.report("by_hand", 1)
+    plant.wait(1e6)
+    assert not plant.waves  # nothing makes the second by_hand, though what lies above it runs
+    plant.report("by_hand", 2)
+    assert plant.waves == [(("total",), None, 0)]
+
+
 def test_what_is_in_progress_holds_back_for_max_wait_at_most() -> None:
     plant = Plant(orders(AutomationCondition.eager(max_wait="10s")))
     plant.add("batches", 1, 2)

@@ -29,8 +29,8 @@ class Evaluation:
     with the runs. `visited`: how many nodes and assets were looked at. `wake_at`: call `timer` then, if nothing
     happens before (None: nothing waits for a time).
 
-    It is to be committed before the next but one is. To drop one instead, make a new `Automation` and load it
-    from the store: memory has already moved on.
+    Evaluations are committed in the order in which they were made. One whose commit failed is committed again as it
+    is; to drop one instead, load from the store: memory has already moved on.
     """
 
     seq: int

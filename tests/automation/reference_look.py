@@ -1,0 +1,191 @@
+"""The reference's look at one asset: its whole tree, over all partitions."""
+
+from __future__ import annotations
+
+from tests.automation.reference_facts import News, Path, World, up_to
+from tests.automation.reference_ready import Readiness
+
+from freshet.definitions.condition import (
+    AllDepsMatch,
+    And,
+    AnyDepsMatch,
+    AutomationCondition,
+    LapseUnserved,
+    NewlyTrue,
+    Not,
+    Operand,
+    Or,
+    Since,
+    WhenDepsReady,
+)
+
+__all__ = ["Pass", "Path"]
+
+
+class Pass:
+    """One evaluation of one asset's whole tree."""
+
+    def __init__(
+        self, reference: World, asset: str, news: News, *, pulsing: bool, first: bool, asked: set[int]
+    ) -> None:
+        self.reference = reference
+        self.facts = reference.facts
+        self.root = asset
+        self.news = news if pulsing else News(news.now)
+        self.now = news.now
+        self.being_asked = news.asked
+        self.pulsing = pulsing
+        self.first = first
+        self.asked = set(asked)
+        self.done: dict[tuple[str, Path], set[int]] = {}
+
+    def bits(self, condition: AutomationCondition, path: Path, which: str = "") -> set[int]:
+        return self.reference.held.bits.setdefault((self.root, path, bare(condition), which), set())
+
+    def numbers(self, condition: AutomationCondition, path: Path, which: str) -> dict[int, float]:
+        return self.reference.held.numbers.setdefault((self.root, path, bare(condition), which), {})
+
+    def risen(self, condition: AutomationCondition, true: set[int]) -> set[int]:
+        before, marks = self.bits(condition, (), "root"), self.bits(condition, (), "marks")
+        risen = true - before
+        before.clear()
+        before.update(true)
+        live = self.reference.live(self.root)
+        marks -= {p for p in live if (self.root, p) in self.news.handled}
+        free = {p for p in marks & live if not self.reference.flying((self.root, p))}
+        marks -= free
+        for p in risen:
+            place = (self.root, p)
+            if place in self.facts.in_progress and place not in self.facts.queued and place not in self.facts.asked:
+                marks.add(p)
+        return risen | free
+
+    def true(self, condition: AutomationCondition, path: Path) -> set[int]:
+        """The live partitions of the scope's asset of which it is true."""
+        key = (bare(condition), path)
+        if key not in self.done:
+            self.done[key] = self._true(condition, path)
+        return set(self.done[key])
+
+    def _true(self, condition: AutomationCondition, path: Path) -> set[int]:
+        asset = path[-1] if path else self.root
+        live = set(self.reference.live(asset))
+        match condition:
+            case Operand():
+                return {p for p in live if self.operand(condition.kind, asset, p, path)}
+            case And():
+                parts = [self.true(part, path) for part in condition.operands]
+                return live.intersection(*parts)
+            case Or():
+                return set[int]().union(*[self.true(part, path) for part in condition.operands])
+            case Not():
+                return live - self.true(condition.operand, path)
+            case Since():
+                trigger, reset = self.true(condition.trigger, path), self.true(condition.reset, path)
+                latch = self.bits(condition, path)
+                latch |= trigger
+                latch -= reset
+                return latch & live
+            case NewlyTrue():
+                value, before = self.true(condition.operand, path), self.bits(condition, path)
+                risen = value - before
+                before.clear()
+                before.update(value)
+                return risen
+            case AnyDepsMatch() | AllDepsMatch():
+                found: list[set[int]] = []
+                for upstream, kind in self.reference.deps(asset):
+                    above = self.true(condition.operand, (*path, upstream))
+                    found.append({p for p in live if above & self.reference.mapped(upstream, kind, p)})
+                if isinstance(condition, AnyDepsMatch):
+                    return set[int]().union(*found)
+                return live.intersection(*found)
+            case WhenDepsReady():
+                return Readiness(self, condition, path, asset).true(self.true(condition.operand, path))
+            case LapseUnserved():
+                return self.lapse(condition, path, asset)
+            case _:
+                raise AssertionError(condition)
+
+    def operand(self, kind: str, asset: str, p: int, path: Path) -> bool:
+        facts, news, place = self.facts, self.news, (asset, p)
+        marked = p in self.reference.newest(asset)
+        match kind:
+            case "missing":
+                return place not in facts.materialized
+            case "in_progress":
+                return self.reference.flying(place) and (bool(path) or p not in self.asked)
+            case "execution_failed":
+                return place in facts.failed
+            case "newly_updated":
+                return place in news.updated
+            case "newly_requested":
+                return place in news.requested
+            case "newly_missing":
+                return (place in news.added or (self.first and self.pulsing)) and place not in facts.materialized
+            case "newly_handled":
+                return place in news.handled
+            case "will_be_requested":
+                return bool(path) and self.shares(path) and place in news.asked
+            case "freshness_lapsed":
+                return asset in facts.lapsed and marked
+            case "freshness_warned":
+                return asset in facts.warned and marked
+            case "upstream_lapsed":
+                return marked and bool(self.reference.sources(asset) & facts.lapsed)
+            case "initial_evaluation":
+                return self.first and self.pulsing
+            case _:
+                raise AssertionError(kind)
+
+    def shares(self, path: Path) -> bool:
+        asset = self.root
+        for upstream in path:
+            if (upstream, "same") not in self.reference.deps(asset):
+                return False
+            asset = upstream
+        return True
+
+    def lapse(self, condition: LapseUnserved, path: Path, asset: str) -> set[int]:
+        up, trying = self.bits(condition, path, "up"), self.bits(condition, path, "trying")
+        tries, retry = self.numbers(condition, path, "tries"), self.numbers(condition, path, "retry")
+        facts, news, live = self.facts, self.news, self.reference.live(asset)
+        own = self.reference.newest(asset) if asset in facts.lapsed else set[int]()
+        for p in live:
+            place = (asset, p)
+            if place in news.started and p in own | up:
+                trying.add(p)
+            if place in news.updated:
+                if p in trying or place in news.reported:
+                    up.discard(p)
+                trying.discard(p)
+                tries.pop(p, None)
+                retry.pop(p, None)
+            if place in news.failed and p in trying:
+                trying.discard(p)
+                count = tries.get(p, 0)
+                tries[p] = min(count + 1, condition.attempts)
+                retry[p] = up_to(self.now + condition.delay * 2**count, condition.delay / 64)
+            if place in news.canceled and p in trying | up | own:
+                trying.discard(p)
+                up.discard(p)
+                tries[p] = condition.attempts
+        sources = self.reference.sources(asset)
+        above = bool(sources & news.lapsed) or (self.first and self.pulsing and bool(sources & facts.lapsed))
+        if above or asset in news.lapsed:
+            for p in self.reference.newest(asset):
+                tries.pop(p, None)
+                retry.pop(p, None)
+                if above:
+                    up.add(p)
+                    trying.discard(p)
+        open_ = (own | up) & live
+        return {p for p in open_ if tries.get(p, 0) < condition.attempts and retry.get(p, 0) <= self.now}
+
+
+def bare(condition: AutomationCondition) -> str:
+    """The expression without its labels."""
+    text = str(condition)
+    if isinstance(condition, (WhenDepsReady, LapseUnserved)):
+        text += repr((getattr(condition, "max_wait", None), getattr(condition, "delay", None)))
+    return text
