@@ -199,6 +199,24 @@ async def test_a_plugin_that_changes_signals_and_prints_changes_nothing(tmp_path
         assert site.texts(run_id, "stdout") == ["in the step"]
 
 
+async def test_the_host_carries_nothing_of_the_daemon(tmp_path: Path) -> None:
+    source = """
+    import sys
+    import freshet_sensors
+    from freshet import asset
+
+    @asset
+    def modules():
+        return sorted(sys.modules)
+    """
+    async with hosting(tmp_path, plugin=source) as site:
+        modules = set(site.value(await site.asset("modules")))
+    assert "freshet.host.server" in modules
+    daemon = ("freshet.store", "freshet.engine", "freshet.executors", "freshet.http", "freshet.cli")
+    assert not {name for name in modules if name.startswith(daemon)}
+    assert not modules & {"watchfiles", "aioboto3", "uvloop", "pydantic", "aiosqlite", "structlog"}
+
+
 async def test_what_lies_in_the_root_does_not_shadow_libraries(tmp_path: Path) -> None:
     (tmp_path / "asyncio.py").write_text("raise RuntimeError")
     assert (await load(tmp_path, a=QUIET)).problems == ()

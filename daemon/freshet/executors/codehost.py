@@ -206,6 +206,11 @@ class ProcessCodeHost:
         else:
             waiting.set_result(evaluator)
 
+    def _not_forked(self, problem: str) -> None:
+        waiting = self._forks.popleft()
+        if not waiting.done():
+            waiting.set_exception(HostError(f"no evaluator can be started: {problem}"))
+
     def _evaluator_ended(self, pid: int, how: str) -> None:
         self._evaluators.discard(pid)
         if self._pool is not None:
@@ -224,7 +229,10 @@ class ProcessCodeHost:
             case "idle":
                 self._idle = said["workers"]
             case "evaluator":
-                self._forked(said["pid"])
+                if said["problem"] is None:
+                    self._forked(said["pid"])
+                else:
+                    self._not_forked(said["problem"])
             case "evaluator_ended":
                 self._evaluator_ended(said["pid"], said["how"])
             case "loading":

@@ -205,11 +205,15 @@ class Ended(TypedDict):
 
 
 class EvaluatorForked(TypedDict):
-    """An evaluator runs. The frame carries two descriptors: its socket's other end, and its page (a memfd)."""
+    """An evaluator runs. The frame carries two descriptors: its socket's other end, and its page (a memfd).
+
+    With a `problem` there is none, and nothing comes along.
+    """
 
     op: Literal["evaluator"]
     label: str
     pid: int
+    problem: str | None
 
 
 class EvaluatorEnded(TypedDict):

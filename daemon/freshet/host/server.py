@@ -131,10 +131,14 @@ class Server:
     def _start_evaluator(self, label: str) -> None:
         if self._closing:
             return
-        (child,) = self._children.start("evaluator")
+        try:
+            (child,) = self._children.start("evaluator")
+        except OSError as error:  # no more processes, memory or descriptors
+            self._tell(encode(EvaluatorForked(op="evaluator", label=label, pid=0, problem=str(error))))
+            return
         child.ended = lambda how: self._tell(encode(EvaluatorEnded(op="evaluator_ended", pid=child.pid, how=how)))
         self._handing.append(child)
-        forked = encode(EvaluatorForked(op="evaluator", label=label, pid=child.pid))
+        forked = encode(EvaluatorForked(op="evaluator", label=label, pid=child.pid, problem=None))
         self._tell(forked, (child.sock.fileno(), child.page))
         if not self._control.wants_write:
             self._release_handed()
