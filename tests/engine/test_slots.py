@@ -13,12 +13,14 @@ def _step(run_id: int, priority: int = 0) -> QueuedStep:
     return QueuedStep(run_id, 0, "a", priority, None)
 
 
-@given(priorities=st.lists(st.integers(-2, 2), max_size=20), capacity=st.integers(1, 5))
-def test_takes_by_priority_then_age_and_never_more_than_the_slots(priorities: list[int], capacity: int) -> None:
+@given(waiting=st.lists(st.tuples(st.integers(-2, 2), st.integers(0, 3)), max_size=20), capacity=st.integers(1, 5))
+def test_takes_by_priority_then_depth_then_age_and_never_more_than_the_slots(
+    waiting: list[tuple[int, int]], capacity: int
+) -> None:
     queue = RunQueue(capacity, open=True)
-    for run_id, priority in enumerate(priorities):
-        queue.put(_step(run_id, priority))
-    expected = sorted(range(len(priorities)), key=lambda run_id: (-priorities[run_id], run_id))
+    for run_id, (priority, depth) in enumerate(waiting):
+        queue.put(_step(run_id, priority), depth=depth)
+    expected = sorted(range(len(waiting)), key=lambda run_id: (-waiting[run_id][0], -waiting[run_id][1], run_id))
     taken: list[int] = []
     while batch := queue.take():
         assert len(batch) <= capacity

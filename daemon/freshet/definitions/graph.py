@@ -64,6 +64,14 @@ class Definitions:
         return {name: index for index, name in enumerate(self.order)}
 
     @cached_property
+    def depth(self) -> dict[str, int]:
+        """How many assets lie above an asset on the longest way; 0 without upstreams."""
+        found: dict[str, int] = {}
+        for name in self.order:
+            found[name] = max((found[above] + 1 for above in self._predecessors[name]), default=0)
+        return found
+
+    @cached_property
     def downstream(self) -> dict[str, tuple[str, ...]]:
         """The assets that name an asset as their dependency, by its name."""
         found: dict[str, list[str]] = {spec.name: [] for spec in self.assets}

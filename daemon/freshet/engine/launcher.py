@@ -42,7 +42,7 @@ class Launcher:
             begun = {started.position for started in admission.started}
             for position, step in enumerate(requests[admission.request].steps):
                 if not step.needs and position not in begun:
-                    self.queue.put(QueuedStep(admission.run_id, position, step.name, admission.priority, None))
+                    self._put(QueuedStep(admission.run_id, position, step.name, admission.priority, None))
             for started in admission.started:
                 self._launch(started)
         self.dispatch()
@@ -54,15 +54,18 @@ class Launcher:
             if step.not_before is not None and step.not_before > now:
                 self._wait_until(step, step.not_before)
             else:
-                self.queue.put(step)
+                self._put(step)
         self.dispatch()
+
+    def _put(self, step: QueuedStep) -> None:
+        self.queue.put(step, depth=self._in.in_force.definitions.depth.get(step.name, 0))
 
     def _wait_until(self, step: QueuedStep, when: float) -> None:
         step_id = (step.run_id, step.position)
 
         def due() -> None:
             if self.retry_at.pop(step_id, None) is not None:
-                self.queue.put(step)
+                self._put(step)
                 self.dispatch()
 
         self.retry_at[step_id] = when
@@ -98,7 +101,7 @@ class Launcher:
         except StoreUnavailable:
             self.queue.release(len(taken))
             for step in taken:
-                self.queue.put(step)
+                self._put(step)
             self._in.heap.after("dispatch", STORE_RETRY, self.dispatch)
             return
         self._in.bus.publish(started.events)

@@ -19,12 +19,16 @@ StepId = tuple[int, int]
 
 @dataclass
 class RunQueue:
-    """Higher priority first, then older run first."""
+    """Higher priority first, then what lies deeper in the graph, then what waits longer.
+
+    Deeper first finishes what has begun before more is begun: a total is not held back, and a batch on its way down
+    does not wait, behind all that is still to flow in.
+    """
 
     capacity: int
     open: bool = False
     _reserved: int = 0
-    _heap: list[tuple[int, int, int, int]] = field(default_factory=list[tuple[int, int, int, int]])
+    _heap: list[tuple[int, int, int, int, int]] = field(default_factory=list[tuple[int, int, int, int, int]])
     _waiting: dict[StepId, tuple[int, QueuedStep]] = field(default_factory=dict[StepId, tuple[int, QueuedStep]])
     _order: itertools.count[int] = field(default_factory=itertools.count)
 
@@ -57,14 +61,14 @@ class RunQueue:
         self._reserved -= count
         assert self._reserved >= 0, "a slot was freed twice"
 
-    def put(self, step: QueuedStep) -> None:
-        """Let a step wait; putting it twice is putting it once."""
+    def put(self, step: QueuedStep, *, depth: int = 0) -> None:
+        """Let a step wait; putting it twice is putting it once. `depth`: how many assets lie above its own."""
         step_id = (step.run_id, step.position)
         if step_id in self._waiting:
             return
         order = next(self._order)
         self._waiting[step_id] = (order, step)
-        heapq.heappush(self._heap, (-step.priority, order, *step_id))
+        heapq.heappush(self._heap, (-step.priority, -depth, order, *step_id))
 
     def waits(self, run_id: int) -> bool:
         """Whether a step of the run waits for a slot."""
@@ -83,7 +87,7 @@ class RunQueue:
         """The steps to start now; a slot is reserved for each."""
         taken: list[QueuedStep] = []
         while self._waiting and self.free > 0:
-            _, order, run_id, position = heapq.heappop(self._heap)
+            _, _, order, run_id, position = heapq.heappop(self._heap)
             waiting = self._waiting.get((run_id, position))
             if waiting is None or waiting[0] != order:
                 continue
