@@ -56,9 +56,11 @@ class Killer:
 
     def strike(self) -> None:
         """One kill, at a moment of its own."""
-        time.sleep(self._rng.uniform(0.02, 1.0))  # the moment is what is drawn at random: nothing is waited for
-        self.revive()
         victim = self._rng.choice(("daemon", "host", "evaluator"))
+        if victim != "daemon":
+            self.settle()
+        time.sleep(self._rng.uniform(0.0, 1.0))  # the moment is what is drawn at random: nothing is waited for
+        self.revive()
         pid = self._find(victim)
         if pid is None:
             victim, pid = "daemon", self.daemon.pid

@@ -67,7 +67,8 @@ def test_a_sensor_that_hangs_harms_only_itself(make_site: MakeSite, how: str) ->
 
 
 def test_a_sensor_that_raises_each_time_backs_off(make_site: MakeSite) -> None:
-    """Its traceback is on show, each pause is twice the last (from 1 s, less a quarter), its failure is logged once; files are seen as fast as ever."""
+    """Its traceback is on show and logged once, each pause is twice the last (from 1 s, less a quarter); files are
+    seen as fast as ever."""
     site = make_site(PLUGIN.replace("BAD", "async def bad(ctx):\n    raise RuntimeError('no such luck')"))
     (site.folder / "seen").mkdir()
     daemon = site.start().ready()
