@@ -132,13 +132,7 @@ class World:
             return
         place = (event.asset, partition)
         if event.type.startswith("freshness_"):
-            facts.lapsed.discard(event.asset)
-            facts.warned.discard(event.asset)
-            if event.type == "freshness_lapsed":
-                facts.lapsed.add(event.asset)
-                news.lapsed.add(event.asset)
-            elif event.type == "freshness_warned":
-                facts.warned.add(event.asset)
+            self._freshness(event.asset, event.type, news)
             return
         if event.type == "requested" or (event.type == "started" and place not in facts.in_progress):
             news.requested.add(place)
@@ -173,6 +167,15 @@ class World:
         if event.idle:
             facts.in_progress.discard(place)
             facts.queued.discard(place)
+
+    def _freshness(self, asset: str, kind: str, news: News) -> None:
+        self.facts.lapsed.discard(asset)
+        self.facts.warned.discard(asset)
+        if kind == "freshness_lapsed":
+            self.facts.lapsed.add(asset)
+            news.lapsed.add(asset)
+        elif kind == "freshness_warned":
+            self.facts.warned.add(asset)
 
     def _forget(self, asset: str, partition: int) -> None:
         for (owner, path, _, _), bits in self.held.bits.items():

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from freshet.definitions.durations import Duration, format_duration, parse_duration
+from freshet.definitions.policies import Policies
 from freshet.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ OperandKind = Literal[
 ]
 
 
-class AutomationCondition:
+class AutomationCondition(Policies):
     """The base of all nodes: operators, and the factories that plugins use.
 
     A condition is looked at for each partition of its asset, after every committed transaction that touches
@@ -86,7 +87,7 @@ class AutomationCondition:
     def when_deps_ready(self, max_wait: Duration | None = "1m", *, after_lapsed: bool = False) -> AutomationCondition:
         """This, as soon as the upstreams do not hold it back; see `WhenDepsReady`."""
         seconds = None if max_wait is None else parse_duration(max_wait, what="max_wait")
-        return WhenDepsReady(self, seconds, after_lapsed)
+        return WhenDepsReady(self, max_wait=seconds, after_lapsed=after_lapsed)
 
     def with_label(self, label: str) -> AutomationCondition:
         """The same condition under a name, shown where it is explained."""
@@ -185,81 +186,11 @@ class AutomationCondition:
         return AutomationCondition.any_deps_match(Operand("newly_updated")).with_label("any_deps_updated")
 
     @staticmethod
-    def eager(max_wait: Duration = "1m") -> AutomationCondition:
-        """Materialize when an upstream was updated, and when missing.
-
-        ==================================================  =============================================
-        what happens                                        what follows
-        ==================================================  =============================================
-        a dependency is materialized                        a request
-        missing at the first look, or partition added       a request
-        a dependency is requested in this look and can      a request in the same run
-        share its run (same set, same key)
-        updated while the run is queued                     nothing: the run reads it when it starts
-        updated while the run is running                    one more run when it ends
-        the run fails for good, is canceled or skipped      nothing until the next update
-        upstream held back (see `WhenDepsReady`)            the request waits, if softly `max_wait` at most
-        ==================================================  =============================================
-
-        Differs from Dagster on purpose: an update counts as handled when the step starts, not when it is
-        requested; an upstream partition that failed for good, or lies below a failure, does not hold back a
-        downstream that maps several partitions, so that one bad batch does not stop the total; waiting for
-        upstreams in progress ends after `max_wait`; a dependency that is merely about to be requested is not
-        remembered as an update unless it shares the run, so that nothing runs because of a run that failed.
-        """
-        own = AutomationCondition
-        updated = (own.newly_missing() | own.any_deps_updated()).since_last_handled().with_label("updated")
-        joins = own.any_deps_match(own.will_be_requested()).with_label("joins_upstream")
-        ready = updated.when_deps_ready(max_wait) | joins.when_deps_ready(None)
-        return (ready & ~own.in_progress()).with_label("eager")
-
-    @staticmethod
-    def on_missing() -> AutomationCondition:
-        """Materialize what is missing, once, when all it depends on is there.
-
-        ==================================================  =============================================
-        what happens                                        what follows
-        ==================================================  =============================================
-        missing at the first look, or partition added       a request once every partition its mappings
-                                                            name is materialized, at least one of each
-        a dependency will be made in the same run           as if it were there
-        a dependency is updated later                       nothing
-        the run fails for good, is canceled or skipped      nothing: it was asked for once
-        ==================================================  =============================================
-
-        As in Dagster, except that what is missing at the first look is asked for too, and that a mapping that
-        names no partition at all (a set without keys) is not 'all there'.
-        """
-        own = AutomationCondition
-        there = own.all_deps_match(~own.missing() | own.will_be_requested()).with_label("all_deps_there")
-        asked = own.newly_missing().since_last_handled().with_label("missing_since_last_handled")
-        return (asked & there & ~own.any_deps_missing() & ~own.in_progress()).with_label("on_missing")
-
-    @staticmethod
-    def on_lapse(attempts: int = 3, *, delay: Duration = "30s", max_wait: Duration = "1m") -> AutomationCondition:
-        """Materialize when its own freshness policy lapses or one above it does (`upstream_lapsed`).
-
-        ==================================================  =============================================
-        what happens                                        what follows
-        ==================================================  =============================================
-        a policy lapses                                     one request for this episode
-        it lapses while a run is queued or running          no second run beside it; one after it if that run
-                                                            began before an upstream lapsed
-        the run fails for good                              again after `delay`, then twice that, up to
-                                                            `attempts` runs in all; then exhausted
-        exhausted                                           nothing until a success or another lapse
-        the run is canceled                                 as exhausted
-        the run is skipped as one above it failed           a run of its own, on what is there
-        the lapsed upstream is being refreshed              after it; in the same run where they share one
-        ==================================================  =============================================
-
-        Of a partitioned asset the newest partition is made. Not in Dagster.
-        """
+    def lapse_unserved(attempts: int = 3, delay: Duration = "30s") -> AutomationCondition:
+        """A lapse that no run has answered, with attempts left; see `LapseUnserved`."""
         if attempts < 1:
             raise DefinitionError(f"on_lapse(attempts={attempts}) allows no run", hint="give at least 1")
-        lapse = LapseUnserved(attempts, parse_duration(delay, what="on_lapse(delay=)"))
-        ready = lapse.when_deps_ready(max_wait, after_lapsed=True)
-        return (ready & ~AutomationCondition.in_progress()).with_label("on_lapse")
+        return LapseUnserved(attempts, parse_duration(delay, what="on_lapse(delay=)"))
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -284,48 +215,81 @@ class Operand(AutomationCondition):
 
 
 @dataclass(frozen=True)
-class And(AutomationCondition):
-    """All are true."""
-
+class _Several(AutomationCondition):
     operands: tuple[AutomationCondition, ...]
     label: str | None = None
-    kind: Literal["and"] = "and"
 
     def children(self) -> tuple[AutomationCondition, ...]:
         return self.operands
+
+
+@dataclass(frozen=True)
+class And(_Several):
+    """All are true."""
+
+    kind: Literal["and"] = "and"
 
     def __str__(self) -> str:
         return "(" + " & ".join(map(str, self.operands)) + ")"
 
 
 @dataclass(frozen=True)
-class Or(AutomationCondition):
+class Or(_Several):
     """At least one is true."""
 
-    operands: tuple[AutomationCondition, ...]
-    label: str | None = None
     kind: Literal["or"] = "or"
-
-    def children(self) -> tuple[AutomationCondition, ...]:
-        return self.operands
 
     def __str__(self) -> str:
         return "(" + " | ".join(map(str, self.operands)) + ")"
 
 
 @dataclass(frozen=True)
-class Not(AutomationCondition):
-    """It is false."""
-
+class _Single(AutomationCondition):
     operand: AutomationCondition
     label: str | None = None
-    kind: Literal["not"] = "not"
 
     def children(self) -> tuple[AutomationCondition, ...]:
         return (self.operand,)
 
+
+@dataclass(frozen=True)
+class Not(_Single):
+    """It is false."""
+
+    kind: Literal["not"] = "not"
+
     def __str__(self) -> str:
         return f"~{self.operand}"
+
+
+@dataclass(frozen=True)
+class NewlyTrue(_Single):
+    """It was false at the look before."""
+
+    kind: Literal["newly_true"] = "newly_true"
+
+    def __str__(self) -> str:
+        return f"{self.operand}.newly_true()"
+
+
+@dataclass(frozen=True)
+class AnyDepsMatch(_Single):
+    """True of some partition of some dependency."""
+
+    kind: Literal["any_deps_match"] = "any_deps_match"
+
+    def __str__(self) -> str:
+        return f"any_deps_match({self.operand})"
+
+
+@dataclass(frozen=True)
+class AllDepsMatch(_Single):
+    """True of some partition of every dependency."""
+
+    kind: Literal["all_deps_match"] = "all_deps_match"
+
+    def __str__(self) -> str:
+        return f"all_deps_match({self.operand})"
 
 
 @dataclass(frozen=True)
@@ -345,52 +309,7 @@ class Since(AutomationCondition):
 
 
 @dataclass(frozen=True)
-class NewlyTrue(AutomationCondition):
-    """It was false at the look before."""
-
-    operand: AutomationCondition
-    label: str | None = None
-    kind: Literal["newly_true"] = "newly_true"
-
-    def children(self) -> tuple[AutomationCondition, ...]:
-        return (self.operand,)
-
-    def __str__(self) -> str:
-        return f"{self.operand}.newly_true()"
-
-
-@dataclass(frozen=True)
-class AnyDepsMatch(AutomationCondition):
-    """True of some partition of some dependency."""
-
-    operand: AutomationCondition
-    label: str | None = None
-    kind: Literal["any_deps_match"] = "any_deps_match"
-
-    def children(self) -> tuple[AutomationCondition, ...]:
-        return (self.operand,)
-
-    def __str__(self) -> str:
-        return f"any_deps_match({self.operand})"
-
-
-@dataclass(frozen=True)
-class AllDepsMatch(AutomationCondition):
-    """True of some partition of every dependency."""
-
-    operand: AutomationCondition
-    label: str | None = None
-    kind: Literal["all_deps_match"] = "all_deps_match"
-
-    def children(self) -> tuple[AutomationCondition, ...]:
-        return (self.operand,)
-
-    def __str__(self) -> str:
-        return f"all_deps_match({self.operand})"
-
-
-@dataclass(frozen=True)
-class WhenDepsReady(AutomationCondition):
+class WhenDepsReady(_Single):
     """The operand is true and the upstreams do not hold it back. `max_wait`: seconds.
 
     Hard holds last until something changes; soft ones end, at the latest, `max_wait` after they alone first
@@ -418,14 +337,9 @@ class WhenDepsReady(AutomationCondition):
     arrivals do not pace it.
     """
 
-    operand: AutomationCondition
     max_wait: float | None = 60.0
     after_lapsed: bool = False
-    label: str | None = None
     kind: Literal["when_deps_ready"] = "when_deps_ready"
-
-    def children(self) -> tuple[AutomationCondition, ...]:
-        return (self.operand,)
 
     def __str__(self) -> str:
         after = ", after_lapsed" if self.after_lapsed else ""
