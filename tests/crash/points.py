@@ -74,7 +74,7 @@ def started_by(result: object) -> Iterator[StepToRun]:
             yield from _steps(admissions)
         case Started(steps=steps):
             yield from steps
-        case (Admitted() as admitted, *_):
+        case (Admitted() as admitted, _):
             yield from started_by(admitted)
         case _:
             pass

@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import pytest
@@ -104,7 +104,7 @@ class Killer:
 
 
 @contextmanager
-def files_landing(river: River, *, seed: float, seconds: float) -> Iterator[None]:
+def files_landing(river: River, *, seed: float, seconds: float) -> Generator[None, None, None]:
     """All files land while the block runs, over `seconds` in the mean; it ends when the last has landed."""
     rng = random.Random(seed)
     names = [f"{'flaky' if n % 20 == 7 else 'bad' if n % 30 == 11 else 'good'}-{n:03}" for n in range(FILES)]

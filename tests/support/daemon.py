@@ -38,7 +38,7 @@ class DaemonEnded(AssertionError):
     """The daemon ended while something was expected of it."""
 
 
-def wait_until(condition: Callable[[], T], what: str, *, within: float = PATIENCE, every: float = _EVERY) -> T:
+def wait_until(condition: Callable[[], T | None], what: str, *, within: float = PATIENCE, every: float = _EVERY) -> T:
     """The first true answer of `condition`. After `within` seconds an `AssertionError` names `what` and the last."""
     until = time.monotonic() + within
     while True:
@@ -176,15 +176,17 @@ class Daemon:
 
     def ready(self, *, within: float = PATIENCE) -> Daemon:
         """Wait until it says that it is ready."""
-        self.wait_until(lambda: (status := self.try_status()) and status.state == "ready", "ready", within=within)
+        self.wait_until(
+            lambda: (status := self.try_status()) is not None and status.state == "ready", "ready", within=within
+        )
         return self
 
     def wait_until(
-        self, condition: Callable[[], T], what: str, *, within: float = PATIENCE, every: float = _EVERY
+        self, condition: Callable[[], T | None], what: str, *, within: float = PATIENCE, every: float = _EVERY
     ) -> T:
         """As the function of that name; `DaemonEnded` as soon as this daemon ends instead."""
 
-        def or_ended() -> T:
+        def or_ended() -> T | None:
             if self.process.poll() is not None:
                 raise DaemonEnded(f"ended with {self.process.returncode}, expected: {what}\n{self.log_text()[-4000:]}")
             return condition()
