@@ -37,6 +37,11 @@ def test_one_that_gets_no_processor_is_not_blamed() -> None:
     assert silence(waited) <= TURN + 1e-9
 
 
+def test_one_whose_thread_takes_the_processor_is_blamed_though_its_loop_waits() -> None:
+    hogged = [Sign(3, Vitals(used=TURN * number, waited=0.9 * TURN * number, runnable=True)) for number in range(7)]
+    assert silence(hogged) >= LIMIT
+
+
 def test_one_that_uses_its_processor_is_blamed() -> None:
     busy = [Sign(3, Vitals(used=TURN * number, runnable=True)) for number in range(7)]
     assert silence(busy) >= LIMIT

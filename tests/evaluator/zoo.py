@@ -85,6 +85,11 @@ def commanded_in_thread(ctx: Any) -> None:
         verb, _, rest = hint.partition(" ")
         if verb == "add":
             ctx.ledger.add(rest)
+        elif verb == "many":
+            for number in range(int(rest)):
+                ctx.ledger.add(f"item-{number}")
+        elif verb == "count":
+            ctx.cursor = len(ctx.ledger)
         elif verb == "absent":
             ctx.cursor = sorted(ctx.ledger.absent(rest.split(",")))
         elif verb == "checkpoint":

@@ -7,18 +7,18 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import structlog
 
 from freshet.executors.base import Answers, TickEnd, TickOrder
 from freshet.executors.evaluator_link import EvaluatorLink
-from freshet.executors.evaluator_outcomes import tick_end
+from freshet.executors.evaluator_outcomes import OutcomeParts
 from freshet.executors.forked import ForkedEvaluator
-from freshet.executors.heartbeat import Heartbeat, Sign
+from freshet.executors.heartbeat import Heartbeat
 from freshet.executors.ledger_service import serve_ledger, serve_texts
-from freshet.executors.processes import running_threads, vitals
+from freshet.executors.processes import Vitals, running_threads, vitals
 from freshet.executors.spawning import Tasks
 from freshet.host.evaluator.page import PageView, read_page
 
@@ -32,12 +32,18 @@ _log = structlog.get_logger("freshet.sensors")
 
 @dataclass(slots=True)
 class Flight:
-    """A tick in flight. `bodies`: parts of an outcome that is under way. `refused`: its checkpoint was refused, so
-    that nobody waits for its end."""
+    """A tick in flight. `parts`: what has arrived of its outcome. `refused`: its checkpoint was refused, so that nobody
+    waits for its end."""
 
     order: TickOrder
-    bodies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    parts: OutcomeParts | None = None
     refused: bool = False
+
+    def add(self, body: dict[str, Any]) -> None:
+        """A part has arrived."""
+        if self.parts is None:
+            self.parts = OutcomeParts()
+        self.parts.add(body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,11 @@ class Lane:
         self._heard = 0
         self._deadline: asyncio.TimerHandle | None = None
         self._heartbeat = Heartbeat(
-            look=self._sign, ping=self._ping, busy=lambda: bool(self.flights), stalled=self._silent
+            steps=self._steps,
+            vitals=self._vitals,
+            ping=self._ping,
+            busy=lambda: bool(self.flights),
+            stalled=self._silent,
         )
         self._handlers: dict[str, Callable[..., None]] = {
             "hello": self._hello,
@@ -250,9 +260,11 @@ class Lane:
     def _silent(self, seconds: float) -> None:
         self._owner.silent(self, seconds)
 
-    def _sign(self) -> Sign:
-        assert self.forked is not None
-        return Sign(read_page(self.forked.page).steps, vitals(self.forked.pid))
+    def _steps(self) -> int:
+        return 0 if self.forked is None else read_page(self.forked.page).steps
+
+    def _vitals(self) -> Vitals:
+        return Vitals() if self.forked is None else vitals(self.forked.pid)
 
     def _ping(self, number: int) -> None:
         self.send(["ping", number])
@@ -273,16 +285,17 @@ class Lane:
     def _part(self, tick_id: int, body: dict[str, Any]) -> None:
         flight = self.flights.get(tick_id)
         if flight is not None:
-            flight.bodies.append(body)
+            flight.add(body)
 
     def _end(self, tick_id: int, status: Any, body: dict[str, Any] | None) -> None:
         flight = self.flights.get(tick_id)
         if flight is None:
             return
-        bodies, flight.bodies = flight.bodies, []
-        if body is not None or bodies:
-            bodies.append(body or {})
-        end = tick_end(tick_id, flight.order.sensor, status, bodies)
+        if body is not None:
+            flight.add(body)
+        parts, flight.parts = flight.parts, None
+        sensor = flight.order.sensor
+        end = TickEnd(tick_id, sensor, status) if parts is None else parts.end(tick_id, sensor, status)
         if status != "checkpoint":
             del self.flights[tick_id]
             if end.ledger.put or end.ledger.remove:

@@ -2,54 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Literal
 
+from freshet.definitions.outcome import Json
 from freshet.executors.base import RequestedRun, TickEnd
 from freshet.host.evaluator.messages import records, split
 from freshet.store.records import LedgerDelta, LedgerEntry, PartitionDelta, ReportedMaterialization, TickError
 
-__all__ = ["EndStatus", "tick_end"]
+__all__ = ["EndStatus", "OutcomeParts"]
 
 EndStatus = Literal["ok", "checkpoint", "failed", "timed_out", "later", "given_up", "abandoned"]
 
-Body = dict[str, Any]
+_NO_CHANGE = LedgerDelta()
 
 
-def tick_end(tick_id: int, sensor: str, status: EndStatus, bodies: list[Body]) -> TickEnd:
-    """One end from the parts of it, in order."""
-    if not bodies:
-        return TickEnd(tick_id, sensor, status)
-    last = bodies[-1]
-    cursor, error = last.get("cursor"), last.get("error")
-    return TickEnd(
-        tick_id=tick_id,
-        sensor=sensor,
-        status=status,
-        cursor=None if cursor is None else cursor[0],
-        cursor_changed=cursor is not None,
-        ledger=LedgerDelta(
-            put=tuple(_entries(bodies)),
-            remove=tuple(digest for body in bodies if "remove" in body for digest in split(body["remove"])),
-        ),
-        partitions=tuple(_partitions(bodies)),
-        runs=tuple(RequestedRun(*run) for body in bodies for run in body.get("runs", ())),
-        reports=tuple(ReportedMaterialization(*report) for body in bodies for report in body.get("reports", ())),
-        skip=last.get("skip"),
-        error=None if error is None else TickError(error["type"], error["message"], error["traceback"]),
-        after=last.get("after"),
-    )
+class OutcomeParts:
+    """An outcome as its parts arrive: each is taken apart at once, so that a large one does not hold the loop."""
 
+    __slots__ = ("_after", "_cursor", "_error", "_partitions", "_put", "_remove", "_reports", "_runs", "_skip")
 
-def _entries(bodies: list[Body]) -> Iterable[LedgerEntry]:
-    for body in bodies:
-        if "put" in body:
-            text, keys = body["put"]
-            for (digest, version), key in zip(records(text), keys, strict=True):
-                yield LedgerEntry(digest, version, key)
+    def __init__(self) -> None:
+        self._cursor: list[Json] | None = None
+        self._put: list[LedgerEntry] = []
+        self._remove: list[bytes] = []
+        self._partitions: list[PartitionDelta] = []
+        self._runs: list[RequestedRun] = []
+        self._reports: list[ReportedMaterialization] = []
+        self._skip: str | None = None
+        self._error: TickError | None = None
+        self._after: float | None = None
 
+    def add(self, body: dict[str, Any]) -> None:
+        """The next part, or the whole."""
+        for name, value in body.items():
+            match name:
+                case "cursor":
+                    self._cursor = value
+                case "put":
+                    text, keys = value
+                    pairs = zip(records(text), keys, strict=True)
+                    self._put.extend(LedgerEntry(digest, version, key) for (digest, version), key in pairs)
+                case "remove":
+                    self._remove.extend(split(value))
+                case "runs":
+                    self._runs.extend(RequestedRun(*run) for run in value)
+                case "reports":
+                    self._reports.extend(ReportedMaterialization(*report) for report in value)
+                case "partitions":
+                    self._partitions.extend(
+                        PartitionDelta(set_name, tuple((key, metadata) for key, metadata in added), tuple(deleted))
+                        for set_name, added, deleted in value
+                    )
+                case "skip":
+                    self._skip = value
+                case "after":
+                    self._after = value
+                case _:
+                    self._error = TickError(value["type"], value["message"], value["traceback"])
 
-def _partitions(bodies: list[Body]) -> Iterable[PartitionDelta]:
-    for body in bodies:
-        for name, added, deleted in body.get("partitions", ()):
-            yield PartitionDelta(name, tuple((key, metadata) for key, metadata in added), tuple(deleted))
+    def end(self, tick_id: int, sensor: str, status: EndStatus) -> TickEnd:
+        """All parts together."""
+        return TickEnd(
+            tick_id=tick_id,
+            sensor=sensor,
+            status=status,
+            cursor=None if self._cursor is None else self._cursor[0],
+            cursor_changed=self._cursor is not None,
+            ledger=LedgerDelta(tuple(self._put), tuple(self._remove)) if self._put or self._remove else _NO_CHANGE,
+            partitions=tuple(self._partitions),
+            runs=tuple(self._runs),
+            reports=tuple(self._reports),
+            skip=self._skip,
+            error=self._error,
+            after=self._after,
+        )

@@ -24,10 +24,10 @@ _IDLE_CPU = 0.001
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """What can be seen of an evaluator from outside: steps begun, and its main thread's vitals."""
+    """What can be seen of an evaluator from outside: steps begun, and the process's vitals where steps stand still."""
 
     steps: int
-    vitals: Vitals
+    vitals: Vitals | None = None
 
 
 @dataclass(slots=True)
@@ -43,18 +43,25 @@ class Pulse:
         """Seconds of silence that nothing excuses, at this turn."""
         elapsed, before = now - self.turn, self.sign
         self.turn, self.sign = now, sign
-        if before is None:
-            return now - self.life
-        if sign.steps != before.steps:
+        if before is not None and sign.steps != before.steps:
             self.life = now
-        elif sign.vitals.runnable and sign.vitals.used - before.vitals.used < _IDLE_CPU:
-            self.life += elapsed  # it wants a processor and gets none
         else:
-            waited = min(max(0.0, sign.vitals.waited - before.vitals.waited), elapsed)
             late = elapsed - TURN if elapsed - TURN > _LATE else 0.0
-            self.life += max(waited, late)
+            self.life += max(late, _starved(before, sign, elapsed))
         self.life = min(self.life, now)
         return now - self.life
+
+
+def _starved(before: Sign | None, sign: Sign, elapsed: float) -> float:
+    """Seconds of the last turn in which the evaluator's loop would have run, had it been given a processor."""
+    if before is None or before.vitals is None or sign.vitals is None:
+        return 0.0
+    used = sign.vitals.used - before.vitals.used
+    if used > elapsed / 2:
+        return 0.0  # it had one
+    if used < _IDLE_CPU and sign.vitals.runnable:
+        return elapsed
+    return min(max(0.0, sign.vitals.waited - before.vitals.waited), elapsed)
 
 
 class Heartbeat:
@@ -63,13 +70,15 @@ class Heartbeat:
     def __init__(
         self,
         *,
-        look: Callable[[], Sign],
+        steps: Callable[[], int],
+        vitals: Callable[[], Vitals],
         ping: Callable[[int], None],
         busy: Callable[[], bool],
         stalled: Callable[[float], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._look = look
+        self._steps = steps
+        self._vitals = vitals
         self._ping = ping
         self._busy = busy
         self._stalled = stalled
@@ -95,11 +104,15 @@ class Heartbeat:
         if self._pulse is not None:
             self._pulse.life = self._loop.time()
 
+    def _look(self, before: Sign | None) -> Sign:
+        steps = self._steps()
+        return Sign(steps, None if before is None or before.steps != steps else self._vitals())
+
     def _turn(self) -> None:
         self._timer = None
         if not self._busy() or self._pulse is None:
             return
-        silent = self._pulse.silent(self._loop.time(), self._look())
+        silent = self._pulse.silent(self._loop.time(), self._look(self._pulse.sign))
         if silent >= LIMIT:
             self._stalled(silent)
             return

@@ -10,7 +10,8 @@ __all__ = ["Vitals", "running_threads", "vitals"]
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """The main thread: seconds of processor time used, seconds it waited for a processor, whether it wants one now."""
+    """`used`: seconds of processor time, of all threads. Of the main thread: seconds it `waited` for a processor, and
+    whether it wants one now."""
 
     used: float = 0.0
     waited: float = 0.0
@@ -19,11 +20,16 @@ class Vitals:
 
 def vitals(pid: int) -> Vitals:
     """Of a process now; all zero where that is not known."""
+    used, waited = 0, 0
     try:
-        used, waited, _ = Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()
-        return Vitals(int(used) / 1e9, int(waited) / 1e9, _state(pid, pid) == "R")
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            ran, delayed, _ = (thread / "schedstat").read_text().split()
+            used += int(ran)
+            if thread.name == str(pid):
+                waited = int(delayed)
     except (OSError, ValueError):
         return Vitals()
+    return Vitals(used / 1e9, waited / 1e9, _state(pid, pid) == "R")
 
 
 def running_threads(pid: int, threads: frozenset[int]) -> frozenset[int]:

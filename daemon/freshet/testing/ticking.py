@@ -14,7 +14,7 @@ from typing import Any, cast
 from freshet.definitions.outcome import Json
 from freshet.definitions.sensor import Sensor
 from freshet.executors.base import RequestedRun, TickEnd
-from freshet.executors.evaluator_outcomes import tick_end
+from freshet.executors.evaluator_outcomes import OutcomeParts
 from freshet.host.evaluator.context import EvaluatorContext
 from freshet.host.evaluator.evaluate import blocking_look, form_of, look, partial_look
 from freshet.host.evaluator.ledger import LedgerCache, digest_of, version_of
@@ -88,8 +88,11 @@ def tick(
 
 def end_of(tick_id: int, sensor: str, outcome: Outcome) -> TickEnd:
     """An outcome as the engine gets it."""
-    bodies: list[dict[str, Any]] = [message[-1] for message in messages_of(tick_id, outcome) if message[-1] is not None]
-    return tick_end(tick_id, sensor, outcome.status, bodies)
+    parts = OutcomeParts()
+    for message in messages_of(tick_id, outcome):
+        if message[-1] is not None:
+            parts.add(message[-1])
+    return parts.end(tick_id, sensor, outcome.status)
 
 
 class _Desk:

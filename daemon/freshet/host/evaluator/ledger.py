@@ -50,14 +50,19 @@ class LedgerCache:
 
 
 class TickLedger:
-    """`ctx.ledger`: the cache with this tick's changes above it. See `host.contexts.Ledger`."""
+    """`ctx.ledger`: the cache with this tick's changes above it. See `host.contexts.Ledger`.
 
-    __slots__ = ("_cache", "_texts_of", "put", "removed")
+    `put` has the new version by digest, `keys` the text: two dicts of plain bytes and texts, since the garbage
+    collector does not visit those, and there may be a million of them.
+    """
+
+    __slots__ = ("_cache", "_texts_of", "keys", "put", "removed")
 
     def __init__(self, cache: LedgerCache, texts_of: TextsOf) -> None:
         self._cache = cache
         self._texts_of = texts_of
-        self.put: dict[bytes, tuple[bytes, str]] = {}
+        self.put: dict[bytes, bytes] = {}
+        self.keys: dict[bytes, str] = {}
         self.removed: set[bytes] = set()
 
     def __contains__(self, key: str) -> bool:
@@ -78,7 +83,8 @@ class TickLedger:
         if self._cache.entries.get(digest) == new:
             self.put.pop(digest, None)
         else:
-            self.put[digest] = (new, key)
+            self.put[digest] = new
+            self.keys[digest] = key
 
     def remove(self, key: str) -> None:
         """Forget the item."""
@@ -95,7 +101,7 @@ class TickLedger:
         requests holds up the other sensors for some milliseconds.
         """
         present = {digest_of(key) for key in keys}
-        known = [key for digest, (_, key) in self.put.items() if digest not in present]
+        known = [self.keys[digest] for digest in self.put if digest not in present]
         unknown = [
             digest
             for digest in self._cache.entries
@@ -113,30 +119,34 @@ class TickLedger:
     def _version(self, digest: bytes) -> bytes | None:
         changed = self.put.get(digest)
         if changed is not None:
-            return changed[0]
+            return changed
         return None if digest in self.removed else self._cache.entries.get(digest)
 
     def change(self) -> LedgerChange | None:
         """What this tick changed so far, None for nothing. It stays visible here."""
         if not self.put and not self.removed:
             return None
-        return LedgerChange(self._cache, dict(self.put), set(self.removed))
+        return LedgerChange(self._cache, self.put.copy(), self.keys.copy(), self.removed.copy())
 
     def rebase(self) -> None:
         """A checkpoint has been applied to the cache: forget the changes that it now holds."""
         entries = self._cache.entries
-        self.put = {digest: new for digest, new in self.put.items() if entries.get(digest) != new[0]}
+        self.put = {digest: new for digest, new in self.put.items() if entries.get(digest) != new}
+        self.keys = {digest: self.keys[digest] for digest in self.put}
         self.removed &= entries.keys()
 
 
 class LedgerChange:
     """What a tick changed, until the daemon says whether it is committed."""
 
-    __slots__ = ("cache", "put", "removed")
+    __slots__ = ("cache", "keys", "put", "removed")
 
-    def __init__(self, cache: LedgerCache, put: dict[bytes, tuple[bytes, str]], removed: set[bytes]) -> None:
+    def __init__(
+        self, cache: LedgerCache, put: dict[bytes, bytes], keys: dict[bytes, str], removed: set[bytes]
+    ) -> None:
         self.cache = cache
         self.put = put
+        self.keys = keys
         self.removed = removed
 
     def apply(self, revision: int) -> None:
@@ -146,8 +156,7 @@ class LedgerChange:
             entries.pop(digest, None)
             if texts is not None:
                 texts.pop(digest, None)
-        for digest, (version, key) in self.put.items():
-            entries[digest] = version
-            if texts is not None:
-                texts[digest] = key
+        entries.update(self.put)
+        if texts is not None:
+            texts.update((digest, self.keys[digest]) for digest in self.put)
         self.cache.revision = revision

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
@@ -184,8 +184,17 @@ class Looks:
         if outcome.ledger is not None and not tick.dry_run:
             tick.holder.uncommitted = tick.mark
             self._uncommitted[tick.mark] = outcome.ledger
-        for message in messages_of(tick.mark, outcome):
+        messages = messages_of(tick.mark, outcome)
+        first = next(messages)
+        self._send(first)
+        if first[0] != "end":
+            self._loop.create_task(self._say(messages))
+
+    async def _say(self, messages: Iterator[list[Any]]) -> None:
+        """Send what is too large for one message, giving way to others in between."""
+        for message in messages:
             self._send(message)
+            await asyncio.sleep(0)
 
     def committed(self, tick_id: int, committed: bool, ledger_revision: int, next_tick_id: int | None) -> None:
         """The daemon's word on an outcome or a checkpoint."""
@@ -206,8 +215,7 @@ class Looks:
         if outcome.cursor is None and outcome.ledger is None and not tick.found:
             return
         tick.go = self._loop.create_future()
-        for message in messages_of(tick.mark, outcome):
-            self._send(message)
+        await self._say(messages_of(tick.mark, outcome))
         committed, revision, next_tick_id = await tick.go
         tick.go = None
         if outcome.ledger is not None and committed:

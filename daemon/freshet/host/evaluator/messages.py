@@ -29,11 +29,12 @@ the fields of `outcome.Outcome` that are not empty; `put` is [records, keys], `r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the daemon reads this file too, and none of the evaluator's others
-    from freshet.host.evaluator.ledger import LedgerCache
+    from freshet.host.evaluator.ledger import LedgerCache, LedgerChange
     from freshet.host.evaluator.outcome import Outcome
 
 __all__ = ["PIECE", "fill", "join", "messages_of", "records", "split"]
@@ -102,14 +103,15 @@ def _body(outcome: Outcome) -> tuple[dict[str, Any], int]:
     if ledger is not None:
         size += len(ledger.put) + len(ledger.removed)
         if size <= PIECE:
-            body |= _put(list(ledger.put.items())) | _remove(list(ledger.removed))
+            body |= _put(ledger, list(ledger.put)) | _remove(list(ledger.removed))
     return body, size
 
 
-def _put(items: list[tuple[bytes, tuple[bytes, str]]]) -> dict[str, Any]:
-    if not items:
+def _put(ledger: LedgerChange, digests: list[bytes]) -> dict[str, Any]:
+    if not digests:
         return {}
-    return {"put": [b"".join(digest + version for digest, (version, _) in items).hex(), [key for _, (_, key) in items]]}
+    put, keys = ledger.put, ledger.keys
+    return {"put": [b"".join(digest + put[digest] for digest in digests).hex(), [keys[digest] for digest in digests]]}
 
 
 def _remove(digests: list[bytes]) -> dict[str, Any]:
@@ -126,12 +128,13 @@ def _parts(outcome: Outcome) -> Iterator[dict[str, Any]]:
         for piece in _pieces(deleted):
             yield {"partitions": [[set_name, [], piece]]}
     if outcome.ledger is not None:
-        for piece in _pieces(list(outcome.ledger.put.items())):
-            yield _put(piece)
-        for piece in _pieces(list(outcome.ledger.removed)):
+        for piece in _pieces(outcome.ledger.put):
+            yield _put(outcome.ledger, piece)
+        for piece in _pieces(outcome.ledger.removed):
             yield _remove(piece)
 
 
-def _pieces(items: list[Any]) -> Iterator[list[Any]]:
-    for start in range(0, len(items), PIECE):
-        yield items[start : start + PIECE]
+def _pieces(items: Iterable[Any]) -> Iterator[list[Any]]:
+    rest = iter(items)
+    while piece := list(islice(rest, PIECE)):
+        yield piece
