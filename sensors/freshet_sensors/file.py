@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from freshet import (
@@ -22,7 +23,7 @@ from freshet import (
 from freshet_sensors.admit import Item, Rules, Said, admit, key_of
 from freshet_sensors.look import Survey, look_at, look_at_all
 from freshet_sensors.pattern import KeyTemplate, Pattern
-from freshet_sensors.scan import readable, scan
+from freshet_sensors.scan import File, Row, readable, scan
 from freshet_sensors.settle import Settling
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _DELETED: frozenset[str] = frozenset({"deleted"})
 _PIECE = 500
 _PIECE_UNSAID = 5_000
 _FEW = 64
+_BREATH = 5_000
 
 _T = TypeVar("_T")
 
@@ -156,16 +158,17 @@ class FileSensor(Sensor):
         if first:
             # What another folder held, or held before the first look, is no deletion and no news.
             await self._take_for_seen(ctx, survey)
-        items = self._settled(ctx, survey, hints, begun)
+        items = await self._settled(ctx, survey, hints, begun)
         left = frozenset[str]()
-        if self.rules.retire and any(item.file is None for item in items):
+        if self.rules.retire and items and items[0][1] is None:
             left = await self._keys_left(root)
         again: int = memory.get("retired", 0)
         memory |= {"folder": root} | ({"device": survey.identity[0]} if survey.identity else {})
         for at in range(0, len(items), _PIECE):
             if at:
                 await ctx.checkpoint()
-            piece = items[at : at + _PIECE]
+                await _turn()
+            piece = [Item(path, File(*row) if row else None) for path, row in items[at : at + _PIECE]]
             if self.rules.retire and piece[0].file is None:
                 memory["retired"] = again + 1
                 _remember(ctx, memory)
@@ -210,31 +213,35 @@ class FileSensor(Sensor):
         if self.start == "all":
             return
         arrived = frozenset(ctx.hints or ())
-        seen = [file for file in survey.fresh if file.path not in arrived]
-        for at, file in enumerate(seen):
+        seen = [row for row in survey.fresh if row[0] not in arrived]
+        for at, file in enumerate(map(File._make, seen)):
             if at and at % _PIECE_UNSAID == 0:
                 await ctx.checkpoint()
+                await _turn()
             ctx.ledger.add(readable(file.path), file.version)
-        survey.fresh = [file for file in survey.fresh if file.path in arrived]
+        survey.fresh = [row for row in survey.fresh if row[0] in arrived]
 
-    def _settled(self, ctx: SensorContext, survey: Survey, hints: tuple[str, ...] | None, begun: int) -> list[Item]:
+    async def _settled(
+        self, ctx: SensorContext, survey: Survey, hints: tuple[str, ...] | None, begun: int
+    ) -> list[tuple[str, Row | None]]:
         """What may be taken now: what has gone, then files, the oldest first. The rest gets a look when it is due."""
         settling = self._settling.copy() if ctx.dry_run else self._settling
         settling.trusted = not self._network
         now = ctx.now.timestamp()
-        found = [Item(path, None) for path in survey.gone]
-        found += [Item(file.path, file) for file in sorted(survey.fresh, key=lambda file: (file.mtime_ns, file.path))]
-        settled: list[Item] = []
-        for item in found:
+        settled: list[tuple[str, Row | None]] = []
+        paths: set[str] = set()
+        found = chain(((path, None) for path in survey.gone), ((row[0], row) for row in survey.fresh))
+        for at, (path, row) in enumerate(found):
+            if at % _BREATH == _BREATH - 1:
+                await _turn()
+            paths.add(path)
             # A deletion that nobody asked about need not stand the test of time.
-            asked = item.file is not None or "deleted" in self.rules.on
-            wait = settling.wait(item.path, item.file, now) if asked else 0.0
+            wait = settling.wait(path, row, now) if row is not None or "deleted" in self.rules.on else 0.0
             if wait <= 0:
-                settled.append(item)
-                settling.forget(item.path, begun)
+                settled.append((path, row))
+                settling.forget(path, begun)
             elif self._waker is not None and not ctx.dry_run:
-                self._waker.later(item.path, wait)
-        paths = {item.path for item in found}
+                self._waker.later(path, wait)
         if hints is None:
             settling.keep(paths, begun)
         for path in hints or ():
@@ -287,6 +294,13 @@ async def _aside(function: Callable[[], _T]) -> _T:
     from freshet_sensors.aside import aside  # with asyncio, which the process that loads plugins does without
 
     return await aside(function)
+
+
+async def _turn() -> None:
+    """Give way: the loop has other sensors, and must answer that it is alive."""
+    import asyncio
+
+    await asyncio.sleep(0)
 
 
 def _why_nothing(root: str, survey: Survey, memory: dict[str, Any], ctx: SensorContext) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from freshet_sensors.scan import File
+from freshet_sensors.scan import File, Row
 
 __all__ = ["Settling"]
 
@@ -19,7 +19,7 @@ class Settling:
 
     seconds: float
     trusted: bool = True
-    _candidates: dict[str, tuple[File | None, float]] = field(default_factory=dict[str, tuple[File | None, float]])
+    _candidates: dict[str, tuple[Row | None, float]] = field(default_factory=dict[str, tuple[Row | None, float]])
     _renamed: dict[str, int] = field(default_factory=dict[str, int])
     _count: int = 0
 
@@ -36,16 +36,16 @@ class Settling:
         """A look begins. What is heard of while it goes on is for the next: hand this number to `forget` and `keep`."""
         return self._count
 
-    def wait(self, path: str, file: File | None, now: float) -> float:
+    def wait(self, path: str, row: Row | None, now: float) -> float:
         """Seconds until what stands at `path` (None: nothing does) may be taken; 0 where it may be now."""
         if self.seconds <= 0 or path in self._renamed:
             return 0.0
-        age = now - file.mtime_ns / 1e9 if file is not None and self.trusted else -1.0
+        age = now - File(*row).mtime_ns / 1e9 if row is not None and self.trusted else -1.0
         if age >= self.seconds:
             return 0.0
         known = self._candidates.get(path)
-        since = known[1] if known and known[0] == file and known[1] <= now else now
-        self._candidates[path] = (file, since)
+        since = known[1] if known and known[0] == row and known[1] <= now else now
+        self._candidates[path] = (row, since)
         # A time in the future says nothing, and must not keep a file waiting: two looks that agree do.
         return max(0.0, self.seconds - max(age, now - since))
 
@@ -57,7 +57,7 @@ class Settling:
 
     def keep(self, paths: set[str], begun: int) -> None:
         """After a full look: what is not among these is no candidate any more."""
-        for path in (self._candidates.keys() | self._renamed.keys()) - paths:
+        for path in [path for path in (*self._candidates, *self._renamed) if path not in paths]:
             self.forget(path, begun)
 
     def copy(self) -> Settling:

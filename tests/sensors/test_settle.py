@@ -5,12 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshet_sensors.scan import File
+from freshet_sensors.scan import File, Row
 from freshet_sensors.settle import Settling
 
 
-def file(at: float, size: int = 1, inode: int = 1) -> File:
-    return File("a", size, round(at * 1e9), inode)
+def file(at: float, size: int = 1, inode: int = 1) -> Row:
+    return File("a", size, round(at * 1e9), inode).row
 
 
 def test_an_old_file_is_taken_at_the_first_look() -> None:
