@@ -1,8 +1,8 @@
 """The automation ticker: each committed transaction is looked at once, in order, and what the conditions ask for
 commits with what they remember.
 
-Its cursor is the sequence number of the last transaction looked at. A transaction that changed nothing for any
-condition is not written: after a restart it is looked at again, with the same result.
+Its cursor is the sequence number of the last transaction looked at. Transactions that changed nothing for any
+condition are written a thousand together: after a crash they are looked at again, with the same result.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from freshet.store.records import AutomationCommit, Event, RunToAdmit
 __all__ = ["Automator", "runs_of"]
 
 _PAGE = 5_000
+_UNSAVED_MAX = 1_000
 
 
 class Automator:
@@ -36,6 +37,7 @@ class Automator:
         self._waiting: deque[tuple[Event, ...]] = deque()
         self._busy = False
         self._looked_at = 0.0
+        self._unsaved = 0
         self._timer_due = False
         self.open = False
 
@@ -63,6 +65,13 @@ class Automator:
         """A transaction has committed."""
         self._waiting.append(events)
         self._pump()
+
+    async def save(self) -> None:
+        """Write the cursor, if transactions without effect have moved it on."""
+        if self._unsaved:
+            self._unsaved = 0
+            commit = AutomationCommit(seq=self._seq, at=self._in.clock.now(), runs=(), chunks=())
+            await persist(self._in, partial(commit_automation, commit=commit), what="automation's cursor")
 
     def stop(self) -> None:
         """Look at nothing more; the rest is looked at after the next start."""
@@ -105,7 +114,11 @@ class Automator:
         self._looked_at = self._in.clock.monotonic()
         self._wake_at(evaluation.wake_at)
         if not evaluation.requests and not evaluation.chunks:
+            self._unsaved += 1
+            if self._unsaved >= _UNSAVED_MAX:
+                await self.save()
             return
+        self._unsaved = 0
         definitions = self._in.in_force.definitions
         runs = tuple(run for request in evaluation.requests for run in runs_of(definitions, request))
         queue = self._launcher.queue

@@ -29,7 +29,7 @@ from freshet.errors import DefinitionError, HostError
 from freshet.executors.base import Answers, CodeHost, LoadReport
 from freshet.store.assets import asset_states, automation_seq, condition_chunks, freshness_rows, live_partitions
 from freshet.store.definitions import register_definitions
-from freshet.store.events import last_seq
+from freshet.store.events import events_after, last_seq
 from freshet.store.recovery import recover
 from freshet.store.steps import queued_steps
 from freshet.store.store import Store
@@ -38,6 +38,9 @@ from freshet.store.tickers import next_tick_id, register_ticker
 __all__ = ["Engine", "EngineOptions"]
 
 _HOST_RETRY_MAX = 30.0
+_EVERYTHING = 2**62
+_LAST_WRITES = 2.0
+"""Seconds at the end for what is still to be written; what a full disk keeps from it is found again at the next start."""
 
 _log = structlog.get_logger("freshet.engine")
 
@@ -136,6 +139,7 @@ class Engine:
             chunks=await store.read(condition_chunks),
             freshness=freshness,
             seq=seq,
+            behind=await store.read(partial(events_after, seq=seq, limit=_EVERYTHING)),
         )
         self.automator = Automator(self.instruments, self.launcher, automation, seq=seq)
         self.refresher = Refresher(self.instruments, FreshnessBook(report.definitions, freshness))
@@ -223,9 +227,10 @@ class Engine:
         await self._wait_for_work(hurry or anyio.Event())
         if host is not None:
             await host.close(grace=0)
-        with anyio.move_on_after(2):
+        with anyio.move_on_after(_LAST_WRITES):
             await self.settled()
-        await self.ticks.write_counts()
+            await self.ticks.write_counts()
+            await self.automator.save()
         self.instruments.heap.stop()
 
     async def _wait_for_work(self, hurry: anyio.Event) -> None:

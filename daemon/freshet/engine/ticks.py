@@ -14,7 +14,7 @@ import structlog
 from freshet.definitions.graph import Definitions
 from freshet.engine.attention import FULL, NOTHING
 from freshet.engine.backoff import first_delay, next_delay
-from freshet.engine.instruments import STORE_RETRY, Instruments
+from freshet.engine.instruments import STORE_RETRY, Instruments, persist
 from freshet.engine.launcher import Launcher
 from freshet.engine.outcomes import has_effects, startable, tally, tick_commit
 from freshet.engine.requests import input_needs
@@ -307,7 +307,7 @@ class TickLoop:
             )
             ticker.ticks = ticker.idle_ticks = 0
         if counts:
-            await self._in.store.write(partial(count_ticks, counts=counts))
+            await persist(self._in, partial(count_ticks, counts=counts), what="tick counts")
 
     def _answer(self, flight: InFlight, ticker: SensorTicker, end: TickEnd, error: FreshetError | None) -> None:
         report = flight.report
