@@ -40,7 +40,7 @@ __all__ = ["Engine", "EngineOptions"]
 _HOST_RETRY_MAX = 30.0
 _EVERYTHING = 2**62
 _LAST_WRITES = 2.0
-"""Seconds at the end for what is still to be written; what a full disk keeps from it is found again at the next start."""
+"""Seconds at the end for what is still to be written; what a full disk keeps out is found at the next start."""
 
 _log = structlog.get_logger("freshet.engine")
 

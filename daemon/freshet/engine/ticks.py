@@ -248,7 +248,7 @@ class TickLoop:
         ticker.attention = FULL
         if isinstance(error, TickRefused):
             self.refused += 1
-            await self._in.store.write(partial(count_refused, ticker=ticker.row.id))
+            await persist(self._in, partial(count_refused, ticker=ticker.row.id), what="a refused tick")
         else:
             _log.error("an outcome could not be committed", sensor=ticker.row.name, error=str(error))
             self._hold_off(ticker, STORE_RETRY)
