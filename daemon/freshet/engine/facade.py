@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from typing import Any, TypeVar, cast
 
 from freshet import __version__
 from freshet.definitions.graph import Definitions
@@ -14,7 +16,7 @@ from freshet.engine.control import EngineStatus, SensorState, TickReport
 from freshet.engine.engine import Engine
 from freshet.engine.outcomes import startable
 from freshet.engine.requests import call_job, check_partitions, find_asset, input_needs, run_of_assets
-from freshet.errors import UnknownName
+from freshet.errors import FreshetError, UnknownName
 from freshet.executors.base import LoadReport
 from freshet.store.admission import admit
 from freshet.store.partitions import change_partitions
@@ -25,7 +27,26 @@ from freshet.store.store import Store
 
 __all__ = ["EngineControl"]
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
 _CANCEL_GRACE = 5.0
+
+
+def _loud(method: Method) -> Method:
+    """A bug on the way of a change ends the engine, as it does in the engine's own loops: what was committed and not
+    launched would stay started for ever. Who asked gets the error too."""
+
+    @functools.wraps(method)
+    async def loud(self: EngineControl, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await method(self, *args, **kwargs)
+        except FreshetError:
+            raise
+        except Exception as error:
+            self.fail(error)
+            raise
+
+    return cast("Method", loud)
 
 
 class EngineControl:
@@ -51,6 +72,10 @@ class EngineControl:
         report = self._engine.load_report
         assert report is not None, "the engine has started"
         return report
+
+    def fail(self, error: Exception) -> None:
+        """End the engine with this error."""
+        self._engine.instruments.work.fail(error)
 
     def status(self) -> EngineStatus:
         """Now."""
@@ -91,6 +116,7 @@ class EngineControl:
             return self._engine.problem or "the daemon is stopping"
         return f"waits for a slot ({launcher.queue.in_use} of {launcher.queue.capacity} in use)"
 
+    @_loud
     async def materialize(
         self,
         assets: Sequence[str],
@@ -109,6 +135,7 @@ class EngineControl:
         run = run_of_assets(definitions, names, key=key, origin="manual", tags=tags, priority=priority)
         return (await self._admit(run),)
 
+    @_loud
     async def call(
         self, job: str, params: dict[str, Json], *, priority: int = 0, tags: dict[str, str] | None = None
     ) -> int:
@@ -138,26 +165,32 @@ class EngineControl:
         engine.launcher.admitted([run], admitted.runs)
         return admitted.runs[0].run_id
 
+    @_loud
     async def tick(self, sensor: str, *, dry_run: bool = False, cursor: Json = ..., full: bool = True) -> TickReport:
         """Tick now and wait."""
         return await self._engine.desk.tick(sensor, dry_run=dry_run, cursor=cursor)
 
+    @_loud
     async def set_cursor(self, sensor: str, cursor: Json) -> SensorState:
         """Replace the cursor."""
         return await self._engine.desk.set_cursor(sensor, cursor)
 
+    @_loud
     async def pause(self, sensor: str) -> SensorState:
         """Stop ticking."""
         return await self._engine.desk.pause(sensor)
 
+    @_loud
     async def resume(self, sensor: str) -> SensorState:
         """Tick again."""
         return await self._engine.desk.resume(sensor)
 
+    @_loud
     async def add_partitions(self, set: str, keys: dict[str, dict[str, Json]]) -> int:
         """Returns how many were new."""
         return await self._change(PartitionDelta(set, add=tuple(keys.items())))
 
+    @_loud
     async def delete_partitions(self, set: str, keys: Sequence[str]) -> int:
         """Returns how many were there."""
         return await self._change(PartitionDelta(set, delete=tuple(keys)))
@@ -169,6 +202,7 @@ class EngineControl:
         self._engine.instruments.bus.publish(events)
         return count
 
+    @_loud
     async def cancel(self, run_id: int) -> RunRow:
         """Cancel a queued or running run."""
         engine = self._engine

@@ -20,7 +20,10 @@ def configure_logs(level: str, form: Literal["auto", "console", "json"]) -> None
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if console:
-        last: structlog.typing.Processor = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        last: structlog.typing.Processor = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            exception_formatter=structlog.dev.plain_traceback,  # the default shows locals, and with them secrets
+        )
     else:
         shared.append(structlog.processors.format_exc_info)
         last = structlog.processors.JSONRenderer()
