@@ -74,10 +74,10 @@ def started_by(result: object) -> Iterator[StepToRun]:
             yield from _steps(admissions)
         case Started(steps=steps):
             yield from steps
-        case (Admitted() as admitted, _):
-            yield from started_by(admitted)
         case _:
-            pass
+            if isinstance(result, tuple):
+                for part in cast("tuple[object, ...]", result):
+                    yield from started_by(part)
 
 
 def _steps(admissions: Iterable[Admission]) -> Iterator[StepToRun]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.support.daemon import Daemon, Site, wait_until
 
+from freshet.errors import FreshetError
 from freshet.http.models import MaterializeBody
 
 PLUGIN = '''
@@ -194,3 +195,34 @@ def test_a_bug_of_ours_ends_the_daemon(make_site: MakeSite, place: str) -> None:
     again = site.start().ready()
     again.wait_until(lambda: again.client.asset("total").counts.materialized == 1, "the file arrives at the bottom")
     assert again.stop() == 0
+
+
+@pytest.mark.parametrize("place", ["freshet.engine.bus:Bus.publish", "freshet.engine.slots:RunQueue.release"])
+def test_a_bug_of_ours_behind_a_request_ends_the_daemon(make_site: MakeSite, place: str) -> None:
+    """What was admitted and not launched would otherwise stay started for ever."""
+    site = make_site(PLUGIN, grace="1s")
+    daemon = site.start(("-m", "tests.e2e.broken", place), env=IMPORTS).ready()
+    (site.folder / "go").touch()
+    (site.folder / "break").touch()
+    with pytest.raises(FreshetError):
+        daemon.client.materialize(MaterializeBody(assets=("lasting",)))
+    assert daemon.wait_ended(within=15) not in (0, -9)
+    assert "ZeroDivisionError: a bug of ours" in daemon.log_text()
+    (site.folder / "break").unlink()
+    again = site.start().ready()
+    assert again.client.wait(1, timeout=10).state == "succeeded"
+    assert again.stop() == 0
+
+
+def test_a_bug_of_ours_in_an_answer_is_logged(make_site: MakeSite) -> None:
+    """Nothing depends on it but who asked: the daemon goes on, and its log has the traceback."""
+    site = make_site(PLUGIN)
+    daemon = site.start(("-m", "tests.e2e.broken", "freshet.engine.hand:SensorDesk.states"), env=IMPORTS).ready()
+    (site.folder / "break").touch()
+    asked = site.cli("sensors")
+    assert asked.returncode == 1
+    assert "ZeroDivisionError in the daemon" in asked.stderr
+    daemon.wait_until(lambda: "ZeroDivisionError: a bug of ours" in daemon.log_text(), "the log has the traceback")
+    (site.folder / "break").unlink()
+    assert site.cli("sensors").returncode == 0
+    assert daemon.stop() == 0
