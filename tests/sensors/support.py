@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-from freshet import AddPartitions, DeletePartitions, RunRequest, Skip
+from freshet import AddPartitions, DeletePartitions, DynamicPartitions, RunRequest, Skip
+from freshet_sensors import FileSensor
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
+OLD = NOW - timedelta(days=1)
+BATCHES = DynamicPartitions("batches")
 
 
 class Log:
@@ -155,3 +160,18 @@ class World:
     def files_run(self) -> list[str]:
         """The paths in the run keys, in order."""
         return [key.rpartition("@")[0] for key in self.run_keys]
+
+
+def sensor(inbox: Path, **options: Any) -> FileSensor:
+    """The usual sensor, with some options of its own."""
+    defaults: dict[str, Any] = {"pattern": "{batch}.csv", "partitions": BATCHES, "target": "raw"}
+    return FileSensor("landing", path=str(inbox), **(defaults | options))
+
+
+def put(inbox: Path, name: str, text: str = "x", *, at: datetime = OLD) -> Path:
+    """A file with a time of its own, by default an old one."""
+    path = inbox / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    os.utime(path, (at.timestamp(), at.timestamp()))
+    return path

@@ -12,9 +12,8 @@ from typing import Any
 
 import anyio
 import pytest
-from tests.sensors.support import World
+from tests.sensors.support import World, sensor
 
-from freshet import DynamicPartitions
 from freshet_sensors import FileSensor, inotify, wake
 from freshet_sensors.inotify import WatchLimit
 from freshet_sensors.pattern import Pattern
@@ -22,14 +21,6 @@ from freshet_sensors.tree import TreeWatch
 from freshet_sensors.watch import Watch
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")]
-
-BATCHES = DynamicPartitions("batches")
-
-
-@pytest.fixture
-def inbox(tmp_path: Path) -> Path:
-    (tmp_path / "inbox").mkdir()
-    return tmp_path / "inbox"
 
 
 def land(path: Path) -> None:
@@ -64,8 +55,7 @@ class Life:
 @asynccontextmanager
 async def living(path: Path, **options: Any) -> AsyncGenerator[Life]:
     """A sensor that lives for the block; entered once it watches, or polls."""
-    defaults: dict[str, Any] = {"pattern": "{batch}.csv", "partitions": BATCHES, "target": "raw"}
-    life = Life(FileSensor("landing", path=str(path), **(defaults | options)), World())
+    life = Life(sensor(path, **options), World())
     async with anyio.create_task_group() as group:
         group.start_soon(life.run)
         await life.until(lambda: bool(life.hints) or state(life) == "polling")
