@@ -125,7 +125,7 @@ class FileSensor(Sensor):
             return None
         return self._waker.state + (f": {self._waker.reason}" if self._waker.reason else "")
 
-    async def wakes(self) -> AsyncIterator[Hints]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    async def wakes(self) -> AsyncIterator[Hints]:
         """Changed paths as they happen, and again when they should have settled. The watch is set before the first."""
         from freshet_sensors.wake import Waker
 

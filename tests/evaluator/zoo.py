@@ -239,12 +239,12 @@ class Opened(Sensor):
         super().__init__(name)
         self.is_open = False
 
-    async def open(self) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+    async def open(self) -> None:
         if Path(os.environ["ZOO"], "locked").exists():
             raise ConnectionError("locked")
         self.is_open = True
 
-    async def close(self) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+    async def close(self) -> None:
         Path(os.environ["ZOO"], "closed").touch()
 
     def evaluate(self, ctx: Any) -> Any:
@@ -254,7 +254,7 @@ class Opened(Sensor):
 class Waking(Sensor):
     """Wakes with the lines that appear in a file; fails on 'fail', blocks the loop on 'block'."""
 
-    async def wakes(self) -> AsyncIterator[list[str] | None]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    async def wakes(self) -> AsyncIterator[list[str] | None]:
         path, done = Path(os.environ["ZOO"], "wakes"), 0
         while True:
             lines = path.read_text().splitlines() if path.exists() else []

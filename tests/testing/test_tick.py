@@ -83,10 +83,10 @@ def test_a_sensor_is_opened_and_closed() -> None:
     class Opening(Sensor):
         """Notes what is called."""
 
-        async def open(self) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        async def open(self) -> None:
             calls.append("open")
 
-        def close(self) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        def close(self) -> None:
             calls.append("close")
 
         async def evaluate(self, ctx: Any) -> None:

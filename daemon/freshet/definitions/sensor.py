@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, overload
+from typing import Any, Literal, overload
 
 from freshet.definitions.durations import Duration, parse_duration
 from freshet.definitions.names import check_name
@@ -13,7 +13,7 @@ from freshet.definitions.partitions import DynamicPartitions
 from freshet.definitions.source import Source, caller_source, collect
 from freshet.errors import DefinitionError
 
-__all__ = ["FunctionSensor", "Hints", "Sensor", "SensorSpec", "sensor"]
+__all__ = ["FunctionSensor", "Hints", "Sensor", "SensorSpec", "ability", "sensor"]
 
 Hints = Iterable[str] | None
 """What a wake may carry: the changed items (paths, keys); None asks for a full look."""
@@ -46,10 +46,6 @@ class Sensor:
     `open()` and `close()`: async, around the sensor's life in one evaluator.
     """
 
-    wakes: ClassVar[Callable[..., AsyncIterator[Hints]] | None] = None
-    open: ClassVar[Callable[..., Any] | None] = None
-    close: ClassVar[Callable[..., Any] | None] = None
-
     def __init__(
         self,
         name: str,
@@ -77,7 +73,7 @@ class Sensor:
             timeout=limit,
             target=target_name(target, what=name),
             partitions=partitions.name if partitions else None,
-            wakes=type(self).wakes is not None,
+            wakes=ability(self, "wakes") is not None,
             options=options or {},
             doc=(type(self).__doc__ or "").strip().partition("\n")[0],
             source=caller_source(),
@@ -148,6 +144,12 @@ def sensor(
         return made
 
     return make if function is None else make(function)
+
+
+def ability(sensor: Sensor, name: Literal["wakes", "open", "close"]) -> Callable[[], Any] | None:
+    """A sensor's optional method, None where it has none."""
+    found: Callable[[], Any] | None = getattr(sensor, name, None)
+    return found
 
 
 def target_name(target: object, *, what: str) -> str | None:

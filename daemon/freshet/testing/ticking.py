@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from freshet.definitions.outcome import Json
-from freshet.definitions.sensor import Sensor
+from freshet.definitions.sensor import Sensor, ability
 from freshet.executors.base import RequestedRun, TickEnd
 from freshet.executors.evaluator_outcomes import OutcomeParts
 from freshet.host.evaluator.context import EvaluatorContext
@@ -119,7 +119,7 @@ class _Desk:
 
     async def tick(self) -> None:
         """Open, look, close."""
-        await _settle(self._sensor.open)
+        await _settle(ability(self._sensor, "open"))
         try:
             if form_of(self._sensor) == "async":
                 await look(self._sensor, self._ctx, self._found)
@@ -127,7 +127,7 @@ class _Desk:
                 await rest()
             self._commit()
         finally:
-            await _settle(self._sensor.close)
+            await _settle(ability(self._sensor, "close"))
 
     def _commit(self) -> None:
         outcome = partial_look(self._ctx, self._found, "ok")

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from freshet.definitions.sensor import Sensor
+from freshet.definitions.sensor import Sensor, ability
 from freshet.host.evaluator.evaluate import form_of
 from freshet.host.evaluator.failure import describe
 from freshet.host.evaluator.ledger import LedgerCache
@@ -43,7 +43,7 @@ class Holder:
         self.uncommitted = 0
         """The look whose ledger change waits for the daemon to say whether it is committed."""
         self.loading: asyncio.Future[None] | None = None
-        self.opened = type(sensor).open is None
+        self.opened = ability(sensor, "open") is None
         self._opening: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._wanted = False
@@ -61,7 +61,7 @@ class Holder:
         await asyncio.shield(self._opening)
 
     async def _open(self) -> None:
-        await _call(self.sensor.open)
+        await _call(ability(self.sensor, "open"))
         self.opened = True
         if self._wanted:
             self.watch()  # before whoever waits for the opening looks: what comes after that look is not missed
@@ -74,9 +74,9 @@ class Holder:
     async def close(self) -> None:
         """End the background work and call `close()`."""
         self.unwatch()
-        if self.opened and type(self.sensor).close is not None:
+        if self.opened and (end := ability(self.sensor, "close")) is not None:
             try:
-                await self._spawn(_call(self.sensor.close))
+                await self._spawn(_call(end))
             except Exception as error:  # a plugin's close(): there is nobody left to retry
                 self._log(self.name, "warning", "close() failed", dict(describe(error)))
 
@@ -85,7 +85,7 @@ class Holder:
     def watch(self) -> None:
         """Run `wakes()`, if the sensor has it and it does not run; if need be once the sensor is open."""
         self._wanted = True
-        if type(self.sensor).wakes is not None and self._watching is None and self.opened:
+        if ability(self.sensor, "wakes") is not None and self._watching is None and self.opened:
             self._watching = self._spawn(self._watch())
 
     def unwatch(self) -> None:
@@ -116,8 +116,9 @@ class Holder:
             self._woken(self.name, None)  # wakes were missed while it did not run
 
     async def _pass_on(self) -> None:
-        assert self.sensor.wakes is not None
-        wakes: AsyncIterator[Any] = self.sensor.wakes()
+        begin = ability(self.sensor, "wakes")
+        assert begin is not None, "watch() looks before it begins"
+        wakes: AsyncIterator[Any] = begin()
         try:
             async for hints in wakes:
                 self._woken(self.name, checked_hints(hints, self.name))
