@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     rows, failed, shared = list[Row](), dict[str, str](), dict[str, float]()
     # Not in the system's folder for temporary files: where that is memory, flushing costs nothing and tells nothing.
     with tempfile.TemporaryDirectory(prefix="scratch-", dir=output, ignore_cleanup_errors=True) as scratch:
-        bench = Bench(quick=options.quick, scratch=Path(scratch), logs=logs)
+        bench = Bench(quick=options.quick, scratch=Path(scratch), logs=logs, calm=options.calm)
         facts = machine(bench.scratch)
         print(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in facts.items()), flush=True)
         for name in options.figures or list(FIGURES):
@@ -73,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("figures", nargs="*", metavar="FIGURE", help="only these (see --list)")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter measurements")
+    parser.add_argument(
+        "--calm", type=float, default=0.0, metavar="SECONDS", help="wait so long for other work on the machine to end"
+    )
     parser.add_argument("--list", action="store_true", help="name the figures and exit")
     parser.add_argument("--output", type=Path, default=_OUTPUT, help="the folder for JSON, logs and scratch")
     return parser

@@ -81,11 +81,13 @@ class Row:
 @dataclass(frozen=True)
 class Bench:
     """One call of the benchmarks. `quick`: fewer and shorter measurements; `scratch`: a folder on the disk that is
-    measured; `logs`: where the daemons' logs are kept."""
+    measured; `logs`: where the daemons' logs are kept; `calm`: seconds to wait, before each daemon, for other work on
+    the machine to end."""
 
     quick: bool
     scratch: Path
     logs: Path
+    calm: float = 0.0
 
     def pick(self, full: int, quick: int) -> int:
         """How many, or how long."""
@@ -94,7 +96,9 @@ class Bench:
     def lab(self, name: str, plugins: dict[str, str], *, workers: int | None = 2) -> Lab:
         """A folder with these plugins (file name to text) for a daemon of its own; use it as a context manager."""
         from tests.bench.lab import Lab
+        from tests.bench.machine import wait_for_calm
 
+        wait_for_calm(self.calm)
         return Lab(name, plugins, scratch=self.scratch, logs=self.logs, workers=workers)
 
 

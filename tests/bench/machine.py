@@ -12,9 +12,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Others", "flush_milliseconds", "machine"]
+__all__ = ["Others", "flush_milliseconds", "machine", "wait_for_calm"]
 
 _TICK = os.sysconf("SC_CLK_TCK")
+_CALM = 0.15
+"""Cores that others may use while a machine counts as calm."""
 
 
 def machine(scratch: Path) -> dict[str, Any]:
@@ -63,6 +65,16 @@ class Others:
             return 0.0
         everything = sum(map(int, (*busy[1:4], *busy[6:8]))) / _TICK  # user, nice, system, irq, softirq
         return everything - sum(os.times()[:4])
+
+
+def wait_for_calm(patience: float) -> None:
+    """Return once others leave the machine alone for a second, or after `patience` seconds."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        others = Others()
+        time.sleep(1)
+        if others.cores() < _CALM:
+            return
 
 
 def _python_start() -> float:
