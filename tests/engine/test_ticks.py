@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ async def test_a_tick_that_raises_commits_nothing_and_backs_off(tmp_path: Path) 
         assert (state.status, state.cursor, state.failures) == ("failing", None, len(looks))
         assert state.last_error["message"] == "no luck"
         assert await one.runs() == []
-        gaps = [later - earlier for earlier, later in zip(looks, looks[1:], strict=False)]
+        gaps = [later - earlier for earlier, later in pairwise(looks)]
         assert all(gap <= 10 * 10 * 1.25 for gap in gaps)
         assert gaps[0] < gaps[2] < gaps[4]
         assert len(looks) < 60

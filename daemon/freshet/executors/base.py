@@ -108,7 +108,7 @@ class TickEnd:
     status: Literal["ok", "checkpoint", "failed", "timed_out", "later", "given_up", "abandoned"]
     cursor: Json = None
     cursor_changed: bool = False
-    ledger: LedgerDelta = LedgerDelta()
+    ledger: LedgerDelta = field(default_factory=LedgerDelta)
     partitions: tuple[PartitionDelta, ...] = ()
     runs: tuple[RequestedRun, ...] = ()
     reports: tuple[ReportedMaterialization, ...] = ()
