@@ -150,7 +150,7 @@ class Engine:
         bus.listen(self.automator.published)
         bus.listen(self.refresher.published)
         self.instruments.heap.start()
-        self.launcher.queue.open = True
+        self.launcher.queue.open = self.instruments.in_force.host is not None  # it may have been lost meanwhile
         self.launcher.wait(await store.read(queued_steps))
         self.refresher.start()
         await self.automator.start(seen)
