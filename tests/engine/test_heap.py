@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from functools import partial
 
 import pytest
@@ -108,3 +109,23 @@ async def test_what_a_callback_schedules_for_now_is_called() -> None:
     heap.after("again", 5, again)
     await clock.advance(5, _nothing)
     assert seen == [0, 1, 2]
+
+
+@pytest.mark.anyio
+async def test_a_deadline_moved_on_for_ever_takes_no_more_room() -> None:
+    clock = SimulatedClock()
+    heap = DueHeap(clock)
+    seen: list[str] = []
+    heap.start()
+    heap.after("later", 7200, lambda: seen.append("later"))
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for second in range(20_000):
+            heap.at("freshness", clock.now() + 3600 + second / 1000, lambda: seen.append("freshness"))
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert grown < 100_000
+    await clock.advance(7200, _nothing)
+    assert seen == ["freshness", "later"]

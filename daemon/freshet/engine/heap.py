@@ -19,6 +19,8 @@ _LONGEST_SLEEP = 60.0
 """Seconds between looks at the wall clock while something waits for a date: how late a step can be noticed."""
 _STEP = 0.05
 """A smaller difference between the clocks is drift, for which callbacks that compare and wait again are enough."""
+_DEAD_MAX = 64
+"""Replaced and cancelled places that are let lie; beyond these, and beyond as many as there are entries, they go."""
 
 
 @dataclass(slots=True)
@@ -79,7 +81,10 @@ class DueHeap:
     def _put(self, name: Hashable, when: float, wall: float | None, callback: Callable[[], None]) -> None:
         entry = _Entry(when, wall, callback, next(self._order))
         self._entries[name] = entry
-        heapq.heappush(self._heap, (when, entry.order, name))
+        if len(self._heap) > 2 * len(self._entries) + _DEAD_MAX:
+            self._rebuild()
+        else:
+            heapq.heappush(self._heap, (when, entry.order, name))
         if self._running and (self._armed is None or when < self._armed):
             self._arm()
 
@@ -120,5 +125,8 @@ class DueHeap:
         for entry in self._entries.values():
             if entry.wall is not None:
                 entry.when = entry.wall - offset
+        self._rebuild()
+
+    def _rebuild(self) -> None:
         self._heap = [(entry.when, entry.order, name) for name, entry in self._entries.items()]
         heapq.heapify(self._heap)
