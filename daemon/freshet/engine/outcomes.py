@@ -14,7 +14,7 @@ __all__ = ["has_effects", "startable", "tally", "tick_commit"]
 
 
 def has_effects(end: TickEnd, row: TickerRow) -> bool:
-    """Whether an outcome needs a commit; a recovery from failure is an effect."""
+    """Whether an outcome needs a commit; a recovery from failure is an effect, and so is the end of a wait."""
     return bool(
         end.cursor_changed
         or end.runs
@@ -23,6 +23,7 @@ def has_effects(end: TickEnd, row: TickerRow) -> bool:
         or end.ledger.put
         or end.ledger.remove
         or row.failures
+        or row.retry_at is not None
     )
 
 

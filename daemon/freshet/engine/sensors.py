@@ -50,13 +50,17 @@ class TickTally:
 
 @dataclass(slots=True)
 class InFlight:
-    """A tick under way, and the ticker's revision with which it began. After a checkpoint it goes on under a new id."""
+    """A tick under way, and the ticker's revision with which it began. After a checkpoint it goes on under a new id.
+
+    `committing`: a part of it is on its way to the store. `overtaken`: its end, where that came meanwhile."""
 
     order: TickOrder
     revision: int
     began: float
     attention: Attention
     report: TickTally | None = None
+    committing: bool = False
+    overtaken: TickEnd | None = None
 
 
 @dataclass(slots=True)
@@ -67,7 +71,6 @@ class SensorTicker:
     row: TickerRow
     attention: Attention = FULL
     in_flight: InFlight | None = None
-    committing: bool = False
     holds_off: bool = False
     isolated: bool = False
     ticks: int = 0
@@ -78,9 +81,7 @@ class SensorTicker:
     @property
     def may_look(self) -> bool:
         """Whether a wake may start a tick now: nothing in flight, no pause, no quarantine, no back-off."""
-        return not (
-            self.in_flight or self.committing or self.holds_off or self.row.paused or self.row.quarantined is not None
-        )
+        return not (self.in_flight or self.holds_off or self.row.paused or self.row.quarantined is not None)
 
     def state(self, due_at: float | None) -> SensorState:
         """For display."""

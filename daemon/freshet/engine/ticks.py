@@ -19,7 +19,7 @@ from freshet.engine.launcher import Launcher
 from freshet.engine.outcomes import has_effects, startable, tally, tick_commit
 from freshet.engine.requests import input_needs
 from freshet.engine.sensors import InFlight, SensorTicker, TickTally
-from freshet.errors import FreshetError, StoreError, TickRefused
+from freshet.errors import Conflict, FreshetError, StoreError, TickRefused
 from freshet.executors.base import TickEnd, TickOrder
 from freshet.store.records import TickCommit, TickError, TickerRow, TickResult
 from freshet.store.tickers import count_refused, count_ticks
@@ -93,13 +93,23 @@ class TickLoop:
         ticker.attention = FULL
         self._schedule(ticker, delay)
 
+    def _resume_interval(self, ticker: SensorTicker) -> None:
+        """A look that went well (one by hand goes past a back-off) ends the back-off."""
+        if ticker.holds_off:
+            ticker.holds_off = False
+            self._schedule(ticker, ticker.spec.interval)
+
     # --- evaluate -------------------------------------------------------------------------------------------
 
     def look(self, ticker: SensorTicker, report: TickTally | None = None) -> None:
         """Begin a tick if there is something to look at and nothing forbids it. A look by hand (`report`) goes past
         pause, quarantine and back-off."""
         host = self._in.in_force.host
-        if host is None or not self.open or ticker.in_flight is not None:
+        if ticker.in_flight is not None:
+            return
+        if host is None or not self.open:
+            if report is not None and not report.answer.done():
+                report.answer.set_exception(Conflict("no plugins are running now", hint="see freshet status"))
             return
         if report is None and not (ticker.attention and ticker.may_look):
             return
@@ -133,13 +143,16 @@ class TickLoop:
         if ticker is None or flight is None or flight.order.tick_id != end.tick_id:
             self._refuse(end)
             return
+        if flight.committing:
+            flight.overtaken = end
+            return
         match end.status:
             case "abandoned":
                 self._again(ticker, flight)
             case "checkpoint":
-                self._in.work.spawn(self._commit(ticker, flight, end))
+                self._begin_commit(ticker, flight, end)
             case "ok" if has_effects(end, ticker.row):
-                self._in.work.spawn(self._commit(ticker, flight, end))
+                self._begin_commit(ticker, flight, end)
             case "ok":
                 self._idle(ticker, flight, end)
             case _:
@@ -161,20 +174,27 @@ class TickLoop:
         self._over(ticker)
 
     def _again(self, ticker: SensorTicker, flight: InFlight) -> None:
-        """Another's fault ended the evaluation: look again on the next turn, when it is known if a host is left."""
+        """Another's fault ended the evaluation: look again on the next turn, when it is known if a host is left. Until
+        then the tick keeps its place: nothing else begins, and who waits for it is not forgotten."""
         ticker.attention = ticker.attention.merge(flight.attention)
-        ticker.in_flight = None
-        self._in.heap.after(("again", ticker.spec.name), 0.0, partial(self.look, ticker, flight.report))
+        self._in.heap.after(("again", ticker.spec.name), 0.0, partial(self._free, ticker, flight.report))
         self._in.work.end()
 
     def _over(self, ticker: SensorTicker) -> None:
+        self._in.work.end()
+        self._free(ticker)
+
+    def _free(self, ticker: SensorTicker, report: TickTally | None = None) -> None:
         ticker.in_flight = None
         ticker.settled.set()
         ticker.settled.clear()
-        self._in.work.end()
-        self.look(ticker)
+        self.look(ticker, report)
 
     # --- one atomic commit, publish, launch -----------------------------------------------------------------
+
+    def _begin_commit(self, ticker: SensorTicker, flight: InFlight, end: TickEnd) -> None:
+        flight.committing = True
+        self._in.work.spawn(self._commit(ticker, flight, end))
 
     async def _commit(self, ticker: SensorTicker, flight: InFlight, end: TickEnd) -> None:
         definitions, queue = self._in.in_force.definitions, self._launcher.queue
@@ -218,19 +238,30 @@ class TickLoop:
             ticks=row.ticks + (1 if commit.final else 0),
         )
         ticker.last_tick_at = now
+        if commit.final:
+            self._resume_interval(ticker)
         for dropped in result.dropped:
             _log.debug("run key taken", sensor=row.name, run_key=dropped.run_key, held_by=dropped.run_id)
         self._launcher.admitted(commit.runs, result.admitted)
-        goes_on = end.status == "checkpoint" and self._in.in_force.host is not None
-        next_id = self.take_id() if goes_on else None
-        self._tell_host(end, result.ledger_revision, next_id)
         if flight.report is not None:
             tally(flight.report, commit, result)
-        if next_id is not None:
-            flight.order = replace(flight.order, tick_id=next_id)
+        if end.status == "checkpoint":
+            self._go_on(flight, end, result.ledger_revision)
         else:
+            self._tell_host(end, result.ledger_revision, None)
             self._answer(flight, ticker, end, None)
             self._over(ticker)
+
+    def _go_on(self, flight: InFlight, end: TickEnd, ledger_revision: int) -> None:
+        """A checkpoint has committed: the look goes on under a new id, or has ended meanwhile (its evaluator died)."""
+        next_id = self.take_id()
+        flight.order = replace(flight.order, tick_id=next_id)
+        flight.committing = False
+        if flight.overtaken is None:
+            self._tell_host(end, ledger_revision, next_id)
+        else:
+            ended, flight.overtaken = flight.overtaken, None
+            self.ended(replace(ended, tick_id=next_id))
 
     def _tell_host(self, end: TickEnd, ledger_revision: int | None, next_id: int | None) -> None:
         host = self._in.in_force.host
