@@ -10,7 +10,7 @@ from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.durations import Duration, parse_duration
 from freshet.definitions.freshness import Freshness
 from freshet.definitions.job import Job, job
-from freshet.definitions.mapping import All, Identity, Last
+from freshet.definitions.mapping import All, ByDimension, Identity, Last, Static, TimeWindow
 from freshet.definitions.names import check_key
 from freshet.definitions.outcome import (
     AddPartitions,
@@ -21,8 +21,9 @@ from freshet.definitions.outcome import (
     RunRequest,
     Skip,
 )
-from freshet.definitions.partitions import DynamicPartitions, StaticPartitions
+from freshet.definitions.partitions import DynamicPartitions, MultiPartitions, StaticPartitions, TimePartitions
 from freshet.definitions.retries import Retries
+from freshet.definitions.schedule import Schedule, schedule
 from freshet.definitions.sensor import FunctionSensor, Hints, Sensor, sensor
 from freshet.errors import DefinitionError, FreshetError, PartitionKeyError
 from freshet.host.contexts import JobContext, Ledger, Partition, SensorContext, StepContext
@@ -34,6 +35,7 @@ __all__ = [
     "All",
     "Asset",
     "AutomationCondition",
+    "ByDimension",
     "DefinitionError",
     "DeletePartitions",
     "Dep",
@@ -49,21 +51,27 @@ __all__ = [
     "JobContext",
     "Last",
     "Ledger",
+    "MultiPartitions",
     "Partition",
     "PartitionKeyError",
     "Report",
     "Retries",
     "RetryLater",
     "RunRequest",
+    "Schedule",
     "Sensor",
     "SensorContext",
     "Skip",
+    "Static",
     "StaticPartitions",
     "StepContext",
+    "TimePartitions",
+    "TimeWindow",
     "__version__",
     "asset",
     "check_key",
     "job",
     "parse_duration",
+    "schedule",
     "sensor",
 ]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import graphlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Literal
 
 from freshet.definitions.asset import AssetSpec, DepSpec
 from freshet.definitions.job import JobSpec
 from freshet.definitions.mapping import Mapping, default_mapping
+from freshet.definitions.mapping_check import misfit
 from freshet.definitions.names import nearest_hint
-from freshet.definitions.partitions import PartitionsSpec
+from freshet.definitions.partitions import MultiPartitions, PartitionsSpec, TimePartitions, resolved_set
+from freshet.definitions.schedule import ScheduleSpec
 from freshet.definitions.sensor import SensorSpec
 from freshet.definitions.source import Source
 from freshet.errors import DefinitionError, GraphError, InvalidName
@@ -28,6 +31,19 @@ class Definitions:
     sensors: tuple[SensorSpec, ...] = ()
     partitions: tuple[PartitionsSpec, ...] = ()
     version: str = ""
+    schedules: tuple[ScheduleSpec, ...] = ()
+
+    def resolved(self, timezone: str) -> Definitions:
+        """The same with the configuration's zone wherever a schedule or a partition set names none."""
+        return replace(
+            self,
+            assets=tuple(
+                spec if spec.partitions is None else replace(spec, partitions=resolved_set(spec.partitions, timezone))
+                for spec in self.assets
+            ),
+            partitions=tuple(resolved_set(one, timezone) for one in self.partitions),
+            schedules=tuple(one.resolved(timezone) for one in self.schedules),
+        )
 
     @cached_property
     def asset(self) -> dict[str, AssetSpec]:
@@ -43,6 +59,11 @@ class Definitions:
     def sensor(self) -> dict[str, SensorSpec]:
         """Sensors by name."""
         return {spec.name: spec for spec in self.sensors}
+
+    @cached_property
+    def schedule(self) -> dict[str, ScheduleSpec]:
+        """Schedules by name."""
+        return {spec.name: spec for spec in self.schedules}
 
     @cached_property
     def partition_set(self) -> dict[str, PartitionsSpec]:
@@ -87,6 +108,11 @@ class Definitions:
     def mapping(self, downstream: AssetSpec, dep: DepSpec) -> Mapping:
         """The mapping in force between an asset and one of its upstreams."""
         return dep.mapping or default_mapping(self.asset[dep.asset].partitions, downstream.partitions)
+
+    def reach(self, downstream: AssetSpec, dep: DepSpec) -> Literal["identity", "all", "last"]:
+        """The mapping in force, roughly: one that is neither of these three reaches no further than all."""
+        kind = self.mapping(downstream, dep).kind
+        return kind if kind in ("identity", "last") else "all"
 
     def select(self, names: Iterable[str], *, upstream: bool = False, downstream: bool = False) -> tuple[str, ...]:
         """`names` and, if asked, all above and below them, in dependency order."""
@@ -133,7 +159,7 @@ def validate(definitions: Definitions) -> list[DefinitionError]:
 
     Each error names the place. An empty list means that `order` and `downstream` are safe to use.
     """
-    problems = [*_names(definitions), *_references(definitions)]
+    problems = [*_names(definitions), *_references(definitions), *_scheduled(definitions)]
     if not problems:
         problems.extend(_cycles(definitions))
     return problems
@@ -149,6 +175,9 @@ def _names(definitions: Definitions) -> Iterable[DefinitionError]:
             yield problem
     for spec in definitions.sensors:
         if problem := sensors.claim(spec.name, spec.source, "sensor"):
+            yield problem
+    for schedule in definitions.schedules:
+        if problem := sensors.claim(schedule.name, schedule.source, "schedule"):
             yield problem
     sets: dict[str, PartitionsSpec] = {}
     for one in [*definitions.partitions, *(a.partitions for a in definitions.assets if a.partitions)]:
@@ -185,23 +214,43 @@ def _references(definitions: Definitions) -> Iterable[DefinitionError]:
 
 
 def _mapping_problem(definitions: Definitions, spec: AssetSpec, dep: DepSpec) -> DefinitionError | None:
-    above = definitions.asset[dep.asset].partitions
-    kind = definitions.mapping(spec, dep).kind
-    if kind == "identity" and above is not None and (spec.partitions is None or spec.partitions.name != above.name):
-        return _at(
-            GraphError,
-            spec.source,
-            f"asset {spec.name!r}: Identity() to {dep.asset!r} needs the same partitions on both sides",
-            "use All() or Last()",
-        )
-    if kind in ("all", "last") and above is None:
-        return _at(
-            GraphError,
-            spec.source,
-            f"asset {spec.name!r}: {kind.title()}() to {dep.asset!r}, which has no partitions",
-            "leave the mapping out",
-        )
-    return None
+    mapping = definitions.mapping(spec, dep)
+    said, hint = misfit(mapping, definitions.asset[dep.asset].partitions, spec.partitions)
+    if not said:
+        return None
+    return _at(
+        GraphError, spec.source, f"asset {spec.name!r}: {type(mapping).__name__}() to {dep.asset!r} {said}", hint
+    )
+
+
+def _scheduled(definitions: Definitions) -> Iterable[DefinitionError]:
+    targets = {*definitions.asset, *definitions.job}
+    for schedule in definitions.schedules:
+        if schedule.target is None:
+            continue
+        if schedule.target not in targets:
+            yield _at(
+                GraphError,
+                schedule.source,
+                f"schedule {schedule.name!r} targets {schedule.target!r}, which no plugin declares",
+                nearest_hint(schedule.target, targets),
+            )
+        elif not schedule.body and not _closes(definitions, schedule.target):
+            yield _at(
+                GraphError,
+                schedule.source,
+                f"schedule {schedule.name!r}: which partition of {schedule.target!r} is meant?",
+                "give it a body that returns RunRequest(partition=...)",
+            )
+
+
+def _closes(definitions: Definitions, target: str) -> bool:
+    """Whether a tick by itself says which partition it means."""
+    spec = definitions.asset.get(target)
+    partitions = None if spec is None else spec.partitions
+    if isinstance(partitions, MultiPartitions):
+        return sum(isinstance(one.set, TimePartitions) for one in partitions.dimensions) == 1
+    return partitions is None or isinstance(partitions, TimePartitions)
 
 
 def _cycles(definitions: Definitions) -> Iterable[DefinitionError]:

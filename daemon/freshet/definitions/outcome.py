@@ -33,7 +33,7 @@ class RunRequest:
     """Ask for one run of `target` (an asset or a job; without one, the sensor's own target).
 
     `run_key` admits at most one run per (target, partition, run_key), for ever. Without one, every
-    request is a run. `priority`: higher runs earlier.
+    request is a run. `priority`: higher runs earlier; within `PRIORITY_MAX` of 0.
     """
 
     target: str | None = None

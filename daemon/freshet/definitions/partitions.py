@@ -1,67 +1,29 @@
-"""Sets of partitions. A set is data: what its keys are is the store's knowledge (dynamic) or the text's (static)."""
+"""Sets of partitions: what a user may declare, under one roof. A set is data; each kind has its file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Literal
+from freshet.definitions.key_partitions import DynamicPartitions, StaticPartitions
+from freshet.definitions.multi_partitions import Dimension, DimensionSet, MultiPartitions
+from freshet.definitions.time_partitions import TimePartitions
 
-from freshet.definitions.names import check_key, check_name
-from freshet.definitions.source import Source, caller_source
-from freshet.errors import DefinitionError
-
-__all__ = ["UNPARTITIONED", "DynamicPartitions", "PartitionsSpec", "StaticPartitions"]
+__all__ = [
+    "UNPARTITIONED",
+    "Dimension",
+    "DimensionSet",
+    "DynamicPartitions",
+    "MultiPartitions",
+    "PartitionsSpec",
+    "StaticPartitions",
+    "TimePartitions",
+    "resolved_set",
+]
 
 UNPARTITIONED = 0
 """The partition number of an asset without partitions; keys of a set are numbered from 1."""
 
-
-@dataclass(frozen=True)
-class DynamicPartitions:
-    """A set whose keys are added and deleted while the daemon runs. Equal names are the same set."""
-
-    name: str
-    kind: Literal["dynamic"] = "dynamic"
-    source: Source | None = field(default_factory=caller_source, compare=False)
-
-    def __post_init__(self) -> None:
-        check_name(self.name, what="DynamicPartitions", identifier=False)
+PartitionsSpec = DynamicPartitions | StaticPartitions | TimePartitions | MultiPartitions
 
 
-@dataclass(frozen=True)
-class StaticPartitions:
-    """A fixed list of keys. Without a name the set is called after its first asset: `ASSET.partitions`."""
-
-    keys: tuple[str, ...]
-    name: str
-    kind: Literal["static"] = "static"
-    source: Source | None = field(default=None, compare=False)
-
-    def __init__(
-        self,
-        keys: Iterable[str],
-        name: str = "",
-        kind: Literal["static"] = "static",
-        source: Source | None = None,
-    ) -> None:
-        checked = tuple(check_key(key) for key in keys)
-        if not checked:
-            raise DefinitionError("StaticPartitions: no keys", hint="give at least one")
-        if len(set(checked)) != len(checked):
-            twice = next(key for key in checked if checked.count(key) > 1)
-            raise DefinitionError(f"StaticPartitions: the key {twice!r} stands twice", hint="remove one")
-        if name:
-            check_name(name, what="StaticPartitions", identifier=False)
-        object.__setattr__(self, "keys", checked)
-        object.__setattr__(self, "name", name or f"static-{_digest(checked)}")
-        object.__setattr__(self, "kind", "static")
-        object.__setattr__(self, "source", source or caller_source())
-
-
-def _digest(keys: tuple[str, ...]) -> str:
-    import hashlib
-
-    return hashlib.sha256("\n".join(keys).encode()).hexdigest()[:12]
-
-
-PartitionsSpec = DynamicPartitions | StaticPartitions
+def resolved_set(spec: PartitionsSpec, timezone: str) -> PartitionsSpec:
+    """The set with the configuration's zone where it names none itself."""
+    return spec.resolved(timezone) if isinstance(spec, TimePartitions | MultiPartitions) else spec

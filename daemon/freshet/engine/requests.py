@@ -58,7 +58,7 @@ def input_needs(definitions: Definitions, names: Iterable[str]) -> dict[str, tup
             if dep.argument is None:
                 continue
             above = definitions.asset[dep.asset].partitions
-            taken.append(InputNeed(dep.asset, definitions.mapping(spec, dep).kind, above.name if above else None))
+            taken.append(InputNeed(dep.asset, definitions.reach(spec, dep), above.name if above else None))
         needs[name] = tuple(taken)
     return needs
 

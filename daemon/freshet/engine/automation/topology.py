@@ -37,8 +37,7 @@ class Topology:
         self._sources: dict[str, tuple[str, ...]] = {}
         for spec in definitions.assets:
             edges = tuple(
-                Edge(dep.asset, self._kind(spec.name, dep.asset, definitions.mapping(spec, dep).kind))
-                for dep in spec.deps
+                Edge(dep.asset, self._kind(spec.name, dep.asset, definitions.reach(spec, dep))) for dep in spec.deps
             )
             self.edges[spec.name] = edges
             for edge in edges:

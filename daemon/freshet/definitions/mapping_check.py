@@ -1,0 +1,96 @@
+"""Which mapping fits between which sets. A misfit is told with its remedy."""
+
+from __future__ import annotations
+
+from freshet.definitions.mapping import (
+    All,
+    ByDimension,
+    Identity,
+    Last,
+    Mapping,
+    Static,
+    TimeWindow,
+    paired_dimensions,
+)
+from freshet.definitions.names import nearest_hint
+from freshet.definitions.partitions import (
+    DynamicPartitions,
+    MultiPartitions,
+    PartitionsSpec,
+    StaticPartitions,
+    TimePartitions,
+)
+
+__all__ = ["misfit"]
+
+
+def misfit(mapping: Mapping, upstream: PartitionsSpec | None, downstream: PartitionsSpec | None) -> tuple[str, str]:
+    """What is wrong with `mapping` between two sets, and the remedy; two empty texts where it fits."""
+    match mapping:
+        case Identity():
+            if upstream is not None and (downstream is None or downstream.name != upstream.name):
+                return "needs the same partitions on both sides", _other(upstream, downstream)
+        case All() | Last():
+            if upstream is None:
+                return "goes to an asset without partitions", "leave the mapping out"
+        case TimeWindow():
+            if not isinstance(upstream, TimePartitions) or not isinstance(downstream, TimePartitions):
+                return "needs TimePartitions on both sides", _other(upstream, downstream)
+        case Static():
+            return _static(mapping, upstream, downstream)
+        case ByDimension():
+            return _by_dimension(mapping, upstream, downstream)
+    return "", ""
+
+
+def _static(mapping: Static, upstream: PartitionsSpec | None, downstream: PartitionsSpec | None) -> tuple[str, str]:
+    if not (_is_keyed(upstream) and _is_keyed(downstream)):
+        return "needs StaticPartitions or DynamicPartitions on both sides", _other(upstream, downstream)
+    for above, below in mapping.below:
+        for spec, key in ((upstream, above), *((downstream, one) for one in below)):
+            if isinstance(spec, StaticPartitions) and key not in spec.keys:
+                return f"names {key!r}, which is no key of {spec.name!r}", nearest_hint(key, spec.keys)
+    return "", ""
+
+
+def _by_dimension(
+    mapping: ByDimension, upstream: PartitionsSpec | None, downstream: PartitionsSpec | None
+) -> tuple[str, str]:
+    several = [one for one in (upstream, downstream) if isinstance(one, MultiPartitions)]
+    if not several or upstream is None or downstream is None:
+        return "needs MultiPartitions on one side, and partitions on the other", _other(upstream, downstream)
+    common = [name for name in several[0].names if name in several[-1].names]
+    if mapping.dimension and len(several) == 2:
+        return "names a dimension between two MultiPartitions", "say how dimensions map: ByDimension(day=TimeWindow())"
+    for name in (mapping.dimension, *(name for name, _ in mapping.by)):
+        if name and name not in common:
+            return f"names the dimension {name!r}, which is not there", nearest_hint(name, common)
+    pairs = paired_dimensions(mapping, upstream, downstream)
+    if not pairs:
+        return "finds no dimension that goes with the other side", f"name it: ByDimension({common[0]!r})" if (
+            common
+        ) else "use All() or Last()"
+    for name, _ in mapping.by:
+        if name not in {one for pair in pairs for one in pair[:2]}:
+            return f"says how {name!r} maps, which has no counterpart", f"name it: ByDimension({name!r}, ...)"
+    for above, below, inner in pairs:
+        said, hint = misfit(inner, _part(upstream, above), _part(downstream, below))
+        if said:
+            return f"({above or below}): {type(inner).__name__}() {said}", hint
+    return "", ""
+
+
+def _is_keyed(spec: PartitionsSpec | None) -> bool:
+    return isinstance(spec, DynamicPartitions | StaticPartitions)
+
+
+def _part(spec: PartitionsSpec, dimension: str | None) -> PartitionsSpec:
+    return spec.dimension(dimension) if dimension is not None and isinstance(spec, MultiPartitions) else spec
+
+
+def _other(upstream: PartitionsSpec | None, downstream: PartitionsSpec | None) -> str:
+    if upstream is None:
+        return "leave the mapping out"
+    if isinstance(upstream, TimePartitions) and isinstance(downstream, TimePartitions):
+        return "use TimeWindow(), All() or Last()"
+    return "use All() or Last()"

@@ -1,0 +1,1 @@
+"""How partitions of one set follow from those of another: algebra on bitmaps of partition numbers."""

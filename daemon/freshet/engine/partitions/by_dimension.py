@@ -1,0 +1,103 @@
+"""Links between sets of which at least one has several dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pyroaring import BitMap
+
+from freshet.engine.partitions.combinations import Box, Combinations
+from freshet.engine.partitions.links import Link
+
+__all__ = ["ByDimensions", "Pair", "Side"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A dimension above, one below (None: the set has but one), and the link between the two."""
+
+    above: str | None
+    below: str | None
+    link: Link
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of the link: its numbered combinations (None for a set of a single dimension), and what is live: of each
+    dimension, for the boxes of dimensions that are not paired, and altogether."""
+
+    combinations: Combinations | None
+    live_of: Callable[[str], BitMap]
+    live: Callable[[], BitMap]
+
+    def values(self, dimension: str | None, numbers: BitMap) -> BitMap:
+        """The numbers in a dimension."""
+        if self.combinations is None or dimension is None:
+            return numbers
+        return self.combinations.project(dimension, numbers)
+
+    def having(self, dimension: str | None, values: BitMap) -> BitMap:
+        """The partitions with one of these numbers in a dimension."""
+        if self.combinations is None or dimension is None:
+            return values
+        return self.combinations.within(dimension, values)
+
+
+class ByDimensions:
+    """Each pair of dimensions by its own link; dimensions without a counterpart are free.
+
+    Works on the combinations that have a number. `box` tells all that a partition depends on, numbered or not.
+    """
+
+    def __init__(self, upstream: Side, downstream: Side, pairs: Sequence[Pair]) -> None:
+        """At least one pair."""
+        self._upstream = upstream
+        self._downstream = downstream
+        self._pairs = tuple(pairs)
+
+    def above(self, below: BitMap) -> BitMap:
+        """The upstream partitions that any of these depends on."""
+        flipped = tuple((pair.below, pair.above, pair.link.above) for pair in self._pairs)
+        return _across(self._downstream, self._upstream, flipped, below)
+
+    def below(self, above: BitMap) -> BitMap:
+        """The downstream partitions that depend on any of these."""
+        straight = tuple((pair.above, pair.below, pair.link.below) for pair in self._pairs)
+        return _across(self._upstream, self._downstream, straight, above)
+
+    def box(self, below: int) -> Box:
+        """What one downstream partition depends on, by the upstream's dimensions; only for such an upstream."""
+        linked = {
+            pair.above: pair.link.above(self._downstream.values(pair.below, BitMap([below]))) for pair in self._pairs
+        }
+        assert self._upstream.combinations is not None, "a set of one dimension has no box"
+        names = self._upstream.combinations.dimensions
+        return Box({name: linked[name] if name in linked else self._upstream.live_of(name) for name in names})
+
+
+_Way = tuple[str | None, str | None, Callable[[BitMap], BitMap]]
+
+
+def _across(here: Side, there: Side, ways: Sequence[_Way], numbers: BitMap) -> BitMap:
+    """With one pair, dimension by dimension; with more, each distinct combination of the paired dimensions by itself,
+    because the union of boxes is not the box of unions."""
+    if len(ways) == 1:
+        from_, to, link = ways[0]
+        return there.having(to, link(here.values(from_, numbers)))
+    assert here.combinations is not None, "two pairs need two dimensions"
+    seen, found = set[tuple[int, ...]](), BitMap()
+    linked: dict[tuple[int, int], BitMap] = {}
+    for number in numbers:
+        place = here.combinations.coordinates(number)
+        values = tuple(place[from_] for from_, _, _ in ways if from_ is not None)
+        if values in seen:
+            continue
+        seen.add(values)
+        sides: list[BitMap] = []
+        for index, (value, (_, to, link)) in enumerate(zip(values, ways, strict=True)):
+            if (index, value) not in linked:
+                linked[index, value] = there.having(to, link(BitMap([value])))
+            sides.append(linked[index, value])
+        found |= BitMap.intersection(sides[0], *sides[1:])
+    return found

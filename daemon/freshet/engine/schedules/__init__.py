@@ -1,0 +1,1 @@
+"""What schedules decide: pure, and without a clock."""
