@@ -16,6 +16,7 @@ import pytest
 from tests.crash.invariants import check
 from tests.crash.points import BOUNDARIES, STORE_BOUNDARIES, Boundary, Point
 from tests.crash.scenario import River
+from tests.support.daemon import IMPORT_TESTS
 from tests.support.river import beat
 
 _PUBLISHED: tuple[Boundary, ...] = ("before BEGIN", "before COMMIT", "before publish", "after COMMIT")
@@ -86,7 +87,7 @@ def test_killed_at_a_later_passage(river: River, kind: str, tmp_path: Path) -> N
 def record(river: River) -> Counter[tuple[Boundary, str]]:
     """How often each kind passes each boundary while all goes well."""
     report = river.site.folder / "passages"
-    daemon = river.site.start(("-m", "tests.crash.child", "record", str(report)), env=_IMPORTS)
+    daemon = river.site.start(("-m", "tests.crash.child", "record", str(report)), env=IMPORT_TESTS)
     assert river.play(daemon) == 0
     points = map(Point.parse, report.read_text().splitlines())
     return Counter((point.boundary, point.kind) for point in points)
@@ -97,7 +98,7 @@ def killed_at(river: River, points: Iterable[Point]) -> None:
     for point in points:
         report = river.site.folder / "killed-at"
         report.unlink(missing_ok=True)
-        daemon = river.site.start(("-m", "tests.crash.child", str(point), str(report)), env=_IMPORTS)
+        daemon = river.site.start(("-m", "tests.crash.child", str(point), str(report)), env=IMPORT_TESTS)
         status = river.play(daemon, only_the_end=point.kind in AT_THE_END)
         assert report.read_text() == f"{point}\n", f"never passed: {point}"
         assert status == -9
@@ -107,6 +108,3 @@ def killed_at(river: River, points: Iterable[Point]) -> None:
     river.wait_at_rest(daemon)
     assert daemon.stop() == 0
     check(river.site.folder, river.keys)
-
-
-_IMPORTS = {"PYTHONPATH": str(Path(__file__).parents[2])}

@@ -16,7 +16,7 @@ def test_host_killed_at_the_start(river: River, seed: int) -> None:
     """At moments between the host's start and the daemon's first second."""
     rng = random.Random(seed)
     ups = 0
-    for turn in range(12):
+    for turn in range(6):
         river.land(*(f"good-{turn}-{n}" for n in range(4)))
         daemon = river.site.start()
         daemon.wait_until(lambda now=daemon: host_of(now), "its host is there")  # type: ignore[misc]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from tests.support.daemon import Daemon, Site, wait_until
+from tests.support.daemon import IMPORT_TESTS, Daemon, Site, wait_until
 
 from freshet.errors import FreshetError
 from freshet.http.models import MaterializeBody
@@ -44,7 +43,6 @@ def lasting(ctx) -> int:
         time.sleep(0.01)
     return ctx.attempt
 '''
-IMPORTS = {"PYTHONPATH": str(Path(__file__).parents[2])}
 MakeSite = Callable[..., Site]
 
 
@@ -184,7 +182,7 @@ def test_plugins_that_are_broken_at_the_start_are_all_named(make_site: MakeSite)
 def test_a_bug_of_ours_ends_the_daemon(make_site: MakeSite, place: str) -> None:
     """With its traceback and a status that makes systemd start it again; nothing is left, and the state is sound."""
     site = make_site(PLUGIN, grace="1s")
-    daemon = site.start(("-m", "tests.e2e.broken", place), env=IMPORTS).ready()
+    daemon = site.start(("-m", "tests.e2e.broken", place), env=IMPORT_TESTS).ready()
     (site.folder / "break").touch()
     (site.inbox / "one.txt").touch()
     status = daemon.wait_ended(within=15)
@@ -201,7 +199,7 @@ def test_a_bug_of_ours_ends_the_daemon(make_site: MakeSite, place: str) -> None:
 def test_a_bug_of_ours_behind_a_request_ends_the_daemon(make_site: MakeSite, place: str) -> None:
     """What was admitted and not launched would otherwise stay started for ever."""
     site = make_site(PLUGIN, grace="1s")
-    daemon = site.start(("-m", "tests.e2e.broken", place), env=IMPORTS).ready()
+    daemon = site.start(("-m", "tests.e2e.broken", place), env=IMPORT_TESTS).ready()
     (site.folder / "go").touch()
     (site.folder / "break").touch()
     with pytest.raises(FreshetError):
@@ -217,7 +215,7 @@ def test_a_bug_of_ours_behind_a_request_ends_the_daemon(make_site: MakeSite, pla
 def test_a_bug_of_ours_in_an_answer_is_logged(make_site: MakeSite) -> None:
     """Nothing depends on it but who asked: the daemon goes on, and its log has the traceback."""
     site = make_site(PLUGIN)
-    daemon = site.start(("-m", "tests.e2e.broken", "freshet.engine.hand:SensorDesk.states"), env=IMPORTS).ready()
+    daemon = site.start(("-m", "tests.e2e.broken", "freshet.engine.hand:SensorDesk.states"), env=IMPORT_TESTS).ready()
     (site.folder / "break").touch()
     asked = site.cli("sensors")
     assert asked.returncode == 1

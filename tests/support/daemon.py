@@ -24,9 +24,12 @@ from freshet.cli.client import Client
 from freshet.errors import DaemonUnreachable
 from freshet.http.models import RunAnswer, StatusAnswer
 
-__all__ = ["Daemon", "DaemonEnded", "Site", "site_at", "wait_until"]
+__all__ = ["IMPORT_TESTS", "Daemon", "DaemonEnded", "Site", "site_at", "wait_until"]
 
 T = TypeVar("T")
+
+IMPORT_TESTS = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])}
+"""The environment of a command that is one of the tests' modules."""
 
 PATIENCE = 30.0
 """Seconds after which what should have happened did not."""
