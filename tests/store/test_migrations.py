@@ -19,6 +19,9 @@ from freshet.store.store import Store
 
 SNAPSHOT = Path(__file__).parent / "schema.snapshot.sql"
 
+KNOWN = len(load_migrations())
+NEXT = KNOWN + 1
+
 ONE = Migration(1, "one", load_migrations()[0].sql)
 TWO = Migration(
     2, "two", "CREATE TABLE second (a TEXT) STRICT;\n-- a remark; with a semicolon\nINSERT INTO second VALUES (';');\n"
@@ -76,9 +79,9 @@ def test_an_error_in_the_middle_leaves_neither_the_change_nor_its_record(
     with contextlib.closing(open_database(path)) as db:
         before = schema(db)
         with pytest.raises((sqlite3.Error, StoreError), match=message):
-            migrate(db, path, [*load_migrations(), Migration(2, "bad", sql)], now=1.0)
+            migrate(db, path, [*load_migrations(), Migration(NEXT, "bad", sql)], now=1.0)
         assert schema(db) == before
-        assert rows(db, "SELECT number FROM migrations") == [1]
+        assert rows(db, "SELECT count(*) FROM migrations") == [KNOWN]
         assert rows(db, "PRAGMA foreign_keys") == [1]
 
 
@@ -92,7 +95,7 @@ db = connect_writer(path, busy_timeout=1)
 db.create_function("die", 0, lambda: os.kill(os.getpid(), 9))
 sql = "PRAGMA cache_size = 1;\\nCREATE TABLE second (a BLOB);\\n"
 sql += "INSERT INTO second VALUES (zeroblob(100000));\\n" * 20 + "SELECT die();\\n"
-migrate(db, path, [*load_migrations(), Migration(2, "killed", sql)], now=1.0)
+migrate(db, path, [*load_migrations(), Migration(len(load_migrations()) + 1, "killed", sql)], now=1.0)
 """
 
 
@@ -104,7 +107,7 @@ def test_a_kill_in_the_middle_leaves_neither(tmp_path: Path) -> None:
     assert child.returncode == -9
     with contextlib.closing(open_database(path)) as db:
         assert schema(db) == before
-        assert rows(db, "SELECT number FROM migrations") == [1]
+        assert rows(db, "SELECT count(*) FROM migrations") == [KNOWN]
 
 
 def test_an_existing_database_is_copied_aside_first(tmp_path: Path) -> None:
@@ -112,10 +115,10 @@ def test_an_existing_database_is_copied_aside_first(tmp_path: Path) -> None:
     with contextlib.closing(open_database(path)) as db:
         db.execute("INSERT INTO meta VALUES ('kept', 'yes')")
         assert sorted(file.name for file in tmp_path.iterdir() if "schema" in file.name) == []
-        migrate(db, path, [*load_migrations(), TWO], now=1.0)
-    with contextlib.closing(sqlite3.connect(tmp_path / "freshet.db.schema-0001")) as copy:
+        migrate(db, path, [*load_migrations(), Migration(NEXT, "two", TWO.sql)], now=1.0)
+    with contextlib.closing(sqlite3.connect(tmp_path / f"freshet.db.schema-{KNOWN:04}")) as copy:
         assert rows(copy, "SELECT value FROM meta WHERE key = 'kept'") == ["yes"]
-        assert rows(copy, "SELECT number FROM migrations") == [1]
+        assert rows(copy, "SELECT count(*) FROM migrations") == [KNOWN]
         assert rows(copy, "PRAGMA integrity_check") == ["ok"]
     assert not [file for file in tmp_path.iterdir() if file.name.endswith(".part")]
 
@@ -123,15 +126,15 @@ def test_an_existing_database_is_copied_aside_first(tmp_path: Path) -> None:
 def test_a_changed_migration_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "freshet.db"
     with contextlib.closing(open_database(path)) as db, pytest.raises(StoreError, match="in another form"):
-        migrate(db, path, [Migration(1, "spine", "SELECT 1;")], now=1.0)
+        migrate(db, path, [Migration(1, "spine", "SELECT 1;"), *load_migrations()[1:]], now=1.0)
 
 
 @pytest.mark.anyio
 async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "freshet.db"
     with contextlib.closing(open_database(path)) as db:
-        migrate(db, path, [*load_migrations(), TWO], now=1.0)
-    with pytest.raises(SchemaTooNew, match="has schema 2, this Freshet knows 1") as caught:
+        migrate(db, path, [*load_migrations(), Migration(NEXT, "two", TWO.sql)], now=1.0)
+    with pytest.raises(SchemaTooNew, match=f"has schema {NEXT}, this Freshet knows {KNOWN}") as caught:
         await Store.open(path, now=2.0)
     assert caught.value.hint
 
