@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshet.definitions.names import KEY_MAX_CHARS, check_key, check_name, key_filename, nearest_hint
-from freshet.errors import InvalidName, PartitionKeyError
+from freshet.definitions.names import (
+    KEY_MAX_CHARS,
+    PRIORITY_MAX,
+    check_key,
+    check_name,
+    check_priority,
+    key_filename,
+    nearest_hint,
+)
+from freshet.errors import DefinitionError, InvalidName, PartitionKeyError
 
 
 @pytest.mark.parametrize("name", ["a", "_x", "Raw_2", "a" * 100])
@@ -62,3 +71,9 @@ def test_the_nearest_name_is_offered() -> None:
     assert nearest_hint("ordres", ["orders", "sales"]) == "did you mean 'orders'?"
     assert nearest_hint("zzz", ["orders", "sales"]) == "known are: orders, sales"
     assert nearest_hint("x", []) == ""
+
+
+@pytest.mark.parametrize("priority", [PRIORITY_MAX + 1, -PRIORITY_MAX - 1, True, 1.5, "high"])
+def test_a_priority_that_no_queue_can_hold_is_refused(priority: Any) -> None:
+    with pytest.raises(DefinitionError, match="orders: priority: expected a whole number"):
+        check_priority(priority, what="orders: priority")

@@ -74,6 +74,12 @@ async def commanded(ctx: Any) -> Any:
             return [RunRequest("target", run_key=str(number), params={"pad": "x" * 200}) for number in range(int(rest))]
         elif verb == "checkpoint":
             await ctx.checkpoint()
+        elif verb == "pad":
+            ctx.cursor = "x" * int(rest)
+        elif verb == "heavy":
+            return [RunRequest("target", params={"pad": "x" * int(rest)})] * 5000
+        elif verb == "priority":
+            return [RunRequest("target", priority=int(rest))]
         elif verb == "cursor":
             ctx.cursor = {"nan": float("nan"), "tuple": (1, 2), "set": {1}, "text": "fine"}[rest]
     return None

@@ -39,6 +39,8 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         ("POST", "partitions/batches", {"keys": {"x\n": {}}}, 400, "PartitionKeyError", "control character"),
         ("POST", "runs", {"assets": []}, 422, "BadRequest", "assets"),
         ("POST", "runs", {"assets": ["sales"], "wait": True}, 422, "BadRequest", "body.wait"),
+        ("POST", "runs", {"assets": ["sales"], "priority": 2**63}, 422, "BadRequest", "body.priority"),
+        ("POST", "jobs/notify/call", {"params": {"order_id": 2**70}}, 400, "ValueFormatError", "64-bit"),
         ("POST", "runs", None, 422, "BadRequest", "body"),
         ("GET", "runs/none", None, 422, "BadRequest", "run_id"),
         ("GET", "runs/0", None, 422, "BadRequest", "run_id"),

@@ -20,6 +20,7 @@ from freshet.cli.session import (
     print_error,
     with_session,
 )
+from freshet.definitions.names import PRIORITY_MAX
 from freshet.errors import FreshetError
 
 __all__ = ["app", "run"]
@@ -88,7 +89,7 @@ Sensor = Annotated[str, typer.Argument(metavar="SENSOR", help="The sensor's name
 RunId = Annotated[int, typer.Argument(metavar="RUN", min=1, help="The run's number.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Show steps and progress until the end; exit 1 if it failed.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many.")]
-Priority = Annotated[int, typer.Option(help="Higher runs earlier.")]
+Priority = Annotated[int, typer.Option(min=-PRIORITY_MAX, max=PRIORITY_MAX, help="Higher runs earlier.")]
 
 
 @_command("run")

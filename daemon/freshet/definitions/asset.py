@@ -11,7 +11,7 @@ from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.durations import Duration, parse_duration
 from freshet.definitions.freshness import Freshness, FreshnessSpec
 from freshet.definitions.mapping import Mapping
-from freshet.definitions.names import check_name
+from freshet.definitions.names import check_name, check_priority
 from freshet.definitions.partitions import PartitionsSpec
 from freshet.definitions.retries import Retries, RetrySpec
 from freshet.definitions.source import Source, collect
@@ -138,7 +138,7 @@ def asset(
             freshness=None if freshness is None else freshness.spec,
             automation=automation,
             pool=pool,
-            priority=priority,
+            priority=check_priority(priority, what=f"{called}: priority"),
             retries=Retries(retries).spec if isinstance(retries, int) else retries.spec,
             timeout=None if timeout is None else parse_duration(timeout, what=f"{called}: timeout"),
             io=io,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, overload
 
 from freshet.definitions.durations import Duration, parse_duration
-from freshet.definitions.names import check_name
+from freshet.definitions.names import check_name, check_priority
 from freshet.definitions.outcome import Json
 from freshet.definitions.retries import Retries, RetrySpec
 from freshet.definitions.source import Source, collect
@@ -97,7 +97,7 @@ def job(
         spec = JobSpec(
             name=called,
             pool=pool,
-            priority=priority,
+            priority=check_priority(priority, what=f"{called}: priority"),
             retries=Retries(retries).spec if isinstance(retries, int) else retries.spec,
             timeout=None if timeout is None else parse_duration(timeout, what=f"{called}: timeout"),
             tags=dict(tags or {}),

@@ -10,13 +10,16 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable
+from typing import Any
 from urllib.parse import quote
 
-from freshet.errors import InvalidName, PartitionKeyError
+from freshet.errors import DefinitionError, InvalidName, PartitionKeyError
 
-__all__ = ["KEY_MAX_CHARS", "check_key", "check_name", "key_filename", "nearest_hint"]
+__all__ = ["KEY_MAX_CHARS", "PRIORITY_MAX", "check_key", "check_name", "check_priority", "key_filename", "nearest_hint"]
 
 KEY_MAX_CHARS = 200
+PRIORITY_MAX = 2**31 - 1
+"""Priorities lie within this of 0, so that their sums fit wherever they are kept."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TITLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _FILENAME_MAX_BYTES = 200
@@ -70,6 +73,13 @@ def key_filename(key: str) -> str:
     if len(name) <= _FILENAME_MAX_BYTES:
         return name
     return f"{name[:160]}-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+
+
+def check_priority(priority: Any, *, what: str) -> int:
+    """Return `priority`, or raise `DefinitionError`."""
+    if isinstance(priority, bool) or not isinstance(priority, int) or abs(priority) > PRIORITY_MAX:
+        raise DefinitionError(f"{what}: expected a whole number within {PRIORITY_MAX:,} of 0, found {priority!r}")
+    return priority
 
 
 def nearest_hint(name: str, known: Iterable[str]) -> str:

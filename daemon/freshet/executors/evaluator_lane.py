@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from freshet.errors import HostError
 from freshet.executors.base import Answers, TickEnd, TickOrder
 from freshet.executors.evaluator_link import EvaluatorLink
 from freshet.executors.evaluator_outcomes import OutcomeParts
@@ -21,6 +22,7 @@ from freshet.executors.ledger_service import serve_ledger, serve_texts
 from freshet.executors.processes import Vitals, running_threads, vitals
 from freshet.executors.spawning import Tasks
 from freshet.host.evaluator.page import PageView, read_page
+from freshet.store.records import TickError
 
 __all__ = ["Flight", "Lane", "LaneOwner", "Remains"]
 
@@ -138,9 +140,14 @@ class Lane:
         if self._link is None:
             self.waiting.append(order)
             return
-        self.flights[order.tick_id] = Flight(order)
         message = ["tick", order.tick_id, order.sensor, order.cursor, order.ledger_revision, order.hints]
-        self._link.send([*message, order.now, order.timeout, order.dry_run])
+        try:
+            self._link.send([*message, order.now, order.timeout, order.dry_run])
+        except (HostError, TypeError) as error:  # no frame holds its cursor, or (a dry run's) it is no JSON of ours
+            failed = TickEnd(order.tick_id, order.sensor, "failed", error=TickError(type(error).__name__, str(error)))
+            self._loop.call_soon(self._answers.tick_ended, failed)
+            return
+        self.flights[order.tick_id] = Flight(order)
         if self.shared:
             self._heartbeat.start()
         else:

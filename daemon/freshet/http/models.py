@@ -6,9 +6,11 @@ them costs the CLI little.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from freshet.definitions.names import PRIORITY_MAX
 
 __all__ = [
     "AddPartitionsBody",
@@ -284,6 +286,9 @@ class RunAnswer(_Answer):
         return self.state in ("succeeded", "failed", "canceled")
 
 
+Priority = Annotated[int, Field(ge=-PRIORITY_MAX, le=PRIORITY_MAX)]
+
+
 class MaterializeBody(_Body):
     """`partition`: its key, for assets with partitions."""
 
@@ -291,7 +296,7 @@ class MaterializeBody(_Body):
     partition: str | None = None
     upstream: bool = False
     downstream: bool = False
-    priority: int = 0
+    priority: Priority = 0
     tags: dict[str, str] = Field(default_factory=dict[str, str])
 
 
@@ -299,7 +304,7 @@ class CallBody(_Body):
     """The parameters of a job; they are validated before its code runs."""
 
     params: dict[str, Json] = Field(default_factory=dict[str, Json])
-    priority: int = 0
+    priority: Priority = 0
     tags: dict[str, str] = Field(default_factory=dict[str, str])
 
 

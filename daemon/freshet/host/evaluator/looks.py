@@ -11,9 +11,10 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
+from freshet.errors import HostError
 from freshet.host.evaluator.context import LookEnded
 from freshet.host.evaluator.evaluate import blocking_look, failed_look, finish_look, look, partial_look
-from freshet.host.evaluator.failure import stack_of_thread
+from freshet.host.evaluator.failure import describe, stack_of_thread
 from freshet.host.evaluator.ledger import LedgerChange
 from freshet.host.evaluator.ledgers import Ledgers
 from freshet.host.evaluator.messages import messages_of
@@ -185,10 +186,25 @@ class Looks:
             tick.holder.uncommitted = tick.mark
             self._uncommitted[tick.mark] = outcome.ledger
         messages = messages_of(tick.mark, outcome)
-        first = next(messages)
-        self._send(first)
+        try:
+            first = next(messages)
+            self._send(first)
+        except HostError as error:
+            self._cannot_be_said(tick, error)
+            return
         if first[0] != "end":
-            self._loop.create_task(self._say(messages))
+            self._loop.create_task(self._say_rest(tick, messages))
+
+    async def _say_rest(self, tick: Tick, messages: Iterator[list[Any]]) -> None:
+        try:
+            await self._say(messages)
+        except HostError as error:
+            self._cannot_be_said(tick, error)
+
+    def _cannot_be_said(self, tick: Tick, error: HostError) -> None:
+        """A part of the outcome is larger than any frame: the look has failed."""
+        self._uncommitted.pop(tick.mark, None)
+        self._send(["end", tick.mark, "failed", {"error": describe(error)}])
 
     async def _say(self, messages: Iterator[list[Any]]) -> None:
         """Send what is too large for one message, giving way to others in between."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from freshet.definitions.names import check_key
+from freshet.definitions.names import PRIORITY_MAX, check_key
 from freshet.definitions.outcome import AddPartitions, DeletePartitions, Json, Report, RunRequest, Skip
 from freshet.host.evaluator.ledger import LedgerChange
 from freshet.host.evaluator.plain import NotPlain, is_a, plain, plain_text
@@ -127,6 +127,8 @@ def _run(item: RunRequest) -> list[Json]:
     priority: Any = item.priority
     if not isinstance(priority, int) or isinstance(priority, bool):
         raise NotPlain(f"RunRequest(priority) must be a whole number, found {_show(priority)}")
+    if abs(priority) > PRIORITY_MAX:
+        raise NotPlain(f"RunRequest(priority) must lie within {PRIORITY_MAX:,} of 0, found {_show(priority)}")
     tags: Any = item.tags
     if not is_a(tags, Mapping):
         raise NotPlain(f"RunRequest(tags) must be a dict, found {_show(tags)}")

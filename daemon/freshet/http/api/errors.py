@@ -18,6 +18,7 @@ from freshet.errors import (
     StoreUnavailable,
     TickRefused,
     UnknownName,
+    ValueFormatError,
 )
 from freshet.http.models import ErrorAnswer, ErrorBody
 
@@ -29,6 +30,7 @@ _STATUS: tuple[tuple[type[FreshetError], int], ...] = (
     (TickRefused, 409),
     (PartitionKeyError, 400),
     (DefinitionError, 400),
+    (ValueFormatError, 400),
     (StoreUnavailable, 503),
     (HostError, 503),
 )
