@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 
 from tests.support.daemon import Daemon, DaemonEnded, Site
-from tests.support.river import beat, beats, drop, is_good, witnessed
+from tests.support.river import beat, beats, drop, is_good
 
 from freshet.errors import DaemonUnreachable
 from freshet.http.models import MaterializeBody, RunAnswer
@@ -41,6 +41,7 @@ class River:
         return daemon.wait_ended()
 
     def _play(self, daemon: Daemon, turn: int) -> None:
+        self.let_slow_ones_go()
         daemon.client.materialize(MaterializeBody(assets=("pulse",)))
         self.land(f"good-{turn}-alone", rename=True)
         beat(self.site.folder)
@@ -51,10 +52,14 @@ class River:
         self.wait_at_rest(daemon)
 
     def _end(self, daemon: Daemon, turn: int) -> None:
-        begun = len(witnessed(self.site.folder))
+        (self.site.folder / "go").unlink(missing_ok=True)
         self.land(f"slow-{turn}", rename=True)
-        daemon.wait_until(lambda: len(witnessed(self.site.folder)) > begun, "the slow step runs")
+        daemon.wait_until(lambda: any(map(_is_slow, daemon.client.runs(state="started"))), "a slow step runs")
         daemon.signal(signal.SIGTERM)
+
+    def let_slow_ones_go(self) -> None:
+        """End the steps that read slow files, now and later."""
+        (self.site.folder / "go").touch()
 
     # --- rest -----------------------------------------------------------------------------------------------
 
@@ -93,6 +98,10 @@ class River:
         if pulse.freshness is None or pulse.freshness.state != "lapsed" or pulse.freshness.deadline is None:
             return False
         return echo.materialized_at is not None and echo.materialized_at >= pulse.freshness.deadline
+
+
+def _is_slow(run: RunAnswer) -> bool:
+    return run.partition is not None and run.partition.startswith("slow-")
 
 
 def _metadata(run: RunAnswer) -> dict[str, object]:

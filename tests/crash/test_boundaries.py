@@ -103,6 +103,7 @@ def killed_at(river: River, points: Iterable[Point]) -> None:
         assert report.read_text() == f"{point}\n", f"never passed: {point}"
         assert status == -9
     daemon = river.site.start().ready()
+    river.let_slow_ones_go()
     river.land("good-last", rename=True)
     beat(river.site.folder)
     river.wait_at_rest(daemon)
