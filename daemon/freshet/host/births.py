@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn, Protocol
 
@@ -17,6 +18,9 @@ from freshet.host.sources import Sources
 from freshet.host.worker import Bench
 
 __all__ = ["Births", "Forker", "SpawnOrder", "Spawner"]
+
+_REHEARSALS = 32
+"""Enough for the interpreter to be done with rewriting."""
 
 
 class Births(Protocol):
@@ -41,6 +45,7 @@ class Forker:
         self._catalog = catalog
         self._bench = bench
         bench.install()  # the host itself says nothing through Python's streams
+        _rehearse()
 
     def start(self, plans: Sequence[ChildPlan]) -> list[int]:
         """Fork. Nothing else happens between the forks: each makes all memory copy-on-write again."""
@@ -64,6 +69,20 @@ class Forker:
             os.write(2, f"a forked {plan.kind} could not start: {error!r}\n".encode())
             os._exit(71)
         play(plan, self._catalog, self._bench)
+
+
+def _rehearse() -> None:
+    """Run here what the standard library runs in every child of `os.fork`.
+
+    The interpreter rewrites code for speed when it has run some times. Done here, the children share the result; done
+    there, each child would copy the pages for it first (some 50 of its 600 page faults).
+    """
+    hooks = [("threading", "_after_fork"), ("logging", "_after_at_fork_child_reinit_locks"), ("random", "seed")]
+    for name, hook in hooks:
+        with contextlib.suppress(Exception):  # the first two are private: they may change
+            rehearsed: Callable[[], object] = getattr(sys.modules[name], hook)
+            for _ in range(_REHEARSALS):
+                rehearsed()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,8 +29,9 @@ _BATCH = 4
 """Workers made in one go at most. Each fork makes the host's memory copy-on-write again, so that forks one by one
 cost the host hundreds of page faults each."""
 _LOW = 1
-_TOP_UP_AFTER = 0.003
-"""Seconds of rest before another worker is made while enough still wait."""
+"""With fewer waiting, others are made at once."""
+_TOP_UP_AFTER = 0.02
+"""Seconds of rest before others are made while enough still wait: in a burst, a whole batch is due then."""
 _RETRY_AFTER = (0.1, 0.3, 1.0, 3.0)
 """Seconds before another worker is tried after so many in a row that came to nothing; then launches fail."""
 _BY_HAND = ("killed by SIGKILL", "killed by SIGTERM")
@@ -138,7 +139,7 @@ class Workers:
         while self._pending:
             if self._waiting:
                 self._hand(self._waiting.popleft(), self._pending.popleft())
-            elif not self._ready_at_once or self._failures or not self._start():
+            elif not self._ready_at_once or self._failures or not self._start(min(self._wanted, _BATCH)):
                 break
         self._schedule(0.0 if len(self._waiting) < _LOW else _TOP_UP_AFTER)
         self._note_idle()
@@ -158,6 +159,9 @@ class Workers:
             return
         if self._failures:
             delay = max(delay, _RETRY_AFTER[min(self._failures, len(_RETRY_AFTER)) - 1])
+        if self._top_up is not None and delay == 0:
+            self._top_up.cancel()
+            self._top_up = None
         if self._top_up is None:
             self._top_up = self._loop.later(delay, self._start_another)
 
