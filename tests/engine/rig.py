@@ -63,6 +63,7 @@ async def rig(
     duration: Duration | None = None,
     seed: int = 0,
     stop: bool = True,
+    host: type[InlineHost] = InlineHost,
 ) -> AsyncGenerator[Rig]:
     """Start an engine on the state in `folder`. `stop=False`: leave it as a crash would, without a word."""
     time = clock or SimulatedClock()
@@ -77,7 +78,7 @@ async def rig(
             work.begin()
 
     def make_host(answers: Answers) -> InlineHost:
-        return InlineHost(things, answers, values_dir=folder / "values", clock=time, duration=duration, resting=rest)
+        return host(things, answers, values_dir=folder / "values", clock=time, duration=duration, resting=rest)
 
     options = EngineOptions(workers=workers, grace=0.0)
     engine = Engine(store=store, make_host=make_host, clock=time, options=options, rng=random.Random(seed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -24,8 +24,9 @@ from freshet.engine.instruments import InForce, Instruments, pause
 from freshet.engine.launcher import Launcher
 from freshet.engine.refresher import Refresher
 from freshet.engine.ticks import TickLoop
+from freshet.engine.timetable import Timetable
 from freshet.engine.work import Work
-from freshet.errors import DefinitionError, HostError
+from freshet.errors import DefinitionError, FreshetError, HostError
 from freshet.executors.base import Answers, CodeHost, LoadReport
 from freshet.store.assets import asset_states, automation_seq, condition_chunks, freshness_rows, live_partitions
 from freshet.store.definitions import register_definitions
@@ -33,7 +34,7 @@ from freshet.store.events import events_after, last_seq
 from freshet.store.recovery import recover
 from freshet.store.steps import queued_steps
 from freshet.store.store import Store
-from freshet.store.tickers import next_tick_id, register_ticker
+from freshet.store.tickers import next_tick_id, register_tickers
 
 __all__ = ["Engine", "EngineOptions"]
 
@@ -50,11 +51,13 @@ MakeHost = Callable[[Answers], CodeHost]
 @dataclass(frozen=True)
 class EngineOptions:
     """`workers`: steps at once. `grace`: seconds that running work gets at shutdown. `interruptions`: how often a run
-    may be cut off by the end of daemon, host or machine before it fails."""
+    may be cut off by the end of daemon, host or machine before it fails. `timezone`: for schedules and time partitions
+    that name none."""
 
     workers: int = 2
     grace: float = 6.0
     interruptions: int = 10
+    timezone: str = "UTC"
 
 
 class Engine:
@@ -78,6 +81,8 @@ class Engine:
         self.clock = clock
         self._store = store
         self._rng = rng or random.Random()
+        self._replacing: asyncio.Task[None] | None = None
+        self._losses = 0
 
     # --- start ----------------------------------------------------------------------------------------------
 
@@ -88,7 +93,9 @@ class Engine:
         """
         self.answers = EngineAnswers(self)
         host = self._make_host(self.answers)
-        self.load_report = report = await host.start()
+        report = await host.start()
+        report = replace(report, definitions=report.definitions.resolved(self.options.timezone))
+        self.load_report = report
         if report.problems:
             await host.close(grace=0)
             raise DefinitionError(
@@ -119,12 +126,14 @@ class Engine:
         recovery = await store.write(partial(recover, now=now, budget=self.options.interruptions))
         if recovery.requeued or recovery.failed:
             _log.info("recovered", queued_again=recovery.requeued, failed=list(recovery.failed))
-        rows = [
-            await store.write(partial(register_ticker, kind="sensor", name=spec.name))
-            for spec in report.definitions.sensors
-        ]
+        sensors = [spec.name for spec in report.definitions.sensors]
+        schedules = [spec.name for spec in report.definitions.schedules]
         self.ticks = TickLoop(self.instruments, self.launcher, next_tick_id=await store.read(next_tick_id))
+        rows = await store.write(partial(register_tickers, kind="sensor", names=sensors))
         self.ticks.adopt(report.definitions, rows)
+        self.timetable = Timetable(self.instruments, self.launcher, take_id=self.ticks.take_id)
+        rows = await store.write(partial(register_tickers, kind="schedule", names=schedules))
+        self.timetable.adopt(report.definitions, rows)
         self.desk = SensorDesk(self.instruments, self.ticks)
         await self._load_conditions(report)
 
@@ -155,40 +164,52 @@ class Engine:
         self.refresher.start()
         await self.automator.start(seen)
         self.ticks.start()
+        self.timetable.start()
         self.state = "ready"
-        self.problem = None
 
     # --- the host ends on its own ---------------------------------------------------------------------------
 
     def host_lost(self, reason: str) -> None:
         """Work stands still until a new host is up; what was in flight has been given back."""
+        self._losses += 1
         self.instruments.in_force.host = None
         self.launcher.queue.open = False
         if self.state == "stopping":
             return
         self.problem = f"the code host ended ({reason}); a new one is being started"
         _log.error("code host lost", reason=reason)
-        self.instruments.work.spawn(self._replace_host())
+        if self._replacing is None or self._replacing.done():  # else it was the new one, not in force yet
+            self._replacing = self.instruments.work.spawn(self._replace_host())
 
     async def _replace_host(self) -> None:
         delay = 0.1
-        while self.state != "stopping":
-            host = self._make_host(self.answers)
+        while True:
+            host, losses = self._make_host(self.answers), self._losses
             try:
-                report = await host.start()
-                if not report.problems and report.definitions.version == self.instruments.in_force.definitions.version:
-                    await host.open(workers=self.options.workers)
+                if await self._open_anew(host) and self._losses == losses:
                     self._resume_on(host)
                     return
-                self.problem = "the plugins changed while the code host was gone; restart Freshet to load them"
-                if report.problems:
-                    self.problem = f"the plugins cannot be loaded: {report.problems[0].message}"
-                await host.close(grace=0)
             except HostError as error:
                 self.problem = str(error)
+            except asyncio.CancelledError:
+                with anyio.CancelScope(shield=True):
+                    await host.close(grace=0)
+                raise
             _log.error("no code host", problem=self.problem, next_try_in=delay)
             await pause(self.instruments, delay)
             delay = min(delay * 2, _HOST_RETRY_MAX)
+
+    async def _open_anew(self, host: CodeHost) -> bool:
+        """Whether the host serves the definitions in force; if not, it is closed. Raises `HostError`."""
+        report = await host.start()
+        if not report.problems and report.definitions.version == self.instruments.in_force.definitions.version:
+            await host.open(workers=self.options.workers)
+            return True
+        self.problem = "the plugins changed while the code host was gone; restart Freshet to load them"
+        if report.problems:
+            self.problem = f"the plugins cannot be loaded: {report.problems[0].message}"
+        await host.close(grace=0)
+        return False
 
     def _resume_on(self, host: CodeHost) -> None:
         self.instruments.in_force.host = host
@@ -205,7 +226,10 @@ class Engine:
         """Wait for an engine bug and raise it; returns never otherwise."""
         failure = self.instruments.work.failure
         await asyncio.wait((failure,))  # a cancelled `await failure` would cancel it, and with it the wait at shutdown
-        failure.result()
+        try:
+            failure.result()
+        except FreshetError as error:
+            raise RuntimeError("an error that no loop of the engine expects; please report it") from error
 
     async def settled(self) -> None:
         """Return when nothing is under way; what waits for a moment in time does not count."""
@@ -218,9 +242,12 @@ class Engine:
         if not begun:
             return
         self.ticks.stop()
+        self.timetable.stop()
         self.refresher.stop()
         self.automator.stop()
         self.launcher.queue.open = False
+        if self._replacing is not None:
+            self._replacing.cancel()
         host = self.instruments.in_force.host
         if host is not None:
             await host.watch(active=False)

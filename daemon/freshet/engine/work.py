@@ -23,11 +23,12 @@ class Work:
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.failure.add_done_callback(lambda future: future.cancelled() or future.exception())
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Begin a task."""
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Begin a task; who keeps it may cancel it."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def begin(self) -> None:
         """Something is under way."""
