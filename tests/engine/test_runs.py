@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ from tests.engine.rig import rig
 
 from freshet import DynamicPartitions, Retries, asset, job
 from freshet.engine.clock import SimulatedClock
-from freshet.errors import Conflict, UnknownName
+from freshet.errors import Conflict, StoreUnavailable, UnknownName
+from freshet.store.inputs import read_inputs
 from freshet.store.records import StepToRun
 
 pytestmark = pytest.mark.anyio
@@ -268,3 +271,41 @@ async def test_an_asset_that_is_gone_fails_its_queued_run_and_says_so(tmp_path: 
         await one.advance(120)
         assert await one.states() == ["succeeded", "failed"]
         assert "no longer declared" in (await one.runs())[1].steps[0].error["message"]
+
+
+async def test_a_run_canceled_while_its_inputs_are_read_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Any] = []
+    days = DynamicPartitions("days")
+
+    @asset(partitions=days)
+    def raw(ctx: Any) -> int:
+        return 1
+
+    @asset
+    def total(raw: dict[str, int]) -> int:
+        calls.append(raw)
+        return 1
+
+    async with rig(tmp_path, [raw, total]) as one:
+        read, gate, full = one.store.read, asyncio.Event(), [True]
+
+        async def slow(query: Any) -> Any:
+            if query.func is read_inputs:
+                await gate.wait()
+                if full:
+                    full.clear()
+                    raise StoreUnavailable("no luck")
+            return await read(query)
+
+        monkeypatch.setattr(one.store, "read", slow)
+        canceled, kept = [(await one.control.materialize(["total"]))[0] for _ in range(2)]
+        await one.control.cancel(canceled)
+        gate.set()
+        async with asyncio.timeout(5):
+            while one.engine.launcher.running:
+                await one.clock.advance(0.1, partial(asyncio.sleep, 0))
+        await one.settle()
+        assert [run.state for run in await one.runs() if run.id in (canceled, kept)] == ["canceled", "succeeded"]
+        assert calls == [{}]

@@ -12,7 +12,7 @@ from functools import partial
 
 from freshet.definitions.graph import Definitions
 from freshet.engine.automation import Automation, Evaluation, Request
-from freshet.engine.instruments import Instruments, persist
+from freshet.engine.instruments import Instruments, persist, recall
 from freshet.engine.launcher import Launcher
 from freshet.engine.outcomes import startable
 from freshet.engine.requests import input_needs, steps_of
@@ -100,7 +100,7 @@ class Automator:
             return
         if events[0].seq != self._seq + 1:
             missed = partial(events_after, seq=self._seq, limit=events[0].seq - self._seq)
-            for transaction in _transactions(await self._in.store.read(missed)):
+            for transaction in _transactions(await recall(self._in, missed, what="automation")):
                 if self._seq < transaction[0].seq < events[0].seq:
                     await self._look(transaction)
         await self._look(events)

@@ -208,11 +208,7 @@ class EngineControl:
         engine = self._engine
         events = await self._store.write(partial(cancel_run, run_id=run_id, now=engine.instruments.clock.now()))
         engine.instruments.bus.publish(events)
-        engine.launcher.forget(run_id)
-        host = engine.instruments.in_force.host
-        for step_id in [step_id for step_id in engine.launcher.running if step_id[0] == run_id]:
-            if host is not None:
-                host.cancel(*step_id, grace=_CANCEL_GRACE)
+        engine.launcher.cancel(run_id, grace=_CANCEL_GRACE)
         row = await self._store.read(partial(read_run, run_id=run_id))
         if row is None:
             raise UnknownName(f"there is no run {run_id}", hint="see freshet runs")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,12 +20,12 @@ from freshet.errors import StoreUnavailable
 from freshet.executors.base import CodeHost
 from freshet.store.store import Store
 
-__all__ = ["STORE_RETRY", "InForce", "Instruments", "pause", "persist"]
+__all__ = ["STORE_RETRY", "InForce", "Instruments", "pause", "persist", "recall"]
 
 T = TypeVar("T")
 
 STORE_RETRY = 1.0
-"""Seconds between attempts to write while the store is unavailable."""
+"""Seconds between attempts while the store is unavailable."""
 
 _log = structlog.get_logger("freshet.engine")
 
@@ -69,9 +69,18 @@ async def pause(instruments: Instruments, seconds: float) -> None:
 
 async def persist(instruments: Instruments, transaction: Callable[[sqlite3.Connection], T], *, what: str) -> T:
     """Write what must not be lost: try again, for as long as it takes, while the store is unavailable."""
+    return await _insist(instruments, lambda: instruments.store.write(transaction), what)
+
+
+async def recall(instruments: Instruments, query: Callable[[sqlite3.Connection], T], *, what: str) -> T:
+    """Read what is needed to go on: try again, for as long as it takes, while the store is unavailable."""
+    return await _insist(instruments, lambda: instruments.store.read(query), what)
+
+
+async def _insist(instruments: Instruments, attempt: Callable[[], Awaitable[T]], what: str) -> T:
     while True:
         try:
-            return await instruments.store.write(transaction)
+            return await attempt()
         except StoreUnavailable as error:
             _log.error("the store is unavailable", waiting=what, error=str(error))
             await pause(instruments, STORE_RETRY)

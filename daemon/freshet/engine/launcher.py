@@ -9,7 +9,7 @@ from functools import partial
 import structlog
 
 from freshet.definitions.retries import RetrySpec, retry_delay
-from freshet.engine.instruments import STORE_RETRY, Instruments, persist
+from freshet.engine.instruments import STORE_RETRY, Instruments, persist, recall
 from freshet.engine.requests import input_needs
 from freshet.engine.slots import RunQueue, StepId
 from freshet.errors import StoreUnavailable
@@ -33,6 +33,7 @@ class Launcher:
         self.queue = RunQueue(capacity)
         self.running: dict[StepId, StepToRun] = {}
         self.retry_at: dict[StepId, float] = {}
+        self._reading: set[StepId] = set()
 
     # --- waiting --------------------------------------------------------------------------------------------
 
@@ -71,8 +72,17 @@ class Launcher:
         self.retry_at[step_id] = when
         self._in.heap.after(("retry", *step_id), max(0.0, when - self._in.clock.now()), due)
 
-    def forget(self, run_id: int) -> None:
-        """The run is canceled: none of its steps waits any more."""
+    def cancel(self, run_id: int, *, grace: float) -> None:
+        """The run is canceled: none of its steps waits any more, and those under way are ended."""
+        self._forget(run_id)
+        host = self._in.in_force.host
+        for step_id in [step_id for step_id in self.running if step_id[0] == run_id]:
+            if step_id in self._reading:
+                self._reading.discard(step_id)
+            elif host is not None:
+                host.cancel(*step_id, grace=grace)
+
+    def _forget(self, run_id: int) -> None:
         for step_id in [s for s in self.retry_at if s[0] == run_id]:
             del self.retry_at[step_id]
             self._in.heap.cancel(("retry", *step_id))
@@ -115,18 +125,24 @@ class Launcher:
         self.running[step.run_id, step.position] = step
         self._in.work.begin()
         if step.bulk:
+            self._reading.add((step.run_id, step.position))
             self._in.work.spawn(self._read_and_hand_over(step))
         else:
             self._hand_over(step)
 
     async def _read_and_hand_over(self, step: StepToRun) -> None:
+        step_id = (step.run_id, step.position)
         inputs, missing = dict(step.inputs), dict(step.missing)
         for asset in step.bulk:
             upstream = self._in.in_force.definitions.asset[asset].partitions
             assert upstream is not None, "only a partitioned upstream is read in bulk"
             read = partial(read_inputs, asset=asset, set=upstream.name)
-            inputs[asset], missing[asset] = await self._in.store.read(read)
-        self._hand_over(replace(step, inputs=inputs, missing=missing))
+            inputs[asset], missing[asset] = await recall(self._in, read, what=f"the inputs of run {step.run_id}")
+        if step_id in self._reading:
+            self._reading.discard(step_id)
+            self._hand_over(replace(step, inputs=inputs, missing=missing))
+        else:
+            self.ended(StepEnd(*step_id, step.attempt, "canceled"))
 
     def _hand_over(self, step: StepToRun) -> None:
         in_force = self._in.in_force
