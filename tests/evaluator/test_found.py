@@ -13,8 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.evaluator import zoo
 
-from freshet import AddPartitions, DeletePartitions, DynamicPartitions, PartitionKeyError, Report, RunRequest, asset
-from freshet.host.evaluator.evaluate import form_of
+from freshet import (
+    AddPartitions,
+    DeletePartitions,
+    DynamicPartitions,
+    PartitionKeyError,
+    Report,
+    RetryLater,
+    RunRequest,
+    asset,
+)
+from freshet.host.evaluator.evaluate import failed_look, form_of
 from freshet.host.evaluator.failure import describe
 from freshet.host.evaluator.outcome import Found, WrongResult
 from freshet.host.evaluator.plain import NotPlain, plain
@@ -144,3 +153,18 @@ def test_an_exception_that_cannot_be_shown_is_described() -> None:
     assert described["message"] == "(its text cannot be shown: ValueError)"
     assert "Broken" in described["traceback"]
     assert orjson.dumps(describe(ValueError("\ud800")))
+
+
+class _Hasty(RetryLater):
+    def __init__(self, *after: Any) -> None:  # forgets its parent's
+        for self.after in after:
+            pass
+
+
+@pytest.mark.parametrize(
+    ("error", "after"),
+    [(RetryLater(after="7s"), 7.0), (_Hasty(), None), (_Hasty("soon"), None), (_Hasty(math.nan), None)],
+)
+def test_patience_is_a_number_of_seconds_or_left_to_the_engine(error: RetryLater, after: float | None) -> None:
+    outcome = failed_look(error, None, timeout=1)
+    assert (outcome.status, outcome.after) == ("later", after)

@@ -261,6 +261,22 @@ async def test_forked_workers_do_not_share_random_numbers(tmp_path: Path) -> Non
         assert first[1] != second[1]
 
 
+async def test_a_setting_of_a_wrong_type_is_named_with_its_place(tmp_path: Path) -> None:
+    source = """
+    from freshet import asset
+
+    @asset(group=5, version=1.5)
+    def answer():
+        return 42
+    """
+    report = await load(tmp_path, plugin=source)
+    assert [problem.message for problem in report.problems] == [
+        "asset answer: group: Input should be a valid string, found 5",
+        "asset answer: version: Input should be a valid string, found 1.5",
+    ]
+    assert {(Path(problem.file or "").name, problem.line) for problem in report.problems} == {("plugin.py", 4)}
+
+
 async def test_pyarrow_computes_in_forked_workers(tmp_path: Path) -> None:
     source = """
     import io

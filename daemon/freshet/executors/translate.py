@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from freshet.definitions.graph import Definitions
 from freshet.executors.base import LoadProblem, LoadReport, StepEnd
 from freshet.host.messages import Ended, Loaded, Run, ValueData
 from freshet.store.records import StepToRun, TickError, ValueRef
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 __all__ = ["load_report", "run_order", "step_end"]
 
@@ -20,12 +24,32 @@ def _definitions() -> TypeAdapter[Definitions]:
 
 
 def load_report(told: Loaded) -> LoadReport:
-    """What a host loaded. Raises `pydantic.ValidationError` where it is not what this release's hosts say."""
+    """What a host loaded. A setting of a wrong type is a problem at its place in the plugin."""
+    problems = [LoadProblem(**problem) for problem in told["problems"]]
+    try:
+        definitions = _definitions().validate_python(told["definitions"])
+    except ValidationError as error:
+        definitions = Definitions(version=told["definitions"]["version"])
+        problems += [_mistyped(one, told["definitions"]) for one in error.errors()]
     return LoadReport(
-        definitions=_definitions().validate_python(told["definitions"]),
-        problems=tuple(LoadProblem(**problem) for problem in told["problems"]),
+        definitions=definitions,
+        problems=tuple(problems),
         warnings=tuple(LoadProblem(**problem) for problem in told["warnings"]),
         start_method=told["start_method"],
+    )
+
+
+def _mistyped(error: ErrorDetails, definitions: dict[str, Any]) -> LoadProblem:
+    """`assets.0.priority` is wrong: say it of the asset, by its name and where it stands."""
+    kind, number, *path = error["loc"]
+    found: dict[str, Any] = definitions[str(kind)][number] if isinstance(number, int) else {}
+    source: dict[str, Any] = found.get("source") or {}
+    what = ".".join(map(str, path))
+    return LoadProblem(
+        f"{str(kind).removesuffix('s')} {found.get('name')}: {what}: {error['msg']}, found {error['input']!r:.100}",
+        hint="see the reference of its decorator for what it takes",
+        file=source.get("file"),
+        line=source.get("line"),
     )
 
 
