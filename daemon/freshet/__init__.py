@@ -26,7 +26,7 @@ from freshet.definitions.retries import Retries
 from freshet.definitions.schedule import Schedule, schedule
 from freshet.definitions.sensor import FunctionSensor, Hints, Sensor, sensor
 from freshet.errors import DefinitionError, FreshetError, PartitionKeyError
-from freshet.host.contexts import JobContext, Ledger, Partition, SensorContext, StepContext
+from freshet.host.contexts import JobContext, Ledger, Partition, ScheduleContext, SensorContext, StepContext
 
 __version__ = "0.1.0"
 
@@ -59,6 +59,7 @@ __all__ = [
     "RetryLater",
     "RunRequest",
     "Schedule",
+    "ScheduleContext",
     "Sensor",
     "SensorContext",
     "Skip",

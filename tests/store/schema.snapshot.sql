@@ -9,7 +9,7 @@ CREATE TABLE lapses ( asset_id INTEGER NOT NULL REFERENCES assets, partition INT
 CREATE TABLE ledger ( ticker_id INTEGER NOT NULL REFERENCES tickers, digest BLOB NOT NULL, version BLOB NOT NULL, key TEXT NOT NULL, tick_id INTEGER NOT NULL, PRIMARY KEY (ticker_id, digest) ) STRICT, WITHOUT ROWID;
 CREATE TABLE meta ( key TEXT PRIMARY KEY, value TEXT NOT NULL ) STRICT, WITHOUT ROWID;
 CREATE TABLE migrations ( number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at REAL NOT NULL ) STRICT;
-CREATE TABLE partition_sets ( id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL CHECK (kind IN ('dynamic', 'static')), next_number INTEGER NOT NULL DEFAULT 1 ) STRICT;
+CREATE TABLE partition_sets ( id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL CHECK (kind IN ('dynamic', 'static', 'time', 'multi')), next_number INTEGER NOT NULL DEFAULT 1 ) STRICT;
 CREATE TABLE partitions ( set_id INTEGER NOT NULL REFERENCES partition_sets, number INTEGER NOT NULL, key TEXT NOT NULL, generation INTEGER NOT NULL DEFAULT 1, metadata TEXT NOT NULL DEFAULT '{}', added_at REAL NOT NULL, deleted_at REAL, PRIMARY KEY (set_id, number), UNIQUE (set_id, key) ) STRICT, WITHOUT ROWID;
 CREATE INDEX partitions_live ON partitions (set_id, number) WHERE deleted_at IS NULL;
 CREATE TABLE run_keys ( target TEXT NOT NULL, partition TEXT NOT NULL, run_key TEXT NOT NULL, run_id INTEGER NOT NULL, tick_id INTEGER, PRIMARY KEY (target, partition, run_key) ) STRICT, WITHOUT ROWID;

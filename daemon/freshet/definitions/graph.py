@@ -65,6 +65,12 @@ class Definitions:
         """Schedules by name."""
         return {spec.name: spec for spec in self.schedules}
 
+    @property
+    def evaluated(self) -> tuple[str, ...]:
+        """The names that an evaluator is asked for: sensors, and schedules with a body."""
+        bodies = (one.name for one in self.schedules if one.body)
+        return (*(spec.name for spec in self.sensors), *bodies)
+
     @cached_property
     def partition_set(self) -> dict[str, PartitionsSpec]:
         """Partition sets by name, of assets and sensors alike."""
@@ -159,7 +165,7 @@ def validate(definitions: Definitions) -> list[DefinitionError]:
 
     Each error names the place. An empty list means that `order` and `downstream` are safe to use.
     """
-    problems = [*_names(definitions), *_references(definitions), *_scheduled(definitions)]
+    problems = [*_names(definitions), *_references(definitions), *_scheduled(definitions), *_not_yet(definitions)]
     if not problems:
         problems.extend(_cycles(definitions))
     return problems
@@ -221,6 +227,25 @@ def _mapping_problem(definitions: Definitions, spec: AssetSpec, dep: DepSpec) ->
     return _at(
         GraphError, spec.source, f"asset {spec.name!r}: {type(mapping).__name__}() to {dep.asset!r} {said}", hint
     )
+
+
+def _not_yet(definitions: Definitions) -> Iterable[DefinitionError]:
+    """What can be declared and is not run yet: better refused than run wrongly."""
+    for spec in definitions.assets:
+        if isinstance(spec.partitions, MultiPartitions):
+            said = f"asset {spec.name!r}: assets over several dimensions are not run by this release"
+            yield _at(GraphError, spec.source, said, "use one set of partitions")
+        for dep in spec.deps:
+            if dep.asset not in definitions.asset:
+                continue
+            kind = definitions.mapping(spec, dep).kind
+            if kind not in ("identity", "all", "last"):
+                said = f"asset {spec.name!r}: the mapping {kind!r} to {dep.asset!r} is not run by this release"
+                yield _at(GraphError, spec.source, said, "use the same partitions on both sides, All() or Last()")
+    for schedule in definitions.schedules:
+        if schedule.overlap != "allow":
+            said = f"schedule {schedule.name!r}: overlap={schedule.overlap!r} is not kept by this release"
+            yield _at(GraphError, schedule.source, said, 'leave it out, or write overlap="allow"')
 
 
 def _scheduled(definitions: Definitions) -> Iterable[DefinitionError]:

@@ -31,7 +31,7 @@ class EngineAnswers:
 
     def tick_ended(self, end: TickEnd) -> None:
         """To the tick loop, or to who waits for a dry run."""
-        if not self._engine.desk.dry_ended(end):
+        if not self._engine.desk.dry_ended(end) and not self._engine.timetable.ended(end):
             self._engine.ticks.ended(end)
 
     def woken(self, sensor: str, hints: tuple[str, ...] | None) -> None:

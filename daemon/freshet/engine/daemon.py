@@ -81,7 +81,7 @@ async def _serve(settings: Settings, store: Store, children: ChildrenLock, clock
     def make_host(answers: Answers) -> CodeHost:
         return ProcessCodeHost(hosting, answers, children)
 
-    options = EngineOptions(workers=settings.process.workers, grace=settings.shutdown_grace)
+    options = EngineOptions(workers=settings.process.workers, grace=settings.shutdown_grace, timezone=settings.timezone)
     engine = Engine(store=store, make_host=make_host, clock=clock, options=options)
     ready, stopped, hurry = anyio.Event(), anyio.Event(), anyio.Event()
     async with anyio.create_task_group() as outer:

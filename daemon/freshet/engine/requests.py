@@ -6,12 +6,16 @@ Every refusal is a `FreshetError` that says what was found and what is known.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from freshet.definitions.asset import AssetSpec
 from freshet.definitions.graph import Definitions
 from freshet.definitions.names import check_key, nearest_hint
 from freshet.definitions.outcome import Json
-from freshet.errors import Conflict, FreshetError, UnknownName
+from freshet.definitions.partitions import PartitionsSpec, TimePartitions
+from freshet.definitions.schedule import ScheduleSpec
+from freshet.errors import Conflict, FreshetError, PartitionKeyError, UnknownName
 from freshet.executors.base import RequestedRun
 from freshet.store.records import InputNeed, PartitionDelta, ReportedMaterialization, RunToAdmit, StepToAdmit
 
@@ -22,6 +26,7 @@ __all__ = [
     "find_asset",
     "input_needs",
     "run_of_assets",
+    "scheduled_run",
     "sensor_run",
     "steps_of",
 ]
@@ -65,8 +70,8 @@ def input_needs(definitions: Definitions, names: Iterable[str]) -> dict[str, tup
 
 def sensor_run(definitions: Definitions, request: RequestedRun, *, sensor: str, origin: str) -> RunToAdmit:
     """A sensor's request, resolved against the definitions in force."""
-    default = definitions.sensor[sensor].target if sensor in definitions.sensor else None
-    target = request.target or default
+    asking = definitions.sensor.get(sensor) or definitions.schedule.get(sensor)
+    target = request.target or (None if asking is None else asking.target)
     if target is None:
         raise UnknownName(
             f"sensor {sensor!r} asked for a run without a target", hint="give the sensor or the RunRequest a target="
@@ -99,6 +104,20 @@ def sensor_run(definitions: Definitions, request: RequestedRun, *, sensor: str, 
         tags=request.tags,
         priority=request.priority,
     )
+
+
+def scheduled_run(definitions: Definitions, spec: ScheduleSpec, nominal: float) -> RunToAdmit:
+    """The run that a schedule without a body asks for at one of its instants: of an asset partitioned in time, for
+    the partition that the instant closed."""
+    target = spec.target
+    assert target is not None, "a schedule without a body has a target"
+    tags = {"freshet/scheduled_time": datetime.fromtimestamp(nominal, UTC).isoformat()}
+    request = RequestedRun(target, None, None, params=dict(spec.params), tags=tags)
+    partitions = definitions.asset[target].partitions if target in definitions.asset else None
+    if isinstance(partitions, TimePartitions):
+        closed = partitions.closed_by(nominal)
+        request = replace(request, partition=partitions.key(closed if closed is not None else partitions.first))
+    return sensor_run(definitions, request, sensor=spec.name, origin=f"schedule:{spec.name}")
 
 
 def run_of_assets(
@@ -138,11 +157,25 @@ def run_of_assets(
         origin=origin,
         set=set_name,
         key=None if key is None else check_key(key),
+        partition=None if key is None or owner is None else _number_of(owner.partitions, key),
         run_key=run_key,
         params=params or {},
         tags={**specs[-1].tags, **(tags or {})},
         priority=priority + max(spec.priority for spec in specs),
     )
+
+
+def _number_of(partitions: PartitionsSpec | None, key: str) -> int | None:
+    """The number of a window of time; None for sets whose numbers are the store's."""
+    if not isinstance(partitions, TimePartitions):
+        return None
+    number = partitions.number(key)
+    if number < partitions.first:
+        raise PartitionKeyError(
+            f"the partition {key!r} lies before the start of {partitions.name!r}",
+            hint=f"the first is {partitions.key(partitions.first)!r}",
+        )
+    return number
 
 
 def call_job(

@@ -151,7 +151,7 @@ class EvaluatorPool:
         lane = self._lanes.get(name)
         if lane is None:
             shared = name == _MAIN
-            held = [spec.name for spec in self._definitions.sensors if spec.name not in self._isolation]
+            held = [name for name in self._definitions.evaluated if name not in self._isolation]
             lane = Lane(name, held if shared else [name], shared=shared, owner=self, answers=self._answers)
             self._lanes[name] = lane
         return lane

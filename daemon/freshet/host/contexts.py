@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from freshet.definitions.outcome import Json
 
-__all__ = ["JobContext", "Ledger", "Logger", "Partition", "SensorContext", "StepContext"]
+__all__ = ["JobContext", "Ledger", "Logger", "Partition", "ScheduleContext", "SensorContext", "StepContext"]
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,30 @@ class SensorContext(Protocol):
 
     def checkpoint_sync(self) -> None:
         """`checkpoint()` for `def` sensors."""
+        ...
+
+
+class ScheduleContext(Protocol):
+    """What a schedule's body gets."""
+
+    @property
+    def name(self) -> str:
+        """The schedule's name."""
+        ...
+
+    @property
+    def scheduled_time(self) -> datetime:
+        """The nominal instant, aware, in UTC: what was due, however late it is."""
+        ...
+
+    @property
+    def now(self) -> datetime:
+        """The time of this tick, aware, in UTC."""
+        ...
+
+    @property
+    def log(self) -> Logger:
+        """The daemon's log, with the schedule's name."""
         ...
 
 

@@ -14,11 +14,13 @@ from freshet.definitions.graph import Definitions, validate
 from freshet.definitions.job import Job
 from freshet.definitions.names import nearest_hint
 from freshet.definitions.partitions import PartitionsSpec
+from freshet.definitions.schedule import Schedule
 from freshet.definitions.sensor import Sensor
 from freshet.definitions.source import Source
 from freshet.errors import DefinitionError
 from freshet.host.messages import ProblemData
 from freshet.host.parameters import Parameters
+from freshet.host.scheduled import as_sensor
 from freshet.io.registry import IO_NAMES
 
 __all__ = ["Catalog", "catalog"]
@@ -50,11 +52,12 @@ def catalog(found: Iterable[object], *, version: str) -> Catalog:
     assets = [one for one in objects if isinstance(one, Asset)]
     jobs = [one for one in objects if isinstance(one, Job)]
     sensors = [one for one in objects if isinstance(one, Sensor)]
+    schedules = [one for one in objects if isinstance(one, Schedule)]
     made = Catalog(Definitions(version=version))
     for one in jobs:
         _describe_job(made, one)
     specs = (*(one.spec for one in assets), *(one.spec for one in jobs), *(one.spec for one in sensors))
-    for each in specs:
+    for each in (*specs, *(one.spec for one in schedules)):
         _check_plain(made, each)
     for spec in (one.spec for one in assets):
         if spec.io is not None and spec.io not in IO_NAMES:
@@ -63,12 +66,14 @@ def catalog(found: Iterable[object], *, version: str) -> Catalog:
     made.assets = {one.spec.name: one for one in assets}
     made.jobs = {one.spec.name: one for one in jobs}
     made.sensors = {one.spec.name: one for one in sensors}
+    made.sensors |= {one.name: as_sensor(one) for one in schedules if one.spec.body}
     made.definitions = Definitions(
         assets=tuple(one.spec for one in assets),
         jobs=tuple(one.spec for one in jobs),
         sensors=tuple(one.spec for one in sensors),
         partitions=_sets(assets, sensors),
         version=version,
+        schedules=tuple(one.spec for one in schedules),
     )
     made.problems += [_problem(error) for error in validate(made.definitions)]
     return made

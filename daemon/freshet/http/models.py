@@ -318,7 +318,7 @@ class PartitionSetAnswer(_Answer):
     """A partition set; `count`: its live keys."""
 
     name: str
-    kind: Literal["dynamic", "static"]
+    kind: Literal["dynamic", "static", "time", "multi"]
     count: int
     assets: tuple[str, ...]
 

@@ -12,7 +12,7 @@ from freshet.errors import UnknownName
 from freshet.store.codec import dump
 from freshet.store.events import EventLog
 from freshet.store.inputs import gather_inputs
-from freshet.store.partitions import live_numbers, metadata_of, partitions_of, set_id_of
+from freshet.store.partitions import intern_numbers, live_numbers, metadata_of, partitions_of, set_id_of
 from freshet.store.records import Admission, Admitted, DroppedRequest, InputNeed, RunToAdmit, StepToAdmit, StepToRun
 
 __all__ = ["Admitting", "admit", "admit_into"]
@@ -86,6 +86,7 @@ def admit_into(
     """As `admit`, as a part of a larger transaction whose events are in `log`."""
     if not runs:
         return (), ()
+    _intern(db, log, runs, how.now)
     places, assets = _resolve(db, runs), _asset_ids(db, runs)
     row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'runs'").fetchone()
     rows = _Rows(next_id=1 if row is None else row[0] + 1, left=how.start)
@@ -196,6 +197,15 @@ def _claim(db: sqlite3.Connection, run: RunToAdmit, place: _Place, run_id: int, 
         "SELECT run_id FROM run_keys WHERE target = ? AND partition = ? AND run_key = ?", name
     ).fetchone()[0]
     return holder
+
+
+def _intern(db: sqlite3.Connection, log: EventLog, runs: Sequence[RunToAdmit], now: float) -> None:
+    pairs: dict[str, list[tuple[int, str]]] = {}
+    for run in runs:
+        if run.set is not None and run.key is not None and run.partition:
+            pairs.setdefault(run.set, []).append((run.partition, run.key))
+    for name, found in pairs.items():
+        intern_numbers(db, log, name, found, now)
 
 
 def _resolve(db: sqlite3.Connection, runs: Sequence[RunToAdmit]) -> list[_Place]:

@@ -25,6 +25,7 @@ __all__ = [
     "FoundPartition",
     "apply_delta",
     "change_partitions",
+    "intern_numbers",
     "live_numbers",
     "metadata_of",
     "partitions_of",
@@ -86,6 +87,20 @@ def partitions_of(db: sqlite3.Connection, set: str, numbers: Iterable[int]) -> d
         if number not in found:
             raise UnknownName(f"the partition set {set!r} has no partition number {number}")
     return found
+
+
+def intern_numbers(
+    db: sqlite3.Connection, log: EventLog, set: str, pairs: Iterable[tuple[int, str]], now: float
+) -> None:
+    """Remember partitions whose numbers follow from their keys (windows of time), when they are first used."""
+    set_id = set_id_of(db, set)
+    for number, key in dict.fromkeys(pairs):
+        new = db.execute(
+            "INSERT INTO partitions (set_id, number, key, added_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (set_id, number, key, now),
+        )
+        if new.rowcount:
+            log.add("partition_added", set=set, partition=number, data={"key": key})
 
 
 def metadata_of(db: sqlite3.Connection, set_id: int, number: int) -> dict[str, Json]:

@@ -19,6 +19,7 @@ __all__ = [
     "load_tickers",
     "next_tick_id",
     "register_ticker",
+    "register_tickers",
     "release_quarantine",
     "set_cursor",
     "set_paused",
@@ -62,6 +63,11 @@ def register_ticker(db: sqlite3.Connection, kind: str, name: str) -> TickerRow:
     db.execute("INSERT INTO tickers (kind, name) VALUES (?, ?) ON CONFLICT (kind, name) DO NOTHING", (kind, name))
     where = "WHERE kind = ? AND name = ?"
     return _row(db.execute(f"SELECT {_COLUMNS} FROM tickers {where}", (kind, name)).fetchone())  # noqa: S608
+
+
+def register_tickers(db: sqlite3.Connection, kind: str, names: Sequence[str]) -> tuple[TickerRow, ...]:
+    """The tickers of that kind with these names, made if they are new."""
+    return tuple(register_ticker(db, kind, name) for name in names)
 
 
 def load_tickers(db: sqlite3.Connection, kind: str | None = None) -> tuple[TickerRow, ...]:

@@ -25,7 +25,7 @@ CREATE TABLE batches (
 CREATE TABLE partition_sets (
     id          INTEGER PRIMARY KEY,
     name        TEXT NOT NULL UNIQUE,
-    kind        TEXT NOT NULL CHECK (kind IN ('dynamic', 'static')),
+    kind        TEXT NOT NULL CHECK (kind IN ('dynamic', 'static', 'time', 'multi')),
     next_number INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 

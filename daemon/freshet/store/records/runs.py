@@ -70,7 +70,8 @@ class StepToAdmit:
 @dataclass(frozen=True, slots=True)
 class RunToAdmit:
     """A run asked for. `steps` in dependency order. One of `partition` (a number) and `key` (a text of `set`)
-    names the partition; neither: without partitions."""
+    names the partition; neither: without partitions. Both: a window of time, whose number follows from its key; it is
+    remembered when it is first used."""
 
     kind: Literal["asset", "job"]
     target: str
