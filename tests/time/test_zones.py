@@ -68,5 +68,6 @@ def test_no_years_start_cuts_a_repeated_hour_in_two() -> None:
         clock = ZoneClock(zone)
         for year in range(1900, 2040):
             for back in range(0, 26):
-                instant = year_start(year) - back * 3600
-                assert clock.offset(instant) == clock.offset(year_start(year)), (zone, year)
+                instant = year_start(year) - back * 3600 - 1
+                repeated = clock.offset(instant) - clock.offset(year_start(year))
+                assert repeated <= back * 3600, (zone, year, "the repeated time goes on beyond the start of the year")
