@@ -27,6 +27,14 @@ UPDATE steps AS s SET state = 'started', attempt = s.attempt + 1, started_at = ?
 FROM runs r WHERE r.id = s.run_id AND s.run_id = ?2 AND s.position = ?3 AND {_READY}
 RETURNING attempt, failures, name, partition
 """  # noqa: S608  # a constant
+# A run that begins after its partition was deleted and added again is of the partition as it is now.
+_BEGUN = """
+UPDATE runs SET state = 'started', version = ?2, started_at = coalesce(started_at, ?1),
+    generation = CASE WHEN started_at IS NOT NULL THEN generation ELSE coalesce(
+        (SELECT p.generation FROM partitions p WHERE p.set_id = runs.set_id AND p.number = runs.partition), generation)
+        END
+WHERE id = ?3
+"""
 _RUN = """
 SELECT r.kind, r.params, r.tags, r.set_id, ps.name, p.key FROM runs r
 LEFT JOIN partition_sets ps ON ps.id = r.set_id
@@ -64,10 +72,7 @@ def start_steps(
         row = db.execute(_START, (now, run_id, position)).fetchone()
         if row is None:
             continue
-        db.execute(
-            "UPDATE runs SET state = 'started', started_at = coalesce(started_at, ?), version = ? WHERE id = ?",
-            (now, version, run_id),
-        )
+        db.execute(_BEGUN, (now, version, run_id))
         step = _to_run(db, run_id, position, row, needs)
         started.append(step)
         if step.kind == "asset":
