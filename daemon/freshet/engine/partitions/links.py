@@ -6,7 +6,7 @@ live may come out (a window before `start`): who asks cuts with what is live.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -112,8 +112,7 @@ class Windowed:
         if self.upstream == self.downstream:
             return dilated(below, start, end)
         found = BitMap()
-        for first, last in runs_of(below):
-            low, high = _overlapping(self.downstream, self.upstream, first, last)
+        for low, high in _overlaps(self.downstream, self.upstream, runs_of(below)):
             _add(found, low + start, high + end)
         return found
 
@@ -123,14 +122,22 @@ class Windowed:
         if self.upstream == self.downstream:
             return dilated(above, -end, -start)
         found = BitMap()
-        for first, last in runs_of(above):
-            if last - start >= 1:
-                _add(found, *_overlapping(self.upstream, self.downstream, max(1, first - end), last - start))
+        reached = ((max(1, first - end), last - start) for first, last in runs_of(above) if last > start)
+        for low, high in _overlaps(self.upstream, self.downstream, reached):
+            _add(found, low, high)
         return found
 
 
-def _overlapping(here: Windows, there: Windows, first: int, last: int) -> tuple[int, int]:
-    return there.over(here.edge(first), here.edge(last + 1))
+def _overlaps(here: Windows, there: Windows, runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Of each run, in order, the first and last window over there that share a moment with it."""
+    done = 0  # up to here, what follows lies within the last windows given: many hours of one day cost one
+    for first, last in runs:
+        if last <= done:
+            continue
+        low, high = there.over(here.edge(first), here.edge(last + 1))
+        if low <= high:
+            done = here.at(there.edge(high + 1)) - 1
+        yield low, high
 
 
 def _add(numbers: BitMap, first: int, last: int) -> None:
