@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.engine.rig import rig
 
-from freshet import AutomationCondition, DynamicPartitions, asset, job
+from freshet import AutomationCondition, DynamicPartitions, Retries, asset, job
 from freshet.store.records import StepToRun
 
 pytestmark = pytest.mark.anyio
@@ -48,3 +48,22 @@ async def test_what_waits_makes_the_partition_as_it_is_when_it_starts(tmp_path: 
         await one.advance(120)
         assert made[-1] == 2
         assert [event.asset for event in await one.events("materialized")][-2:] == ["raw", "clean"]
+
+
+async def test_what_fails_for_a_partition_that_is_gone_is_no_failure_of_the_new_one(tmp_path: Path) -> None:
+    days = DynamicPartitions("days")
+
+    @asset(partitions=days, retries=Retries(1, delay="1m", jitter=0))
+    def raw(ctx: Any) -> int:
+        raise ValueError("no luck")
+
+    async with rig(tmp_path, [raw]) as one:
+        await one.control.add_partitions("days", {"mon": {}})
+        await one.control.materialize(["raw"], key="mon")
+        await one.settle()
+        await one.control.delete_partitions("days", ["mon"])
+        await one.control.add_partitions("days", {"mon": {}})
+        await one.advance(60)
+        assert await one.states() == ["failed"]
+        assert [event.asset for event in await one.events("failed")] == []
+        assert [event.asset for event in await one.events("released")] == ["raw"]

@@ -84,15 +84,16 @@ def fail_for_good(db: sqlite3.Connection, log: EventLog, run_id: int, position: 
         (at, dump_optional(error), run_id, position),
     ).fetchone()
     if asset_id is not None:
+        current = is_current(db, run_id, asset_id, partition)
         seq = log.add(
-            "failed",
+            "failed" if current else "released",
             asset=name,
             set=set_of(db, asset_id, partition),
             partition=partition,
             run_id=run_id,
             idle=is_idle(db, asset_id, partition),
         )
-        if is_current(db, run_id, asset_id, partition):
+        if current:
             db.execute(
                 """
                 INSERT INTO asset_state (asset_id, partition, failed_seq, failed_run) VALUES (?, ?, ?, ?)
