@@ -363,3 +363,28 @@ async def _until(condition: object) -> None:
     async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.002)
+
+
+async def test_a_journal_that_cannot_be_written_costs_its_lines_and_nothing_else(tmp_path: Path) -> None:
+    source = """
+    import os, shutil, subprocess
+    from freshet import job
+
+    @job
+    def spoils(ctx, folder: str):
+        shutil.rmtree(folder)
+        open(folder, "w").close()
+        subprocess.run(["echo", "this goes through the host"])
+        os._exit(3)
+
+    @job
+    def well():
+        pass
+    """
+    async with hosting(tmp_path, plugin=source) as site:
+        runs = tmp_path / "state" / "runs"
+        run_id, _ = await site.begun("well")
+        await site.end(run_id)
+        died = await site.run("spoils", params={"folder": str(runs / str(run_id + 1))})
+        assert (died.outcome, died.run_id) == ("died", run_id + 1)
+        assert (await site.run("well")).outcome == "succeeded"

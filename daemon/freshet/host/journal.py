@@ -42,11 +42,21 @@ def journal_path(runs_dir: Path, run_id: int) -> Path:
 
 
 class Journal:
-    """Appends the lines of one attempt of one step, which `begin` names. Safe to use from several threads."""
+    """Appends the lines of one attempt of one step, which `begin` names. Safe to use from several threads.
 
-    def __init__(self, runs_dir: Path, *, clock: Callable[[], float] = time.time) -> None:
+    `unwritten`: told why a line could not be written (a full disk), which is then lost; without it that raises.
+    """
+
+    def __init__(
+        self,
+        runs_dir: Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        unwritten: Callable[[OSError], None] | None = None,
+    ) -> None:
         self._runs_dir = str(runs_dir)
         self._clock = clock
+        self._unwritten = unwritten
         self._folder = ""
         self._head: dict[str, Any] = {}
         self._fd = -1
@@ -84,9 +94,15 @@ class Journal:
             self._fd = -1
 
     def _write(self, line: dict[str, Any]) -> None:
-        if self._fd < 0:
-            self._fd = self._open()
-        os.write(self._fd, _dump({**self._head, "t": self._clock(), **line}))
+        text = _dump({**self._head, "t": self._clock(), **line})
+        try:
+            if self._fd < 0:
+                self._fd = self._open()
+            os.write(self._fd, text)
+        except OSError as error:
+            if self._unwritten is None:
+                raise
+            self._unwritten(error)
 
     def _open(self) -> int:
         # The folder is not there in nearly every case: it is made without asking, and without pathlib, whose objects

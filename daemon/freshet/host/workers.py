@@ -74,6 +74,7 @@ class Workers:
         self._busy: dict[tuple[int, int], _Worker] = {}
         self._pending: deque[Launch] = deque()
         self._failures = 0
+        self._unwritten: int | None = None
         self._closing = False
         self._top_up: Timer | None = None
         self._told_idle = -1
@@ -88,7 +89,7 @@ class Workers:
 
     def run(self, order: Run, payload: bytes) -> None:
         """Launch a step; `payload` is the order as it came."""
-        journal = Journal(self._runs_dir)
+        journal = Journal(self._runs_dir, unwritten=self._note_unwritten)
         journal.begin(order["run"], order["step"], order["attempt"])
         launch = Launch(order, payload, journal)
         spec = self._catalog.definitions.asset.get(order["step"]) or self._catalog.definitions.job.get(order["step"])
@@ -265,6 +266,12 @@ class Workers:
                 launch = self._pending.popleft()
                 self._tell(launch.told_failed(ErrorData(type="WorkerDied", message=text, traceback="")))
                 launch.close()
+
+    def _note_unwritten(self, error: OSError) -> None:
+        """The steps go on; what they say is lost. Said once for each reason."""
+        if error.errno != self._unwritten:
+            self._unwritten = error.errno
+            complain(f"a line of a journal cannot be written: {error}")
 
     # --- status --------------------------------------------------------------------------------------------
 
