@@ -23,7 +23,7 @@ from freshet.definitions.partitions import DynamicPartitions, StaticPartitions
 from freshet.definitions.sensor import SensorSpec
 from freshet.definitions.source import Source
 from freshet.engine.bus import Bus, Subscription
-from freshet.engine.control import EngineStatus, SensorState, TickReport
+from freshet.engine.control import EngineStatus, ScheduleView, SensorState, TickReport
 from freshet.engine.requests import call_job, check_partitions, find_asset, run_of_assets
 from freshet.errors import UnknownName
 from freshet.executors.base import HostStatus, LoadReport
@@ -109,6 +109,9 @@ class HandControl:
 
     def sensors(self) -> tuple[SensorState, ...]:
         return tuple(self.states[name] for name in sorted(self.states))
+
+    def schedules(self) -> tuple[ScheduleView, ...]:
+        return ()
 
     def blocked_by(self, run_id: int) -> str | None:
         return "waits for a slot (2 of 2 in use)"

@@ -146,6 +146,17 @@ def sensors(
 
 
 @_command()
+def schedules(
+    session: Session,
+    name: Annotated[str | None, typer.Argument(metavar="SCHEDULE", help="What became of its instants.")] = None,
+) -> None:
+    """Show schedules and when they come next."""
+    from freshet.cli.commands import show
+
+    show.schedules(session, name)
+
+
+@_command()
 def runs(
     session: Session,
     run_id: Annotated[int | None, typer.Argument(metavar="RUN", min=1, help="Only this one, with its steps.")] = None,

@@ -75,6 +75,14 @@ class Client:
         """One sensor."""
         return self._one(models.SensorAnswer, "GET", f"sensors/{_safe(name)}")
 
+    def schedules(self) -> list[models.ScheduleAnswer]:
+        """All schedules."""
+        return self._many(models.ScheduleAnswer, "schedules")
+
+    def schedule_history(self, name: str, *, limit: int = 50) -> list[models.ScheduleTickAnswer]:
+        """What became of a schedule's instants, latest first."""
+        return self._many(models.ScheduleTickAnswer, f"schedules/{_safe(name)}/history", limit=limit)
+
     def cursor(self, sensor: str) -> models.CursorAnswer:
         """What a sensor remembers."""
         return self._one(models.CursorAnswer, "GET", f"sensors/{_safe(sensor)}/cursor")

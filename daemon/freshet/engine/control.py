@@ -18,7 +18,7 @@ from freshet.executors.base import HostStatus, LoadReport
 from freshet.store.records import Event, RunRow
 from freshet.store.store import Store
 
-__all__ = ["Control", "EngineStatus", "EventStream", "SensorState", "TickReport"]
+__all__ = ["Control", "EngineStatus", "EventStream", "ScheduleView", "SensorState", "TickReport"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,19 @@ class SensorState:
     cursor: Json
     revision: int
     quarantined: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleView:
+    """A schedule as the engine sees it now. `next`: the nominal instant to come; `last_fired`: the last that fired
+    since the daemon started."""
+
+    name: str
+    status: Literal["ok", "failing", "paused"]
+    next: float | None
+    last_fired: float | None
+    failures: int
+    last_error: Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +122,10 @@ class Control(Protocol):
         ...
 
     def sensors(self) -> tuple[SensorState, ...]:
+        """All, by name."""
+        ...
+
+    def schedules(self) -> tuple[ScheduleView, ...]:
         """All, by name."""
         ...
 

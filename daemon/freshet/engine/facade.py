@@ -12,7 +12,7 @@ from freshet import __version__
 from freshet.definitions.graph import Definitions
 from freshet.definitions.outcome import Json
 from freshet.engine.bus import Subscription
-from freshet.engine.control import EngineStatus, SensorState, TickReport
+from freshet.engine.control import EngineStatus, ScheduleView, SensorState, TickReport
 from freshet.engine.engine import Engine
 from freshet.engine.outcomes import startable
 from freshet.engine.requests import call_job, check_partitions, find_asset, input_needs, run_of_assets
@@ -101,6 +101,10 @@ class EngineControl:
     def sensors(self) -> tuple[SensorState, ...]:
         """All, by name."""
         return self._engine.desk.states()
+
+    def schedules(self) -> tuple[ScheduleView, ...]:
+        """All, by name."""
+        return self._engine.timetable.views()
 
     def blocked_by(self, run_id: int) -> str | None:
         """Why a queued run has not started."""

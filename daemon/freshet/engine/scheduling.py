@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from freshet.definitions.schedule import ScheduleSpec
+from freshet.engine.control import ScheduleView
 from freshet.engine.schedules.plan import Plan, ScheduleState
 from freshet.store.records import TickerRow
 
@@ -23,6 +24,18 @@ class ScheduleTicker:
     asked: Plan | None = None
     tick_id: int = 0
     last_fired: float | None = None
+
+    def view(self, now: float) -> ScheduleView:
+        """For display."""
+        following = self.spec.times.after(self.state.decided if self.state else now)
+        return ScheduleView(
+            name=self.spec.name,
+            status="paused" if self.row.paused else "failing" if self.row.failures else "ok",
+            next=following,
+            last_fired=self.last_fired,
+            failures=self.row.failures,
+            last_error=self.row.last_error,
+        )
 
 
 def ticker_of(spec: ScheduleSpec, row: TickerRow) -> ScheduleTicker:

@@ -16,6 +16,7 @@ import structlog
 from freshet.definitions.graph import Definitions
 from freshet.definitions.schedule import ScheduleSpec
 from freshet.engine.backoff import next_delay
+from freshet.engine.control import ScheduleView
 from freshet.engine.instruments import Instruments, persist
 from freshet.engine.launcher import Launcher
 from freshet.engine.outcomes import startable
@@ -66,6 +67,11 @@ class Timetable:
         self.open = False
         for name in self.schedules:
             self._in.heap.cancel(("schedule", name))
+
+    def views(self) -> tuple[ScheduleView, ...]:
+        """All schedules, by name."""
+        now = self._in.clock.now()
+        return tuple(ticker.view(now) for _, ticker in sorted(self.schedules.items()))
 
     # --- due ------------------------------------------------------------------------------------------------
 
@@ -144,6 +150,7 @@ class Timetable:
             ticker.busy = False
             if commit.ticker not in result.refused:
                 ticker.state = made.state
+                ticker.row = replace(ticker.row, failures=0, retry_at=None)
                 ticker.last_fired = made.fire[-1] if made.fire else ticker.last_fired
                 _tell(ticker.spec, made)
             self._wait(ticker, made.due if commit.ticker not in result.refused else self._in.clock.now())

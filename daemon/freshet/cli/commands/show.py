@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 from rich.text import Text
 
@@ -10,9 +11,16 @@ from freshet.cli.session import Session, print_json
 from freshet.cli.tables import console, state_text, table
 from freshet.cli.text import age, error_text, in_line, place, plain
 from freshet.definitions.durations import format_duration
-from freshet.http.models import AssetAnswer, ProblemAnswer, RunAnswer, SensorAnswer, StatusAnswer
+from freshet.http.models import (
+    AssetAnswer,
+    ProblemAnswer,
+    RunAnswer,
+    ScheduleTickAnswer,
+    SensorAnswer,
+    StatusAnswer,
+)
 
-__all__ = ["assets", "runs", "sensors", "status"]
+__all__ = ["assets", "runs", "schedules", "sensors", "status"]
 
 
 def status(session: Session) -> None:
@@ -125,6 +133,64 @@ def _sensor_row(one: SensorAnswer, now: float) -> tuple[object, ...]:
         state.append(f" ({one.failures} times)")
     due = "now" if one.in_flight else age(one.due_at, now)
     return one.name, one.type, state, one.target or "-", one.ticks, age(one.last_tick_at, now), due
+
+
+def schedules(session: Session, name: str | None) -> None:
+    """All schedules, or what became of one's instants."""
+    with session.client() as client:
+        if name is not None:
+            _schedule_history(session, client.schedule_history(name))
+            return
+        found = client.schedules()
+    if session.json:
+        print_json(found)
+        return
+    now = time.time()
+    table(
+        ("schedule", "when", "zone", "target", "status", "last fired", "next"),
+        (
+            (
+                one.name,
+                one.cron or f"every {format_duration(one.every or 0)}",
+                one.timezone or "-",
+                one.target or "-",
+                state_text(one.status),
+                age(one.last_fired, now),
+                age(one.next, now),
+            )
+            for one in found
+        ),
+        empty="no plugin declares a schedule",
+    )
+    for one in found:
+        if one.status == "failing":
+            print(f"{in_line(one.name)}: {plain(error_text(one.last_error))}")  # noqa: T201
+
+
+def _schedule_history(session: Session, found: list[ScheduleTickAnswer]) -> None:
+    if session.json:
+        print_json(found)
+        return
+    now = time.time()
+    table(
+        ("instant", "until", "#count", "became", "why", "decided"),
+        (
+            (
+                _instant(one.nominal),
+                _instant(one.until) if one.count > 1 else "-",
+                one.count,
+                one.status,
+                one.reason or "-",
+                age(one.decided_at, now),
+            )
+            for one in found
+        ),
+        empty="nothing has been decided yet",
+    )
+
+
+def _instant(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
 def runs(session: Session, run_id: int | None, state: str | None, target: str | None, limit: int) -> None:

@@ -1,0 +1,82 @@
+"""What goes over the API, as typed models: shared by the server and the client.
+
+Times are seconds since 1970 in UTC, durations are seconds. Answers are built when first used, so that importing all of
+them costs the CLI little.
+"""
+
+from __future__ import annotations
+
+from freshet.http.models.assets import (
+    AddPartitionsBody,
+    AssetAnswer,
+    AssetCounts,
+    DeletePartitionsBody,
+    FreshnessAnswer,
+    PartitionAnswer,
+    PartitionsChanged,
+    PartitionSetAnswer,
+    PartitionsPage,
+)
+from freshet.http.models.base import FreshnessState, Json, RunState, StepState
+from freshet.http.models.runs import (
+    CallBody,
+    EventAnswer,
+    EventsPage,
+    MaterializeBody,
+    RunAnswer,
+    RunsAdmitted,
+    StepAnswer,
+)
+from freshet.http.models.status import (
+    ErrorAnswer,
+    ErrorBody,
+    HostAnswer,
+    ProblemAnswer,
+    StatusAnswer,
+)
+from freshet.http.models.tickers import (
+    CursorAnswer,
+    CursorBody,
+    ScheduleAnswer,
+    ScheduleTickAnswer,
+    SensorAnswer,
+    TickAnswer,
+    TickBody,
+    TickRowAnswer,
+)
+
+__all__ = [
+    "AddPartitionsBody",
+    "AssetAnswer",
+    "AssetCounts",
+    "CallBody",
+    "CursorAnswer",
+    "CursorBody",
+    "DeletePartitionsBody",
+    "ErrorAnswer",
+    "ErrorBody",
+    "EventAnswer",
+    "EventsPage",
+    "FreshnessAnswer",
+    "FreshnessState",
+    "HostAnswer",
+    "Json",
+    "MaterializeBody",
+    "PartitionAnswer",
+    "PartitionSetAnswer",
+    "PartitionsChanged",
+    "PartitionsPage",
+    "ProblemAnswer",
+    "RunAnswer",
+    "RunState",
+    "RunsAdmitted",
+    "ScheduleAnswer",
+    "ScheduleTickAnswer",
+    "SensorAnswer",
+    "StatusAnswer",
+    "StepAnswer",
+    "StepState",
+    "TickAnswer",
+    "TickBody",
+    "TickRowAnswer",
+]

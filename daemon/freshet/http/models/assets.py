@@ -1,0 +1,106 @@
+"""Assets and their partitions."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from freshet.http.models.base import Answer, Body, FreshnessState, Json
+
+__all__ = [
+    "AddPartitionsBody",
+    "AssetAnswer",
+    "AssetCounts",
+    "DeletePartitionsBody",
+    "FreshnessAnswer",
+    "PartitionAnswer",
+    "PartitionSetAnswer",
+    "PartitionsChanged",
+    "PartitionsPage",
+]
+
+
+class FreshnessAnswer(Answer):
+    """The policy of an asset and where it stands. `deadline`: when it lapses, or lapsed."""
+
+    within: float
+    warn: float | None
+    state: FreshnessState | None
+    baseline_at: float | None
+    deadline: float | None
+
+
+class AssetCounts(Answer):
+    """Over the partitions of an asset; without partitions `partitions` is 1."""
+
+    partitions: int
+    materialized: int
+    failed: int
+    in_progress: int
+
+
+class AssetAnswer(Answer):
+    """An asset as declared, and its state. `run_id` and `metadata` are those of the latest materialization."""
+
+    name: str
+    doc: str
+    group: str | None
+    partitions: str | None
+    upstream: tuple[str, ...]
+    downstream: tuple[str, ...]
+    automation: str | None
+    tags: dict[str, str]
+    file: str | None
+    line: int | None
+    counts: AssetCounts
+    materialized_at: float | None
+    run_id: int | None
+    metadata: Json
+    freshness: FreshnessAnswer | None
+
+
+class PartitionSetAnswer(Answer):
+    """A partition set; `count`: its live keys."""
+
+    name: str
+    kind: Literal["dynamic", "static", "time", "multi"]
+    count: int
+    assets: tuple[str, ...]
+
+
+class PartitionAnswer(Answer):
+    """A partition. `number`: what stands for the key in the store. `states`: by asset of the set."""
+
+    key: str
+    number: int
+    added_at: float | None
+    metadata: dict[str, Json]
+    states: dict[str, Literal["missing", "materialized", "failed", "in_progress"]]
+
+
+class PartitionsPage(Answer):
+    """Partitions in order of their numbers; `next`: give it as `after` for the page that follows, None at the end."""
+
+    set: str
+    partitions: tuple[PartitionAnswer, ...]
+    next: int | None
+
+
+class AddPartitionsBody(Body):
+    """Keys with their metadata."""
+
+    keys: dict[str, dict[str, Json]] = Field(min_length=1)
+
+
+class DeletePartitionsBody(Body):
+    """Keys to take out."""
+
+    keys: tuple[str, ...] = Field(min_length=1)
+
+
+class PartitionsChanged(Answer):
+    """How many keys were new, or were there to delete."""
+
+    set: str
+    changed: int

@@ -1,0 +1,114 @@
+"""Runs, their steps, and events."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from freshet.definitions.names import PRIORITY_MAX
+from freshet.http.models.base import Answer, Body, Json, RunState, StepState
+
+__all__ = [
+    "CallBody",
+    "EventAnswer",
+    "EventsPage",
+    "MaterializeBody",
+    "RunAnswer",
+    "RunsAdmitted",
+    "StepAnswer",
+]
+
+
+class StepAnswer(Answer):
+    """A step of a run. `attempt`: how often it was started; `not_before`: the end of its back-off."""
+
+    position: int
+    name: str
+    state: StepState
+    attempt: int
+    failures: int
+    not_before: float | None
+    started_at: float | None
+    ended_at: float | None
+    error: Json
+    metadata: Json
+
+
+class RunAnswer(Answer):
+    """A run and its steps in order. `blocked_by`: why it has not started, while it is queued."""
+
+    id: int
+    kind: Literal["asset", "job"]
+    target: str
+    set: str | None
+    partition: str | None
+    state: RunState
+    priority: int
+    params: dict[str, Json]
+    tags: dict[str, str]
+    run_key: str | None
+    origin: str
+    version: str | None
+    interruptions: int
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    error: Json
+    steps: tuple[StepAnswer, ...]
+    blocked_by: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more will come of it. An interrupted run starts again."""
+        return self.state in ("succeeded", "failed", "canceled")
+
+
+Priority = Annotated[int, Field(ge=-PRIORITY_MAX, le=PRIORITY_MAX)]
+
+
+class MaterializeBody(Body):
+    """`partition`: its key, for assets with partitions."""
+
+    assets: tuple[str, ...] = Field(min_length=1)
+    partition: str | None = None
+    upstream: bool = False
+    downstream: bool = False
+    priority: Priority = 0
+    tags: dict[str, str] = Field(default_factory=dict[str, str])
+
+
+class CallBody(Body):
+    """The parameters of a job; they are validated before its code runs."""
+
+    params: dict[str, Json] = Field(default_factory=dict[str, Json])
+    priority: Priority = 0
+    tags: dict[str, str] = Field(default_factory=dict[str, str])
+
+
+class RunsAdmitted(Answer):
+    """Runs that are durable as queued or started."""
+
+    runs: tuple[int, ...]
+
+
+class EventAnswer(Answer):
+    """Something that happened, in the order of commits (`seq`); events of one transaction share `txn`."""
+
+    seq: int
+    txn: int
+    at: float
+    type: str
+    asset: str | None
+    set: str | None
+    partition: int | None
+    run_id: int | None
+    tick_id: int | None
+    data: Json
+
+
+class EventsPage(Answer):
+    """`next`: give it as `after` to go on."""
+
+    events: tuple[EventAnswer, ...]
+    next: int

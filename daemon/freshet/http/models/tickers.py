@@ -1,0 +1,132 @@
+"""Sensors and schedules."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from freshet.http.models.base import Answer, Body, Json
+
+__all__ = [
+    "CursorAnswer",
+    "CursorBody",
+    "ScheduleAnswer",
+    "ScheduleTickAnswer",
+    "SensorAnswer",
+    "TickAnswer",
+    "TickBody",
+    "TickRowAnswer",
+]
+
+
+class SensorAnswer(Answer):
+    """A sensor as declared, and as the engine sees it. `isolated`: it has an evaluator of its own."""
+
+    name: str
+    type: str
+    doc: str
+    status: Literal["ok", "failing", "paused", "quarantined"]
+    in_flight: bool
+    interval: float
+    timeout: float
+    target: str | None
+    partitions: str | None
+    options: dict[str, Json]
+    due_at: float | None
+    ticks: int
+    idle_ticks: int
+    failures: int
+    last_tick_at: float | None
+    last_error: Json
+    quarantined: str | None
+    isolated: bool
+    revision: int
+    file: str | None
+    line: int | None
+
+
+class ScheduleAnswer(Answer):
+    """A schedule as declared, and as the engine sees it. Exactly one of `cron` and `every` (seconds) is set; `next` and
+    `last_fired` are nominal instants."""
+
+    name: str
+    doc: str
+    cron: str | None
+    every: float | None
+    timezone: str | None
+    target: str | None
+    misfire: Literal["latest", "all", "skip"]
+    status: Literal["ok", "failing", "paused"]
+    next: float | None
+    last_fired: float | None
+    failures: int
+    last_error: Json
+    file: str | None
+    line: int | None
+
+
+class ScheduleTickAnswer(Answer):
+    """What became of an instant, or of `count` of them in a row, from `nominal` to `until`."""
+
+    nominal: float
+    until: float
+    count: int
+    status: Literal["fired", "skipped"]
+    reason: str | None
+    decided_at: float
+
+
+class CursorAnswer(Answer):
+    """What a sensor remembers; `revision` counts the changes by hand."""
+
+    sensor: str
+    cursor: Json
+    revision: int
+
+
+class CursorBody(Body):
+    """A new cursor."""
+
+    cursor: Json
+
+
+class TickBody(Body):
+    """A tick by hand. `cursor` replaces the remembered one, in a dry run only; left out, it stays."""
+
+    dry_run: bool = False
+    full: bool = True
+    cursor: Json = None
+
+
+class TickAnswer(Answer):
+    """What a tick by hand did, or would do."""
+
+    sensor: str
+    status: str
+    dry_run: bool
+    cursor_before: Json
+    cursor: Json
+    runs: tuple[Json, ...]
+    dropped: tuple[Json, ...]
+    partitions: tuple[Json, ...]
+    reports: tuple[Json, ...]
+    ledger_added: int
+    ledger_removed: int
+    skip: str | None
+    error: Json
+
+
+class TickRowAnswer(Answer):
+    """A tick that had an effect or failed, as remembered. `dropped`: requests whose run key was taken."""
+
+    id: int
+    status: str
+    started_at: float
+    ended_at: float
+    cursor_before: Json
+    cursor: Json
+    skip: str | None
+    error: Json
+    runs: int
+    partitions_added: int
+    ledger_added: int
+    dropped: Json
