@@ -85,6 +85,17 @@ def test_a_change_of_an_asset_without_a_policy_is_dropped(db: sqlite3.Connection
     assert rows(db, "SELECT count(*) FROM lapses") == [0]
 
 
+def test_a_lapse_that_a_materialization_has_overtaken_is_none(db: sqlite3.Connection) -> None:
+    """The deadline came between a materialization's commit and the news of it."""
+    before = sales(db)
+    make(db, one_step("sales"))
+    lapsed = FreshnessChange(replace(before, state="lapsed"), "freshness_lapsed", 61.0)
+    assert commit_freshness(db, [lapsed], 62.0) == ()
+    assert sales(db).state == "fresh"
+    restored = FreshnessChange(sales(db), "freshness_restored")
+    assert commit_freshness(db, [restored], 63.0) == (), "nobody saw it worsen"
+
+
 # --- automation ----------------------------------------------------------------------------------------------
 
 

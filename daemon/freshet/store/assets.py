@@ -94,11 +94,14 @@ def freshness_rows(db: sqlite3.Connection) -> tuple[FreshnessRow, ...]:
 
 
 def commit_freshness(db: sqlite3.Connection, changes: Sequence[FreshnessChange], at: float) -> tuple[Event, ...]:
-    """Commit transitions; returns their events. A second lapse of the same episode is dropped with its event, and so
-    is a change of an asset that has no policy any more."""
+    """Commit transitions; returns their events. Dropped with their events are a second lapse of the same episode, a
+    change of an asset that has no policy any more, a worsening that a materialization committed just before it has
+    overtaken, and the restoration of what was never seen to worsen."""
     log = EventLog(db, at)
     for change in changes:
         row = change.row
+        if _overtaken(db, change):
+            continue
         found = db.execute(
             """
             UPDATE freshness SET baseline_seq = ?, baseline_at = ?, state = ?
@@ -109,6 +112,23 @@ def commit_freshness(db: sqlite3.Connection, changes: Sequence[FreshnessChange],
         if found is not None and change.event is not None:
             _transition(db, log, change, found[0], at)
     return log.write()
+
+
+def _overtaken(db: sqlite3.Connection, change: FreshnessChange) -> bool:
+    row = change.row
+    if change.event in ("freshness_warned", "freshness_lapsed"):
+        (newest,) = db.execute(
+            "SELECT max(s.materialized_seq) FROM assets a JOIN asset_state s ON s.asset_id = a.id WHERE a.name = ?",
+            (row.asset,),
+        ).fetchone()
+        return newest is not None and newest > row.baseline_seq
+    if change.event == "freshness_restored":
+        state = db.execute(
+            "SELECT state FROM freshness f JOIN assets a ON a.id = f.asset_id WHERE a.name = ? AND f.partition = ?",
+            (row.asset, row.partition),
+        ).fetchone()
+        return state is None or state[0] == "fresh"
+    return False
 
 
 def _transition(db: sqlite3.Connection, log: EventLog, change: FreshnessChange, asset_id: int, at: float) -> None:
