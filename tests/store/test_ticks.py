@@ -35,7 +35,7 @@ from freshet.store.tickers import (
     load_tickers,
     next_tick_id,
     register_ticker,
-    release_quarantine,
+    resume,
     set_cursor,
     set_paused,
     ticker,
@@ -136,7 +136,7 @@ def test_an_unknown_key_names_set_and_key(db: sqlite3.Connection, landing: Ticke
         partial(set_cursor, cursor={"by": "hand"}),
         partial(set_paused, paused=True),
         partial(set_paused, paused=False),
-        release_quarantine,
+        resume,
     ],
 )
 def test_any_change_by_hand_refuses_the_tick_in_flight(
@@ -205,7 +205,7 @@ def test_failures_are_rows_and_their_transitions_events(db: sqlite3.Connection, 
     assert (row.failures, row.retry_at, row.quarantined) == (3, 9.0, "why")
     assert row.last_error == {"type": "E", "message": "why", "traceback": "trace"}
     assert [tick.status for tick in ticks(db)] == ["given_up", "failed", "failed", "later"]
-    released = release_quarantine(db, landing.id)
+    released = resume(db, landing.id)
     assert (released.quarantined, released.failures, released.retry_at) == (None, 0, None)
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
+
+import anyio
 
 from freshet.definitions.names import nearest_hint
 from freshet.definitions.outcome import Json
@@ -16,7 +20,7 @@ from freshet.engine.ticks import TickLoop
 from freshet.errors import Conflict, UnknownName
 from freshet.executors.base import TickEnd, TickOrder
 from freshet.store.records import TickerRow
-from freshet.store.tickers import release_quarantine, set_cursor, set_paused
+from freshet.store.tickers import resume, set_cursor, set_paused
 
 __all__ = ["SensorDesk"]
 
@@ -115,22 +119,25 @@ class SensorDesk:
     async def set_cursor(self, name: str, cursor: Json) -> SensorState:
         """Replace the cursor and look again."""
         ticker = self.find(name)
-        row = await self._in.store.write(partial(set_cursor, ticker_id=ticker.row.id, cursor=cursor))
-        return self._changed(ticker, row)
+        return await self._change(ticker, partial(set_cursor, ticker_id=ticker.row.id, cursor=cursor))
 
     async def pause(self, name: str) -> SensorState:
         """Stop ticking."""
         ticker = self.find(name)
-        row = await self._in.store.write(partial(set_paused, ticker_id=ticker.row.id, paused=True))
-        return self._changed(ticker, row)
+        return await self._change(ticker, partial(set_paused, ticker_id=ticker.row.id, paused=True))
 
     async def resume(self, name: str) -> SensorState:
         """Tick again, whatever held it back."""
         ticker = self.find(name)
-        if ticker.row.quarantined is not None:
-            await self._in.store.write(partial(release_quarantine, ticker_id=ticker.row.id))
-        row = await self._in.store.write(partial(set_paused, ticker_id=ticker.row.id, paused=False))
         ticker.holds_off = False
+        return await self._change(ticker, partial(resume, ticker_id=ticker.row.id))
+
+    async def _change(
+        self, ticker: SensorTicker, transaction: Callable[[sqlite3.Connection], TickerRow]
+    ) -> SensorState:
+        """Shielded: a revision that is committed and not known here would refuse every tick from then on."""
+        with anyio.CancelScope(shield=True):
+            row = await self._in.store.write(transaction)
         return self._changed(ticker, row)
 
     def _changed(self, ticker: SensorTicker, row: TickerRow) -> SensorState:

@@ -20,7 +20,7 @@ __all__ = [
     "next_tick_id",
     "register_ticker",
     "register_tickers",
-    "release_quarantine",
+    "resume",
     "set_cursor",
     "set_paused",
     "ticker",
@@ -108,9 +108,10 @@ def set_paused(db: sqlite3.Connection, ticker_id: int, paused: bool) -> TickerRo
     return _change(db, ticker_id, ", paused = ?, retry_at = NULL", paused)
 
 
-def release_quarantine(db: sqlite3.Connection, ticker_id: int) -> TickerRow:
-    """Let a quarantined ticker try again at once."""
-    return _change(db, ticker_id, ", quarantined = NULL, retry_at = NULL, failures = 0")
+def resume(db: sqlite3.Connection, ticker_id: int) -> TickerRow:
+    """Let a ticker look again: neither paused nor quarantined nor backed off. A quarantine takes its failures along."""
+    failures = "failures = CASE WHEN quarantined IS NULL THEN failures ELSE 0 END"
+    return _change(db, ticker_id, f", paused = 0, quarantined = NULL, retry_at = NULL, {failures}")
 
 
 def count_refused(db: sqlite3.Connection, ticker: int) -> None:
