@@ -77,6 +77,7 @@ class Engine:
         self.started_at = clock.now()
         self.problem: str | None = None
         self.load_report: LoadReport | None = None
+        self._starting: CodeHost | None = None
         self._make_host = make_host
         self.clock = clock
         self._store = store
@@ -92,7 +93,7 @@ class Engine:
         Raises `HostError` where the host cannot start, `DefinitionError` where the plugins are wrong.
         """
         self.answers = EngineAnswers(self)
-        host = self._make_host(self.answers)
+        self._starting = host = self._make_host(self.answers)
         report = await host.start()
         report = replace(report, definitions=report.definitions.resolved(self.options.timezone))
         self.load_report = report
@@ -240,6 +241,8 @@ class Engine:
         interrupted."""
         begun, self.state = self.state == "ready", "stopping"
         if not begun:
+            if self._starting is not None:
+                await self._starting.close(grace=0)
             return
         self.ticks.stop()
         self.timetable.stop()
@@ -251,6 +254,7 @@ class Engine:
         host = self.instruments.in_force.host
         if host is not None:
             await host.watch(active=False)
+            self.ticks.cancel()
         await self._wait_for_work(hurry or anyio.Event())
         if host is not None:
             await host.close(grace=0)
@@ -259,6 +263,8 @@ class Engine:
             await self.ticks.write_counts()
             await self.automator.save()
         self.instruments.heap.stop()
+        if self.instruments.work.failure.done():
+            await self.failed()
 
     async def _wait_for_work(self, hurry: anyio.Event) -> None:
         with anyio.move_on_after(self.options.grace):

@@ -63,6 +63,13 @@ class TickLoop:
         for name in self.sensors:
             self._in.heap.cancel(("sensor", name))
 
+    def cancel(self) -> None:
+        """Nobody waits for the looks in flight any more: what they saw will be seen again."""
+        host = self._in.in_force.host
+        for ticker in self.sensors.values():
+            if host is not None and ticker.in_flight is not None and not ticker.in_flight.committing:
+                host.cancel_tick(ticker.in_flight.order.tick_id)
+
     def _resume_waiting(self, ticker: SensorTicker) -> None:
         retry_at, now = ticker.row.retry_at, self._in.clock.now()
         if retry_at is not None and retry_at > now:
