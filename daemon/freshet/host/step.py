@@ -131,6 +131,9 @@ def _missing(order: Run, spec: AssetSpec, dep: DepSpec, catalog: Catalog) -> Mis
 
 # --- errors --------------------------------------------------------------------------------------------------
 
+_TEXT_MAX = 20_000
+"""Characters of an error's message, and of its traceback's end, that are kept."""
+
 
 def error_data(error: BaseException) -> ErrorData:
     """What is told of an error: its traceback begins with the first frame that is the user's."""
@@ -140,7 +143,7 @@ def error_data(error: BaseException) -> ErrorData:
     message = f"the step called sys.exit({error.code!r})" if isinstance(error, SystemExit) else _text_of(error)
     _trim(error, set())
     shown = "".join(traceback.format_exception(error)) if error.__traceback__ is not None else ""
-    return ErrorData(type=name, message=message, traceback=shown)
+    return ErrorData(type=name, message=message[:_TEXT_MAX], traceback=shown[-_TEXT_MAX:])
 
 
 def _text_of(error: BaseException) -> str:

@@ -157,7 +157,7 @@ class InlineHost:
         self._rest(True)
 
     def _perform(self, step: StepToRun) -> WorkerEnded:
-        journal = Journal(self._runs_dir, **({} if self._clock is None else {"clock": self._clock.now}))
+        journal = Journal(self._runs_dir) if self._clock is None else Journal(self._runs_dir, clock=self._clock.now)
         journal.begin(step.run_id, step.name, step.attempt)
         try:
             found: Any = self._catalog.assets.get(step.name) or self._catalog.jobs.get(step.name)
