@@ -10,7 +10,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from freshet import AutomationCondition, DynamicPartitions, Freshness, JobContext, StepContext, asset, job
+from freshet import AutomationCondition, DynamicPartitions, Freshness, JobContext, StepContext, asset, job, schedule
 from freshet_sensors import FileSensor
 
 Rows = list[dict[str, Any]]
@@ -47,6 +47,11 @@ def sales(ctx: StepContext, clean_orders: dict[str, Rows]) -> float:  # unpartit
 async def notify(ctx: JobContext, order_id: int, urgent: bool = False) -> None:
     """Tell somebody about an order; parameters are validated by their annotations."""
     (ctx.log.warning if urgent else ctx.log.info)("order", order_id=order_id)
+
+
+@schedule(cron="0 6 * * *", timezone="Europe/Berlin", target=sales)
+def every_morning() -> None:
+    """Whatever has landed or not, the day begins with fresh sales."""
 
 
 def read_orders(path: str) -> Rows:
