@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,12 +55,26 @@ def test_status_shows_what_is_wrong(served: Served, cli: Cli) -> None:
     served.call(served.control.pause, "landing")
     said = cli("status")
     assert said.status == 0
-    assert "1.2.3  ready for 1m" in said.out
+    first, second, *_ = said.out.splitlines()
+    assert first == "freshet   1.2.3  degraded (up 1m)"
+    assert second == "problem   no space \\x1b[31mleft"
     assert "0 running (2 slots), 0 queued" in said.out
     assert "paused: landing" in said.out
-    assert "no space \\x1b[31mleft" in said.out
     assert "/plugins/a.py:3: it is [bold]broken (mend it)" in said.out
     assert cli("status", "--json").json["problem"] == "no space \x1b[31mleft"
+
+
+def test_status_shows_what_failed(served: Served, cli: Cli) -> None:
+    assert "1.2.3  ready for 1m" in cli("status").out
+    cli("partitions", "batches", "add", "a")
+    cli("materialize", "raw_orders", "--partition", "a")
+    served.call(served.control.end, 1, "failed", {"type": "ValueError", "message": "no"})
+    served.control.state = "stopping"
+    said = cli("status").out
+    assert "1.2.3  stopping (up 1m)" in said
+    assert "failed in the last hour: 1" in said
+    assert "failed: raw_orders (1)" in said
+    assert "schedules 0" in said
 
 
 def test_global_options_stand_before_or_after(
@@ -109,7 +125,11 @@ def test_a_failing_sensor_shows_its_error(served: Served, cli: Cli) -> None:
     served.call(served.control.fail, "shaky", error)
     out = cli("sensors").out
     assert "failing (2 times)" in out
-    assert "shaky: Traceback\n  \\x1b[31mline" in out
+    assert "shaky: ValueError: no\n" in out
+    assert "Traceback" not in out
+    assert "shaky: Traceback\n  \\x1b[31mline" in cli("sensors", "shaky").out
+    served.call(served.control.look_since, "shaky", time.time() - 23.4)
+    assert "looking for 23s" in cli("sensors").out
 
 
 def test_runs_are_listed_and_shown(served: Served, cli: Cli) -> None:
@@ -125,6 +145,50 @@ def test_runs_are_listed_and_shown(served: Served, cli: Cli) -> None:
     one = cli("runs", "1").out
     assert "raw_orders: ValueError: no \\x07" in one
     assert cli("runs", "1", "--json").json["steps"][0]["state"] == "failed"
+
+
+def test_a_run_of_several_assets_names_the_step(served: Served, cli: Cli) -> None:
+    cli("partitions", "batches", "add", "a")
+    cli("materialize", "clean_orders", "--partition", "a", "--upstream")
+    served.call(served.control.retry, 1, time.time() + 100)
+    assert "retrying in 1m40s (attempt 2)" in cli("runs").out
+    assert [one["id"] for one in cli("runs", "--target", "raw_orders", "--json").json] == [1]
+    served.call(served.control.begin, 1)
+    served.call(partial(served.control.end, 1, "failed", {"type": "E", "message": "m"}, attempt=2))
+    assert "failed (raw_orders)" in cli("runs").out
+
+
+def test_an_asset_never_made_says_so(served: Served, cli: Cli) -> None:
+    assert "never made, lapses in " in next(line for line in cli("assets").out.splitlines() if "sales" in line)
+
+
+@pytest.mark.parametrize("argv", [("logs", "1", "-f"), ("materialize", "sales", "--wait"), ("--json", "wait")])
+def test_who_waits_hears_that_only_a_restart_helps(served: Served, cli: Cli, argv: tuple[str, ...]) -> None:
+    served.control.slots = 0
+    cli("materialize", "sales")
+    served.control.problem, served.control.needs_restart = "the plugins changed", True
+    said = cli("materialize", "sales", "--wait", "--json") if argv[0] == "--json" else cli(*argv)
+    assert said.status == 1
+    assert "nothing starts any more: the plugins changed" in said.err
+    assert "restart Freshet" in said.err
+
+
+def test_who_waits_hears_what_for_and_when_that_changes(served: Served, cli: Cli) -> None:
+    served.control.slots = 0
+    cli("materialize", "sales")
+
+    async def go_on() -> None:
+        await served.control.until_asked(1)
+        served.control.problem = "no code host"
+        await served.control.until_asked(2)
+        await served.control.begin(1)
+        await served.control.end(1)
+
+    ended = served.soon(go_on)
+    said = cli("logs", "1", "-f")
+    ended.result(timeout=10)
+    assert said.status == 0
+    assert said.err.splitlines()[:2] == ["run 1 waits for a slot (2 of 2 in use)", "run 1 waits: no code host"]
 
 
 def test_logs_show_the_journal(served: Served, cli: Cli) -> None:

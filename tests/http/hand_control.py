@@ -36,7 +36,7 @@ from freshet.store.finishing import finish_step
 from freshet.store.partitions import change_partitions
 from freshet.store.queries import run as read_run
 from freshet.store.records import PartitionDelta, RunRow, RunToAdmit, StepResult
-from freshet.store.steps import cancel_run
+from freshet.store.steps import cancel_run, start_steps
 from freshet.store.store import Store
 
 NOW = 1_800_000_000.0
@@ -77,19 +77,22 @@ def _state(name: str) -> SensorState:
 
 @dataclass
 class HandControl:
-    """Implements `Control`. `problem` and `state` are for tests to set."""
+    """Implements `Control`. `problem`, `needs_restart` and `state` are for tests to set."""
 
     store: Store
     definitions: Definitions = DEFINITIONS
     load_report: LoadReport = field(default_factory=lambda: LoadReport(DEFINITIONS))
     state: Literal["starting", "ready", "stopping"] = "ready"
     problem: str | None = None
+    needs_restart: bool = False
     loops: dict[str, float | None] = field(default_factory=dict[str, float | None])
     bus: Bus = field(default_factory=Bus)
     states: dict[str, SensorState] = field(default_factory=lambda: {n: _state(n) for n in ("landing", "shaky")})
     report: TickReport | None = None
     fails: Exception | None = None
     watched: int = 0
+    slots: int = 1
+    asked: int = 0
 
     def status(self) -> EngineStatus:
         return EngineStatus(
@@ -105,6 +108,7 @@ class HandControl:
             host=HostStatus(7, "fork", {"shared": 8}, 2, 0),
             loops=self.loops,
             problem=self.problem,
+            needs_restart=self.needs_restart,
         )
 
     def sensors(self) -> tuple[SensorState, ...]:
@@ -114,7 +118,8 @@ class HandControl:
         return ()
 
     def blocked_by(self, run_id: int) -> str | None:
-        return "waits for a slot (2 of 2 in use)"
+        self.asked += 1
+        return self.problem or "waits for a slot (2 of 2 in use)"
 
     async def materialize(
         self,
@@ -141,7 +146,7 @@ class HandControl:
         if self.fails is not None:
             raise self.fails
         admitted, _ = await self.store.write(
-            partial(admit, runs=[run], start=1, needs={}, now=NOW, version=self.definitions.version)
+            partial(admit, runs=[run], start=self.slots, needs={}, now=NOW, version=self.definitions.version)
         )
         self.bus.publish(admitted.events)
         return admitted.runs[0].run_id
@@ -162,6 +167,10 @@ class HandControl:
     async def fail(self, sensor: str, error: Json) -> None:
         """The sensor has failed twice."""
         self._change(sensor, status="failing", failures=2, last_error=error)
+
+    async def look_since(self, sensor: str, at: float) -> None:
+        """The sensor looks."""
+        self._change(sensor, in_flight=True, looking_since=at)
 
     def _find(self, sensor: str) -> SensorState:
         if sensor not in self.states:
@@ -211,9 +220,31 @@ class HandControl:
         change = "UPDATE runs SET state = 'queued' WHERE id = ?"
         await self.store.write(lambda db: (db.execute(change, (run_id,)), None)[1])
 
-    async def end(self, run_id: int, outcome: Literal["succeeded", "failed"] = "succeeded", error: Json = None) -> None:
+    async def until_asked(self, times: int) -> None:
+        """Return when somebody has been told so many times more what a run waits for."""
+        before = self.asked
+        while self.asked < before + times:
+            await anyio.sleep(0.001)
+
+    async def begin(self, run_id: int) -> None:
+        """Start the first step of a run, for the first time or again."""
+        write = partial(start_steps, steps=[(run_id, 0)], needs={}, now=NOW, version=self.definitions.version)
+        assert (await self.store.write(write)).steps
+
+    async def retry(self, run_id: int, at: float) -> None:
+        """The first step of a run has failed, and waits for its next try."""
+        result = StepResult(run_id, 0, 1, "failed", NOW + 1, error={"type": "E", "message": "m"}, retry_at=at)
+        await self.store.write(partial(finish_step, result=result))
+
+    async def end(
+        self,
+        run_id: int,
+        outcome: Literal["succeeded", "failed"] = "succeeded",
+        error: Json = None,
+        attempt: int = 1,
+    ) -> None:
         """End the first step of a run that is started."""
-        result = StepResult(run_id, 0, 1, outcome, NOW + 1, error=error)
+        result = StepResult(run_id, 0, attempt, outcome, NOW + 1, error=error)
         finished = await self.store.write(partial(finish_step, result=result))
         assert not finished.refused
         self.bus.publish(finished.events)

@@ -164,7 +164,9 @@ def runs(
         Literal["queued", "started", "succeeded", "failed", "canceling", "canceled", "interrupted"] | None,
         typer.Option(help="Only runs in this state."),
     ] = None,
-    target: Annotated[str | None, typer.Option(metavar="NAME", help="Only runs of this asset or job.")] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only runs that make this asset or call this job.")
+    ] = None,
     limit: Limit = 20,
 ) -> None:
     """Show runs, or one run with its steps."""

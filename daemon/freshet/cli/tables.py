@@ -30,6 +30,7 @@ _STYLES = {
     "interrupted": "yellow",
     "canceling": "yellow",
     "stopping": "yellow",
+    "degraded": "red",
     "failing": "red",
     "failed": "red",
     "lapsed": "red",

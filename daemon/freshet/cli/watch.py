@@ -22,6 +22,7 @@ from freshet.cli.journal_lines import JournalLine, parse_line, progress_text, re
 from freshet.cli.session import Session, print_json
 from freshet.cli.tables import console, state_text
 from freshet.cli.text import error_line, in_line
+from freshet.cli.waiting import Waiting
 from freshet.definitions.durations import format_duration
 from freshet.errors import FreshetError
 from freshet.http.models import RunAnswer, StepAnswer
@@ -36,6 +37,7 @@ _LAST_LINES = 2.0
 
 class _Display(Protocol):
     def line(self, line: JournalLine) -> None: ...
+    def said(self, text: str) -> None: ...
     def show(self, state: _State) -> None: ...
 
 
@@ -50,7 +52,10 @@ class _State:
 
 
 def watch(session: Session, client: Client, run_ids: Sequence[int]) -> int:
-    """Wait until all runs have ended; 0 if all succeeded, 1 if not. Ctrl-C leaves the runs alone: 130."""
+    """Wait until all runs have ended; 0 if all succeeded, 1 if not. Ctrl-C leaves the runs alone: 130.
+
+    Raises `HostError` where a run would wait until somebody restarts the daemon.
+    """
     state = _State({run_id: client.run(run_id) for run_id in run_ids})
     try:
         if session.json:
@@ -75,7 +80,12 @@ def watch(session: Session, client: Client, run_ids: Sequence[int]) -> int:
 def _until_ended(client: Client, state: _State, display: _Display, *, follow: bool) -> None:
     lines: queue.SimpleQueue[JournalLine] = queue.SimpleQueue()
     readers = [_reader(client, run_id, lines) for run_id in state.runs] if follow else []
+    waiting = Waiting(client)
     while pending := state.pending:
+        for run_id in pending:
+            news = waiting.news(state.runs[run_id])
+            if news is not None:
+                display.said(news)
         first, *others = pending
         state.runs[first] = client.wait(first, timeout=_LOOK)
         for run_id in others:
@@ -112,6 +122,9 @@ class _Silent:
     def line(self, line: JournalLine) -> None:
         pass
 
+    def said(self, text: str) -> None:
+        pass
+
     def show(self, state: _State) -> None:
         pass
 
@@ -121,6 +134,9 @@ class _Plain:
 
     def line(self, line: JournalLine) -> None:
         print(rendered(line), flush=True)  # noqa: T201
+
+    def said(self, text: str) -> None:
+        print(in_line(text), flush=True)  # noqa: T201
 
     def show(self, state: _State) -> None:
         pass
@@ -135,6 +151,9 @@ class _OnTerminal:
     def line(self, line: JournalLine) -> None:
         if line.stream != "progress":
             self._live.console.print(Text(rendered(line)))
+
+    def said(self, text: str) -> None:
+        """It stands beside the run's state."""
 
     def show(self, state: _State) -> None:
         self._live.update(Group(*(_steps(run, state.progress) for run in state.runs.values())))

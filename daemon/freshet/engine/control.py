@@ -23,7 +23,8 @@ __all__ = ["Control", "EngineStatus", "EventStream", "ScheduleView", "SensorStat
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """The engine at a glance. `loops`: by name, seconds since each loop's last turn, None while it rests."""
+    """The engine at a glance. `loops`: by name, seconds since each loop's last turn, None while it rests.
+    `needs_restart`: nothing starts any more, and the problem will not go by itself."""
 
     state: Literal["starting", "ready", "stopping"]
     version: str
@@ -37,11 +38,13 @@ class EngineStatus:
     host: HostStatus | None
     loops: dict[str, float | None] = field(default_factory=dict[str, float | None])
     problem: str | None = None
+    needs_restart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SensorState:
-    """A sensor as the engine sees it now. Times are seconds since 1970; `due_at` None while paused or quarantined."""
+    """A sensor as the engine sees it now. Times are seconds since 1970; `due_at` None while paused or quarantined,
+    `looking_since` None unless it looks now."""
 
     name: str
     status: Literal["ok", "failing", "paused", "quarantined"]
@@ -56,6 +59,7 @@ class SensorState:
     cursor: Json
     revision: int
     quarantined: str | None = None
+    looking_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,7 @@ class Control(Protocol):
         ...
 
     def blocked_by(self, run_id: int) -> str | None:
-        """Why a queued run has not started: 'waits for a slot (2 of 2 in use)', 'retries at ...'; None if it runs."""
+        """Why no step of a run is under way: 'waits for a slot (2 of 2 in use)'; None if one is, or it has ended."""
         ...
 
     async def materialize(

@@ -76,6 +76,7 @@ class Engine:
         self.state: Literal["starting", "ready", "stopping"] = "starting"
         self.started_at = clock.now()
         self.problem: str | None = None
+        self.needs_restart = False
         self.load_report: LoadReport | None = None
         self._starting: CodeHost | None = None
         self._make_host = make_host
@@ -177,7 +178,7 @@ class Engine:
         self.launcher.queue.open = False
         if self.state == "stopping":
             return
-        self.problem = f"the code host ended ({reason}); a new one is being started"
+        self._problem_is(f"the code host ended ({reason}); a new one is being started")
         _log.error("code host lost", reason=reason)
         if self._replacing is None or self._replacing.done():  # else it was the new one, not in force yet
             self._replacing = self.instruments.work.spawn(self._replace_host())
@@ -191,7 +192,7 @@ class Engine:
                     self._resume_on(host)
                     return
             except HostError as error:
-                self.problem = str(error)
+                self._problem_is(str(error))
             except asyncio.CancelledError:
                 with anyio.CancelScope(shield=True):
                     await host.close(grace=0)
@@ -206,16 +207,20 @@ class Engine:
         if not report.problems and report.definitions.version == self.instruments.in_force.definitions.version:
             await host.open(workers=self.options.workers)
             return True
-        self.problem = "the plugins changed while the code host was gone; restart Freshet to load them"
+        said = "the plugins changed while the code host was gone; restart Freshet to load them"
         if report.problems:
-            self.problem = f"the plugins cannot be loaded: {report.problems[0].message}"
+            said = f"the plugins cannot be loaded: {report.problems[0].message}; mend them and restart Freshet"
+        self._problem_is(said, needs_restart=True)
         await host.close(grace=0)
         return False
+
+    def _problem_is(self, problem: str | None, *, needs_restart: bool = False) -> None:
+        self.problem, self.needs_restart = problem, needs_restart
 
     def _resume_on(self, host: CodeHost) -> None:
         self.instruments.in_force.host = host
         self.launcher.queue.open = True
-        self.problem = None
+        self._problem_is(None)
         _log.info("code host replaced")
         self.launcher.dispatch()
         for name in self.ticks.sensors:

@@ -96,6 +96,7 @@ class EngineControl:
             host=None if host is None else host.status(),
             loops={"automation": engine.automator.silent_for()},
             problem=engine.problem or self._store.problem,
+            needs_restart=engine.needs_restart,
         )
 
     def sensors(self) -> tuple[SensorState, ...]:
@@ -107,7 +108,7 @@ class EngineControl:
         return self._engine.timetable.views()
 
     def blocked_by(self, run_id: int) -> str | None:
-        """Why a queued run has not started."""
+        """Why no step of a run is under way."""
         launcher = self._engine.launcher
         if any(step_id[0] == run_id for step_id in launcher.running):
             return None

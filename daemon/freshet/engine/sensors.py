@@ -106,4 +106,5 @@ class SensorTicker:
             cursor=row.cursor,
             revision=row.revision,
             quarantined=row.quarantined,
+            looking_since=None if self.in_flight is None else self.in_flight.began,
         )

@@ -12,9 +12,19 @@ from freshet.store.ending import ACTIVE
 from freshet.store.partitions import set_id_of
 from freshet.store.records import RunRow, RunState, StepRow
 from freshet.store.tickers import load_tickers
-from freshet.store.views import AssetSummary, PartitionRow, PartitionSetRow, PartitionState, TickRow
+from freshet.store.views import AssetSummary, Failures, PartitionRow, PartitionSetRow, PartitionState, TickRow
 
-__all__ = ["asset_summaries", "load_tickers", "partition_rows", "partition_sets", "run", "runs", "ticks"]
+__all__ = [
+    "asset_summaries",
+    "failures",
+    "load_tickers",
+    "partition_rows",
+    "partition_sets",
+    "run",
+    "run_key_holders",
+    "runs",
+    "ticks",
+]
 
 _RUN = """
 SELECT r.id, r.kind, r.target, ps.name, r.partition, p.key, r.state, r.priority, r.params, r.tags, r.run_key, r.origin,
@@ -29,14 +39,16 @@ def runs(
     *,
     state: RunState | None = None,
     target: str | None = None,
+    step: str | None = None,
     limit: int = 50,
     before: int | None = None,
 ) -> tuple[RunRow, ...]:
-    """Runs, newest first; `before`: only those with a smaller id."""
+    """Runs, newest first; `step`: only those that have a step of this name; `before`: only those with a smaller id."""
     filters = [
         ("r.id < ?", before),
         ("r.state = ?", state),
         ("r.target = ?", target),
+        ("EXISTS (SELECT 1 FROM steps s WHERE s.run_id = r.id AND s.name = ?)", step),
     ]
     used = [(sql, value) for sql, value in filters if value is not None]
     where = f"WHERE {' AND '.join(sql for sql, _ in used)}" if used else ""
@@ -51,6 +63,21 @@ def run(db: sqlite3.Connection, run_id: int) -> RunRow | None:
     """One run, None if it never was."""
     found = _with_steps(db, db.execute(f"{_RUN} WHERE r.id = ?", (run_id,)).fetchall())
     return found[0] if found else None
+
+
+def run_key_holders(
+    db: sqlite3.Connection, keys: Sequence[tuple[str, str | None, str]]
+) -> dict[tuple[str, str | None, str], int]:
+    """Of run keys, each with its target and its partition's key: those that are taken, with the runs that hold them."""
+    found: dict[tuple[str, str | None, str], int] = {}
+    for name in keys:
+        row = db.execute(
+            "SELECT run_id FROM run_keys WHERE target = ? AND partition = ? AND run_key = ?",
+            (name[0], name[1] or "", name[2]),
+        ).fetchone()
+        if row is not None:
+            found[name] = row[0]
+    return found
 
 
 def _with_steps(db: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> tuple[RunRow, ...]:
@@ -166,6 +193,23 @@ def _states(
     ):
         found[name, number] = "in_progress"
     return found
+
+
+def failures(db: sqlite3.Connection, *, since: float) -> Failures:
+    """What has failed for good: partitions, as they stand, and runs that ended after `since`."""
+    partitions: dict[str, int] = dict(
+        db.execute(
+            """
+            SELECT a.name, count(*) FROM asset_state s INDEXED BY asset_state_failed JOIN assets a ON a.id = s.asset_id
+            LEFT JOIN partitions p ON p.set_id = a.set_id AND p.number = s.partition
+            WHERE s.failed_seq IS NOT NULL
+                AND (a.set_id IS NULL AND s.partition = 0 OR p.number IS NOT NULL AND p.deleted_at IS NULL)
+            GROUP BY a.name ORDER BY a.name
+            """
+        )
+    )
+    runs: int = db.execute("SELECT count(*) FROM runs WHERE state = 'failed' AND ended_at > ?", (since,)).fetchone()[0]
+    return Failures(partitions, runs)
 
 
 def asset_summaries(db: sqlite3.Connection) -> tuple[AssetSummary, ...]:

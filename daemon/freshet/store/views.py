@@ -8,7 +8,7 @@ from typing import Literal
 from freshet.definitions.outcome import Json
 from freshet.store.records import FreshnessRow
 
-__all__ = ["AssetSummary", "PartitionRow", "PartitionSetRow", "PartitionState", "TickRow"]
+__all__ = ["AssetSummary", "Failures", "PartitionRow", "PartitionSetRow", "PartitionState", "TickRow"]
 
 PartitionState = Literal["missing", "materialized", "failed", "in_progress"]
 """Of one partition of an asset; what is under way goes before how it ended last."""
@@ -34,6 +34,14 @@ class AssetSummary:
     def deadline(self) -> float | None:
         """When it lapses, or lapsed; None without a policy."""
         return None if self.freshness is None else self.freshness.baseline_at + self.freshness.policy["within"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """What has failed for good. `partitions`: how many of each asset that has any; `runs`: how many, of late."""
+
+    partitions: dict[str, int]
+    runs: int
 
 
 @dataclass(frozen=True, slots=True)

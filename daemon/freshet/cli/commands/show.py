@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from rich.text import Text
 
 from freshet.cli.session import Session, print_json
 from freshet.cli.tables import console, state_text, table
-from freshet.cli.text import age, error_text, in_line, place, plain
+from freshet.cli.text import age, error_line, error_text, in_line, place, plain
 from freshet.definitions.durations import format_duration
 from freshet.http.models import (
     AssetAnswer,
@@ -21,6 +22,9 @@ from freshet.http.models import (
 )
 
 __all__ = ["assets", "runs", "schedules", "sensors", "status"]
+
+_LONG_LOOK = 2.0
+"""Seconds after which a look is worth a word."""
 
 
 def status(session: Session) -> None:
@@ -36,12 +40,18 @@ def status(session: Session) -> None:
 
 
 def _status_lines(answer: StatusAnswer) -> list[tuple[str, Text]]:
-    up = format_duration(round(answer.now - answer.started_at))
-    lines = [
-        ("freshet", Text.assemble(answer.version, "  ", state_text(answer.state), f" for {up}")),
-        ("runs", Text(f"{answer.running} running ({answer.workers} slots), {answer.queued} queued")),
-        ("assets", _named(f"{answer.assets}", {"lapsed": answer.lapsed})),
+    lines = [("freshet", _state(answer))]
+    if answer.problem:
+        lines.append(("problem", Text(in_line(answer.problem), style="red")))
+    runs = Text(f"{answer.running} running ({answer.workers} slots), {answer.queued} queued")
+    if answer.failed_runs:
+        runs.append(f"   failed in the last hour: {answer.failed_runs}", style="red")
+    failed = tuple(f"{name} ({count})" for name, count in answer.failed.items())
+    lines += [
+        ("runs", runs),
+        ("assets", _named(f"{answer.assets}", {"failed": failed, "lapsed": answer.lapsed})),
         ("sensors", _named(f"{answer.sensors}", {"failing": answer.troubled, "paused": answer.paused})),
+        ("schedules", Text(str(answer.schedules))),
         ("jobs", Text(str(answer.jobs))),
         ("plugins", Text(f"version {in_line(answer.definitions_version[:12]) or '-'}")),
     ]
@@ -49,11 +59,17 @@ def _status_lines(answer: StatusAnswer) -> list[tuple[str, Text]]:
         evaluators = len(answer.host.evaluators)
         words = f"pid {answer.host.pid}, {evaluators} evaluator{'s' * (evaluators != 1)}, workers by"
         lines.append(("host", Text(f"{words} {in_line(answer.host.start_method)}")))
-    if answer.problem:
-        lines.append(("problem", Text(in_line(answer.problem), style="red")))
     lines += [("error", Text(_problem(one), "red")) for one in answer.load_problems]
     lines += [("warning", Text(_problem(one), "yellow")) for one in answer.load_warnings]
     return lines
+
+
+def _state(answer: StatusAnswer) -> Text:
+    """`ready for 3m`; for any other state the time since the start is not the time in it."""
+    up = format_duration(round(answer.now - answer.started_at))
+    state = "degraded" if answer.problem and answer.state == "ready" else answer.state
+    since = f" for {up}" if state == "ready" else f" (up {up})"
+    return Text.assemble(answer.version, "  ", state_text(state), since)
 
 
 def _problem(one: ProblemAnswer) -> str:
@@ -102,10 +118,12 @@ def _freshness(one: AssetAnswer, now: float) -> Text:
     policy = one.freshness
     if policy is None:
         return Text("-")
-    text = state_text(policy.state or "-")
-    if policy.deadline is not None:
-        text.append(f"{'' if policy.state == 'lapsed' else ', lapses'} {age(policy.deadline, now)}")
-    return text
+    lapsed = policy.state == "lapsed"
+    if one.materialized_at is None:
+        text = Text("never made").append(", lapsed" if lapsed else ", lapses", "red" if lapsed else "")
+    else:
+        text = state_text(policy.state or "-").append("" if lapsed else ", lapses")
+    return text if policy.deadline is None else text.append(f" {age(policy.deadline, now)}")
 
 
 def sensors(session: Session, name: str | None) -> None:
@@ -122,17 +140,31 @@ def sensors(session: Session, name: str | None) -> None:
         empty="no plugin declares a sensor",
     )
     for one in found:
-        said = one.quarantined or (error_text(one.last_error) if one.status == "failing" else "")
-        if said:
+        for said in _sensor_said(one, whole=name is not None):
             print(f"{in_line(one.name)}: {plain(said)}")  # noqa: T201
+
+
+def _sensor_said(one: SensorAnswer, *, whole: bool) -> Iterable[str]:
+    """Why it does not look, and its error: in one line, or whole."""
+    if one.quarantined:
+        yield one.quarantined
+    elif one.status == "failing":
+        yield error_line(one.last_error)
+        if whole and "\n" in (text := error_text(one.last_error)):
+            yield text
 
 
 def _sensor_row(one: SensorAnswer, now: float) -> tuple[object, ...]:
     state = state_text(one.status)
     if one.failures:
-        state.append(f" ({one.failures} times)")
-    due = "now" if one.in_flight else age(one.due_at, now)
+        state.append(" (once)" if one.failures == 1 else f" ({one.failures} times)")
+    due = _looking(one.looking_since, now) if one.in_flight else age(one.due_at, now)
     return one.name, one.type, state, one.target or "-", one.ticks, age(one.last_tick_at, now), due
+
+
+def _looking(since: float | None, now: float) -> str:
+    long = 0.0 if since is None else now - since
+    return f"looking for {format_duration(round(long))}" if long > _LONG_LOOK else "now"
 
 
 def schedules(session: Session, name: str | None) -> None:
@@ -211,10 +243,23 @@ def runs(session: Session, run_id: int | None, state: str | None, target: str | 
     )
 
 
-def _run_row(one: RunAnswer, now: float) -> tuple[object, ...]:
+def _run_state(one: RunAnswer, now: float) -> Text:
+    """Its state, and what a reader asks next: what it waits for, or which of several steps failed."""
+    again = next((step for step in one.steps if step.state == "retrying"), None)
+    if again is not None and one.state == "started" and not any(step.state == "started" for step in one.steps):
+        when = "" if again.not_before is None else f" {age(max(again.not_before, now), now)}"
+        return state_text("retrying").append(f"{when} (attempt {again.attempt + 1})")
     state = state_text(one.state)
     if one.blocked_by:
         state.append(f" ({in_line(one.blocked_by)})")
+    failed = [step.name for step in one.steps if step.state == "failed"]
+    if one.state == "failed" and failed and len(one.steps) > 1:
+        state.append(f" ({in_line(', '.join(failed))})")
+    return state
+
+
+def _run_row(one: RunAnswer, now: float) -> tuple[object, ...]:
+    state = _run_state(one, now)
     done = sum(step.state == "succeeded" for step in one.steps)
     return (
         one.id,

@@ -52,6 +52,7 @@ def sensor_answer(spec: SensorSpec, state: SensorState) -> SensorAnswer:
         doc=spec.doc,
         status=state.status,
         in_flight=state.in_flight,
+        looking_since=state.looking_since,
         interval=spec.interval,
         timeout=spec.timeout,
         target=spec.target,

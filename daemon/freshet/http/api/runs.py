@@ -29,8 +29,9 @@ async def list_runs(
     limit: Limit = 50,
     before: Before = None,
 ) -> tuple[RunAnswer, ...]:
-    """Runs, newest first; `before`: the id of the last one seen."""
-    read = partial(queries.runs, state=state, target=target, limit=limit, before=before)
+    """Runs, newest first; `target`: those that make this asset or call this job, also among others; `before`: the id of
+    the last one seen."""
+    read = partial(queries.runs, state=state, step=target, limit=limit, before=before)
     return tuple(_answer(api, row) for row in await api.control.store.read(read))
 
 
@@ -77,7 +78,10 @@ async def find_run(api: Context, run_id: int) -> RunRow:
 
 
 def _answer(api: Context, row: RunRow) -> RunAnswer:
-    return run_answer(row, api.control.blocked_by(row.id) if row.state == "queued" else None)
+    waits = row.state in ("queued", "interrupted") or (
+        row.state == "started" and not any(step.state == "started" for step in row.steps)
+    )
+    return run_answer(row, api.control.blocked_by(row.id) if waits else None)
 
 
 async def _until_ended(api: Context, run_id: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 
 from fastapi import APIRouter
 
@@ -10,8 +11,11 @@ from freshet.http.api.context import Api
 from freshet.http.api.convert import freshness_state, problem_answer
 from freshet.http.models import HostAnswer, StatusAnswer
 from freshet.store.assets import freshness_rows
+from freshet.store.queries import failures
 
 __all__ = ["router"]
+
+_HOUR = 3600.0
 
 router = APIRouter(tags=["status"])
 
@@ -26,6 +30,7 @@ async def status(api: Api) -> StatusAnswer:
         for spec in definitions.assets
         if spec.name in standing and freshness_state(spec.freshness, standing[spec.name], now.now) == "lapsed"
     )
+    failed = await api.control.store.read(partial(failures, since=now.now - _HOUR))
     report = api.control.load_report
     return StatusAnswer(
         state=now.state,
@@ -38,14 +43,18 @@ async def status(api: Api) -> StatusAnswer:
         workers=now.workers,
         refused_ticks=now.refused_ticks,
         problem=now.problem,
+        needs_restart=now.needs_restart,
         host=None if now.host is None else HostAnswer(**asdict(now.host)),
         loops=now.loops,
         assets=len(definitions.assets),
         jobs=len(definitions.jobs),
         sensors=len(definitions.sensors),
+        schedules=len(definitions.schedules),
         paused=tuple(one.name for one in sensors if one.status == "paused"),
         troubled=tuple(one.name for one in sensors if one.status in ("failing", "quarantined")),
         lapsed=tuple(sorted(lapsed)),
+        failed={name: count for name, count in failed.partitions.items() if name in definitions.asset},
+        failed_runs=failed.runs,
         load_problems=tuple(map(problem_answer, report.problems)),
         load_warnings=tuple(map(problem_answer, report.warnings)),
     )

@@ -36,7 +36,7 @@ class StepAnswer(Answer):
 
 
 class RunAnswer(Answer):
-    """A run and its steps in order. `blocked_by`: why it has not started, while it is queued."""
+    """A run and its steps in order. `blocked_by`: why none of its steps is under way, while it waits."""
 
     id: int
     kind: Literal["asset", "job"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from freshet.http.models.base import Answer
 
 __all__ = [
@@ -53,7 +55,9 @@ class HostAnswer(Answer):
 
 class StatusAnswer(Answer):
     """The daemon at a glance. `lapsed`: assets past their freshness; `troubled`: sensors that fail or are quarantined;
-    `load_problems`: why the last load of plugins was not put in force."""
+    `failed`: partitions whose last run failed for good, by asset; `failed_runs`: runs that failed in the last hour;
+    `needs_restart`: nothing starts any more, and `problem` will not go by itself; `load_problems`: why the last load of
+    plugins was not put in force."""
 
     state: Literal["starting", "ready", "stopping"]
     version: str
@@ -65,13 +69,17 @@ class StatusAnswer(Answer):
     workers: int
     refused_ticks: int
     problem: str | None
+    needs_restart: bool = False
     host: HostAnswer | None
     loops: dict[str, float | None]
     assets: int
     jobs: int
     sensors: int
+    schedules: int = 0
     paused: tuple[str, ...]
     troubled: tuple[str, ...]
     lapsed: tuple[str, ...]
+    failed: dict[str, int] = Field(default_factory=dict[str, int])
+    failed_runs: int = 0
     load_problems: tuple[ProblemAnswer, ...]
     load_warnings: tuple[ProblemAnswer, ...]

@@ -19,13 +19,15 @@ __all__ = [
 
 
 class SensorAnswer(Answer):
-    """A sensor as declared, and as the engine sees it. `isolated`: it has an evaluator of its own."""
+    """A sensor as declared, and as the engine sees it. `isolated`: it has an evaluator of its own.
+    `looking_since`: when the look began that is under way."""
 
     name: str
     type: str
     doc: str
     status: Literal["ok", "failing", "paused", "quarantined"]
     in_flight: bool
+    looking_since: float | None = None
     interval: float
     timeout: float
     target: str | None
