@@ -225,6 +225,8 @@ async def test_what_lies_in_the_root_does_not_shadow_libraries(tmp_path: Path) -
 async def test_a_plugin_that_ends_the_host_is_named(tmp_path: Path) -> None:
     with pytest.raises(HostError, match=r"while loading .*last\.py: exit status 5"):
         await load(tmp_path, a=QUIET, last="import os\nos._exit(5)\n")
+    with pytest.raises(HostError, match=r"while loading .*last\.py: exit status 6"):  # its socket closes a while before
+        await load(tmp_path, a=QUIET, last="import os, time\nos.closerange(3, 99)\ntime.sleep(0.1)\nos._exit(6)\n")
     with pytest.raises(HostError, match=r"while loading .*last\.py: killed by SIGSEGV"):
         await load(tmp_path, a=QUIET, last="import ctypes\nctypes.string_at(0)\n")
 
@@ -262,19 +264,57 @@ async def test_forked_workers_do_not_share_random_numbers(tmp_path: Path) -> Non
 
 
 async def test_a_setting_of_a_wrong_type_is_named_with_its_place(tmp_path: Path) -> None:
+    report = await load(
+        tmp_path,
+        sets='from freshet import asset\n\n@asset(partitions="batches")\ndef answer(): ...\n',
+        deep="from dataclasses import replace\nfrom freshet import sensor\n\n@sensor\ndef look(ctx): ...\n\n"
+        'look.spec = replace(look.spec, interval="often")\n',
+    )
+    deep, sets = sorted(report.problems, key=lambda problem: problem.file or "")
+    assert (Path(sets.file or "").name, sets.line) == ("sets.py", 3)
+    assert sets.message.startswith("asset answer: partitions takes DynamicPartitions, ")
+    assert (Path(deep.file or "").name, deep.line) == ("deep.py", 4)
+    assert deep.message.startswith("sensor look: interval: Input should be a valid number")
+
+
+async def test_a_definition_that_cannot_be_described_is_a_problem_of_its_file(tmp_path: Path) -> None:
+    report = await load(
+        tmp_path,
+        fine=QUIET,
+        odd="from dataclasses import replace\nfrom freshet import asset\n\n@asset\ndef odd(): ...\n\n"
+        'odd.spec = replace(odd.spec, partitions="batches")\n',
+    )
+    (problem,) = report.problems
+    assert (Path(problem.file or "").name, problem.line) == ("odd.py", 4)
+    assert problem.message == "<asset odd> cannot be described: AttributeError: 'str' object has no attribute 'name'"
+    assert "_names" in problem.traceback
+
+
+async def test_definitions_that_cannot_be_described_together_are_a_problem(tmp_path: Path) -> None:
     source = """
+    from dataclasses import replace
     from freshet import asset
 
-    @asset(group=5, version=1.5)
-    def answer():
-        return 42
+    class Picky(str):
+        def __eq__(self, other):
+            if other is not self:
+                raise ValueError("incomparable")
+            return True
+        def __hash__(self):
+            return 1
+
+    @asset
+    def one(): ...
+
+    @asset
+    def two(): ...
+
+    one.spec, two.spec = replace(one.spec, name=Picky("one")), replace(two.spec, name=Picky("two"))
     """
-    report = await load(tmp_path, plugin=source)
-    assert [problem.message for problem in report.problems] == [
-        "asset answer: group: Input should be a valid string, found 5",
-        "asset answer: version: Input should be a valid string, found 1.5",
-    ]
-    assert {(Path(problem.file or "").name, problem.line) for problem in report.problems} == {("plugin.py", 4)}
+    report = await load(tmp_path, picky=source)
+    (problem,) = report.problems
+    assert problem.message == "the definitions cannot be described: ValueError: incomparable"
+    assert report.definitions.assets == ()
 
 
 async def test_pyarrow_computes_in_forked_workers(tmp_path: Path) -> None:

@@ -5,19 +5,26 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import Annotated, Any, get_args, get_origin, overload
 
 from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.durations import Duration, parse_duration
+from freshet.definitions.expect import expect, expect_function, expect_list, expect_tags
 from freshet.definitions.freshness import Freshness, FreshnessSpec
 from freshet.definitions.mapping import Mapping
 from freshet.definitions.names import check_name, check_priority
 from freshet.definitions.partitions import PartitionsSpec
-from freshet.definitions.retries import Retries, RetrySpec
+from freshet.definitions.retries import Retries, RetrySpec, retry_spec
 from freshet.definitions.source import Source, collect
 from freshet.errors import DefinitionError
 
 __all__ = ["Asset", "AssetSpec", "Dep", "DepSpec", "asset"]
+
+
+_SETS = (*get_args(PartitionsSpec), NoneType)
+_CONDITION = (AutomationCondition, NoneType)
+_TEXT = (str, NoneType)
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class Dep:
         if name is not None and not isinstance(name, str):
             raise DefinitionError(f"Dep({asset!r}): not an asset", hint="give an asset or its name")
         self.asset = name
-        self.mapping = mapping
+        self.mapping = expect(mapping, (*get_args(Mapping), NoneType), "Dep(): mapping", _mapping_hint(mapping))
 
 
 @dataclass(frozen=True)
@@ -128,23 +135,25 @@ def asset(
     """
 
     def make(wrapped: Callable[..., Any]) -> Asset:
+        expect_function(wrapped, "@asset")
         called = check_name(name or wrapped.__name__, what="asset")
+        what = f"asset {called}"
         code = wrapped.__code__
         wants_ctx, by_argument = _parameters(wrapped, called)
         spec = AssetSpec(
             name=called,
             deps=_merge_deps(by_argument, deps, called),
-            partitions=partitions,
-            freshness=None if freshness is None else freshness.spec,
-            automation=automation,
-            pool=pool,
+            partitions=expect(partitions, _SETS, f"{what}: partitions"),
+            freshness=_freshness(freshness, what),
+            automation=expect(automation, _CONDITION, f"{what}: automation", "write AutomationCondition.eager()"),
+            pool=expect(pool, _TEXT, f"{what}: pool"),
             priority=check_priority(priority, what=f"{called}: priority"),
-            retries=Retries(retries).spec if isinstance(retries, int) else retries.spec,
+            retries=retry_spec(retries, f"{what}: retries"),
             timeout=None if timeout is None else parse_duration(timeout, what=f"{called}: timeout"),
-            io=io,
-            tags=dict(tags or {}),
-            group=group,
-            version=version,
+            io=expect(io, _TEXT, f"{what}: io"),
+            tags=expect_tags(tags, f"{what}: tags"),
+            group=expect(group, _TEXT, f"{what}: group"),
+            version=expect(version, _TEXT, f"{what}: version"),
             wants_ctx=wants_ctx,
             doc=(wrapped.__doc__ or "").strip().partition("\n")[0],
             source=Source(code.co_filename, code.co_firstlineno),
@@ -154,6 +163,18 @@ def asset(
         return made
 
     return make if function is None else make(function)
+
+
+def _freshness(freshness: Freshness | None, what: str) -> FreshnessSpec | None:
+    given: object = freshness
+    within = given if isinstance(given, str) else "1h"
+    expect(freshness, (Freshness, NoneType), f"{what}: freshness", f'write Freshness(within="{within}")')
+    return None if freshness is None else freshness.spec
+
+
+def _mapping_hint(mapping: object) -> str:
+    meant = next((one.__name__ for one in get_args(Mapping) if one.__name__.lower() == str(mapping).lower()), "Last")
+    return f"write {meant}()"
 
 
 def _parameters(function: Callable[..., Any], called: str) -> tuple[bool, dict[str, DepSpec]]:
@@ -200,7 +221,8 @@ def _merge_deps(
     by_argument: dict[str, DepSpec], extra: Iterable[Dep | Asset | str], called: str
 ) -> tuple[DepSpec, ...]:
     merged = {dep.asset: dep for dep in by_argument.values()}
-    for item in extra:
+    hint = 'write deps=["upstream"]' if not isinstance(extra, str) else f'write deps=["{extra}"]'
+    for item in expect_list(extra, f"asset {called}: deps", hint):
         dep = item if isinstance(item, Dep) else Dep(item)
         if dep.asset is None:
             raise DefinitionError(f"asset {called}: deps=[Dep()] names no asset", hint='write Dep("upstream", ...)')

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from freshet.definitions.durations import Duration, format_duration, parse_duration
+from freshet.definitions.expect import expect
 from freshet.definitions.policies import Policies
 from freshet.errors import DefinitionError
 
@@ -74,7 +75,7 @@ class AutomationCondition(Policies):
 
     def since(self, reset: AutomationCondition) -> AutomationCondition:
         """True from when this is true until `reset` is; where both are in one look, `reset` wins."""
-        return Since(self, reset)
+        return Since(self, expect(reset, (AutomationCondition,), "since()"))
 
     def since_last_handled(self) -> AutomationCondition:
         """`since(newly_handled())`."""
@@ -362,6 +363,7 @@ class LapseUnserved(AutomationCondition):
 
 
 def _flat(kind: type[And] | type[Or], condition: AutomationCondition) -> Iterator[AutomationCondition]:
+    expect(condition, (AutomationCondition,), "a condition's operator")
     if isinstance(condition, kind) and condition.label is None:
         yield from condition.operands
     else:

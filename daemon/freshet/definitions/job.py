@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any, overload
 
 from freshet.definitions.durations import Duration, parse_duration
+from freshet.definitions.expect import expect, expect_function, expect_tags
 from freshet.definitions.names import check_name, check_priority
 from freshet.definitions.outcome import Json
-from freshet.definitions.retries import Retries, RetrySpec
+from freshet.definitions.retries import Retries, RetrySpec, retry_spec
 from freshet.definitions.source import Source, collect
 from freshet.errors import DefinitionError
 
@@ -83,6 +85,7 @@ def job(
     """Declare a job. Its parameters, other than `ctx`, are validated by their annotations before it runs."""
 
     def make(wrapped: Callable[..., Any]) -> Job:
+        expect_function(wrapped, "@job")
         called = check_name(name or wrapped.__name__, what="job")
         code = wrapped.__code__
         parameters = inspect.signature(wrapped).parameters
@@ -96,12 +99,12 @@ def job(
                 )
         spec = JobSpec(
             name=called,
-            pool=pool,
+            pool=expect(pool, (str, NoneType), f"job {called}: pool"),
             priority=check_priority(priority, what=f"{called}: priority"),
-            retries=Retries(retries).spec if isinstance(retries, int) else retries.spec,
+            retries=retry_spec(retries, f"job {called}: retries"),
             timeout=None if timeout is None else parse_duration(timeout, what=f"{called}: timeout"),
-            tags=dict(tags or {}),
-            group=group,
+            tags=expect_tags(tags, f"job {called}: tags"),
+            group=expect(group, (str, NoneType), f"job {called}: group"),
             wants_ctx="ctx" in parameters,
             doc=(wrapped.__doc__ or "").strip().partition("\n")[0],
             source=Source(code.co_filename, code.co_firstlineno),

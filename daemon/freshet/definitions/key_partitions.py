@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from freshet.definitions.expect import expect, expect_list
 from freshet.definitions.names import check_key, check_name
 from freshet.definitions.source import Source, caller_source
 from freshet.errors import DefinitionError
@@ -42,7 +43,9 @@ class StaticPartitions:
         kind: Literal["static"] = "static",
         source: Source | None = None,
     ) -> None:
-        checked = tuple(check_key(key) for key in keys)
+        called = keys if isinstance(keys, str) else "name"
+        given = expect_list(keys, "StaticPartitions: keys", f'write StaticPartitions([...], name="{called}")')
+        checked = tuple(check_key(expect(key, (str,), "StaticPartitions: a key")) for key in given)
         if not checked:
             raise DefinitionError("StaticPartitions: no keys", hint="give at least one")
         if len(set(checked)) != len(checked):

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
+from freshet.definitions.expect import expect
 from freshet.errors import DefinitionError, InvalidName, PartitionKeyError
 
 __all__ = ["KEY_MAX_CHARS", "PRIORITY_MAX", "check_key", "check_name", "check_priority", "key_filename", "nearest_hint"]
@@ -31,6 +32,7 @@ def check_name(name: str, *, what: str, identifier: bool = True) -> str:
     Assets and jobs are identifiers because a parameter's name refers to them; sensors, schedules and
     partition sets may also hold `-` and `.`. Up to 100 characters.
     """
+    expect(name, (str,), f"{what}: the name")
     pattern = _NAME if identifier else _TITLE
     if len(name) > 100 or not pattern.fullmatch(name):
         raise InvalidName(

@@ -6,9 +6,10 @@ import random
 from dataclasses import dataclass
 
 from freshet.definitions.durations import Duration, parse_duration
+from freshet.definitions.expect import expect
 from freshet.errors import DefinitionError
 
-__all__ = ["Retries", "RetrySpec", "retry_delay"]
+__all__ = ["Retries", "RetrySpec", "retry_delay", "retry_spec"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class Retries:
     def __init__(
         self, max: int, *, delay: Duration = "1s", backoff: float = 2.0, jitter: float = 0.25, cap: Duration = "5m"
     ) -> None:
+        expect(max, (int,), "Retries(max=)")
+        expect(backoff, (int, float), "Retries(backoff=)")
+        expect(jitter, (int, float), "Retries(jitter=)")
         if max < 0 or backoff < 1 or not 0 <= jitter <= 1:
             raise DefinitionError(
                 f"Retries(max={max}, backoff={backoff}, jitter={jitter}) is out of range",
@@ -39,6 +43,12 @@ class Retries:
         self.spec = RetrySpec(
             max=max, delay=first, backoff=backoff, jitter=jitter, cap=longest if longest > first else first
         )
+
+
+def retry_spec(retries: int | Retries, what: str) -> RetrySpec:
+    """The rule of a decorator's `retries=`. Raises `DefinitionError`."""
+    expect(retries, (int, Retries), what, 'write retries=3, or Retries(3, delay="5s")')
+    return Retries(retries).spec if isinstance(retries, int) else retries.spec
 
 
 def retry_delay(spec: RetrySpec, failures: int, rng: random.Random) -> float:

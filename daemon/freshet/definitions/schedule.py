@@ -7,11 +7,12 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from types import FunctionType
+from types import FunctionType, NoneType
 from typing import Any, Literal, get_args
 
 from freshet.definitions.cron import check_cron
 from freshet.definitions.durations import Duration, parse_duration
+from freshet.definitions.expect import expect, expect_function, expect_takes_ctx
 from freshet.definitions.instants import CronTimes, EveryTimes, Times
 from freshet.definitions.names import check_name, nearest_hint
 from freshet.definitions.outcome import Json
@@ -95,6 +96,9 @@ class Schedule:
         what = f"schedule {name}"
         self.name = name
         self.function = function
+        expect(params, (dict, NoneType), f"{what}: params")
+        if function is not None:
+            _check_function(function, what)
         body = function is not None and _says_something(function)
         self.spec = ScheduleSpec(
             name=name,
@@ -164,6 +168,7 @@ def schedule(
     """
 
     def make(wrapped: Callable[..., Any]) -> Schedule:
+        expect_function(wrapped, "@schedule")
         return Schedule(
             name or wrapped.__name__,
             cron=cron,
@@ -215,6 +220,12 @@ def _check_count(value: int, what: str) -> int:
     if type(value) is not int or not 0 < value <= MAX_CATCH_UP:
         raise DefinitionError(f"{what}: max_catch_up={value!r}", hint=f"a whole number from 1 to {MAX_CATCH_UP}")
     return value
+
+
+def _check_function(function: Callable[..., Any], what: str) -> None:
+    expect_function(function, "@schedule")
+    if function.__code__.co_argcount:
+        expect_takes_ctx(function, what)
 
 
 def _place(function: Callable[..., Any] | None) -> Source | None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from types import NoneType
 from typing import Any, Literal, overload
 
+from freshet.definitions.asset import Asset
 from freshet.definitions.durations import Duration, parse_duration
+from freshet.definitions.expect import expect, expect_function, expect_takes_ctx
+from freshet.definitions.job import Job
 from freshet.definitions.names import check_name
 from freshet.definitions.outcome import Json
 from freshet.definitions.partitions import DynamicPartitions
@@ -64,6 +68,13 @@ class Sensor:
         limit = parse_duration(timeout, what=f"{name}: timeout")
         if limit <= 0:
             raise DefinitionError(f"{name}: timeout must be more than zero", hint='for example timeout="60s"')
+        expect(options, (dict, NoneType), f"{name}: options")
+        expect(
+            partitions,
+            (DynamicPartitions, NoneType),
+            f"{name}: partitions",
+            f'write DynamicPartitions("{_meant(partitions)}")',
+        )
         self.name = name
         self.partitions = partitions
         self.spec = SensorSpec(
@@ -129,6 +140,8 @@ def sensor(
     """Make a function a sensor: `@sensor`, or `@sensor(interval="5s")`."""
 
     def make(wrapped: Callable[..., Any]) -> FunctionSensor:
+        expect_function(wrapped, "@sensor")
+        expect_takes_ctx(wrapped, f"sensor {name or wrapped.__name__}")
         made = FunctionSensor(
             wrapped,
             name=name or wrapped.__name__,
@@ -156,8 +169,12 @@ def target_name(target: object, *, what: str) -> str | None:
     """The name of an asset or job given by itself or by name."""
     if target is None or isinstance(target, str):
         return target
-    spec = getattr(target, "spec", None)
-    named: Literal[None] | str = getattr(spec, "name", None)
-    if named is None:
+    if not isinstance(target, Asset | Job):
         raise DefinitionError(f"{what}: target {target!r} is no asset or job", hint="give an asset, a job or a name")
-    return named
+    return target.spec.name
+
+
+def _meant(partitions: object) -> str:
+    """The name that a set was to have, for a hint."""
+    name = partitions if isinstance(partitions, str) else getattr(partitions, "name", None)
+    return name if isinstance(name, str) else "name"

@@ -33,6 +33,8 @@ _CLOSE_MARGIN = 8.0
 """Seconds beyond the grace after which a host that does not end is killed."""
 _SWEEP_PATIENCE = 5.0
 _STACK_PATIENCE = 0.1
+_EXIT_PATIENCE = 1.0
+"""Seconds for a host whose stream has ended to end by itself, so that its own exit status is told."""
 
 
 class ProcessCodeHost:
@@ -248,8 +250,12 @@ class ProcessCodeHost:
         """The stream is over: so is the host, by itself or by our hand."""
         if error is not None:
             _log.error("the code host broke the protocol", error=str(error))
-        if self._process is not None and (error is not None or not self._closing):
+        if self._process is None:
+            return
+        if error is not None:
             self._process.kill()
+        elif not self._closing:
+            asyncio.get_running_loop().call_later(_EXIT_PATIENCE, self._process.kill)
 
     def _ended(self, how: str) -> None:
         if self._link is not None:

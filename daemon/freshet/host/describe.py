@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,6 +50,32 @@ class Catalog:
 def catalog(found: Iterable[object], *, version: str) -> Catalog:
     """Describe the collected definitions. Never raises for what a user wrote: see `problems`."""
     objects = list(found)
+    try:
+        return _catalog(objects, version)
+    except Exception as error:  # a definition may hold anything, and so may what describing it raises
+        made = Catalog(Definitions(version=version))
+        made.problems += [each for one in objects if (each := _alone(one)) is not None]
+        if not made.problems:
+            made.problems.append(_undescribed("the definitions", None, error))
+        return made
+
+
+def _alone(one: object) -> ProblemData | None:
+    """What is wrong with a definition that cannot be described by itself."""
+    try:
+        _catalog([one], "")
+    except Exception as error:  # as above
+        return _undescribed(repr(one), getattr(getattr(one, "spec", None), "source", None), error)
+    return None
+
+
+def _undescribed(what: str, source: Source | None, error: Exception) -> ProblemData:
+    said = f"{what} cannot be described: {type(error).__name__}: {error}"
+    shown = "".join(traceback.format_exception(error))
+    return {**_at(source, said, "see the reference of its decorator for what it takes"), "traceback": shown}
+
+
+def _catalog(objects: list[object], version: str) -> Catalog:
     assets = [one for one in objects if isinstance(one, Asset)]
     jobs = [one for one in objects if isinstance(one, Job)]
     sensors = [one for one in objects if isinstance(one, Sensor)]
