@@ -27,7 +27,15 @@ from freshet.definitions.durations import parse_duration
 from freshet.definitions.names import check_name, nearest_hint
 from freshet.errors import DurationError, InvalidName, SettingsError
 
-__all__ = ["HttpSettings", "LogSettings", "ProcessSettings", "RetentionSettings", "Settings", "load_settings"]
+__all__ = [
+    "HttpSettings",
+    "LogSettings",
+    "ProcessSettings",
+    "RetentionSettings",
+    "Settings",
+    "check_folders",
+    "load_settings",
+]
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
@@ -183,6 +191,13 @@ def load_settings(path: Path | None = None) -> Settings:
     if len(problems) == 1:
         raise SettingsError(problems[0][0], hint=problems[0][1])
     raise SettingsError("\n".join(f"{message} ({hint})" if hint else message for message, hint in problems))
+
+
+def check_folders(settings: Settings) -> None:
+    """Raise `SettingsError` unless `plugins_dir` and `root` are folders."""
+    for key, folder in (("plugins_dir", settings.plugins_dir), ("root", settings.root)):
+        if not folder.is_dir():
+            raise SettingsError(f"{key}: {folder} is no folder", hint=f"make it, or set {key} to the right one")
 
 
 def _implied(one: ErrorDetails, details: list[ErrorDetails]) -> bool:

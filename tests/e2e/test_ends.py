@@ -65,6 +65,9 @@ def test_a_running_step_that_ends_in_time_is_not_interrupted(make_site: MakeSite
     daemon.wait_until(lambda: "stopping" in daemon.log_text(), "it says that it stops")
     (site.folder / "go").touch()
     assert daemon.wait_ended(within=10) == 0
+    text = daemon.log_text()
+    for wanted in ("http://127.0.0.1:", str(site.plugins), "running_steps", "a second signal stops at once"):
+        assert wanted in text, text
     assert not site.processes()
     again = site.start().ready()
     found = again.client.run(number)
@@ -143,6 +146,15 @@ def test_a_second_daemon_on_the_same_state_is_refused(make_site: MakeSite) -> No
     assert first.client.status().state == "ready"
     assert first.stop() == 0
     assert site.start().ready().stop() == 0
+
+
+def test_a_folder_of_plugins_that_is_not_there_is_named(make_site: MakeSite) -> None:
+    """Exit 1, in the words of `check`."""
+    site = make_site(PLUGIN)
+    site.plugins.rename(site.folder / "elsewhere")
+    began = site.cli("run", within=10)
+    assert (began.returncode, f"plugins_dir: {site.plugins} is no folder" in began.stderr) == (1, True), began.stderr
+    assert site.cli("check").stderr == began.stderr
 
 
 def test_plugins_that_are_broken_at_the_start_are_all_named(make_site: MakeSite) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.engine.rig import Rig, rig
 
 from freshet import job
 from freshet.errors import HostError, UnknownName
+from freshet.executors.base import LoadReport
 from freshet.testing.inline import InlineHost
 
 pytestmark = pytest.mark.anyio
@@ -92,6 +94,28 @@ async def test_the_end_does_not_wait_for_a_host_and_leaves_none(tmp_path: Path) 
         assert _Host.made[1].closed
         assert one.engine.instruments.in_force.host is None
         assert await one.states("note") == ["queued"]
+
+
+class _Edited(_Host):
+    """From the second on, of other definitions."""
+
+    async def start(self) -> LoadReport:
+        report = await super().start()
+        other = replace(report.definitions, version="edited")
+        return report if len(_Host.made) == 1 else replace(report, definitions=other)
+
+
+async def test_plugins_changed_while_the_host_is_gone_need_a_restart(tmp_path: Path) -> None:
+    _hosts(*["fine"] * 50)
+    async with rig(tmp_path, [note], host=_Edited) as one:
+        assert not one.control.status().needs_restart
+        one.engine.host_lost("killed")
+        async with asyncio.timeout(5):
+            while not one.control.status().needs_restart:
+                await asyncio.sleep(0)
+        assert "restart" in (one.control.status().problem or "")
+        run = await one.control.call("note", {})
+        assert one.control.blocked_by(run) == one.control.status().problem
 
 
 async def test_an_error_of_ours_that_no_loop_expects_is_a_bug(tmp_path: Path) -> None:

@@ -260,6 +260,30 @@ async def test_a_dry_run_shows_everything_and_commits_nothing(tmp_path: Path) ->
         assert one.control.sensors()[0].cursor is None
 
 
+async def test_a_dry_run_names_the_runs_that_hold_a_run_key(tmp_path: Path) -> None:
+    target = ["note"]
+
+    @sensor(interval="1h", target="note")
+    async def repeating(ctx: Any) -> Any:
+        yield RunRequest(run_key="x")
+        if ctx.cursor is not None:
+            for _ in range(2):
+                yield RunRequest(run_key="y", target=target[0])
+        ctx.cursor = 1
+
+    async with rig(tmp_path, [_job([]), repeating]) as one:
+        report = await one.control.tick("repeating", dry_run=True)
+        assert [(run["target"], run["run_key"]) for run in report.runs] == [("note", "y")]
+        assert [(held["target"], held["run_key"], held["held_by"]) for held in report.dropped] == [
+            ("note", "x", 1),
+            ("note", "y", None),
+        ]
+        target[0] = "nothing"
+        refused = await one.control.tick("repeating", dry_run=True)
+        assert (refused.status, refused.error["type"]) == ("failed", "UnknownName")
+        assert len(await one.runs()) == 1
+
+
 async def test_a_cursor_set_by_hand_refuses_the_tick_in_flight(tmp_path: Path) -> None:
     @sensor(interval="1h", target="note")
     async def slow(ctx: Any) -> Any:

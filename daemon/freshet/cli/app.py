@@ -165,7 +165,7 @@ def runs(
         typer.Option(help="Only runs in this state."),
     ] = None,
     target: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only runs that make this asset or call this job.")
+        str | None, typer.Option(metavar="NAME", help="Only runs with this asset or job in them.")
     ] = None,
     limit: Limit = 20,
 ) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import gc
 import signal
 import sys
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -28,7 +29,8 @@ from freshet.executors.children import ChildrenLock
 from freshet.executors.codehost import ProcessCodeHost
 from freshet.executors.hostsettings import HostSettings
 from freshet.http.serve import serve
-from freshet.settings import Settings
+from freshet.http.sockets import Sockets, bind
+from freshet.settings import Settings, check_folders
 from freshet.store.lock import lock_state_dir
 from freshet.store.store import Store
 
@@ -63,6 +65,7 @@ def _flatten(group: BaseExceptionGroup[FreshetError]) -> list[FreshetError]:
 
 
 async def _main(settings: Settings) -> None:
+    check_folders(settings)
     with lock_state_dir(settings.state_dir):
         children = await ChildrenLock.acquire(settings.state_dir)
         clock = SystemClock()
@@ -84,29 +87,46 @@ async def _serve(settings: Settings, store: Store, children: ChildrenLock, clock
     options = EngineOptions(workers=settings.process.workers, grace=settings.shutdown_grace, timezone=settings.timezone)
     engine = Engine(store=store, make_host=make_host, clock=clock, options=options)
     ready, stopped, hurry = anyio.Event(), anyio.Event(), anyio.Event()
-    async with anyio.create_task_group() as outer:
-        outer.start_soon(store.wait_failed)
-        outer.start_soon(partial(serve, EngineControl(engine, store), settings, ready=ready))
-        await outer.start(_watch_signals, stopped, hurry)
-        async with anyio.create_task_group() as inner:
-            inner.start_soon(_run, engine, ready)
-            await stopped.wait()
-            inner.cancel_scope.cancel()
-        notify(STOPPING=1, STATUS="finishing what runs")
-        await engine.stop(hurry=hurry)
-        outer.cancel_scope.cancel()
+    with closing(bind(settings)) as sockets:
+        async with anyio.create_task_group() as outer:
+            outer.start_soon(store.wait_failed)
+            outer.start_soon(partial(serve, EngineControl(engine, store), settings, ready=ready, sockets=sockets))
+            await outer.start(_watch_signals, engine, stopped, hurry)
+            async with anyio.create_task_group() as inner:
+                inner.start_soon(_run, engine, ready, settings, sockets)
+                await stopped.wait()
+                inner.cancel_scope.cancel()
+            notify(STOPPING=1, STATUS="finishing what runs")
+            await engine.stop(hurry=hurry)
+            outer.cancel_scope.cancel()
     _log.info("stopped")
 
 
-async def _run(engine: Engine, ready: anyio.Event) -> None:
+async def _run(engine: Engine, ready: anyio.Event, settings: Settings, sockets: Sockets) -> None:
     await engine.start()
     asyncio.get_running_loop().set_exception_handler(partial(_callback_failed, engine))
     gc.collect()
     gc.freeze()
     ready.set()
     notify(READY=1, STATUS="ready")
-    _log.info("ready", after=round(engine.instruments.clock.now() - engine.started_at, 3))
+    found = engine.instruments.in_force.definitions
+    _log.info(
+        "ready",
+        after=round(engine.instruments.clock.now() - engine.started_at, 3),
+        http=_address(sockets),
+        socket=str(sockets.path),
+        plugins_dir=str(settings.plugins_dir),
+        assets=len(found.assets),
+        sensors=len(found.sensors),
+        schedules=len(found.schedules),
+        jobs=len(found.jobs),
+    )
     await engine.failed()
+
+
+def _address(sockets: Sockets) -> str:
+    host = f"[{sockets.host}]" if ":" in sockets.host else sockets.host
+    return f"http://{host}:{sockets.port}"
 
 
 def _callback_failed(engine: Engine, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -119,7 +139,11 @@ def _callback_failed(engine: Engine, loop: asyncio.AbstractEventLoop, context: d
 
 
 async def _watch_signals(
-    stopped: anyio.Event, hurry: anyio.Event, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    engine: Engine,
+    stopped: anyio.Event,
+    hurry: anyio.Event,
+    *,
+    task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """The first SIGTERM or SIGINT asks to stop, the second to stop now."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -129,5 +153,13 @@ async def _watch_signals(
                 _log.warning("stopping now", signal=number.name)
                 hurry.set()
             else:
-                _log.info("stopping", signal=number.name)
+                _log.info("stopping", signal=number.name, **_waits_for(engine))
                 stopped.set()
+
+
+def _waits_for(engine: Engine) -> dict[str, Any]:
+    """What the end waits for, and how long at most, in seconds."""
+    running = len(engine.launcher.running) if engine.state == "ready" else 0
+    if not running:
+        return {}
+    return {"running_steps": running, "waits_at_most": engine.options.grace, "note": "a second signal stops at once"}

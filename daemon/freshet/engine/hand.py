@@ -15,11 +15,13 @@ from freshet.definitions.outcome import Json
 from freshet.engine.attention import FULL
 from freshet.engine.control import SensorState, TickReport
 from freshet.engine.instruments import Instruments
+from freshet.engine.requests import sensor_run
 from freshet.engine.sensors import SensorTicker, TickTally
 from freshet.engine.ticks import TickLoop
-from freshet.errors import Conflict, UnknownName
+from freshet.errors import Conflict, FreshetError, UnknownName
 from freshet.executors.base import TickEnd, TickOrder
-from freshet.store.records import TickerRow
+from freshet.store.queries import run_key_holders
+from freshet.store.records import TickError, TickerRow
 from freshet.store.tickers import resume, set_cursor, set_paused
 
 __all__ = ["SensorDesk"]
@@ -96,13 +98,16 @@ class SensorDesk:
         end = await waiting
         if end.status == "abandoned":
             raise Conflict("the evaluator ended meanwhile", hint="try again")
+        runs, dropped, refused = await self._would_admit(ticker, end)
+        error = end.error or refused
         return TickReport(
             sensor=ticker.spec.name,
-            status=end.status,
+            status="failed" if refused else end.status,
             dry_run=True,
             cursor_before=cursor,
             cursor=end.cursor if end.cursor_changed else cursor,
-            runs=tuple(asdict(run) for run in end.runs),
+            runs=runs,
+            dropped=dropped,
             partitions=tuple(
                 {"set": delta.set, "add": [key for key, _ in delta.add], "delete": list(delta.delete)}
                 for delta in end.partitions
@@ -111,8 +116,34 @@ class SensorDesk:
             ledger_added=len(end.ledger.put),
             ledger_removed=len(end.ledger.remove),
             skip=end.skip,
-            error=None if end.error is None else asdict(end.error),
+            error=None if error is None else asdict(error),
         )
+
+    async def _would_admit(
+        self, ticker: SensorTicker, end: TickEnd
+    ) -> tuple[tuple[Json, ...], tuple[Json, ...], TickError | None]:
+        """The runs that would be admitted; those whose run key is taken, also by one before it; and why a commit of
+        them would be refused."""
+        name, definitions = ticker.spec.name, self._in.in_force.definitions
+        try:
+            asked = [sensor_run(definitions, run, sensor=name, origin=f"sensor:{name}") for run in end.runs]
+        except FreshetError as error:
+            return tuple(asdict(run) for run in end.runs), (), TickError(type(error).__name__, str(error))
+        keys = [(run.target, run.key, run.run_key) for run in asked if run.run_key is not None]
+        holders: dict[tuple[str, str | None, str], int | None] = {}
+        holders.update(await self._in.store.read(partial(run_key_holders, keys=keys)))
+        runs: list[Json] = []
+        dropped: list[Json] = []
+        for request, run in zip(end.runs, asked, strict=True):
+            key = (run.target, run.key, run.run_key or "")
+            if run.run_key is not None and key in holders:
+                held = {"run_key": run.run_key, "held_by": holders[key]}
+                dropped.append({"target": run.target, "partition": run.key, **held})
+                continue
+            if run.run_key is not None:
+                holders[key] = None
+            runs.append({**asdict(request), "target": run.target})
+        return tuple(runs), tuple(dropped), None
 
     # --- changes --------------------------------------------------------------------------------------------
 
@@ -136,6 +167,7 @@ class SensorDesk:
         self, ticker: SensorTicker, transaction: Callable[[sqlite3.Connection], TickerRow]
     ) -> SensorState:
         """Shielded: a revision that is committed and not known here would refuse every tick from then on."""
+        row = ticker.row
         with anyio.CancelScope(shield=True):
             row = await self._in.store.write(transaction)
         return self._changed(ticker, row)

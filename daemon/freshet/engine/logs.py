@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 import structlog
 
@@ -18,6 +20,7 @@ def configure_logs(level: str, form: Literal["auto", "console", "json"]) -> None
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _instants,
     ]
     if console:
         last: structlog.typing.Processor = structlog.dev.ConsoleRenderer(
@@ -34,6 +37,14 @@ def configure_logs(level: str, form: Literal["auto", "console", "json"]) -> None
         cache_logger_on_first_use=True,
     )
     _adopt_libraries(level, shared, last)
+
+
+def _instants(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What happens at a moment (`retry_at`) is said as a time, not as seconds since 1970."""
+    at = event.get("retry_at")
+    if isinstance(at, int | float):
+        event["retry_at"] = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    return event
 
 
 def _adopt_libraries(level: str, shared: list[structlog.typing.Processor], last: structlog.typing.Processor) -> None:

@@ -86,11 +86,11 @@ def _tick_lines(answer: TickAnswer) -> list[str]:
         lines.append(f"skipped: {in_line(answer.skip)}")
     for label, items in (
         (f"{would}run", answer.runs),
-        ("run key taken", answer.dropped),
         (f"{would}change partitions", answer.partitions),
         (f"{would}report", answer.reports),
     ):
         lines += [f"{label}: {_shown(item)}" for item in items]
+    lines += [f"{'would be ' * answer.dry_run}dropped: {_dropped(item)}" for item in answer.dropped]
     if answer.ledger_added or answer.ledger_removed:
         lines.append(f"ledger: {answer.ledger_added} added, {answer.ledger_removed} removed")
     if answer.cursor != answer.cursor_before:
@@ -98,6 +98,12 @@ def _tick_lines(answer: TickAnswer) -> list[str]:
     if answer.error:
         lines.append(plain(error_text(answer.error)))
     return lines
+
+
+def _dropped(item: Any) -> str:
+    partition = "" if item["partition"] is None else f" [{item['partition']}]"
+    holder = "is asked for twice" if item["held_by"] is None else f"made run {item['held_by']}"
+    return in_line(f"{item['target']}{partition}: run_key {json.dumps(item['run_key'], ensure_ascii=False)} {holder}")
 
 
 def _shown(item: Any) -> str:

@@ -42,6 +42,7 @@ def _follow(session: Session, client: Client, run_id: int, tail: int | None) -> 
     """The lines as they come; what the run waits for, meanwhile, on stderr."""
     waiting = Waiting(client)
     lines = _lines(client, run_id, tail, first=waiting.news(client.run(run_id)))
+    one: bytes | str | _End | None
     while True:
         try:
             one = lines.get(timeout=_QUIET)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, cast
 
 from freshet.cli.session import Session, print_json
 from freshet.cli.text import place, plain
-from freshet.errors import FreshetError
 
 if TYPE_CHECKING:
     from freshet.executors.base import Answers, LoadProblem, LoadReport
@@ -34,13 +33,10 @@ def check(session: Session) -> int:
 
     It takes no lock and a state directory of its own, so that it works beside a running daemon.
     """
-    from freshet.settings import load_settings
+    from freshet.settings import check_folders, load_settings
 
     settings = load_settings(session.config)
-    if not settings.plugins_dir.is_dir():
-        raise FreshetError(
-            f"plugins_dir: {settings.plugins_dir} is no folder", hint="make it, or set plugins_dir to the right one"
-        )
+    check_folders(settings)
     with tempfile.TemporaryDirectory(prefix="freshet-check-") as scratch:
         report = asyncio.run(_load(settings, Path(scratch)))
     if session.json:
