@@ -10,7 +10,17 @@ import math
 from pathlib import Path
 from typing import Any
 
-from freshet import AutomationCondition, DynamicPartitions, Freshness, JobContext, StepContext, asset, job, schedule
+from freshet import (
+    AutomationCondition,
+    DynamicPartitions,
+    Freshness,
+    GiveUp,
+    JobContext,
+    StepContext,
+    asset,
+    job,
+    schedule,
+)
 from freshet_sensors import FileSensor
 
 Rows = list[dict[str, Any]]
@@ -55,23 +65,23 @@ def every_morning() -> None:
 
 
 def read_orders(path: str) -> Rows:
-    """The rows of a file. Raises `ValueError` naming file and line where it is no whole CSV of orders."""
+    """The rows of a file. Raises `GiveUp`, which no retry follows, naming file and line where it is no whole CSV."""
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             columns = list(reader.fieldnames or ())
             if missing := {"order_id", "amount"} - set(columns):
-                raise ValueError(f"{path}: no column {' and no column '.join(sorted(missing))} in the first line")
+                raise GiveUp(f"{path}: no column {' and no column '.join(sorted(missing))} in the first line")
             rows: Rows = []
             for row in reader:
                 if len(row) > len(columns) or None in row.values():
-                    raise ValueError(f"{path}, line {reader.line_num}: not {len(columns)} columns; half-written?")
+                    raise GiveUp(f"{path}, line {reader.line_num}: not {len(columns)} columns; half-written?")
                 rows.append(row)
             return rows
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: no UTF-8 text ({error.reason} at byte {error.start})") from error
+        raise GiveUp(f"{path}: no UTF-8 text ({error.reason} at byte {error.start})") from error
     except csv.Error as error:
-        raise ValueError(f"{path}: no CSV ({error}); half-written?") from error
+        raise GiveUp(f"{path}: no CSV ({error}); half-written?") from error
 
 
 def amount_of(row: dict[str, Any]) -> float:

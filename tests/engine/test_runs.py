@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.engine.rig import rig
 
-from freshet import DynamicPartitions, Retries, asset, job
+from freshet import DynamicPartitions, GiveUp, Retries, RetryLater, asset, job
 from freshet.engine.clock import SimulatedClock
 from freshet.errors import Conflict, StoreUnavailable, UnknownName
 from freshet.store.inputs import read_inputs
@@ -121,6 +121,57 @@ async def test_retries_back_off_and_then_the_run_fails_with_what_is_below(tmp_pa
         }
         failed = next(step for step in run.steps if step.name == "shaky")
         assert (failed.attempt, failed.error["message"]) == (3, "attempt 3")
+
+
+async def test_a_step_that_gives_up_fails_for_good_at_once(tmp_path: Path) -> None:
+    tries: list[str] = []
+
+    @asset(retries=5)
+    def hopeless() -> None:
+        tries.append("hopeless")
+        raise GiveUp("the file is broken")
+
+    @job(retries=Retries(5, delay="1s"))
+    def call() -> None:
+        tries.append("call")
+        raise GiveUp("the account is closed")
+
+    async with rig(tmp_path, [hopeless, call]) as one:
+        await one.control.materialize(["hopeless"])
+        await one.control.call("call", {})
+        await one.advance(1000)
+        assert sorted(tries) == ["call", "hopeless"]
+        steps = [step for run in await one.runs() for step in run.steps]
+        assert sorted((step.state, step.attempt, step.error["message"]) for step in steps) == [
+            ("failed", 1, "the account is closed"),
+            ("failed", 1, "the file is broken"),
+        ]
+
+
+async def test_a_step_that_asks_for_patience_is_tried_again_when_it_says(tmp_path: Path) -> None:
+    tries: list[float] = []
+    clock = SimulatedClock()
+
+    @asset(retries=Retries(3, delay="10s", backoff=1, jitter=0))
+    def throttled() -> None:
+        tries.append(clock.monotonic())
+        if len(tries) == 2:
+            raise ValueError("in between")
+        raise RetryLater("busy", after="5m")
+
+    @asset
+    def impatient() -> None:
+        raise RetryLater("busy", after="5m")
+
+    async with rig(tmp_path, [throttled, impatient], clock=clock) as one:
+        await one.control.materialize(["throttled", "impatient"])
+        await one.advance(3000)
+        assert tries == [0, 300, 310, 610]
+        (run,) = await one.runs()
+        assert {(step.name, step.state, step.attempt) for step in run.steps} == {
+            ("throttled", "failed", 4),
+            ("impatient", "failed", 1),
+        }
 
 
 async def test_a_retry_that_is_due_after_a_restart_is_not_forgotten(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 PLUGIN = """
 import asyncio, ctypes, logging, os, signal, subprocess, sys, threading, time
 from pathlib import Path
-from freshet import DynamicPartitions, StaticPartitions, asset, job
+from freshet import DynamicPartitions, GiveUp, RetryLater, StaticPartitions, asset, job
 
 letters = StaticPartitions(["a", "b", "c"], name="letters")
 
@@ -79,6 +79,20 @@ def raises():
         inner()
     except KeyError as error:
         raise ValueError("no good") from error
+
+@asset
+def gives_up():
+    raise GiveUp("the file is broken")
+
+@job
+async def asks_for_patience():
+    raise RetryLater("busy", after="2m")
+
+@job
+def asks_for_nonsense():
+    error = RetryLater()
+    error.after = "soon"
+    raise error
 
 @job
 def leaves():
@@ -188,6 +202,18 @@ async def test_partitions_arrive_by_key_and_what_is_missing_is_named(tmp_path: P
         assert lacking.error.type == "MissingInput"
         assert "'letter' in partition 'c'" in lacking.error.message
         assert lacking.error.traceback == ""
+
+
+async def test_a_step_may_say_what_is_to_follow_its_failure(tmp_path: Path) -> None:
+    async with hosting(tmp_path, plugin=PLUGIN) as site:
+        final = await site.asset("gives_up")
+        assert (final.outcome, final.final, final.after) == ("failed", True, None)
+        assert final.error is not None
+        assert (final.error.type, final.error.message) == ("GiveUp", "the file is broken")
+        later = await site.run("asks_for_patience")
+        assert (later.outcome, later.final, later.after) == ("failed", False, 120.0)
+        nonsense = await site.run("asks_for_nonsense")
+        assert (nonsense.outcome, nonsense.final, nonsense.after) == ("failed", False, None)
 
 
 async def test_errors_say_what_and_where_in_the_users_code(tmp_path: Path) -> None:

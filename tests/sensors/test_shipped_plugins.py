@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 
+from freshet import GiveUp
 from freshet.definitions.source import collecting
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +47,7 @@ def test_the_samples_are_read_and_dirty_rows_dropped(orders: ModuleType, name: s
 
 
 def test_the_broken_sample_is_told_with_its_line(orders: ModuleType) -> None:
-    with pytest.raises(ValueError, match=r"broken\.csv, line 43: not 8 columns; half-written\?"):
+    with pytest.raises(GiveUp, match=r"broken\.csv, line 43: not 8 columns; half-written\?"):
         orders.read_orders(str(ROOT / "samples" / "broken.csv"))
 
 
@@ -67,7 +68,7 @@ def test_the_broken_sample_is_told_with_its_line(orders: ModuleType) -> None:
 def test_what_is_no_csv_of_orders_is_told(orders: ModuleType, tmp_path: Path, data: bytes, reason: str) -> None:
     path = tmp_path / "bad.csv"
     path.write_bytes(data)
-    with pytest.raises(ValueError, match=reason) as caught:
+    with pytest.raises(GiveUp, match=reason) as caught:
         orders.read_orders(str(path))
     assert str(caught.value).startswith(str(path))
 
@@ -86,7 +87,8 @@ def test_an_amount_that_is_no_number_fails_its_batch(orders: ModuleType, amount:
 
 
 @pytest.mark.parametrize(
-    ("name", "defined"), [("orders", "landing raw_orders clean_orders sales notify every_morning"), ("pulse", "pulse flatline")]
+    ("name", "defined"),
+    [("orders", "landing raw_orders clean_orders sales notify every_morning"), ("pulse", "pulse flatline")],
 )
 def test_each_defines_what_the_readme_shows(name: str, defined: str) -> None:
     found = load(name)[1]

@@ -1,10 +1,11 @@
-"""What a sensor may say: the types it yields and the exceptions it may raise.
+"""What a sensor may say: the types it yields, and the exceptions that it and a step may raise.
 
 Everything yielded commits in one transaction with the cursor, or none of it does.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ __all__ = [
     "RunRequest",
     "SensorResult",
     "Skip",
+    "patience",
 ]
 
 Json = Any
@@ -80,7 +82,12 @@ SensorResult = RunRequest | AddPartitions | DeletePartitions | Report | Skip
 
 
 class RetryLater(Exception):
-    """The source asks for patience: nothing of this tick commits, the next look is after `after`."""
+    """The source asks for patience.
+
+    In a sensor: nothing of this tick commits, the next look is after `after`. In a step of an asset or job: the
+    attempt has failed and counts against its `retries`; if one is left, it comes after `after` instead of the delay
+    that `Retries` gives.
+    """
 
     def __init__(self, message: str = "", *, after: Duration = "30s") -> None:
         super().__init__(message)
@@ -88,4 +95,15 @@ class RetryLater(Exception):
 
 
 class GiveUp(Exception):
-    """The sensor cannot work until a person acts: it is quarantined with this message and not tried again."""
+    """It cannot work until a person acts.
+
+    A sensor is quarantined with this message and not tried again. A step of an asset or job fails for good at once,
+    however many `retries` are left.
+    """
+
+
+def patience(error: RetryLater) -> float | None:
+    """The seconds it asks for; None, the engine's own delay, where a subclass made something else of them."""
+    after: Any = getattr(error, "after", None)
+    usable = isinstance(after, (int, float)) and math.isfinite(after) and after >= 0
+    return float(after) if usable else None

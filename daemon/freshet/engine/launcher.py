@@ -186,18 +186,20 @@ class Launcher:
             case "succeeded":
                 return base
             case "failed" | "died":
-                return replace(base, outcome="failed", retry_at=self._retry_at(step, now))
+                return replace(base, outcome="failed", retry_at=self._retry_at(step, end, now))
             case "not_received":
                 return replace(base, outcome="lost")
             case "interrupted" | "canceled":
                 return replace(base, outcome=end.outcome)
 
-    def _retry_at(self, step: StepToRun, now: float) -> float | None:
+    def _retry_at(self, step: StepToRun, end: StepEnd, now: float) -> float | None:
         definitions = self._in.in_force.definitions
         spec = definitions.asset.get(step.name) if step.kind == "asset" else definitions.job.get(step.name)
         retries = spec.retries if spec is not None else RetrySpec()
         failures = step.failures + 1
-        return None if failures > retries.max else now + retry_delay(retries, failures, self._in.rng)
+        if end.final or failures > retries.max:
+            return None
+        return now + (retry_delay(retries, failures, self._in.rng) if end.after is None else end.after)
 
     async def _finish(self, step: StepToRun, result: StepResult) -> None:
         finished = await persist(self._in, partial(finish_step, result=result), what=f"the end of run {step.run_id}")

@@ -120,7 +120,10 @@ class TickEnd:
 @dataclass(frozen=True, slots=True)
 class StepEnd:
     """How a launch ended. `not_received`: user code certainly did not begin. `died`: the worker ended without an
-    answer; `error` says how (exit status, signal). `interrupted`: the host itself ended."""
+    answer; `error` says how (exit status, signal). `interrupted`: the host itself ended.
+
+    Of a failure: `final`, no attempt is to follow (`GiveUp`); `after`, the seconds before the next (`RetryLater`).
+    """
 
     run_id: int
     position: int
@@ -129,6 +132,8 @@ class StepEnd:
     value: ValueRef | None = None
     metadata: dict[str, Json] = field(default_factory=dict[str, Json])
     error: TickError | None = None
+    final: bool = False
+    after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,5 +85,7 @@ def step_end(told: Ended) -> StepEnd:
         outcome=told["outcome"],
         value=None if value is None else ValueRef(**value),
         metadata=told["metadata"],
-        error=None if error is None else TickError(**error),
+        error=None if error is None else TickError(error["type"], error["message"], error["traceback"]),
+        final=error is not None and error.get("final", False),
+        after=None if error is None else error.get("after"),
     )

@@ -11,7 +11,7 @@ A step is named by (run, position) and its attempt. Times are seconds. The evalu
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import orjson
 
@@ -43,11 +43,16 @@ __all__ = [
 
 
 class ErrorData(TypedDict):
-    """Why something failed. `traceback` begins in the user's code; empty where there is none to show."""
+    """Why something failed. `traceback` begins in the user's code; empty where there is none to show.
+
+    Of a step alone: `final`, another attempt is of no use; `after`, the seconds before one that it asks for.
+    """
 
     type: str
     message: str
     traceback: str
+    final: NotRequired[bool]
+    after: NotRequired[float | None]
 
 
 class ProblemData(TypedDict):

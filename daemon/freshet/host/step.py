@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import freshet
 from freshet.definitions.asset import Asset, AssetSpec, DepSpec
+from freshet.definitions.outcome import GiveUp, RetryLater, patience
 from freshet.errors import FreshetError
 from freshet.host.describe import Catalog
 from freshet.host.journal import Journal
@@ -41,6 +42,10 @@ def perform(order: Run, catalog: Catalog, journal: Journal, *, values_dir: Path)
             _perform_job(order, catalog, context)
     except BaseException as raised:
         error = error_data(raised)
+        if isinstance(raised, GiveUp):
+            error["final"] = True
+        elif isinstance(raised, RetryLater):
+            error["after"] = patience(raised)
     context.write_progress()
     return WorkerEnded(op="ended", value=value, metadata=context.collected, error=error)
 

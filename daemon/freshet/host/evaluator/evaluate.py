@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Literal
 
-from freshet.definitions.outcome import GiveUp, RetryLater
+from freshet.definitions.outcome import GiveUp, RetryLater, patience
 from freshet.definitions.sensor import FunctionSensor, Sensor
 from freshet.host.evaluator.context import EvaluatorContext, LookEnded
 from freshet.host.evaluator.failure import describe
@@ -110,7 +109,7 @@ def failed_look(error: BaseException, why: Why, *, timeout: float) -> Outcome:
         described["message"] = f"took longer than its timeout of {timeout:g} s"
         return Outcome(status="timed_out", error=described)
     if isinstance(error, RetryLater):
-        return Outcome(status="later", after=_patience(error), error=describe(error))
+        return Outcome(status="later", after=patience(error), error=describe(error))
     if isinstance(error, GiveUp):
         return Outcome(status="given_up", error=describe(error))
     if isinstance(error, asyncio.CancelledError):
@@ -118,10 +117,3 @@ def failed_look(error: BaseException, why: Why, *, timeout: float) -> Outcome:
         described["message"] = "the sensor was cancelled from within: something it awaited was cancelled"
         return Outcome(status="failed", error=described)
     return Outcome(status="failed", error=describe(error))
-
-
-def _patience(error: RetryLater) -> float | None:
-    """The seconds it asks for; None, the engine's own delay, where a subclass made something else of them."""
-    after: Any = getattr(error, "after", None)
-    usable = isinstance(after, (int, float)) and math.isfinite(after) and after >= 0
-    return float(after) if usable else None
