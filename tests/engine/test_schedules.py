@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.engine.rig import rig
 
 from freshet import RunRequest, Schedule, TimePartitions, asset, job, schedule
 from freshet.engine.clock import SimulatedClock
 from freshet.store.schedules import schedule_ticks
-from tests.engine.rig import rig
 
 pytestmark = pytest.mark.anyio
 
