@@ -9,6 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from freshet import (
+    Asset,
     DefinitionError,
     Duration,
     DynamicPartitions,
@@ -112,6 +113,9 @@ class FileSensor(Sensor):
             retire=retire,
         )
         _refuse_nonsense(name, self.rules, start)
+        if partitions is None and isinstance(target, Asset) and target.spec.partitions is not None:
+            said = f"{name}: its target {target.spec.name!r} is partitioned, and no file would say which one is meant"
+            raise DefinitionError(said, hint="give partitions= the asset's set")
         self._settling = Settling(settling)
         self._waker: Waker | None = None
         self._told: dict[str, str] = {}

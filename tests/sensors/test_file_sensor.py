@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.sensors.support import BATCHES, NOW, OLD, Killed, World, put, sensor
 
-from freshet import AddPartitions, DefinitionError, RunRequest
+from freshet import AddPartitions, DefinitionError, RunRequest, StaticPartitions, asset
 from freshet_sensors import FileSensor
 
 pytestmark = pytest.mark.anyio
@@ -282,6 +282,10 @@ async def test_twenty_thousand_files_in_one_look(inbox: Path) -> None:
     assert await world.tick(sensor(inbox, settle="0s")) == []
 
 
+def len_of(path: str) -> int:
+    return len(path)
+
+
 # --- what is refused -----------------------------------------------------------------------------------------
 
 
@@ -298,6 +302,9 @@ async def test_twenty_thousand_files_in_one_look(inbox: Path) -> None:
         ({"pattern": "{a}{b}"}, "landing: pattern"),
         ({"key": "{no}"}, "landing: key"),
         ({"interval": "0s"}, "too short"),
+        ({"partitions": "batches"}, "landing: partitions takes DynamicPartitions, not 'batches'"),
+        ({"partitions": StaticPartitions(["a"], name="letters")}, "landing: partitions takes DynamicPartitions"),
+        ({"partitions": None, "target": asset(name="raw", partitions=BATCHES)(len_of)}, "'raw' is partitioned"),
     ],
 )
 async def test_what_makes_no_sense_is_refused(inbox: Path, options: dict[str, Any], reason: str) -> None:

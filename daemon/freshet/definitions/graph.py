@@ -242,6 +242,12 @@ def _not_yet(definitions: Definitions) -> Iterable[DefinitionError]:
             if kind not in ("identity", "all", "last"):
                 said = f"asset {spec.name!r}: the mapping {kind!r} to {dep.asset!r} is not run by this release"
                 yield _at(GraphError, spec.source, said, "use the same partitions on both sides, All() or Last()")
+    targets: tuple[AssetSpec | JobSpec, ...] = (*definitions.assets, *definitions.jobs)
+    for one in targets:
+        if one.pool is not None:
+            what = "asset" if isinstance(one, AssetSpec) else "job"
+            said = f"{what} {one.name!r}: pool={one.pool!r}: pools are not kept by this release"
+            yield _at(GraphError, one.source, said, "leave it out; `workers` limits what runs at once, all together")
     for schedule in definitions.schedules:
         if schedule.overlap != "allow":
             said = f"schedule {schedule.name!r}: overlap={schedule.overlap!r} is not kept by this release"
