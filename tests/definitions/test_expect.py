@@ -56,7 +56,7 @@ WRONG: list[tuple[Callable[[], object], str, str]] = [
         on_asset(partitions="batches"),
         "asset plain: partitions takes DynamicPartitions, StaticPartitions, TimePartitions or MultiPartitions, "
         "not 'batches'",
-        "",
+        'DynamicPartitions("batches")',
     ),
     (untyped(Dep, "up", mapping="last"), "mapping takes", "Last()"),
     (untyped(Dep, "up", mapping=Last), "mapping takes", "Last(...)"),

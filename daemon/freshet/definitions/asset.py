@@ -22,6 +22,7 @@ from freshet.errors import DefinitionError
 __all__ = ["Asset", "AssetSpec", "Dep", "DepSpec", "asset"]
 
 
+_SET_HINT = 'give the set itself, for example DynamicPartitions("batches")'
 _SETS = (*get_args(PartitionsSpec), NoneType)
 _CONDITION = (AutomationCondition, NoneType)
 _TEXT = (str, NoneType)
@@ -143,7 +144,7 @@ def asset(
         spec = AssetSpec(
             name=called,
             deps=_merge_deps(by_argument, deps, called),
-            partitions=expect(partitions, _SETS, f"{what}: partitions"),
+            partitions=expect(partitions, _SETS, f"{what}: partitions", _SET_HINT),
             freshness=_freshness(freshness, what),
             automation=expect(automation, _CONDITION, f"{what}: automation", "write AutomationCondition.eager()"),
             pool=expect(pool, _TEXT, f"{what}: pool"),
