@@ -57,13 +57,22 @@ def test_health_tells_a_problem_from_a_stuck_loop(tmp_path: Path) -> None:
         assert (_get(served, "/healthz").status_code, _get(served, "/healthz").json()["stuck"]) == (503, ["automation"])
 
 
-@pytest.mark.parametrize("path", ["/", "/api/v1/status", "/api/v1/runs", "/hooks/x", "/openapi.json", "/docs"])
+@pytest.mark.parametrize("path", ["/", "/api/v1/status", "/api/v1/runs", "/openapi.json", "/docs"])
 def test_tcp_serves_health_alone(tmp_path: Path, path: str) -> None:
     with served_in(tmp_path) as served:
         answer = _get(served, path)
     assert answer.status_code == 404
     assert answer.json()["error"]["type"] == "NotFound"
     assert path in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
+def test_a_hook_that_is_not_there_is_refused_as_a_bad_signature_is(tmp_path: Path, method: str) -> None:
+    with served_in(tmp_path) as served:
+        url = f"http://127.0.0.1:{served.sockets.port}/hooks/orders/new"
+        answer = httpx.request(method, url, content=b"{}", timeout=10)
+    assert answer.status_code == 401
+    assert answer.json()["error"]["type"] == "Unauthorized"
 
 
 def test_the_signals_stay_with_the_daemon(tmp_path: Path) -> None:

@@ -19,7 +19,17 @@ STUCK_AFTER = 30.0
 
 
 def create_app(control: Control) -> Starlette:
-    """`/healthz` and `/readyz`; everything else is 404, in the API's form of an error."""
+    """`/hooks`, `/healthz` and `/readyz`; everything else is 404, in the API's form of an error.
+
+    No sensor of this release declares a hook, so that every delivery is for an unknown one: 401, as for a bad
+    signature, so that nobody can find out which hooks there are.
+    """
+
+    async def hooks(request: Request) -> Response:
+        """Refused without reading the body."""
+        message = "bad signature, or no such hook"
+        body = {"type": "Unauthorized", "message": message, "hint": "", "file": None, "line": None}
+        return JSONResponse({"error": body}, status_code=401, headers={"Connection": "close"})
 
     async def healthz(request: Request) -> Response:
         """200 while the daemon turns: 'degraded' names a problem that a restart would not mend. 503 if it is stuck."""
@@ -37,7 +47,11 @@ def create_app(control: Control) -> Starlette:
         return JSONResponse(body, status_code=200 if fine else 503)
 
     return Starlette(
-        routes=[Route("/healthz", healthz), Route("/readyz", readyz)],
+        routes=[
+            Route("/hooks/{path:path}", hooks, methods=["GET", "POST", "PUT"]),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+        ],
         exception_handlers={HTTPException: _problem},
     )
 
@@ -49,7 +63,7 @@ def stuck(status: EngineStatus) -> list[str]:
 
 async def _problem(request: Request, error: Exception) -> Response:
     code = error.status_code if isinstance(error, HTTPException) else 500
-    hint = "the API is on the Unix socket; here are /healthz and /readyz" if code == 404 else ""
+    hint = "the API is on the Unix socket; here are /hooks, /healthz and /readyz" if code == 404 else ""
     message = f"{request.method} {request.url.path}: {error.detail if isinstance(error, HTTPException) else 'error'}"
     body = {"type": "NotFound" if code == 404 else "BadRequest", "message": message, "hint": hint}
     return JSONResponse({"error": {**body, "file": None, "line": None}}, status_code=code)
