@@ -26,7 +26,7 @@ PLAN: dict[str, tuple[Boundary, ...]] = {
     "migration": STORE_BOUNDARIES,
     "register_definitions": STORE_BOUNDARIES,
     "recover": STORE_BOUNDARIES,
-    "register_ticker": STORE_BOUNDARIES,
+    "register_tickers": STORE_BOUNDARIES,
     "commit_tick": BOUNDARIES,
     "commit_tick (checkpoint)": _PUBLISHED,
     "fail_tick": _PUBLISHED,
