@@ -80,8 +80,10 @@ class World:
                 (levels.lapsed if policy.state == "lapsed" else levels.warned).add(policy.partition)
 
     def rewind(self, behind: Iterable[Event]) -> None:
-        """What `behind` ends or begins next was in progress before it (a start may be of a run that was queued), so
-        that nothing is asked for a second time while these events are evaluated."""
+        """What `behind` ends or begins next was in progress before it (a start may be of a run that was queued), and
+        what it requests next was asked for before it (by an evaluation that is committed; another's request is
+        joined, since its run begins after these events), so that nothing is asked for a second time while they are
+        evaluated."""
         seen: set[tuple[str, int]] = set()
         for event in behind:
             place = (event.asset or "", event.partition or 0)
@@ -91,6 +93,8 @@ class World:
             levels = self.change(event.asset)
             for bits in (levels.in_progress, levels.queued):
                 (bits.discard if event.type == "requested" else bits.add)(place[1])
+            if event.type == "requested":
+                levels.asked.add(place[1])
 
     def levels(self, asset: str) -> Levels:
         """To read."""
