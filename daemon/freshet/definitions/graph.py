@@ -73,11 +73,14 @@ class Definitions:
 
     @cached_property
     def partition_set(self) -> dict[str, PartitionsSpec]:
-        """Partition sets by name, of assets and sensors alike."""
+        """Partition sets by name, of assets and sensors alike, and those of their dimensions."""
         found = {spec.name: spec for spec in self.partitions}
         for asset in self.assets:
             if asset.partitions is not None:
                 found.setdefault(asset.partitions.name, asset.partitions)
+        several = [spec for spec in found.values() if isinstance(spec, MultiPartitions)]
+        for one in (dimension.set for spec in several for dimension in spec.dimensions):
+            found.setdefault(one.name, one)
         return found
 
     @cached_property
@@ -186,7 +189,9 @@ def _names(definitions: Definitions) -> Iterable[DefinitionError]:
         if problem := sensors.claim(schedule.name, schedule.source, "schedule"):
             yield problem
     sets: dict[str, PartitionsSpec] = {}
-    for one in [*definitions.partitions, *(a.partitions for a in definitions.assets if a.partitions)]:
+    declared = [*definitions.partitions, *(a.partitions for a in definitions.assets if a.partitions)]
+    several = [spec for spec in declared if isinstance(spec, MultiPartitions)]
+    for one in [*declared, *(dimension.set for spec in several for dimension in spec.dimensions)]:
         if sets.setdefault(one.name, one) != one:
             yield _at(
                 InvalidName,

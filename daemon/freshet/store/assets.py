@@ -6,12 +6,15 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import cast
 
+from pyroaring import BitMap
+
 from freshet.store.admission import Admitting, admit_into
 from freshet.store.codec import load
 from freshet.store.ending import ACTIVE, set_of
 from freshet.store.events import EventLog
 from freshet.store.records import (
     Admitted,
+    AssetBits,
     AssetStateRow,
     AutomationCommit,
     ConditionChunk,
@@ -22,6 +25,7 @@ from freshet.store.records import (
 )
 
 __all__ = [
+    "asset_bits",
     "asset_states",
     "automation_seq",
     "commit_automation",
@@ -55,6 +59,30 @@ def asset_states(db: sqlite3.Connection) -> tuple[AssetStateRow, ...]:
         AssetStateRow(name, partition, made, at, failed, bool(active))
         for name, partition, made, at, failed, active in rows
     )
+
+
+def asset_bits(db: sqlite3.Connection) -> dict[str, AssetBits]:
+    """The states of all assets' partitions: those made, failed, and waiting or under way."""
+    found: dict[str, AssetBits] = {}
+    for asset_id, name in db.execute("SELECT id, name FROM assets"):
+        live = """
+            SELECT s.partition FROM asset_state s JOIN assets a ON a.id = s.asset_id
+            LEFT JOIN partitions p ON p.set_id = a.set_id AND p.number = s.partition
+            WHERE s.asset_id = ?
+                AND (a.set_id IS NULL AND s.partition = 0 OR p.number IS NOT NULL AND p.deleted_at IS NULL)
+        """
+        made = db.execute(f"{live} AND s.materialized_seq IS NOT NULL", (asset_id,))
+        failed = db.execute(f"{live} AND s.failed_seq > coalesce(s.materialized_seq, 0)", (asset_id,))
+        active = db.execute(
+            f"SELECT partition FROM steps WHERE asset_id = ? AND state IN {ACTIVE}",  # noqa: S608  # a constant
+            (asset_id,),
+        )
+        (latest,) = db.execute(
+            "SELECT coalesce(max(materialized_seq), 0) FROM asset_state WHERE asset_id = ?", (asset_id,)
+        ).fetchone()
+        bits = [BitMap(number for (number,) in rows) for rows in (made, failed, active)]
+        found[name] = AssetBits(bits[0], bits[1], bits[2], latest)
+    return found
 
 
 def live_partitions(db: sqlite3.Connection) -> dict[str, list[int]]:

@@ -56,6 +56,10 @@ class Combinations:
     def __len__(self) -> int:
         return len(self._coordinates)
 
+    def has(self, number: int) -> bool:
+        """Whether this is the number of a combination."""
+        return number in self._coordinates
+
     def number(self, coordinates: Mapping[str, int]) -> int | None:
         """The number of a combination, if it has one."""
         return self._numbers.get(tuple(coordinates[name] for name in self._by))

@@ -36,6 +36,7 @@ from freshet.store.records.runs import (
     StepToRun,
     ValueRef,
 )
+from freshet.store.records.sets import AssetBits, PartitionRef, SetState
 from freshet.store.records.ticks import (
     LedgerDelta,
     LedgerEntry,
@@ -50,6 +51,7 @@ from freshet.store.records.ticks import (
 __all__ = [
     "Admission",
     "Admitted",
+    "AssetBits",
     "AssetStateRow",
     "AutomationCommit",
     "ConditionChunk",
@@ -63,12 +65,14 @@ __all__ = [
     "LedgerDelta",
     "LedgerEntry",
     "PartitionDelta",
+    "PartitionRef",
     "QueuedStep",
     "Recovery",
     "ReportedMaterialization",
     "RunRow",
     "RunState",
     "RunToAdmit",
+    "SetState",
     "Started",
     "StepResult",
     "StepRow",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from freshet.definitions.outcome import Json
 
@@ -37,7 +37,10 @@ EventType = Literal[
 @dataclass(frozen=True, slots=True)
 class Event:
     """One row of what happened. `idle`: for materialized, failed and released, whether no other active step holds
-    the same asset and partition, so that it is no longer in progress."""
+    the same asset and partition, so that it is no longer in progress.
+
+    Partitions added or deleted many at once are one event of consecutive numbers: `partition` is the first, and
+    `data["last"]` the last. A combination's `data["place"]` holds the numbers of its dimensions."""
 
     seq: int
     txn: int
@@ -50,3 +53,11 @@ class Event:
     tick_id: int | None = None
     idle: bool = True
     data: Json = None
+
+    @property
+    def numbers(self) -> range:
+        """The partitions that a `partition_added` or `partition_deleted` is about."""
+        first = self.partition or 0
+        data: Any = self.data or {}
+        last: int = data.get("last", first)
+        return range(first, last + 1)

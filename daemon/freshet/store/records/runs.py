@@ -7,6 +7,7 @@ from typing import Literal
 
 from freshet.definitions.outcome import Json
 from freshet.store.records.events import Event
+from freshet.store.records.sets import PartitionRef
 
 __all__ = [
     "Admission",
@@ -47,10 +48,10 @@ class ValueRef:
 @dataclass(frozen=True, slots=True)
 class InputNeed:
     """An upstream whose value a step takes, and how its partitions are found. `set`: the upstream's partition set,
-    None without partitions."""
+    None without partitions. `some`: those that the engine names once the step has started."""
 
     asset: str
-    mapping: Literal["identity", "all", "last"]
+    mapping: Literal["identity", "all", "last", "some"]
     set: str | None = None
 
 
@@ -71,7 +72,7 @@ class StepToAdmit:
 class RunToAdmit:
     """A run asked for. `steps` in dependency order. One of `partition` (a number) and `key` (a text of `set`)
     names the partition; neither: without partitions. Both: a window of time, whose number follows from its key; it is
-    remembered when it is first used."""
+    remembered when it is first used, and so is a combination, whose dimensions are `parts`."""
 
     kind: Literal["asset", "job"]
     target: str
@@ -80,6 +81,7 @@ class RunToAdmit:
     set: str | None = None
     key: str | None = None
     partition: int | None = None
+    parts: tuple[PartitionRef, ...] = ()
     run_key: str | None = None
     params: dict[str, Json] = field(default_factory=dict[str, Json])
     tags: dict[str, str] = field(default_factory=dict[str, str])

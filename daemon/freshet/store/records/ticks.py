@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from freshet.definitions.outcome import Json
 from freshet.store.records.events import Event
 from freshet.store.records.runs import Admission, DroppedRequest, InputNeed, RunToAdmit
+from freshet.store.records.sets import PartitionRef
 
 __all__ = [
     "LedgerDelta",
@@ -71,10 +72,12 @@ class PartitionDelta:
 
 @dataclass(frozen=True, slots=True)
 class ReportedMaterialization:
-    """An asset made outside Freshet."""
+    """An asset made outside Freshet. `number`, `parts`: as in `PartitionRef`."""
 
     asset: str
     key: str | None = None
+    number: int | None = None
+    parts: tuple[PartitionRef, ...] = ()
     metadata: dict[str, Json] = field(default_factory=dict[str, Json])
 
 

@@ -1,0 +1,46 @@
+"""Partition sets as the engine remembers them: bitmaps of numbers, and the few keys that decisions need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pyroaring import BitMap
+
+__all__ = ["AssetBits", "PartitionRef", "SetState"]
+
+
+@dataclass(frozen=True, slots=True)
+class SetState:
+    """A partition set. `live`: the numbers that are there; of a set in time, from its first window to the last that
+    was opened. `keys`: of a static set, number by key, hidden ones too. `places`: of a set of several dimensions,
+    each numbered combination (deleted ones too) with the numbers of its dimensions, in their order."""
+
+    name: str
+    kind: Literal["dynamic", "static", "time", "multi"]
+    live: BitMap
+    keys: dict[str, int] = field(default_factory=dict[str, int])
+    places: tuple[tuple[int, tuple[int, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AssetBits:
+    """An asset's partitions by state, deleted ones left out (of sets in time, whoever reads cuts with what is live).
+    `failed`: the last try failed for good, after whatever was made before. `latest_seq`: of the last materialization,
+    0 before the first."""
+
+    materialized: BitMap
+    failed: BitMap
+    in_progress: BitMap
+    latest_seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionRef:
+    """A partition named from outside. `number`: of a window of time, which follows from its key; otherwise the store
+    looks the key up. `parts`: of a combination, its dimensions in order; it is numbered when it is first used."""
+
+    set: str
+    key: str
+    number: int | None = None
+    parts: tuple[PartitionRef, ...] = ()

@@ -1,0 +1,36 @@
+"""Partition sets as the engine loads them: what is live, as bitmaps."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from pyroaring import BitMap
+
+from freshet.store.records import SetState
+
+__all__ = ["read_sets"]
+
+
+def read_sets(db: sqlite3.Connection) -> dict[str, SetState]:
+    """All sets by name, those too that nobody declares any more."""
+    found: dict[str, SetState] = {}
+    for set_id, name, kind, first, last in db.execute("SELECT id, name, kind, first, last FROM partition_sets"):
+        if kind == "time":
+            live = BitMap() if first is None or last is None or last < first else BitMap(range(first, last + 1))
+        else:
+            rows = db.execute("SELECT number FROM partitions WHERE set_id = ? AND deleted_at IS NULL", (set_id,))
+            live = BitMap(number for (number,) in rows)
+        keys: dict[str, int] = {}
+        if kind == "static":
+            keys = dict(db.execute("SELECT key, number FROM partitions WHERE set_id = ?", (set_id,)))
+        found[name] = SetState(name, kind, live, keys, _places(db, set_id) if kind == "multi" else ())
+    return found
+
+
+def _places(db: sqlite3.Connection, set_id: int) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    places: dict[int, tuple[int, ...]] = {}
+    for number, value in db.execute(
+        "SELECT number, value FROM combinations WHERE set_id = ? ORDER BY number, position", (set_id,)
+    ):
+        places[number] = (*places.get(number, ()), value)
+    return tuple(places.items())
