@@ -22,6 +22,8 @@ from freshet.engine.hand import SensorDesk
 from freshet.engine.heap import DueHeap
 from freshet.engine.instruments import InForce, Instruments, pause
 from freshet.engine.launcher import Launcher
+from freshet.engine.partitions.graph import PartitionGraph
+from freshet.engine.partitions.sets import Sets
 from freshet.engine.refresher import Refresher
 from freshet.engine.ticks import TickLoop
 from freshet.engine.timetable import Timetable
@@ -32,6 +34,7 @@ from freshet.store.assets import asset_states, automation_seq, condition_chunks,
 from freshet.store.definitions import register_definitions
 from freshet.store.events import events_after, last_seq
 from freshet.store.recovery import recover
+from freshet.store.sets import read_sets
 from freshet.store.steps import queued_steps
 from freshet.store.store import Store
 from freshet.store.tickers import next_tick_id, register_tickers
@@ -110,7 +113,7 @@ class Engine:
         await self._begin()
 
     def _build(self, report: LoadReport, host: CodeHost) -> None:
-        in_force = InForce(report.definitions, host)
+        in_force = InForce(report.definitions, PartitionGraph(report.definitions, Sets(report.definitions, {})), host)
         self.instruments = Instruments(
             clock=self.clock,
             heap=DueHeap(self.clock),
@@ -125,6 +128,8 @@ class Engine:
     async def _recover(self, report: LoadReport) -> None:
         store, now = self._store, self.clock.now()
         await store.write(partial(register_definitions, definitions=report.definitions, now=now))
+        sets = Sets(report.definitions, await store.read(read_sets))
+        self.instruments.in_force.partitions = PartitionGraph(report.definitions, sets)
         recovery = await store.write(partial(recover, now=now, budget=self.options.interruptions))
         if recovery.requeued or recovery.failed:
             _log.info("recovered", queued_again=recovery.requeued, failed=list(recovery.failed))
@@ -158,6 +163,7 @@ class Engine:
     async def _begin(self) -> None:
         bus, store = self.instruments.bus, self._store
         seen = await store.read(last_seq)
+        bus.listen(self.instruments.in_force.published)
         bus.listen(self.automator.published)
         bus.listen(self.refresher.published)
         self.instruments.heap.start()

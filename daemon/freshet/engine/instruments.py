@@ -15,9 +15,11 @@ from freshet.definitions.graph import Definitions
 from freshet.engine.bus import Bus
 from freshet.engine.clock import Clock
 from freshet.engine.heap import DueHeap
+from freshet.engine.partitions.graph import PartitionGraph
 from freshet.engine.work import Work
 from freshet.errors import StoreUnavailable
 from freshet.executors.base import CodeHost
+from freshet.store.records import Event
 from freshet.store.store import Store
 
 __all__ = ["STORE_RETRY", "InForce", "Instruments", "pause", "persist", "recall"]
@@ -32,10 +34,17 @@ _log = structlog.get_logger("freshet.engine")
 
 @dataclass
 class InForce:
-    """The definitions that hold now and the host that serves them; None while there is no host."""
+    """The definitions that hold now, how partitions follow along them, and the host that serves them; None while there
+    is no host. `partitions.sets` has taken in every event by the time that any other listener hears of it."""
 
     definitions: Definitions
+    partitions: PartitionGraph
     host: CodeHost | None = None
+
+    def published(self, events: tuple[Event, ...]) -> None:
+        """A transaction has committed: the first listener on the bus."""
+        for event in events:
+            self.partitions.sets.apply(event)
 
 
 @dataclass(frozen=True)
