@@ -12,7 +12,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from freshet.definitions.names import nearest_hint
 from freshet.definitions.outcome import Json
@@ -31,6 +31,9 @@ __all__ = [
     "partitions_of",
     "set_id_of",
 ]
+
+_FEW = 16
+"""How many partitions that come or go together are told each by an event of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,78 +129,116 @@ def apply_delta(
     """
     set_id = set_id_of(db, delta.set)
     added = _add(db, set_id, dict(delta.add), now) if delta.add else []
-    for number, key in added:
-        log.add("partition_added", set=delta.set, partition=number, tick_id=tick_id, data={"key": key})
+    _tell(log, "partition_added", delta.set, added, tick_id)
     deleted = _delete(db, set_id, delta.delete, now) if delta.delete else []
-    for number, key in deleted:
-        log.add("partition_deleted", set=delta.set, partition=number, tick_id=tick_id, data={"key": key})
+    _tell(log, "partition_deleted", delta.set, deleted, tick_id)
     return len(added), len(deleted)
 
 
+def _tell(
+    log: EventLog,
+    type: Literal["partition_added", "partition_deleted"],
+    set: str,
+    changed: list[tuple[int, str]],
+    tick_id: int | None,
+) -> None:
+    """An event for each of a few keys; of more, one for each run of consecutive numbers."""
+    if len(changed) <= _FEW:
+        for number, key in changed:
+            log.add(type, set=set, partition=number, tick_id=tick_id, data={"key": key})
+        return
+    changed.sort()
+    first = 0
+    for at in range(1, len(changed) + 1):
+        if at < len(changed) and changed[at][0] == changed[at - 1][0] + 1:
+            continue
+        (number, key), (last, _) = changed[first], changed[at - 1]
+        data: dict[str, Json] = {"key": key} if number == last else {"last": last, "count": at - first}
+        log.add(type, set=set, partition=number, tick_id=tick_id, data=data)
+        first = at
+
+
 def _add(db: sqlite3.Connection, set_id: int, add: dict[str, dict[str, Json]], now: float) -> list[tuple[int, str]]:
-    known: dict[str, tuple[int, bool]] = {
-        key: (number, deleted_at is None)
-        for key, number, deleted_at in db.execute(
-            """
-            SELECT p.key, p.number, p.deleted_at FROM json_each(?) wanted
-            CROSS JOIN partitions p ON p.set_id = ? AND p.key = wanted.value
-            """,
-            (dump(list(add)), set_id),
-        )
-    }
-    (number,) = db.execute("SELECT next_number FROM partition_sets WHERE id = ?", (set_id,)).fetchone()
-    new: list[tuple[Any, ...]] = []
-    replaced: list[tuple[Any, ...]] = []
-    revived: list[tuple[Any, ...]] = []
-    added: list[tuple[int, str]] = []
-    for key, metadata in add.items():
-        text = dump(metadata)
-        if key not in known:
-            new.append((set_id, number, key, text, now))
-            added.append((number, key))
-            number += 1
-        elif known[key][1]:
-            replaced.append((text, set_id, known[key][0]))
-        else:
-            revived.append((text, now, set_id, known[key][0]))
-            added.append((known[key][0], key))
+    """The keys that were not there, with their numbers. A key that is there with this metadata costs no write."""
+    plain = not any(add.values())
+    wanted: list[Any] = list(add) if plain else [[key, dump(metadata)] for key, metadata in add.items()]
+    key_in, metadata_in = ("w.value", "'{}'") if plain else ("w.value ->> 0", "w.value ->> 1")
+    known: list[tuple[int, int, int, int]] = _listed(
+        db,
+        f"""
+        SELECT json_group_array(json_array(w.key, p.number, p.deleted_at IS NULL, p.metadata = {metadata_in}))
+        FROM json_each(?) w CROSS JOIN partitions p ON p.set_id = ? AND p.key = {key_in}
+        """,  # noqa: S608  # constants
+        (dump(wanted), set_id),
+    )
+    new = wanted
+    if known:
+        met = {at for at, _, _, _ in known}
+        new = [one for at, one in enumerate(wanted) if at not in met]
+    keys, texts = list(add), [] if plain else [text for _, text in wanted]
+    changed = [(number, "{}" if plain else texts[at]) for at, number, live, same in known if live and not same]
+    revived = [(number, "{}" if plain else texts[at]) for at, number, live, _ in known if not live]
+    added = [(number, keys[at]) for at, number, live, _ in known if not live]
     if new:
-        db.executemany("INSERT INTO partitions (set_id, number, key, metadata, added_at) VALUES (?, ?, ?, ?, ?)", new)
-        db.execute("UPDATE partition_sets SET next_number = ? WHERE id = ?", (number, set_id))
-    db.executemany("UPDATE partitions SET metadata = ? WHERE set_id = ? AND number = ?", replaced)
-    _revive(db, set_id, revived)
+        (first,) = db.execute("SELECT next_number FROM partition_sets WHERE id = ?", (set_id,)).fetchone()
+        db.execute(
+            f"""
+            INSERT INTO partitions (set_id, number, key, metadata, added_at)
+            SELECT ?, ? + w.key, {key_in}, {metadata_in}, ? FROM json_each(?) w
+            """,  # noqa: S608  # constants
+            (set_id, first, now, dump(new)),
+        )
+        db.execute("UPDATE partition_sets SET next_number = ? WHERE id = ?", (first + len(new), set_id))
+        added += [(first + at, one if plain else one[0]) for at, one in enumerate(new)]
+    if changed:
+        db.execute(
+            """
+            UPDATE partitions SET metadata = w.value ->> 1 FROM json_each(?) w
+            WHERE partitions.set_id = ? AND partitions.number = w.value ->> 0
+            """,
+            (dump(changed), set_id),
+        )
+    if revived:
+        _revive(db, set_id, revived, now)
     return added
 
 
-def _revive(db: sqlite3.Connection, set_id: int, rows: list[tuple[Any, ...]]) -> None:
-    if not rows:
-        return
-    db.executemany(
+def _revive(db: sqlite3.Connection, set_id: int, rows: list[tuple[int, str]], now: float) -> None:
+    db.execute(
         """
-        UPDATE partitions SET metadata = ?, added_at = ?, generation = generation + 1, deleted_at = NULL
-        WHERE set_id = ? AND number = ?
+        UPDATE partitions SET metadata = w.value ->> 1, added_at = ?, generation = generation + 1, deleted_at = NULL
+        FROM json_each(?) w WHERE partitions.set_id = ? AND partitions.number = w.value ->> 0
         """,
-        rows,
+        (now, dump(rows), set_id),
     )
     db.execute(
         """
         DELETE FROM asset_state WHERE asset_id IN (SELECT id FROM assets WHERE set_id = ?)
         AND partition IN (SELECT value FROM json_each(?))
         """,
-        (set_id, dump([row[3] for row in rows])),
+        (set_id, dump([number for number, _ in rows])),
     )
 
 
 def _delete(db: sqlite3.Connection, set_id: int, keys: Iterable[str], now: float) -> list[tuple[int, str]]:
-    found = db.execute(
+    found = _listed(
+        db,
         """
-        SELECT p.number, p.key FROM json_each(?) wanted CROSS JOIN partitions p ON p.set_id = ? AND p.key = wanted.value
-        WHERE p.deleted_at IS NULL ORDER BY wanted.key
+        SELECT json_group_array(json_array(p.number, p.key)) FROM json_each(?) w
+        CROSS JOIN partitions p ON p.set_id = ? AND p.key = w.value WHERE p.deleted_at IS NULL
         """,
         (dump(list(dict.fromkeys(keys))), set_id),
-    ).fetchall()
-    db.executemany(
-        "UPDATE partitions SET deleted_at = ? WHERE set_id = ? AND number = ?",
-        [(now, set_id, number) for number, _ in found],
     )
+    db.execute(
+        "UPDATE partitions SET deleted_at = ? WHERE set_id = ? AND number IN (SELECT value FROM json_each(?))",
+        (now, set_id, dump([number for number, _ in found])),
+    )
+    return [(number, key) for number, key in found]
+
+
+def _listed(db: sqlite3.Connection, sql: str, values: tuple[Any, ...]) -> list[Any]:
+    """The rows of a query that makes one JSON array of them: a cursor would ask for the interpreter at each row, and
+    wait for it at each while the event loop is busy."""
+    (text,) = db.execute(sql, values).fetchone()
+    found: list[Any] = load(text)
     return found
