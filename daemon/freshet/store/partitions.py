@@ -34,6 +34,11 @@ __all__ = [
 
 _FEW = 16
 """How many partitions that come or go together are told each by an event of its own."""
+_KNOWN = """
+INSERT INTO partitions (set_id, number, key, metadata, added_at)
+SELECT ?, w.value ->> 0, w.value ->> 1, w.value ->> 2, ? FROM json_each(?) w WHERE true ON CONFLICT DO UPDATE
+"""
+"""Begins a change of known partitions, found by their numbers. (UPDATE ... FROM would walk through the whole set.)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +180,10 @@ def _add(db: sqlite3.Connection, set_id: int, add: dict[str, dict[str, Json]], n
     if known:
         met = {at for at, _, _, _ in known}
         new = [one for at, one in enumerate(wanted) if at not in met]
-    keys, texts = list(add), [] if plain else [text for _, text in wanted]
-    changed = [(number, "{}" if plain else texts[at]) for at, number, live, same in known if live and not same]
-    revived = [(number, "{}" if plain else texts[at]) for at, number, live, _ in known if not live]
-    added = [(number, keys[at]) for at, number, live, _ in known if not live]
+    keys, texts = list(add), ["{}"] * len(add) if plain else [text for _, text in wanted]
+    changed = [(number, keys[at], texts[at]) for at, number, live, same in known if live and not same]
+    revived = [(number, keys[at], texts[at]) for at, number, live, _ in known if not live]
+    added = [(number, key) for number, key, _ in revived]
     if new:
         (first,) = db.execute("SELECT next_number FROM partition_sets WHERE id = ?", (set_id,)).fetchone()
         db.execute(
@@ -191,32 +196,26 @@ def _add(db: sqlite3.Connection, set_id: int, add: dict[str, dict[str, Json]], n
         db.execute("UPDATE partition_sets SET next_number = ? WHERE id = ?", (first + len(new), set_id))
         added += [(first + at, one if plain else one[0]) for at, one in enumerate(new)]
     if changed:
-        db.execute(
-            """
-            UPDATE partitions SET metadata = w.value ->> 1 FROM json_each(?) w
-            WHERE partitions.set_id = ? AND partitions.number = w.value ->> 0
-            """,
-            (dump(changed), set_id),
-        )
+        db.execute(f"{_KNOWN} SET metadata = excluded.metadata", (set_id, now, dump(changed)))
     if revived:
         _revive(db, set_id, revived, now)
     return added
 
 
-def _revive(db: sqlite3.Connection, set_id: int, rows: list[tuple[int, str]], now: float) -> None:
+def _revive(db: sqlite3.Connection, set_id: int, rows: list[tuple[int, str, str]], now: float) -> None:
     db.execute(
-        """
-        UPDATE partitions SET metadata = w.value ->> 1, added_at = ?, generation = generation + 1, deleted_at = NULL
-        FROM json_each(?) w WHERE partitions.set_id = ? AND partitions.number = w.value ->> 0
+        f"""
+        {_KNOWN} SET metadata = excluded.metadata, added_at = excluded.added_at, generation = generation + 1,
+            deleted_at = NULL
         """,
-        (now, dump(rows), set_id),
+        (set_id, now, dump(rows)),
     )
     db.execute(
         """
         DELETE FROM asset_state WHERE asset_id IN (SELECT id FROM assets WHERE set_id = ?)
         AND partition IN (SELECT value FROM json_each(?))
         """,
-        (set_id, dump([number for number, _ in rows])),
+        (set_id, dump([number for number, _, _ in rows])),
     )
 
 
