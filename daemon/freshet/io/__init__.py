@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from freshet.io.registry import IO_NAMES, ValueRef, read_value, write_value
+from freshet.io.values import Values
 
-__all__ = ["IO_NAMES", "ValueRef", "read_value", "write_value"]
+__all__ = ["IO_NAMES", "ValueRef", "Values", "read_value", "write_value"]
