@@ -1,5 +1,6 @@
 CREATE TABLE asset_state ( asset_id INTEGER NOT NULL REFERENCES assets, partition INTEGER NOT NULL, materialized_seq INTEGER, materialized_at REAL, run_id INTEGER, value TEXT, metadata TEXT, failed_seq INTEGER, failed_run INTEGER, PRIMARY KEY (asset_id, partition) ) STRICT, WITHOUT ROWID;
 CREATE INDEX asset_state_failed ON asset_state (asset_id, partition) WHERE failed_seq IS NOT NULL;
+CREATE INDEX asset_state_latest ON asset_state (asset_id, materialized_seq) WHERE materialized_seq IS NOT NULL;
 CREATE TABLE assets ( id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, set_id INTEGER REFERENCES partition_sets ) STRICT;
 CREATE INDEX assets_of_set ON assets (set_id) WHERE set_id IS NOT NULL;
 CREATE TABLE backfill_bits ( backfill_id INTEGER NOT NULL REFERENCES backfills, asset_id INTEGER NOT NULL REFERENCES assets, what TEXT NOT NULL CHECK (what IN ('wanted', 'asked', 'done', 'failed')), chunk INTEGER NOT NULL, bits BLOB NOT NULL, PRIMARY KEY (backfill_id, asset_id, what, chunk) ) STRICT, WITHOUT ROWID;
@@ -7,6 +8,7 @@ CREATE TABLE backfills ( id INTEGER PRIMARY KEY AUTOINCREMENT, state TEXT NOT NU
 CREATE INDEX backfills_active ON backfills (state) WHERE state IN ('running', 'paused');
 CREATE TABLE batches ( writer TEXT PRIMARY KEY, batch INTEGER NOT NULL ) STRICT, WITHOUT ROWID;
 CREATE TABLE combinations ( set_id INTEGER NOT NULL REFERENCES partition_sets, position INTEGER NOT NULL, value INTEGER NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (set_id, position, value, number) ) STRICT, WITHOUT ROWID;
+CREATE INDEX combinations_places ON combinations (set_id, number, position, value);
 CREATE TABLE condition_state ( asset_id INTEGER NOT NULL REFERENCES assets, node TEXT NOT NULL, chunk INTEGER NOT NULL, bits BLOB NOT NULL, PRIMARY KEY (asset_id, node, chunk) ) STRICT, WITHOUT ROWID;
 CREATE TABLE dimensions ( set_id INTEGER NOT NULL REFERENCES partition_sets, position INTEGER NOT NULL, name TEXT NOT NULL, of_set INTEGER NOT NULL REFERENCES partition_sets, PRIMARY KEY (set_id, position) ) STRICT, WITHOUT ROWID;
 CREATE TABLE events ( seq INTEGER PRIMARY KEY AUTOINCREMENT, txn INTEGER NOT NULL, at REAL NOT NULL, type TEXT NOT NULL, asset_id INTEGER REFERENCES assets, set_id INTEGER REFERENCES partition_sets, partition INTEGER, run_id INTEGER, tick_id INTEGER, idle INTEGER NOT NULL DEFAULT 1, data TEXT ) STRICT;

@@ -9,23 +9,28 @@ from typing import Any
 
 from freshet.definitions.names import nearest_hint
 from freshet.errors import UnknownName
+from freshet.store.bulk import insert_rows
 from freshet.store.codec import dump
 from freshet.store.events import EventLog
 from freshet.store.inputs import gather_inputs
-from freshet.store.partitions import intern_numbers, live_numbers, metadata_of, partitions_of, set_id_of
-from freshet.store.records import Admission, Admitted, DroppedRequest, InputNeed, RunToAdmit, StepToAdmit, StepToRun
+from freshet.store.interning import intern
+from freshet.store.partitions import metadata_of, partitions_of, set_id_of
+from freshet.store.records import (
+    Admission,
+    Admitted,
+    DroppedRequest,
+    InputNeed,
+    PartitionRef,
+    RunToAdmit,
+    StepToAdmit,
+    StepToRun,
+)
 
 __all__ = ["Admitting", "admit", "admit_into"]
 
-_RUN = """
-INSERT INTO runs (id, kind, target, set_id, partition, generation, state, priority, params, tags, run_key, origin,
-                  ticker_id, tick_id, version, created_at, started_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_STEP = """
-INSERT INTO steps (run_id, position, name, asset_id, partition, state, attempt, needs, started_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
+_RUN = """INSERT INTO runs (id, kind, target, set_id, partition, generation, state, priority, params, tags, run_key,
+origin, ticker_id, tick_id, version, created_at, started_at)"""
+_STEP = """INSERT INTO steps (run_id, position, name, asset_id, partition, state, attempt, needs, started_at)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +91,7 @@ def admit_into(
     """As `admit`, as a part of a larger transaction whose events are in `log`."""
     if not runs:
         return (), ()
-    _intern(db, log, runs, how.now)
-    places, assets = _resolve(db, runs), _asset_ids(db, runs)
+    places, assets = _resolve(db, log, runs, how), _asset_ids(db, runs)
     row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'runs'").fetchone()
     rows = _Rows(next_id=1 if row is None else row[0] + 1, left=how.start)
     admitted: list[Admission] = []
@@ -100,8 +104,8 @@ def admit_into(
         started = _lay_out(db, log, run, place, assets, how, rows)
         admitted.append(Admission(rows.next_id, index, run.priority, started))
         rows.next_id += 1
-    db.executemany(_RUN, rows.runs)
-    db.executemany(_STEP, rows.steps)
+    insert_rows(db, _RUN, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.runs)
+    insert_rows(db, _STEP, "(?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.steps)
     return tuple(admitted), tuple(dropped)
 
 
@@ -117,7 +121,7 @@ def _lay_out(
     """Collect the rows and events of one run; returns its steps that begin at once."""
     started: list[StepToRun] = []
     for position, step in enumerate(run.steps):
-        begins = rows.left > 0 and not step.needs
+        begins = rows.left > 0 and not step.needs and not run.held
         at = place if step.partitioned else _Place()
         state, attempt, started_at = ("started", 1, how.now) if begins else ("queued", 0, None)
         asset_id = assets[step.name] if run.kind == "asset" else None
@@ -199,34 +203,30 @@ def _claim(db: sqlite3.Connection, run: RunToAdmit, place: _Place, run_id: int, 
     return holder
 
 
-def _intern(db: sqlite3.Connection, log: EventLog, runs: Sequence[RunToAdmit], now: float) -> None:
-    pairs: dict[str, list[tuple[int, str]]] = {}
-    for run in runs:
-        if run.set is not None and run.key is not None and run.partition:
-            pairs.setdefault(run.set, []).append((run.partition, run.key))
-    for name, found in pairs.items():
-        intern_numbers(db, log, name, found, now)
-
-
-def _resolve(db: sqlite3.Connection, runs: Sequence[RunToAdmit]) -> list[_Place]:
-    keys: dict[str, list[str]] = {}
+def _resolve(db: sqlite3.Connection, log: EventLog, runs: Sequence[RunToAdmit], how: Admitting) -> list[_Place]:
+    refs = [_named(run) for run in runs]
+    found = intern(db, log, (ref for ref in refs if ref is not None), how.now, tick_id=how.tick_id)
     numbers: dict[str, list[int]] = {}
-    for run in runs:
-        if run.set is not None and run.key is not None:
-            keys.setdefault(run.set, []).append(run.key)
-        elif run.set is not None and run.partition:
+    for run, ref in zip(runs, refs, strict=True):
+        if ref is None and run.set is not None and run.partition:
             numbers.setdefault(run.set, []).append(run.partition)
-    ids = {name: set_id_of(db, name) for name in {*keys, *numbers}}
-    by_key = {name: live_numbers(db, name, wanted) for name, wanted in keys.items()}
     by_number = {name: partitions_of(db, name, wanted) for name, wanted in numbers.items()}
+    ids = {name: set_id_of(db, name) for name in {*numbers, *(ref.set for ref in found)}}
     places: list[_Place] = []
-    for run in runs:
-        if run.set is None or (run.key is None and not run.partition):
+    for run, ref in zip(runs, refs, strict=True):
+        if run.set is None or (ref is None and not run.partition):
             places.append(_Place())
             continue
-        found = by_key[run.set][run.key] if run.key is not None else by_number[run.set][run.partition or 0]
-        places.append(_Place(run.set, ids[run.set], found.number, found.key, found.generation))
+        at = found[ref] if ref is not None else by_number[run.set][run.partition or 0]
+        places.append(_Place(run.set, ids[run.set], at.number, at.key, at.generation))
     return places
+
+
+def _named(run: RunToAdmit) -> PartitionRef | None:
+    """The partition of a run that names one by its key."""
+    if run.set is None or run.key is None:
+        return None
+    return PartitionRef(run.set, run.key, run.partition, run.parts)
 
 
 def _asset_ids(db: sqlite3.Connection, runs: Sequence[RunToAdmit]) -> dict[str, int]:

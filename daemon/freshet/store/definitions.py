@@ -1,15 +1,16 @@
-"""What the plugins declare, interned: assets, partition sets, static keys, freshness policies. Ids are never reused."""
+"""What the plugins declare, interned: assets, their partition sets, freshness policies. Ids are never reused."""
 
 from __future__ import annotations
 
 import sqlite3
 from dataclasses import asdict
+from typing import Any
 
 from freshet.definitions.graph import Definitions
-from freshet.definitions.partitions import StaticPartitions
 from freshet.store.codec import dump
 from freshet.store.events import EventLog
 from freshet.store.records import Event
+from freshet.store.registry import register_sets
 
 __all__ = ["register_definitions"]
 
@@ -18,57 +19,16 @@ def register_definitions(db: sqlite3.Connection, definitions: Definitions, now: 
     """Put definitions in force; doing it twice changes nothing. Returns the events.
 
     Names that are gone keep their ids and history. A key taken out of a static set is hidden, and shown again as it
-    was if it comes back: an edit loses nothing. An asset that moves to another set loses its state, because its
-    numbers would mean other keys.
+    was if it comes back, and so are windows of time before `start`: an edit loses nothing. An asset that moves to
+    another set loses its state, because its numbers would mean other keys; so do all assets of a set whose numbers
+    mean something else than before. Of those the event `definitions_loaded` has `data["renumbered"]`.
     """
     log = EventLog(db, now)
-    _sets(db, definitions)
-    for spec in definitions.partition_set.values():
-        if isinstance(spec, StaticPartitions):
-            _static_keys(db, spec, now, log)
+    renumbered = register_sets(db, log, definitions, now)
     _assets(db, definitions)
     _policies(db, definitions, now)
-    _version(db, definitions.version, log)
+    _version(db, definitions.version, log, renumbered)
     return log.write()
-
-
-def _sets(db: sqlite3.Connection, definitions: Definitions) -> None:
-    kinds = {spec.partitions: "dynamic" for spec in definitions.sensors if spec.partitions is not None}
-    kinds |= {name: spec.kind for name, spec in definitions.partition_set.items()}
-    db.executemany(
-        """
-        INSERT INTO partition_sets (name, kind) VALUES (?, ?)
-        ON CONFLICT (name) DO UPDATE SET kind = excluded.kind WHERE kind <> excluded.kind
-        """,
-        kinds.items(),
-    )
-
-
-def _static_keys(db: sqlite3.Connection, spec: StaticPartitions, now: float, log: EventLog) -> None:
-    set_id, number = db.execute("SELECT id, next_number FROM partition_sets WHERE name = ?", (spec.name,)).fetchone()
-    known = {
-        key: (number_, deleted_at)
-        for key, number_, deleted_at in db.execute(
-            "SELECT key, number, deleted_at FROM partitions WHERE set_id = ?", (set_id,)
-        )
-    }
-    for key in spec.keys:
-        if key not in known:
-            db.execute(
-                "INSERT INTO partitions (set_id, number, key, added_at) VALUES (?, ?, ?, ?)", (set_id, number, key, now)
-            )
-            log.add("partition_added", set=spec.name, partition=number, data={"key": key})
-            number += 1
-        elif known[key][1] is not None:
-            db.execute(
-                "UPDATE partitions SET deleted_at = NULL WHERE set_id = ? AND number = ?", (set_id, known[key][0])
-            )
-            log.add("partition_added", set=spec.name, partition=known[key][0], data={"key": key})
-    for key, (gone, deleted_at) in known.items():
-        if deleted_at is None and key not in spec.keys:
-            db.execute("UPDATE partitions SET deleted_at = ? WHERE set_id = ? AND number = ?", (now, set_id, gone))
-            log.add("partition_deleted", set=spec.name, partition=gone, data={"key": key})
-    db.execute("UPDATE partition_sets SET next_number = ? WHERE id = ?", (number, set_id))
 
 
 def _assets(db: sqlite3.Connection, definitions: Definitions) -> None:
@@ -109,8 +69,9 @@ def _policies(db: sqlite3.Connection, definitions: Definitions, now: float) -> N
     )
 
 
-def _version(db: sqlite3.Connection, version: str, log: EventLog) -> None:
+def _version(db: sqlite3.Connection, version: str, log: EventLog, renumbered: dict[str, str]) -> None:
     known = db.execute("SELECT value FROM meta WHERE key = 'definitions_version'").fetchone()
-    if known is None or known[0] != version:
+    if known is None or known[0] != version or renumbered:
         db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('definitions_version', ?)", (version,))
-        log.add("definitions_loaded", data={"version": version})
+        data: dict[str, Any] = {"version": version}
+        log.add("definitions_loaded", data={**data, "renumbered": renumbered} if renumbered else data)

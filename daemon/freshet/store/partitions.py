@@ -18,6 +18,7 @@ from freshet.definitions.names import nearest_hint
 from freshet.definitions.outcome import Json
 from freshet.errors import UnknownName
 from freshet.store.codec import dump, load
+from freshet.store.combinations import cascade_added, cascade_deleted, ranges
 from freshet.store.events import EventLog
 from freshet.store.records import Event, PartitionDelta
 
@@ -25,7 +26,6 @@ __all__ = [
     "FoundPartition",
     "apply_delta",
     "change_partitions",
-    "intern_numbers",
     "live_numbers",
     "metadata_of",
     "partitions_of",
@@ -97,20 +97,6 @@ def partitions_of(db: sqlite3.Connection, set: str, numbers: Iterable[int]) -> d
     return found
 
 
-def intern_numbers(
-    db: sqlite3.Connection, log: EventLog, set: str, pairs: Iterable[tuple[int, str]], now: float
-) -> None:
-    """Remember partitions whose numbers follow from their keys (windows of time), when they are first used."""
-    set_id = set_id_of(db, set)
-    for number, key in dict.fromkeys(pairs):
-        new = db.execute(
-            "INSERT INTO partitions (set_id, number, key, added_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            (set_id, number, key, now),
-        )
-        if new.rowcount:
-            log.add("partition_added", set=set, partition=number, data={"key": key})
-
-
 def metadata_of(db: sqlite3.Connection, set_id: int, number: int) -> dict[str, Json]:
     """What a sensor attached to a partition."""
     row = db.execute("SELECT metadata FROM partitions WHERE set_id = ? AND number = ?", (set_id, number)).fetchone()
@@ -135,8 +121,10 @@ def apply_delta(
     set_id = set_id_of(db, delta.set)
     added = _add(db, set_id, dict(delta.add), now) if delta.add else []
     _tell(log, "partition_added", delta.set, added, tick_id)
+    cascade_added(db, log, set_id, ranges(sorted(number for number, _ in added)), anew=True, tick_id=tick_id)
     deleted = _delete(db, set_id, delta.delete, now) if delta.delete else []
     _tell(log, "partition_deleted", delta.set, deleted, tick_id)
+    cascade_deleted(db, log, set_id, ranges(sorted(number for number, _ in deleted)), now, tick_id=tick_id)
     return len(added), len(deleted)
 
 

@@ -23,3 +23,7 @@ CREATE TABLE combinations (
     number   INTEGER NOT NULL,
     PRIMARY KEY (set_id, position, value, number)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX combinations_places ON combinations (set_id, number, position, value);
+
+-- What an asset made last is looked up, however many partitions it has.
+CREATE INDEX asset_state_latest ON asset_state (asset_id, materialized_seq) WHERE materialized_seq IS NOT NULL;
