@@ -18,6 +18,7 @@ from freshet.store.records import InputNeed, PartitionDelta, ReportedMaterializa
 
 BATCHES = DynamicPartitions("batches")
 REGIONS = StaticPartitions(["north", "south"], name="regions")
+NOW = 1_790_000_000.0  # 2026-09-21T13:33:20Z, a Monday
 SCHEMA: dict[str, Any] = {"properties": {"order_id": {}, "urgent": {}}, "required": ["order_id"]}
 DEFINITIONS = Definitions(
     assets=(
@@ -40,7 +41,7 @@ def _request(
 
 def test_steps_come_after_the_upstreams_that_are_among_them() -> None:
     names = DEFINITIONS.select(["raw"], downstream=True)
-    run = run_of_assets(DEFINITIONS, names, key="a", origin="manual")
+    run = run_of_assets(DEFINITIONS, names, key="a", origin="manual", now=NOW)
     assert run.steps == (
         StepToAdmit("raw"),
         StepToAdmit("clean", (0,)),
@@ -57,13 +58,15 @@ def test_inputs_follow_the_mapping_and_leave_out_what_is_order_alone() -> None:
 
 
 def test_a_sensor_s_target_is_the_default() -> None:
-    run = sensor_run(DEFINITIONS, _request(partition="a", run_key="k"), sensor="landing", origin="sensor:landing")
+    run = sensor_run(
+        DEFINITIONS, _request(partition="a", run_key="k"), sensor="landing", origin="sensor:landing", now=NOW
+    )
     assert (run.kind, run.target, run.key, run.run_key, run.priority) == ("asset", "raw", "a", "k", 2)
 
 
 def test_a_job_takes_the_request_s_parameters() -> None:
     request = _request(target="notify", params={"order_id": "7"}, priority=3)
-    run = sensor_run(DEFINITIONS, request, sensor="lost", origin="sensor:lost")
+    run = sensor_run(DEFINITIONS, request, sensor="lost", origin="sensor:lost", now=NOW)
     assert (run.kind, run.params, run.priority, run.steps) == ("job", {"order_id": "7"}, 4, (StepToAdmit("notify"),))
 
 
@@ -84,12 +87,12 @@ def test_a_request_that_cannot_be_is_refused_with_a_reason(
     request_: RequestedRun, kind: type[FreshetError], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
-        sensor_run(DEFINITIONS, request_, sensor="lost", origin="sensor:lost")
+        sensor_run(DEFINITIONS, request_, sensor="lost", origin="sensor:lost", now=NOW)
 
 
 def test_assets_of_two_sets_are_not_one_run() -> None:
     with pytest.raises(Conflict, match="different partitions"):
-        run_of_assets(DEFINITIONS, ["raw", "by_region"], key="north", origin="manual")
+        run_of_assets(DEFINITIONS, ["raw", "by_region"], key="north", origin="manual", now=NOW)
 
 
 def test_a_job_s_parameters_are_known_and_complete() -> None:
@@ -113,8 +116,8 @@ def test_only_dynamic_sets_change_and_their_keys_are_normal() -> None:
 
 
 def test_a_report_names_a_partition_exactly_where_there_are_some() -> None:
-    check_reports(DEFINITIONS, [ReportedMaterialization("raw", "a"), ReportedMaterialization("rates")])
+    check_reports(DEFINITIONS, [ReportedMaterialization("raw", "a"), ReportedMaterialization("rates")], NOW)
     with pytest.raises(Conflict, match="names no partition"):
-        check_reports(DEFINITIONS, [ReportedMaterialization("raw")])
+        check_reports(DEFINITIONS, [ReportedMaterialization("raw")], NOW)
     with pytest.raises(Conflict, match="no partitions"):
-        check_reports(DEFINITIONS, [ReportedMaterialization("rates", "a")])
+        check_reports(DEFINITIONS, [ReportedMaterialization("rates", "a")], NOW)

@@ -134,7 +134,7 @@ class HandControl:
         for name in assets:
             find_asset(self.definitions, name)
         names = self.definitions.select(assets, upstream=upstream, downstream=downstream)
-        run = run_of_assets(self.definitions, names, key=key, origin="manual", tags=tags, priority=priority)
+        run = run_of_assets(self.definitions, names, key=key, origin="manual", now=NOW, tags=tags, priority=priority)
         return (await self._admit(run),)
 
     async def call(

@@ -15,7 +15,7 @@ from freshet.engine.automation import Automation, Evaluation, Request
 from freshet.engine.instruments import Instruments, persist, recall
 from freshet.engine.launcher import Launcher
 from freshet.engine.outcomes import startable
-from freshet.engine.requests import input_needs, steps_of
+from freshet.engine.requests import input_needs, steps_of, window_key
 from freshet.store.assets import commit_automation
 from freshet.store.events import events_after
 from freshet.store.records import AutomationCommit, Event, RunToAdmit
@@ -160,6 +160,7 @@ def runs_of(definitions: Definitions, request: Request) -> list[RunToAdmit]:
             steps=steps,
             origin="automation",
             set=request.set,
+            key=window_key(definitions, request.set, number),
             partition=number,
             tags=dict(specs[-1].tags),
             priority=max(spec.priority for spec in specs),

@@ -124,9 +124,9 @@ class SensorDesk:
     ) -> tuple[tuple[Json, ...], tuple[Json, ...], TickError | None]:
         """The runs that would be admitted; those whose run key is taken, also by one before it; and why a commit of
         them would be refused."""
-        name, definitions = ticker.spec.name, self._in.in_force.definitions
+        name, definitions, now = ticker.spec.name, self._in.in_force.definitions, self._in.clock.now()
         try:
-            asked = [sensor_run(definitions, run, sensor=name, origin=f"sensor:{name}") for run in end.runs]
+            asked = [sensor_run(definitions, run, sensor=name, origin=f"sensor:{name}", now=now) for run in end.runs]
         except FreshetError as error:
             return tuple(asdict(run) for run in end.runs), (), TickError(type(error).__name__, str(error))
         keys = [(run.target, run.key, run.run_key) for run in asked if run.run_key is not None]

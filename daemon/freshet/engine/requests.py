@@ -5,31 +5,47 @@ Every refusal is a `FreshetError` that says what was found and what is known.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Literal
 
 from freshet.definitions.asset import AssetSpec
 from freshet.definitions.graph import Definitions
+from freshet.definitions.mapping import All, Identity, Last, Mapping
 from freshet.definitions.names import check_key, nearest_hint
 from freshet.definitions.outcome import Json
-from freshet.definitions.partitions import PartitionsSpec, TimePartitions
+from freshet.definitions.partitions import (
+    DynamicPartitions,
+    MultiPartitions,
+    PartitionsSpec,
+    StaticPartitions,
+    TimePartitions,
+)
 from freshet.definitions.schedule import ScheduleSpec
-from freshet.errors import Conflict, FreshetError, PartitionKeyError, UnknownName
+from freshet.engine.partitions.refs import partition_ref
+from freshet.errors import Conflict, UnknownName
 from freshet.executors.base import RequestedRun
 from freshet.store.records import InputNeed, PartitionDelta, ReportedMaterialization, RunToAdmit, StepToAdmit
 
 __all__ = [
+    "SCHEDULED_TIME",
     "call_job",
     "check_partitions",
     "check_reports",
+    "closed_keys",
     "find_asset",
     "input_needs",
     "run_of_assets",
-    "scheduled_run",
+    "scheduled_runs",
     "sensor_run",
     "steps_of",
+    "window_key",
 ]
+
+SCHEDULED_TIME = "freshet/scheduled_time"
+"""The tag of a scheduled run that holds its nominal instant."""
 
 
 def find_asset(definitions: Definitions, name: str) -> AssetSpec:
@@ -63,12 +79,26 @@ def input_needs(definitions: Definitions, names: Iterable[str]) -> dict[str, tup
             if dep.argument is None:
                 continue
             above = definitions.asset[dep.asset].partitions
-            taken.append(InputNeed(dep.asset, definitions.reach(spec, dep), above.name if above else None))
+            found = _found_by(definitions.mapping(spec, dep), above, spec.partitions)
+            taken.append(InputNeed(dep.asset, found, above.name if above else None))
         needs[name] = tuple(taken)
     return needs
 
 
-def sensor_run(definitions: Definitions, request: RequestedRun, *, sensor: str, origin: str) -> RunToAdmit:
+def _found_by(
+    mapping: Mapping, above: PartitionsSpec | None, below: PartitionsSpec | None
+) -> Literal["identity", "all", "last", "some"]:
+    """How the store finds an upstream's partitions; `some` where only the engine can name them."""
+    if above is None or (isinstance(mapping, Identity) and below is not None and above.name == below.name):
+        return "identity"
+    if isinstance(mapping, All):
+        return "all"
+    if isinstance(mapping, Last) and isinstance(above, DynamicPartitions | MultiPartitions):
+        return "last"  # the highest number; of a list it is the last that is written, in time the last window
+    return "some"
+
+
+def sensor_run(definitions: Definitions, request: RequestedRun, *, sensor: str, origin: str, now: float) -> RunToAdmit:
     """A sensor's request, resolved against the definitions in force."""
     asking = definitions.sensor.get(sensor) or definitions.schedule.get(sensor)
     target = request.target or (None if asking is None else asking.target)
@@ -99,6 +129,7 @@ def sensor_run(definitions: Definitions, request: RequestedRun, *, sensor: str, 
         (target,),
         key=request.partition,
         origin=origin,
+        now=now,
         run_key=request.run_key,
         params=request.params,
         tags=request.tags,
@@ -106,18 +137,42 @@ def sensor_run(definitions: Definitions, request: RequestedRun, *, sensor: str, 
     )
 
 
-def scheduled_run(definitions: Definitions, spec: ScheduleSpec, nominal: float) -> RunToAdmit:
-    """The run that a schedule without a body asks for at one of its instants: of an asset partitioned in time, for
-    the partition that the instant closed."""
+def scheduled_runs(definitions: Definitions, spec: ScheduleSpec, nominal: float) -> tuple[RunToAdmit, ...]:
+    """The runs that a schedule without a body asks for at one of its instants: of an asset partitioned in time, for
+    the partition that the instant closed (none, where it closed none); where another dimension is a list of keys, one
+    for each of them."""
     target = spec.target
     assert target is not None, "a schedule without a body has a target"
-    tags = {"freshet/scheduled_time": datetime.fromtimestamp(nominal, UTC).isoformat()}
+    tags = {SCHEDULED_TIME: datetime.fromtimestamp(nominal, UTC).isoformat()}
     request = RequestedRun(target, None, None, params=dict(spec.params), tags=tags)
     partitions = definitions.asset[target].partitions if target in definitions.asset else None
-    if isinstance(partitions, TimePartitions):
-        closed = partitions.closed_by(nominal)
-        request = replace(request, partition=partitions.key(closed if closed is not None else partitions.first))
-    return sensor_run(definitions, request, sensor=spec.name, origin=f"schedule:{spec.name}")
+    keys: Iterable[str | None] = (None,) if partitions is None else closed_keys(partitions, nominal)
+    return tuple(
+        sensor_run(
+            definitions,
+            replace(request, partition=key),
+            sensor=spec.name,
+            origin=f"schedule:{spec.name}",
+            now=nominal,
+        )
+        for key in keys
+    )
+
+
+def closed_keys(partitions: PartitionsSpec, instant: float) -> tuple[str, ...]:
+    """The partitions that an instant closes, as far as the definitions tell them."""
+    match partitions:
+        case TimePartitions():
+            closed = partitions.closed_by(instant)
+            return () if closed is None else (partitions.key(closed),)
+        case StaticPartitions():
+            return partitions.keys
+        case MultiPartitions():
+            sides = [closed_keys(one.set, instant) for one in partitions.dimensions]
+            names = partitions.names
+            return tuple(partitions.key(dict(zip(names, keys, strict=True))) for keys in itertools.product(*sides))
+        case DynamicPartitions():
+            return ()
 
 
 def run_of_assets(
@@ -126,6 +181,7 @@ def run_of_assets(
     *,
     key: str | None,
     origin: str,
+    now: float,
     run_key: str | None = None,
     params: dict[str, Json] | None = None,
     tags: dict[str, str] | None = None,
@@ -133,7 +189,8 @@ def run_of_assets(
 ) -> RunToAdmit:
     """One run for assets that stand in dependency order.
 
-    Those with partitions must share one set and need `key`; the others run without a partition.
+    Those with partitions must share one set and need `key`, which must be live at `now`; the others run without a
+    partition.
     """
     specs = [find_asset(definitions, name) for name in names]
     sets = {spec.partitions.name: spec for spec in specs if spec.partitions is not None}
@@ -150,32 +207,22 @@ def run_of_assets(
         )
     if owner is None and key is not None:
         raise Conflict(f"the asset {names[0]!r} has no partitions", hint="leave the partition out")
+    partitions = None if owner is None else owner.partitions
+    ref = None if key is None or partitions is None else partition_ref(partitions, key, now)
     return RunToAdmit(
         kind="asset",
         target=names[-1],
         steps=steps_of(definitions, names, partitioned=key is not None),
         origin=origin,
         set=set_name,
-        key=None if key is None else check_key(key),
-        partition=None if key is None or owner is None else _number_of(owner.partitions, key),
+        key=None if ref is None else ref.key,
+        partition=None if ref is None else ref.number,
+        parts=() if ref is None else ref.parts,
         run_key=run_key,
         params=params or {},
         tags={**specs[-1].tags, **(tags or {})},
         priority=priority + max(spec.priority for spec in specs),
     )
-
-
-def _number_of(partitions: PartitionsSpec | None, key: str) -> int | None:
-    """The number of a window of time; None for sets whose numbers are the store's."""
-    if not isinstance(partitions, TimePartitions):
-        return None
-    number = partitions.number(key)
-    if number < partitions.first:
-        raise PartitionKeyError(
-            f"the partition {key!r} lies before the start of {partitions.name!r}",
-            hint=f"the first is {partitions.key(partitions.first)!r}",
-        )
-    return number
 
 
 def call_job(
@@ -221,16 +268,28 @@ def check_partitions(definitions: Definitions, delta: PartitionDelta) -> Partiti
     )
 
 
-def check_reports(definitions: Definitions, reports: Iterable[ReportedMaterialization]) -> None:
-    """Raise unless every report names an asset, and a partition exactly where the asset has them."""
-    for report in reports:
-        spec = find_asset(definitions, report.asset)
-        if (spec.partitions is None) != (report.key is None):
-            problem = (
-                "has no partitions" if spec.partitions is None else "is partitioned; the report names no partition"
-            )
-            raise _at_fault(report.asset, problem)
+def check_reports(
+    definitions: Definitions, reports: Iterable[ReportedMaterialization], now: float
+) -> tuple[ReportedMaterialization, ...]:
+    """The reports, with their partitions resolved. Raises unless each names an asset, and a partition exactly where the
+    asset has them."""
+    return tuple(_check_report(definitions, report, now) for report in reports)
 
 
-def _at_fault(asset: str, problem: str) -> FreshetError:
-    return Conflict(f"a Report for the asset {asset!r}, which {problem}", hint="mend Report(asset, partition=)")
+def _check_report(definitions: Definitions, report: ReportedMaterialization, now: float) -> ReportedMaterialization:
+    spec = find_asset(definitions, report.asset)
+    if spec.partitions is None and report.key is None:
+        return report
+    if spec.partitions is None or report.key is None:
+        problem = "has no partitions" if spec.partitions is None else "is partitioned; the report names no partition"
+        raise Conflict(
+            f"a Report for the asset {report.asset!r}, which {problem}", hint="mend Report(asset, partition=)"
+        )
+    ref = partition_ref(spec.partitions, report.key, now)
+    return replace(report, key=ref.key, number=ref.number, parts=ref.parts)
+
+
+def window_key(definitions: Definitions, set: str | None, number: int) -> str | None:
+    """The key of a window of time, which may never have been used; None for sets whose keys are the store's."""
+    spec = None if set is None else definitions.partition_set.get(set)
+    return spec.key(number) if isinstance(spec, TimePartitions) else None

@@ -1,0 +1,79 @@
+"""From a key that somebody named to the partition that is meant. Pure; what only the store knows is left to it."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import UTC, datetime, timedelta, timezone
+
+from freshet.definitions.names import check_key, nearest_hint
+from freshet.definitions.partitions import (
+    DynamicPartitions,
+    MultiPartitions,
+    PartitionsSpec,
+    StaticPartitions,
+    TimePartitions,
+)
+from freshet.definitions.zones import ZoneClock
+from freshet.errors import FreshetError, PartitionKeyError, UnknownName
+from freshet.store.records import PartitionRef
+
+__all__ = ["partition_ref"]
+
+
+def partition_ref(spec: PartitionsSpec, key: str, now: float) -> PartitionRef:
+    """The partition of that key, in its normal form.
+
+    Raises `PartitionKeyError` for what can be no key, a window before the set's start, and one that is not live at
+    `now`; `UnknownName` with the nearest for a key that a static list does not hold. Whether a dynamic key is there is
+    for the store to say.
+    """
+    normal = check_key(key)
+    match spec:
+        case DynamicPartitions():
+            return PartitionRef(spec.name, normal)
+        case StaticPartitions():
+            if normal not in spec.keys:
+                raise UnknownName(
+                    f"the partition set {spec.name!r} has no key {normal!r}", hint=nearest_hint(normal, spec.keys)
+                )
+            return PartitionRef(spec.name, normal)
+        case TimePartitions():
+            return PartitionRef(spec.name, normal, number=_live_number(spec, normal, now))
+        case MultiPartitions():
+            keys = spec.parse(normal)
+            parts = tuple(_part(spec, name, part, now) for name, part in keys.items())
+            return PartitionRef(spec.name, spec.key(keys), parts=parts)
+
+
+def _part(spec: MultiPartitions, dimension: str, key: str, now: float) -> PartitionRef:
+    try:
+        return partition_ref(spec.dimension(dimension), key, now)
+    except FreshetError as error:
+        raise type(error)(f"the dimension {dimension!r} of {spec.name!r}: {error.message}", hint=error.hint) from None
+
+
+def _live_number(spec: TimePartitions, key: str, now: float) -> int:
+    number = spec.number(key)
+    if number < spec.first:
+        raise PartitionKeyError(
+            f"the partition {key!r} lies before the start of {spec.name!r}",
+            hint=f"the first is {spec.key(spec.first)!r}",
+        )
+    if spec.is_live(number, now):
+        return number
+    said, hint = f"the partition {key!r} of {spec.name!r} is not closed yet", ""
+    if spec.end_offset:
+        said = f"the partition {key!r} of {spec.name!r} is not shown yet (end_offset={spec.end_offset})"
+    with contextlib.suppress(OverflowError):
+        at = spec.windows.edge(number + 1 - spec.end_offset)
+        said += f": it is from {_on_the_clock(spec, at)} on"
+    if spec.windows.at(now) == number:
+        hint = "TimePartitions(end_offset=1) shows a window while it is open"
+    elif (last := spec.closed_by(now)) is not None:
+        hint = f"the last is {spec.key(last)!r}"
+    raise PartitionKeyError(said, hint=hint)
+
+
+def _on_the_clock(spec: TimePartitions, at: float) -> str:
+    offset = timedelta(seconds=ZoneClock(spec.zone).offset(int(at)))
+    return datetime.fromtimestamp(at, UTC).astimezone(timezone(offset)).isoformat(timespec="minutes")
