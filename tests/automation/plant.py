@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from tests.automation.plant_sets import PlantSets
+
 from freshet.definitions.graph import Definitions
 from freshet.engine.automation import Automation, Evaluation
 from freshet.store.records import AssetStateRow, ConditionChunk, Event, FreshnessRow
@@ -33,9 +35,8 @@ class Made:
 class Plant:
     def __init__(self, definitions: Definitions, live: dict[str, Iterable[int]] | None = None) -> None:
         self.definitions = definitions
-        self.live = {name: set(numbers) for name, numbers in (live or {}).items()}
-        for spec in definitions.partition_set.values():
-            self.live.setdefault(spec.name, set(range(1, len(spec.keys) + 1)) if spec.kind == "static" else set())
+        self.sets = PlantSets(definitions, live or {})
+        self.live = self.sets.live
         self.now = 0.0
         self.seq = self.txn = self.visited = 0
         self.runs: dict[int, Run] = {}
@@ -138,6 +139,8 @@ class Plant:
     # --- transactions -----------------------------------------------------------------------------------------
 
     def commit(self, *parts: dict[str, Any], look: bool = True) -> tuple[Event, ...]:
+        if not parts:
+            return ()
         self.txn += 1
         events: list[Event] = []
         for part in parts:
@@ -147,16 +150,26 @@ class Plant:
             self.look(tuple(events))
         return tuple(events)
 
-    def add(self, set_: str, *numbers: int) -> None:
-        self.live[set_] |= set(numbers)
-        self.commit(*(self.event("partition_added", set=set_, partition=number) for number in numbers))
+    def add(self, set_: str, *numbers: int, ranged: bool = False, look: bool = True) -> tuple[Event, ...]:
+        """Dynamic keys, by their numbers."""
+        return self.commit(*self.sets.added(set_, numbers, ranged=ranged), look=look)
 
-    def delete(self, set_: str, number: int) -> None:
-        self.live[set_].discard(number)
+    def open(self, set_: str, count: int = 1, *, look: bool = True) -> tuple[Event, ...]:
+        """Windows of a set in time close."""
+        return self.commit(*self.sets.opened(set_, count), look=look)
+
+    def use(self, set_: str, *places: tuple[int, ...], look: bool = True) -> tuple[Event, ...]:
+        """Combinations get their numbers."""
+        return self.commit(*self.sets.used(set_, places), look=look)
+
+    def delete(self, set_: str, *numbers: int, ranged: bool = False, look: bool = True) -> tuple[Event, ...]:
+        """Dynamic keys, and their combinations."""
+        parts, gone = self.sets.deleted(set_, numbers, ranged=ranged)
         for spec in self.definitions.assets:
-            if spec.partitions is not None and spec.partitions.name == set_:
-                self.made.pop((spec.name, number), None)
-        self.commit(self.event("partition_deleted", set=set_, partition=number))
+            for name, number in gone:
+                if spec.partitions is not None and spec.partitions.name == name:
+                    self.made.pop((spec.name, number), None)
+        return self.commit(*parts, look=look)
 
     def admit(self) -> list[Run]:
         """Commit what evaluations have asked for, one transaction for each."""

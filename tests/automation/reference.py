@@ -1,6 +1,7 @@
 """The meaning of conditions, as slowly and plainly as possible: sets of partitions, everything from scratch.
 
-Written from the documentation of the conditions alone; it shares no code with the evaluation under test.
+Written from the documentation of the conditions alone; it shares no code with the evaluation under test. What a
+mapping means, and what it means where it names one partition or several, stands in `reference_facts.World`.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ class Reference(World):
         return waves
 
     def _adjacent(self, one: str, other: str) -> bool:
-        return (one, "same") in self.deps(other) or (other, "same") in self.deps(one)
+        pairs = ((one, other), (other, one))
+        return any(dep.same and dep.asset == above for above, below in pairs for dep in self.deps(below))
 
 
 def _same(before: tuple[object, object], after: tuple[object, object]) -> bool:

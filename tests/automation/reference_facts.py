@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from tests.automation.plant_sets import dynamic_key
+from tests.automation.reference_keys import depends, unnamed
 
 from freshet.definitions.graph import Definitions
-from freshet.store.records import Event
+from freshet.definitions.mapping import Identity, gives_one
+from freshet.definitions.mapping import Mapping as PartitionMapping
+from freshet.definitions.partitions import MultiPartitions, PartitionsSpec, StaticPartitions, TimePartitions
+from freshet.store.records import Event, SetState
 
-__all__ = ["Facts", "Held", "News", "Path", "Place", "World", "up_to"]
+__all__ = ["Dependency", "Facts", "Held", "News", "Path", "Place", "World", "up_to"]
 
 Place = tuple[str, int]
 Path = tuple[str, ...]
@@ -59,11 +66,36 @@ class Held:
     seen: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
 
 
+@dataclass(frozen=True)
+class Dependency:
+    """On `asset`. `same`: the same partition of the same set, so that one run can hold both. `single`: each partition
+    depends on one of the upstream, rather than on several."""
+
+    asset: str
+    mapping: PartitionMapping
+    same: bool
+    single: bool
+
+
 class World:
-    def __init__(self, definitions: Definitions, live: dict[str, set[int]]) -> None:
+    """Facts, memory, and which partitions there are.
+
+    A dependency that names one upstream partition (`single`) holds until that one is materialized, or asked for in this
+    very evaluation along equal partitions; also where the one that it names is not live. One that names several holds
+    while none of them is materialized, and while one was never tried, is on no way and not below a failure; one that
+    failed is left out. A key that a `Static` names nothing for does not have that dependency at all: nothing holds it,
+    and it counts neither for nor against `any_deps_match` and `all_deps_match`. The newest partition is the last key of
+    a static list, otherwise the highest number.
+    """
+
+    def __init__(self, definitions: Definitions, states: Mapping[str, SetState]) -> None:
         self.definitions = definitions
-        self.facts = Facts(live={name: set(numbers) for name, numbers in live.items()})
+        self.facts = Facts(live={name: set(state.live) for name, state in states.items()})
         self.held = Held()
+        self._static = {name: {number: key for key, number in state.keys.items()} for name, state in states.items()}
+        self._combined: dict[str, dict[int, str]] = {}
+        self._named: dict[tuple[str, str, int], set[int]] = {}
+        self._dependencies = {spec.name: self._deps(spec.name) for spec in definitions.assets}
 
     # --- questions ------------------------------------------------------------------------------------------------
 
@@ -76,57 +108,90 @@ class World:
         return {0} if name is None else self.facts.live.get(name, set())
 
     def newest(self, asset: str) -> set[int]:
-        return {max(self.live(asset))} if self.live(asset) else set()
+        spec = self.definitions.asset[asset].partitions
+        return {0} if spec is None else self._newest(spec)
+
+    def _newest(self, spec: PartitionsSpec) -> set[int]:
+        live = self.facts.live.get(spec.name, set())
+        if isinstance(spec, StaticPartitions):
+            return {number for number in live if self.key(spec, number) == spec.keys[-1]}
+        return {max(live)} if live else set()
+
+    def _newest_key(self, spec: PartitionsSpec) -> str | None:
+        return next((self.key(spec, number) for number in self._newest(spec)), None)
+
+    def key(self, spec: PartitionsSpec, number: int) -> str:
+        match spec:
+            case TimePartitions():
+                return spec.key(number)
+            case StaticPartitions():
+                return self._static[spec.name][number]
+            case MultiPartitions():
+                return self._combined[spec.name][number]
+            case _:
+                return dynamic_key(number)
 
     def flying(self, place: Place) -> bool:
         return place in self.facts.in_progress or place in self.facts.asked
 
-    def deps(self, asset: str) -> Iterator[tuple[str, str]]:
-        """(upstream, kind): same, one, last or all."""
-        spec = self.definitions.asset[asset]
-        for dep in spec.deps:
-            kind: str = self.definitions.mapping(spec, dep).kind
-            if kind == "identity":
-                kind = "same" if self.set_of(dep.asset) == self.set_of(asset) else "one"
-            yield dep.asset, kind
+    def deps(self, asset: str) -> list[Dependency]:
+        return self._dependencies[asset]
 
-    def mapped(self, upstream: str, kind: str, partition: int) -> set[int]:
-        if kind == "same":
-            return {partition} & self.live(upstream)
-        if kind == "one":
+    def _deps(self, asset: str) -> list[Dependency]:
+        spec, found = self.definitions.asset[asset], list[Dependency]()
+        for dep in spec.deps:
+            mapping, above = self.definitions.mapping(spec, dep), self.definitions.asset[dep.asset].partitions
+            same = isinstance(mapping, Identity) and self.set_of(dep.asset) == self.set_of(asset)
+            found.append(Dependency(dep.asset, mapping, same, gives_one(mapping, above, spec.partitions)))
+        return found
+
+    def named(self, asset: str, dep: Dependency, partition: int) -> set[int]:
+        """The live upstream partitions that a partition depends on."""
+        place = (asset, dep.asset, partition)
+        if place not in self._named:
+            self._named[place] = self._find(asset, dep, partition)
+        return self._named[place]
+
+    def _find(self, asset: str, dep: Dependency, partition: int) -> set[int]:
+        above, below = (self.definitions.asset[name].partitions for name in (dep.asset, asset))
+        if above is None:
             return {0}
-        return self.newest(upstream) if kind == "last" else set(self.live(upstream))
+        if below is None:
+            return self.newest(dep.asset) if dep.mapping.kind == "last" else set(self.live(dep.asset))
+        key = self.key(below, partition)
+        return {
+            number
+            for number in self.live(dep.asset)
+            if depends(dep.mapping, above, below, self.key(above, number), key, self._newest_key)
+        }
+
+    def counts(self, asset: str, dep: Dependency, partition: int) -> bool:
+        """Whether a partition has that dependency."""
+        above, below = (self.definitions.asset[name].partitions for name in (dep.asset, asset))
+        return below is None or not unnamed(dep.mapping, above, below, self.key(below, partition))
 
     def sources(self, asset: str) -> set[str]:
         found: set[str] = set()
-        for upstream, _ in self.deps(asset):
-            if self.definitions.asset[upstream].freshness is not None:
-                found.add(upstream)
+        for dep in self.deps(asset):
+            if self.definitions.asset[dep.asset].freshness is not None:
+                found.add(dep.asset)
             else:
-                found |= self.sources(upstream)
+                found |= self.sources(dep.asset)
         return found
 
-    def restarted(self) -> None:
-        """Whatever ran is queued again."""
+    def restarted(self, live: Mapping[str, Iterable[int]]) -> None:
+        """Whatever ran is queued again. `live`: sets as the store has them, ahead of what has been looked at."""
         self.facts.queued = set(self.facts.in_progress)
         self.facts.asked = set()
+        self.facts.live = {name: set(numbers) for name, numbers in live.items()}
+        self._named.clear()
 
     # --- a transaction ----------------------------------------------------------------------------------------
 
     def apply(self, event: Event, news: News, broken: set[int | None]) -> None:
         facts, partition = self.facts, event.partition or 0
         if event.set is not None and event.type in ("partition_added", "partition_deleted"):
-            live = facts.live.setdefault(event.set, set())
-            members = [spec.name for spec in self.definitions.assets if self.set_of(spec.name) == event.set]
-            if event.type == "partition_added":
-                live.add(partition)
-                news.added |= {(asset, partition) for asset in members}
-            else:
-                live.discard(partition)
-                for asset in members:
-                    facts.materialized.discard((asset, partition))
-                    facts.failed.discard((asset, partition))
-                    self._forget(asset, partition)
+            self._membership(event, event.set, news)
             return
         if event.asset is None:
             return
@@ -167,6 +232,24 @@ class World:
         if event.idle:
             facts.in_progress.discard(place)
             facts.queued.discard(place)
+
+    def _membership(self, event: Event, name: str, news: News) -> None:
+        data: Any = event.data or {}
+        numbers = set(range(event.partition or 0, data.get("last", event.partition) + 1))
+        live = self.facts.live.setdefault(name, set())
+        members = [spec.name for spec in self.definitions.assets if self.set_of(spec.name) == name]
+        self._named.clear()
+        if event.type == "partition_added":
+            live |= numbers
+            news.added |= {(asset, number) for asset in members for number in numbers}
+            if "place" in data:
+                self._combined.setdefault(name, {})[event.partition or 0] = data["key"]
+            return
+        live -= numbers
+        for place in {(asset, number) for asset in members for number in numbers}:
+            for places in (self.facts.materialized, self.facts.failed, news.added, news.updated, news.failed):
+                places.discard(place)
+            self._forget(*place)
 
     def _freshness(self, asset: str, kind: str, news: News) -> None:
         self.facts.lapsed.discard(asset)

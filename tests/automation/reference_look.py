@@ -38,6 +38,8 @@ class Pass:
         self.first = first
         self.asked = set(asked)
         self.done: dict[tuple[str, Path], set[int]] = {}
+        self.coming: dict[tuple[str, int], bool] = {}
+        self.stuck: dict[tuple[str, int], bool] = {}
 
     def bits(self, condition: AutomationCondition, path: Path, which: str = "") -> set[int]:
         return self.reference.held.bits.setdefault((self.root, path, bare(condition), which), set())
@@ -93,19 +95,24 @@ class Pass:
                 before.update(value)
                 return risen
             case AnyDepsMatch() | AllDepsMatch():
-                found: list[set[int]] = []
-                for upstream, kind in self.reference.deps(asset):
-                    above = self.true(condition.operand, (*path, upstream))
-                    found.append({p for p in live if above & self.reference.mapped(upstream, kind, p)})
-                if isinstance(condition, AnyDepsMatch):
-                    return set[int]().union(*found)
-                return live.intersection(*found)
+                return self.deps_match(condition, path, asset)
             case WhenDepsReady():
                 return Readiness(self, condition, path, asset).true(self.true(condition.operand, path))
             case LapseUnserved():
                 return self.lapse(condition, path, asset)
             case _:
                 raise AssertionError(condition)
+
+    def deps_match(self, condition: AnyDepsMatch | AllDepsMatch, path: Path, asset: str) -> set[int]:
+        live, world = set(self.reference.live(asset)), self.reference
+        some, every = set[int](), set(live)
+        for dep in world.deps(asset):
+            above = self.true(condition.operand, (*path, dep.asset))
+            having = {p for p in live if world.counts(asset, dep, p)}
+            matched = {p for p in having if above & world.named(asset, dep, p)}
+            some |= matched
+            every -= having - matched
+        return some if isinstance(condition, AnyDepsMatch) else every
 
     def operand(self, kind: str, asset: str, p: int, path: Path) -> bool:
         facts, news, place = self.facts, self.news, (asset, p)
@@ -141,7 +148,7 @@ class Pass:
     def shares(self, path: Path) -> bool:
         asset = self.root
         for upstream in path:
-            if (upstream, "same") not in self.reference.deps(asset):
+            if not any(dep.same and dep.asset == upstream for dep in self.reference.deps(asset)):
                 return False
             asset = upstream
         return True

@@ -45,35 +45,34 @@ class Readiness:
         return found
 
     def hard(self, p: int) -> bool:
-        for upstream, kind in self.reference.deps(self.asset):
-            named = self.reference.mapped(upstream, kind, p)
-            there = {u for u in named if (upstream, u) in self.facts.materialized}
-            if kind == "same":
-                if not there and (upstream, p) not in self.one_pass.being_asked:
-                    return True
-            elif not there:
+        for dep in self.reference.deps(self.asset):
+            if not self.reference.counts(self.asset, dep, p):
+                continue
+            named = self.reference.named(self.asset, dep, p)
+            there = {u for u in named if (dep.asset, u) in self.facts.materialized}
+            if not there and not (dep.same and (dep.asset, p) in self.one_pass.being_asked):
                 return True
-            elif kind == "all":
+            if not dep.single:
                 for u in named - there:
-                    if not self.coming(upstream, u) and not self.stuck(upstream, u):
+                    if not self.coming(dep.asset, u) and not self.stuck(dep.asset, u):
                         return True
         return False
 
     def soft(self, p: int) -> bool:
-        for upstream, kind in self.reference.deps(self.asset):
-            for u in self.reference.mapped(upstream, kind, p):
-                place = (upstream, u)
-                if kind == "same" and place in self.one_pass.being_asked:
+        for dep in self.reference.deps(self.asset):
+            for u in self.reference.named(self.asset, dep, p):
+                place = (dep.asset, u)
+                if dep.same and place in self.one_pass.being_asked:
                     continue
                 if self.reference.flying(place):
                     return True
-                if kind == "all" and place not in self.facts.materialized and self.coming(upstream, u):
+                if not dep.single and place not in self.facts.materialized and self.coming(*place):
                     return True
         return self.condition.after_lapsed and self.behind_refresh(p)
 
     def behind_refresh(self, p: int) -> bool:
         asked = self.one_pass.being_asked
-        shares = any(kind == "same" and (upstream, p) in asked for upstream, kind in self.reference.deps(self.asset))
+        shares = any(dep.same and (dep.asset, p) in asked for dep in self.reference.deps(self.asset))
         for source in self.reference.sources(self.asset) & self.facts.lapsed:
             moving = {u for a, u in self.facts.in_progress | self.facts.asked if a == source}
             same_set = self.reference.set_of(source) == self.reference.set_of(self.asset)
@@ -83,36 +82,42 @@ class Readiness:
 
     def coming(self, asset: str, p: int) -> bool:
         """A missing partition will be made without anyone asking."""
-        if self.reference.flying((asset, p)):
-            return True
+        known = self.one_pass.coming
+        if (asset, p) not in known:
+            known[asset, p] = self.reference.flying((asset, p)) or self._below_motion(asset, p)
+        return known[asset, p]
+
+    def _below_motion(self, asset: str, p: int) -> bool:
         if self.reference.definitions.asset[asset].automation is None:
             return False
-        for upstream, kind in self.reference.deps(asset):
-            for u in self.reference.mapped(upstream, kind, p):
-                if self.reference.flying((upstream, u)):
+        for dep in self.reference.deps(asset):
+            for u in self.reference.named(asset, dep, p):
+                if self.reference.flying((dep.asset, u)):
                     return True
-                if (upstream, u) not in self.facts.materialized and self.coming(upstream, u):
+                if (dep.asset, u) not in self.facts.materialized and self.coming(dep.asset, u):
                     return True
         return False
 
     def stuck(self, asset: str, p: int) -> bool:
         """It failed for good, or is missing because something above it did."""
-        if self.reference.flying((asset, p)):
-            return False
-        if (asset, p) in self.facts.failed:
-            return True
-        if (asset, p) in self.facts.materialized:
-            return False
-        for upstream, kind in self.reference.deps(asset):
-            named = self.reference.mapped(upstream, kind, p)
-            if kind == "all" and any((upstream, u) in self.facts.materialized for u in named):
+        known, place = self.one_pass.stuck, (asset, p)
+        if place not in known:
+            known[place] = not self.reference.flying(place) and (
+                place in self.facts.failed or (place not in self.facts.materialized and self._below_failure(asset, p))
+            )
+        return known[place]
+
+    def _below_failure(self, asset: str, p: int) -> bool:
+        for dep in self.reference.deps(asset):
+            named = self.reference.named(asset, dep, p)
+            if not dep.single and any((dep.asset, u) in self.facts.materialized for u in named):
                 continue
-            if any(self.stuck(upstream, u) for u in named):
+            if any(self.stuck(dep.asset, u) for u in named):
                 return True
         return False
 
     def unquiet(self, asked_for: set[int], max_wait: float) -> set[int]:
-        several = [upstream for upstream, kind in self.reference.deps(self.asset) if kind == "all"]
+        several = [dep for dep in self.reference.deps(self.asset) if not dep.single]
         if not several:
             return set()
         now, news = self.one_pass.now, self.one_pass.news
@@ -127,8 +132,9 @@ class Readiness:
                 began[p] = up_to(now, max_wait / 16)
         for p in set(quiet) - asked_for:
             del quiet[p]
-        if any(upstream in several for upstream, _ in news.updated):
-            for p in recent & asked_for:
+        for p in recent & asked_for:
+            named = {(dep.asset, u) for dep in several for u in self.reference.named(self.asset, dep, p)}
+            if named & news.updated:
                 time = max_wait / 64 * 2 ** level[p]
                 quiet[p] = up_to(now + time, time / 4)
         return {p for p in asked_for if quiet.get(p, 0) > now}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -9,72 +11,24 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from tests.automation.plant import ACTIVE, Plant, Run
+from tests.automation.plant_sets import PlantSets
+from tests.automation.random_graphs import graphs, sketch
 from tests.automation.reference import Reference
-from tests.definitions.conditions import operands, trees
 
-from freshet.definitions.asset import AssetSpec, DepSpec
-from freshet.definitions.condition import AutomationCondition
-from freshet.definitions.freshness import FreshnessSpec
-from freshet.definitions.graph import Definitions, validate
-from freshet.definitions.mapping import All, Identity, Last, Mapping
-from freshet.definitions.partitions import DynamicPartitions, StaticPartitions
+from freshet.definitions.graph import Definitions
+from freshet.definitions.partitions import DynamicPartitions, MultiPartitions, TimePartitions
 from freshet.engine.automation import Evaluation
 from freshet.store.records import Event
 
-C = AutomationCondition
-SETS = (None, DynamicPartitions("a"), DynamicPartitions("b"), StaticPartitions(["x", "y"], name="s"))
-MAX_WAIT = "64s"  # its 64th part is exact in binary, so that both sides round alike
-POLICIES = (
-    C.eager(MAX_WAIT),
-    C.eager(MAX_WAIT),
-    C.on_missing(),
-    C.on_lapse(2, delay=MAX_WAIT, max_wait=MAX_WAIT),
-    C.eager(MAX_WAIT) | C.on_lapse(2, delay=MAX_WAIT, max_wait=MAX_WAIT),
-)
-expressions = trees(operands, max_leaves=6, max_wait=MAX_WAIT)
-conditions: st.SearchStrategy[AutomationCondition | None] = st.one_of(
-    st.none(), st.sampled_from(POLICIES), st.sampled_from(POLICIES), expressions
-)
-
-
-@st.composite
-def graphs(draw: st.DrawFn) -> Definitions:
-    assets: list[AssetSpec] = []
-    for index in range(draw(st.integers(2, 6))):
-        partitions = draw(st.sampled_from(SETS))
-        deps: list[DepSpec] = []
-        for above in assets:
-            if not draw(st.booleans()):
-                continue
-            mappings: list[Mapping | None] = [None]
-            if above.partitions is not None:
-                mappings += [All(), Last()]
-                if partitions == above.partitions:
-                    mappings.append(Identity())
-            deps.append(DepSpec(above.name, None, draw(st.sampled_from(mappings))))
-        policy = FreshnessSpec(3600.0) if draw(st.booleans()) else None
-        assets.append(AssetSpec(f"n{index}", tuple(deps), partitions, freshness=policy, automation=draw(conditions)))
-    definitions = Definitions(assets=tuple(assets), partitions=tuple(s for s in SETS if s is not None))
-    assert not validate(definitions)
-    return definitions
-
-
-def sketch(definitions: Definitions) -> str:
-    """The graph on a few lines, for a failure's report."""
-    return "\n".join(
-        f"{spec.name} of {spec.partitions and spec.partitions.name} below "
-        f"{[(dep.asset, definitions.mapping(spec, dep).kind) for dep in spec.deps]}, "
-        f"policy {spec.freshness is not None}: {spec.automation}"
-        for spec in definitions.assets
-    )
+MOST = {"a": 4, "b": 4, "days": 4, "later": 4, "thirds": 7, "hours": 8, "grid": 8, "cube": 8, "plan": 8}
 
 
 class Watched(Plant):
     """A plant whose every evaluation is compared."""
 
-    def __init__(self, definitions: Definitions) -> None:
-        self.reference = Reference(definitions, {"a": set(), "b": set(), "s": {1, 2}})
-        super().__init__(definitions)
+    def __init__(self, definitions: Definitions, live: dict[str, Iterable[int]]) -> None:
+        self.reference = Reference(definitions, PlantSets(definitions, live).states())
+        super().__init__(definitions, live)
 
     def settle(self, evaluation: Evaluation, events: tuple[Event, ...]) -> None:
         expected = self.reference.evaluate(events, self.now)
@@ -105,16 +59,23 @@ class Watched(Plant):
             if event.asset is not None and (place := (event.asset, event.partition or 0)) not in seen:
                 seen.add(place)
                 (facts.in_progress.discard if event.type == "requested" else facts.in_progress.add)(place)
-        self.reference.restarted()
+        self.reference.restarted({name: set(numbers) for name, numbers in self.live.items()})
         self.restart(behind)
 
 
 class Agreement(RuleBasedStateMachine):
     plant: Watched
 
-    @initialize(definitions=graphs())
-    def begin(self, definitions: Definitions) -> None:
-        self.plant = Watched(definitions)
+    @initialize(definitions=graphs(), data=st.data())
+    def begin(self, definitions: Definitions, data: st.DataObject) -> None:
+        live: dict[str, Iterable[int]] = {}
+        for name, spec in definitions.partition_set.items():
+            count = data.draw(st.integers(0, 2))
+            if isinstance(spec, TimePartitions):
+                live[name] = range(spec.first, spec.first + count)
+            elif isinstance(spec, DynamicPartitions):
+                live[name] = range(1, 1 + count)
+        self.plant = Watched(definitions, live)
 
     def steps(self, *states: str) -> list[tuple[Run, str]]:
         plant = self.plant
@@ -124,18 +85,64 @@ class Agreement(RuleBasedStateMachine):
     def pick(self, data: st.DataObject, options: list[Any]) -> Any:
         return data.draw(st.sampled_from(options)) if options else None
 
-    @rule(name=st.sampled_from(["a", "b"]), number=st.integers(1, 4))
-    def add_partition(self, name: str, number: int) -> None:
-        busy = {
-            run.partition for run in self.plant.runs.values() if any(state in ACTIVE for state in run.states.values())
-        }
-        if number not in self.plant.live[name] | busy:
-            self.plant.add(name, number)
+    def sets(self, kind: type[Any]) -> list[str]:
+        return [name for name, spec in self.plant.definitions.partition_set.items() if isinstance(spec, kind)]
 
-    @rule(name=st.sampled_from(["a", "b"]), number=st.integers(1, 4))
-    def delete_partition(self, name: str, number: int) -> None:
-        if number in self.plant.live[name]:
-            self.plant.delete(name, number)
+    def busy(self) -> set[tuple[str | None, int]]:
+        return {(self.plant.reference.set_of(run.assets[0]), run.partition) for run in self.plant.active()}
+
+    @precondition(lambda self: self.sets(DynamicPartitions))
+    @rule(data=st.data(), ranged=st.booleans())
+    def add_keys(self, data: st.DataObject, ranged: bool) -> None:
+        name, numbers = self.addable(data)
+        if numbers:
+            self.plant.add(name, *numbers, ranged=ranged)
+
+    def addable(self, data: st.DataObject) -> tuple[str, set[int]]:
+        """No number comes back while a run of it, or of a combination that comes with it, is under way."""
+        plant, busy, name = self.plant, self.busy(), data.draw(st.sampled_from(self.sets(DynamicPartitions)))
+        numbers = {
+            number
+            for number in data.draw(st.sets(st.integers(1, MOST[name]), min_size=1, max_size=3)) - plant.live[name]
+            if busy.isdisjoint(
+                {(name, number)}
+                | {(several, one) for several, ones in plant.sets.with_key(name, number).items() for one in ones}
+            )
+        }
+        return name, numbers
+
+    @precondition(lambda self: self.sets(DynamicPartitions))
+    @rule(data=st.data(), ranged=st.booleans())
+    def delete_keys(self, data: st.DataObject, ranged: bool) -> None:
+        name, numbers = self.deletable(data)
+        if numbers:
+            self.plant.delete(name, *numbers, ranged=ranged)
+
+    def deletable(self, data: st.DataObject) -> tuple[str, set[int]]:
+        name = data.draw(st.sampled_from(self.sets(DynamicPartitions)))
+        return name, data.draw(st.sets(st.integers(1, MOST[name]), min_size=1, max_size=2)) & self.plant.live[name]
+
+    @precondition(lambda self: self.sets(TimePartitions))
+    @rule(data=st.data(), count=st.integers(1, 3))
+    def open_windows(self, data: st.DataObject, count: int) -> None:
+        name = data.draw(st.sampled_from(self.sets(TimePartitions)))
+        if len(self.plant.live[name]) + count <= MOST[name]:
+            self.plant.open(name, count)
+
+    @precondition(lambda self: self.sets(MultiPartitions))
+    @rule(data=st.data())
+    def use_combinations(self, data: st.DataObject) -> None:
+        name, places = self.usable(data)
+        if places:
+            self.plant.use(name, *places)
+
+    def usable(self, data: st.DataObject) -> tuple[str, list[tuple[int, ...]]]:
+        plant, name = self.plant, data.draw(st.sampled_from(self.sets(MultiPartitions)))
+        busy = {plant.sets.places[name].get(number) for several, number in self.busy() if several == name}
+        free = [place for place in plant.sets.free_places(name) if place not in busy]
+        if not free or len(plant.live[name]) >= MOST[name]:
+            return name, []
+        return name, data.draw(st.lists(st.sampled_from(free), min_size=1, max_size=3, unique=True))
 
     @rule(data=st.data(), begin=st.booleans())
     def request_by_hand(self, data: st.DataObject, begin: bool) -> None:
@@ -207,7 +214,7 @@ class Agreement(RuleBasedStateMachine):
     @precondition(lambda self: not self.plant.asked)
     @rule()
     def restart(self) -> None:
-        self.plant.reference.restarted()
+        self.plant.reference.restarted(self.plant.live)
         self.plant.restart()
 
     @precondition(lambda self: not self.plant.asked)
@@ -215,24 +222,35 @@ class Agreement(RuleBasedStateMachine):
     def crash(self, data: st.DataObject) -> None:
         behind: list[tuple[Event, ...]] = []
         for _ in range(data.draw(st.integers(1, 3))):
-            step = self.pick(data, self.steps("queued", "started"))
-            if step is None:
+            act = self.unlooked(data)
+            if not act:
                 break
-            run, name = step
-            act = (
-                self.plant.start
-                if run.states[name] == "queued"
-                else self.pick(data, [self.plant.succeed, self.plant.fail])
-            )
-            behind.append(act(run, name, look=False))
+            behind.append(act)
         self.plant.crash(behind)
+
+    def unlooked(self, data: st.DataObject) -> tuple[Event, ...]:
+        """A transaction that a look after the crash sees again. Partitions are not added in one: the reference, which
+        looks at all there are, would see them before it comes."""
+        plant = self.plant
+        if self.sets(DynamicPartitions) and data.draw(st.integers(0, 3)) == 0:
+            name, numbers = self.deletable(data)
+            return plant.delete(name, *numbers, look=False)
+        step = self.pick(data, self.steps("queued", "started"))
+        if step is None:
+            return ()
+        run, asset = step
+        if run.states[asset] == "queued":
+            return plant.start(run, asset, look=False)
+        return data.draw(st.sampled_from([plant.succeed, plant.fail]))(run, asset, look=False)
 
 
 common: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 TestAgreement = Agreement.TestCase
-TestAgreement.settings = settings(max_examples=60, stateful_step_count=40, **common)
+TestAgreement.settings = settings(max_examples=120, stateful_step_count=40, **common)
 
 
 @pytest.mark.slow
 def test_agreement_at_length() -> None:
-    run_state_machine_as_test(Agreement, settings=settings(max_examples=500, stateful_step_count=60, **common))
+    """`FRESHET_AGREEMENT`: how many graphs."""
+    examples = int(os.environ.get("FRESHET_AGREEMENT", "500"))
+    run_state_machine_as_test(Agreement, settings=settings(max_examples=examples, stateful_step_count=60, **common))

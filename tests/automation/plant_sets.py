@@ -1,0 +1,167 @@
+"""The partition sets of a store in miniature: which numbers are live, and the events by which they come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from pyroaring import BitMap
+
+from freshet.definitions.graph import Definitions
+from freshet.definitions.partitions import MultiPartitions, StaticPartitions, TimePartitions
+from freshet.store.records import SetState
+
+__all__ = ["PlantSets", "dynamic_key", "in_runs"]
+
+Place = tuple[int, ...]
+Part = dict[str, Any]
+_GONE = "gone"
+
+
+def dynamic_key(number: int) -> str:
+    """The key of a dynamic partition."""
+    return f"k{number}"
+
+
+def in_runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """The first and last of each run of consecutive numbers."""
+    rest = sorted(set(numbers))
+    while rest:
+        last = rest[0]
+        while last + 1 in rest:
+            last += 1
+        yield rest[0], last
+        rest = [number for number in rest if number > last]
+
+
+class PlantSets:
+    """Static keys are numbered from the end of their list, and one that is no longer in it has a number too, so that
+    nothing may stand on their order. Combinations are numbered as they come."""
+
+    def __init__(self, definitions: Definitions, live: Mapping[str, Iterable[int]]) -> None:
+        self.spec = definitions.partition_set
+        self.live: dict[str, set[int]] = {name: set(numbers) for name, numbers in live.items()}
+        self.keys: dict[str, dict[str, int]] = {}
+        self.places: dict[str, dict[int, Place]] = {}
+        for name, spec in self.spec.items():
+            if isinstance(spec, StaticPartitions):
+                self.keys[name] = {key: number for number, key in enumerate(reversed((*spec.keys, _GONE)), 1)}
+                self.live[name] = {self.keys[name][key] for key in spec.keys}
+            elif isinstance(spec, MultiPartitions):
+                self.places[name] = {}
+            self.live.setdefault(name, set())
+
+    def states(self) -> dict[str, SetState]:
+        """As the store gives them."""
+        return {
+            name: SetState(
+                name,
+                spec.kind,
+                BitMap(self.live[name]),
+                dict(self.keys.get(name, {})),
+                tuple(self.places.get(name, {}).items()),
+            )
+            for name, spec in self.spec.items()
+        }
+
+    def key(self, name: str, number: int) -> str:
+        """The key of a number."""
+        spec = self.spec[name]
+        if isinstance(spec, TimePartitions):
+            return spec.key(number)
+        if isinstance(spec, StaticPartitions):
+            return next(key for key, known in self.keys[name].items() if known == number)
+        if isinstance(spec, MultiPartitions):
+            return self._combined(spec, self.places[name][number])
+        return dynamic_key(number)
+
+    def _combined(self, spec: MultiPartitions, place: Place) -> str:
+        return spec.key({one.name: self.key(one.set.name, n) for one, n in zip(spec.dimensions, place, strict=True)})
+
+    # --- what comes and goes --------------------------------------------------------------------------------------
+
+    def opened(self, name: str, count: int) -> list[Part]:
+        """The next windows of a set in time have closed."""
+        spec, live = self.spec[name], self.live[name]
+        assert isinstance(spec, TimePartitions)
+        first = max(live) + 1 if live else spec.first
+        live |= set(range(first, first + count))
+        return [_event("partition_added", name, first, last=first + count - 1)]
+
+    def added(self, name: str, numbers: Iterable[int], *, ranged: bool = False) -> list[Part]:
+        """Dynamic keys, one by one or in ranges; a key that comes back brings its combinations back."""
+        wanted = sorted(set(numbers))
+        self.live[name] |= set(wanted)
+        if ranged:
+            parts = [_event("partition_added", name, first, last=last) for first, last in in_runs(wanted)]
+        else:
+            parts = [_event("partition_added", name, number, key=self.key(name, number)) for number in wanted]
+        return parts + [part for number in wanted for part in self._revived(name, number)]
+
+    def _revived(self, name: str, number: int) -> list[Part]:
+        parts: list[Part] = []
+        for several, combinations in self.with_key(name, number).items():
+            spec = self.spec[several]
+            assert isinstance(spec, MultiPartitions)
+            for one in combinations:
+                place = self.places[several][one]
+                if all(n in self.live[dim.set.name] for dim, n in zip(spec.dimensions, place, strict=True)):
+                    parts += self.used(several, [place])
+        return parts
+
+    def used(self, name: str, places: Sequence[Place]) -> list[Part]:
+        """Combinations that are used for the first time, or are back."""
+        spec, known, live = self.spec[name], self.places[name], self.live[name]
+        assert isinstance(spec, MultiPartitions)
+        parts: list[Part] = []
+        for place in places:
+            number = next((one for one, other in known.items() if other == place), len(known) + 1)
+            if number in live:
+                continue
+            known[number] = place
+            live.add(number)
+            key = self._combined(spec, place)
+            parts.append(_event("partition_added", name, number, key=key, place=list(place)))
+        return parts
+
+    def free_places(self, name: str) -> list[Place]:
+        """Combinations of live keys that are not live."""
+        spec = self.spec[name]
+        assert isinstance(spec, MultiPartitions)
+        there = {self.places[name][number] for number in self.live[name]}
+        sides = [sorted(self.live[one.set.name]) for one in spec.dimensions]
+        return [place for place in product(*sides) if place not in there]
+
+    def deleted(
+        self, name: str, numbers: Iterable[int], *, ranged: bool = False
+    ) -> tuple[list[Part], set[tuple[str, int]]]:
+        """Dynamic keys, and the combinations that they take with them; returns the events, and what is gone."""
+        gone = {(name, number) for number in numbers}
+        for number in {number for _, number in gone}:
+            for several, combinations in self.with_key(name, number).items():
+                gone |= {(several, one) for one in combinations if one in self.live[several]}
+        parts: list[Part] = []
+        for each in (name, *sorted({several for several, _ in gone} - {name})):
+            mine = {number for several, number in gone if several == each}
+            self.live[each] -= mine
+            if ranged:
+                parts += [_event("partition_deleted", each, first, last=last) for first, last in in_runs(mine)]
+            else:
+                parts += [_event("partition_deleted", each, one, key=self.key(each, one)) for one in sorted(mine)]
+        return parts, gone
+
+    def with_key(self, name: str, number: int) -> dict[str, set[int]]:
+        """The combinations, live or not, that have a dimension's number, by their set."""
+        found: dict[str, set[int]] = {}
+        for several, places in self.places.items():
+            spec = self.spec[several]
+            assert isinstance(spec, MultiPartitions)
+            for index, one in enumerate(spec.dimensions):
+                if one.set.name == name:
+                    found.setdefault(several, set()).update(n for n, place in places.items() if place[index] == number)
+        return found
+
+
+def _event(kind: str, name: str, first: int, **data: Any) -> Part:
+    return {"type": kind, "set": name, "partition": first, "data": data}

@@ -1,0 +1,139 @@
+"""Random small graphs over partition sets of every kind, with mappings that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import strategies as st
+from tests.definitions.conditions import operands, trees
+
+from freshet.definitions.asset import AssetSpec, DepSpec
+from freshet.definitions.condition import AutomationCondition
+from freshet.definitions.freshness import FreshnessSpec
+from freshet.definitions.graph import Definitions
+from freshet.definitions.mapping import All, ByDimension, DimensionMapping, Identity, Last, Mapping, Static, TimeWindow
+from freshet.definitions.mapping_check import misfit
+from freshet.definitions.partitions import (
+    DynamicPartitions,
+    MultiPartitions,
+    PartitionsSpec,
+    StaticPartitions,
+    TimePartitions,
+)
+
+__all__ = ["SETS", "graphs", "sketch"]
+
+C = AutomationCondition
+MAX_WAIT = "64s"  # its 64th part is exact in binary, so that both sides round alike
+POLICIES = (
+    C.eager(MAX_WAIT),
+    C.eager(MAX_WAIT),
+    C.on_missing(),
+    C.on_lapse(2, delay=MAX_WAIT, max_wait=MAX_WAIT),
+    C.eager(MAX_WAIT) | C.on_lapse(2, delay=MAX_WAIT, max_wait=MAX_WAIT),
+)
+expressions = trees(operands, max_leaves=6, max_wait=MAX_WAIT)
+conditions: st.SearchStrategy[AutomationCondition | None] = st.one_of(
+    st.none(), st.sampled_from(POLICIES), st.sampled_from(POLICIES), expressions
+)
+
+
+def in_time(cadence: str, start: str, name: str) -> TimePartitions:
+    return TimePartitions(cadence, start, timezone="Europe/Berlin", name=name)
+
+
+A, B = DynamicPartitions("a"), DynamicPartitions("b")
+LETTERS = StaticPartitions(["x", "y"], name="letters")
+LANDS = StaticPartitions(["p", "q", "r"], name="lands")
+# The clock goes ahead in the night to the 29th.
+DAYS = in_time("daily", "2026-03-28", "days")
+LATER = in_time("daily", "2026-03-29", "later")
+THIRDS = in_time("0 0,8,16 * * *", "2026-03-28T08:00", "thirds")
+HOURS = in_time("hourly", "2026-03-28T22:00", "hours")
+GRID = MultiPartitions(name="grid", day=DAYS, batch=A)
+CUBE = MultiPartitions(name="cube", batch=A, land=LETTERS, day=HOURS)
+PLAN = MultiPartitions(name="plan", land=LANDS, day=LATER, batch=A)
+SETS: tuple[PartitionsSpec, ...] = (A, B, LETTERS, LANDS, DAYS, LATER, THIRDS, HOURS, GRID, CUBE, PLAN)
+FAMILIES: tuple[tuple[PartitionsSpec | None, ...], ...] = (
+    (None, A, B, LETTERS),
+    (None, LETTERS, LANDS, A),
+    (None, DAYS, LATER, THIRDS),
+    (DAYS, HOURS, THIRDS),
+    (GRID, DAYS, A),
+    (GRID, CUBE, PLAN),
+    (None, CUBE, HOURS, LETTERS),
+    (PLAN, GRID, LANDS, LATER),
+    (None, *SETS),
+)
+
+
+@st.composite
+def statics(draw: st.DrawFn, upstream: Sequence[str], downstream: Sequence[str]) -> Static:
+    """Some keys on either side stay unnamed."""
+    below = st.lists(st.sampled_from(downstream), unique=True, max_size=2)
+    return Static({key: draw(below) for key in upstream if draw(st.booleans())} or {upstream[0]: downstream[0]})
+
+
+windows = st.tuples(st.integers(-2, 1), st.integers(0, 2)).map(lambda pair: TimeWindow(pair[0], sum(pair)))
+
+
+@st.composite
+def mappings(draw: st.DrawFn, upstream: PartitionsSpec | None, downstream: PartitionsSpec | None) -> Mapping | None:
+    """One that fits; None is the default."""
+    options: list[Mapping | None] = [None, Identity(), draw(windows), draw(_by_dimension(upstream, downstream))]
+    if isinstance(upstream, StaticPartitions) and isinstance(downstream, StaticPartitions):
+        options.append(draw(statics(upstream.keys, downstream.keys)))
+    fitting = [one for one in options if one is None or not misfit(one, upstream, downstream)[0]]
+    rougher = [one for one in (All(), Last()) if not misfit(one, upstream, downstream)[0]]
+    return draw(st.one_of(st.sampled_from(fitting), st.sampled_from(fitting), st.sampled_from([*fitting, *rougher])))
+
+
+@st.composite
+def _by_dimension(draw: st.DrawFn, upstream: PartitionsSpec | None, downstream: PartitionsSpec | None) -> ByDimension:
+    """It may fit."""
+    several = [one for one in (upstream, downstream) if isinstance(one, MultiPartitions)]
+    names = several[0].names if several else ("day",)
+    inner: dict[str, DimensionMapping] = {}
+    for name in names:
+        if draw(st.booleans()):
+            sides = [
+                one.dimension(name) if isinstance(one, MultiPartitions) and name in one.names else one
+                for one in (upstream, downstream)
+            ]
+            options: list[DimensionMapping] = [All(), Last(), Identity(), draw(windows)]
+            if isinstance(sides[0], StaticPartitions) and isinstance(sides[1], StaticPartitions):
+                options.append(draw(statics(sides[0].keys, sides[1].keys)))
+            inner[name] = draw(st.sampled_from([one for one in options if not misfit(one, *sides)[0]] or [All()]))
+    dimension = draw(st.sampled_from(["", *names])) if len(several) == 1 else ""
+    return ByDimension(dimension, inner.items())
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> Definitions:
+    sets = draw(st.sampled_from(FAMILIES))
+    assets: list[AssetSpec] = []
+    for index in range(draw(st.integers(2, 6))):
+        partitions = draw(st.sampled_from(sets))
+        deps = [
+            DepSpec(above.name, None, draw(mappings(above.partitions, partitions)))
+            for above in assets
+            if draw(st.booleans())
+        ]
+        policy = FreshnessSpec(3600.0) if draw(st.booleans()) else None
+        assets.append(AssetSpec(f"n{index}", tuple(deps), partitions, freshness=policy, automation=draw(conditions)))
+    definitions = Definitions(assets=tuple(assets), partitions=tuple(one for one in sets if one is not None))
+    for spec in assets:
+        for dep in spec.deps:
+            sides = definitions.asset[dep.asset].partitions, spec.partitions
+            assert misfit(definitions.mapping(spec, dep), *sides) == ("", "")
+    return definitions
+
+
+def sketch(definitions: Definitions) -> str:
+    """The graph on a few lines, for a failure's report."""
+    return "\n".join(
+        f"{spec.name} of {spec.partitions and spec.partitions.name} below "
+        f"{[(dep.asset, definitions.mapping(spec, dep)) for dep in spec.deps]}, "
+        f"policy {spec.freshness is not None}: {spec.automation}"
+        for spec in definitions.assets
+    )
