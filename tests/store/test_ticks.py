@@ -72,7 +72,7 @@ def test_everything_of_an_outcome_commits_in_one_transaction(db: sqlite3.Connect
         ledger=LedgerDelta((entry(1), entry(2))),
         partitions=(PartitionDelta("batches", (("c", {"path": "c.csv"}),), ("b",)),),
         runs=(one_step("raw", set="batches", key="c", run_key="c.csv"), one_step("sales")),
-        reports=(ReportedMaterialization("clean", "a", {"rows": 3}),),
+        reports=(ReportedMaterialization("clean", "a", metadata={"rows": 3}),),
         start=1,
         needs={"raw": ()},
         version="v1",

@@ -25,6 +25,7 @@ from freshet.engine.launcher import Launcher
 from freshet.engine.partitions.graph import PartitionGraph
 from freshet.engine.partitions.sets import Sets
 from freshet.engine.refresher import Refresher
+from freshet.engine.staging import Staging, finish_stages
 from freshet.engine.ticks import TickLoop
 from freshet.engine.timetable import Timetable
 from freshet.engine.work import Work
@@ -124,18 +125,21 @@ class Engine:
             rng=self._rng,
         )
         self.launcher = Launcher(self.instruments, self.options.workers)
+        self.staging = Staging(self.instruments, self.launcher)
 
     async def _recover(self, report: LoadReport) -> None:
         store, now = self._store, self.clock.now()
         await store.write(partial(register_definitions, definitions=report.definitions, now=now))
         sets = Sets(report.definitions, await store.read(read_sets))
         self.instruments.in_force.partitions = PartitionGraph(report.definitions, sets)
+        await finish_stages(store)
         recovery = await store.write(partial(recover, now=now, budget=self.options.interruptions))
         if recovery.requeued or recovery.failed:
             _log.info("recovered", queued_again=recovery.requeued, failed=list(recovery.failed))
         sensors = [spec.name for spec in report.definitions.sensors]
         schedules = [spec.name for spec in report.definitions.schedules]
-        self.ticks = TickLoop(self.instruments, self.launcher, next_tick_id=await store.read(next_tick_id))
+        next_id = await store.read(next_tick_id)
+        self.ticks = TickLoop(self.instruments, self.launcher, self.staging, next_tick_id=next_id)
         rows = await store.write(partial(register_tickers, kind="sensor", names=sensors))
         self.ticks.adopt(report.definitions, rows)
         self.timetable = Timetable(self.instruments, self.launcher, take_id=self.ticks.take_id)

@@ -17,8 +17,10 @@ from freshet.engine.backoff import first_delay, next_delay
 from freshet.engine.instruments import STORE_RETRY, Instruments, persist
 from freshet.engine.launcher import Launcher
 from freshet.engine.outcomes import has_effects, startable, tally, tick_commit
+from freshet.engine.pieces import is_large
 from freshet.engine.requests import input_needs
 from freshet.engine.sensors import InFlight, SensorTicker, TickTally
+from freshet.engine.staging import Staging
 from freshet.errors import Conflict, FreshetError, StoreError, TickRefused
 from freshet.executors.base import TickEnd, TickOrder
 from freshet.store.records import TickCommit, TickError, TickerRow, TickResult
@@ -35,9 +37,10 @@ _log = structlog.get_logger("freshet.sensors")
 class TickLoop:
     """Holds the sensors; at most one tick of each is in flight."""
 
-    def __init__(self, instruments: Instruments, launcher: Launcher, *, next_tick_id: int) -> None:
+    def __init__(self, instruments: Instruments, launcher: Launcher, staging: Staging, *, next_tick_id: int) -> None:
         self._in = instruments
         self._launcher = launcher
+        self._staging = staging
         self._next_id = next_tick_id
         self.sensors: dict[str, SensorTicker] = {}
         self.refused = 0
@@ -204,6 +207,29 @@ class TickLoop:
         self._in.work.spawn(self._commit(ticker, flight, end))
 
     async def _commit(self, ticker: SensorTicker, flight: InFlight, end: TickEnd) -> None:
+        decided = partial(self._decided, ticker)
+        try:
+            if is_large(end):
+                result = await self._staging.commit(ticker.row, flight, end, decided)
+            else:
+                result = await self._commit_at_once(ticker, flight, end)
+        except StoreError as error:
+            await self._not_committed(ticker, flight, end, error)
+            return
+        except FreshetError as error:
+            self._tell_host(end, None, None)
+            failed = replace(end, status="failed", error=TickError(type(error).__name__, str(error)))
+            await self._fail(ticker, flight, failed)
+            return
+        ticker.row = replace(ticker.row, ledger_revision=result.ledger_revision)
+        if end.status == "checkpoint":
+            self._go_on(flight, end, result.ledger_revision)
+        else:
+            self._tell_host(end, result.ledger_revision, None)
+            self._answer(flight, ticker, end, None)
+            self._over(ticker)
+
+    async def _commit_at_once(self, ticker: SensorTicker, flight: InFlight, end: TickEnd) -> TickResult:
         definitions, queue = self._in.in_force.definitions, self._launcher.queue
         reserved = 0
         try:
@@ -212,22 +238,20 @@ class TickLoop:
             needs = input_needs(definitions, (step.name for run in commit.runs[:reserved] for step in run.steps))
             commit = replace(commit, start=reserved, needs=needs)
             result = await self._in.store.write(partial(commit_tick, commit=commit))
-        except StoreError as error:
+        except FreshetError:
             queue.release(reserved)
-            await self._not_committed(ticker, flight, end, error)
-            return
-        except FreshetError as error:
-            queue.release(reserved)
-            self._tell_host(end, None, None)
-            failed = replace(end, status="failed", error=TickError(type(error).__name__, str(error)))
-            await self._fail(ticker, flight, failed)
-            return
+            raise
         queue.release(reserved - sum(len(admission.started) for admission in result.admitted))
-        self._committed(ticker, flight, end, commit, result)
+        self._decided(ticker, commit, result)
+        for dropped in result.dropped:
+            _log.debug("run key taken", sensor=ticker.row.name, run_key=dropped.run_key, held_by=dropped.run_id)
+        self._launcher.admitted(commit.runs, result.admitted)
+        if flight.report is not None:
+            tally(flight.report, commit, result)
+        return result
 
-    def _committed(
-        self, ticker: SensorTicker, flight: InFlight, end: TickEnd, commit: TickCommit, result: TickResult
-    ) -> None:
+    def _decided(self, ticker: SensorTicker, commit: TickCommit, result: TickResult) -> None:
+        """What the ticker remembers is committed; of a large outcome, the rest is about to be carried out."""
         self._in.bus.publish(result.events)
         row = ticker.row
         if row.failures:
@@ -236,7 +260,6 @@ class TickLoop:
         ticker.row = replace(
             row,
             cursor=commit.cursor if commit.cursor_changed else row.cursor,
-            ledger_revision=result.ledger_revision,
             last_tick=commit.tick_id,
             failures=0,
             retry_at=None,
@@ -247,17 +270,6 @@ class TickLoop:
         ticker.last_tick_at = now
         if commit.final:
             self._resume_interval(ticker)
-        for dropped in result.dropped:
-            _log.debug("run key taken", sensor=row.name, run_key=dropped.run_key, held_by=dropped.run_id)
-        self._launcher.admitted(commit.runs, result.admitted)
-        if flight.report is not None:
-            tally(flight.report, commit, result)
-        if end.status == "checkpoint":
-            self._go_on(flight, end, result.ledger_revision)
-        else:
-            self._tell_host(end, result.ledger_revision, None)
-            self._answer(flight, ticker, end, None)
-            self._over(ticker)
 
     def _go_on(self, flight: InFlight, end: TickEnd, ledger_revision: int) -> None:
         """A checkpoint has committed: the look goes on under a new id, or has ended meanwhile (its evaluator died)."""

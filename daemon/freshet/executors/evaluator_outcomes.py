@@ -47,7 +47,9 @@ class OutcomeParts:
                 case "runs":
                     self._runs.extend(RequestedRun(*run) for run in value)
                 case "reports":
-                    self._reports.extend(ReportedMaterialization(*report) for report in value)
+                    self._reports.extend(
+                        ReportedMaterialization(asset, key, metadata=metadata) for asset, key, metadata in value
+                    )
                 case "partitions":
                     self._partitions.extend(
                         PartitionDelta(set_name, tuple((key, metadata) for key, metadata in added), tuple(deleted))

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from freshet.errors import Conflict, TickRefused, UnknownName
 from freshet.store.admission import Admitting, admit_into
 from freshet.store.codec import dump, dump_optional
 from freshet.store.ending import is_idle
 from freshet.store.events import EventLog
-from freshet.store.partitions import apply_delta, live_numbers
+from freshet.store.interning import intern
+from freshet.store.partitions import apply_delta
 from freshet.store.records import (
+    Admission,
     DroppedRequest,
     Event,
     LedgerDelta,
+    PartitionRef,
     ReportedMaterialization,
     TickCommit,
     TickError,
@@ -23,7 +26,7 @@ from freshet.store.records import (
 )
 from freshet.store.tickers import ticker
 
-__all__ = ["commit_tick", "fail_tick"]
+__all__ = ["AppliedParts", "apply_ledger", "apply_parts", "commit_tick", "decide_stage", "fail_tick"]
 
 
 def commit_tick(db: sqlite3.Connection, commit: TickCommit) -> TickResult:
@@ -34,25 +37,49 @@ def commit_tick(db: sqlite3.Connection, commit: TickCommit) -> TickResult:
     """
     before = _take(db, commit.ticker, commit.tick_id, commit.revision)
     log = EventLog(db, commit.ended_at)
-    ledger_revision = before.ledger_revision + _apply_ledger(db, commit.ticker, commit.tick_id, commit.ledger)
+    ledger_revision = before.ledger_revision + apply_ledger(db, commit.ticker, commit.tick_id, commit.ledger)
+    parts = apply_parts(db, log, commit)
+    effects = bool(
+        commit.cursor_changed or ledger_revision > before.ledger_revision or parts.added or parts.deleted
+        or commit.partitions or commit.reports or parts.admitted or parts.dropped or commit.stage is not None
+    )  # fmt: skip
+    _remember(db, before, commit, ledger_revision, effects=effects)
+    if commit.stage is not None:
+        decide_stage(db, commit.stage, commit.ended_at)
+    if commit.final and before.failures:
+        log.add("ticker_recovered", tick_id=commit.tick_id, data={"name": before.name, "failures": before.failures})
+    if effects:
+        _write_row(db, before, commit, runs=len(parts.admitted), added=parts.added, dropped=parts.dropped)
+    return TickResult(parts.admitted, parts.dropped, log.write(), ledger_revision, parts.added)
+
+
+def decide_stage(db: sqlite3.Connection, stage_id: int, at: float) -> None:
+    """From now on all of a stage holds."""
+    decided = db.execute("UPDATE stages SET decided_at = ? WHERE id = ? AND decided_at IS NULL", (at, stage_id))
+    assert decided.rowcount == 1, "a stage is decided once"
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedParts:
+    """What partitions, reports and runs of a commit came to."""
+
+    added: int
+    deleted: int
+    admitted: tuple[Admission, ...]
+    dropped: tuple[DroppedRequest, ...]
+
+
+def apply_parts(db: sqlite3.Connection, log: EventLog, commit: TickCommit) -> AppliedParts:
+    """The partitions, reports and runs of an outcome, in this order. Raises as `commit_tick`."""
     added = deleted = 0
     for delta in commit.partitions:
-        new, gone = apply_delta(db, delta, commit.ended_at, log, tick_id=commit.tick_id)
+        new, gone = apply_delta(db, delta, commit.ended_at, log, tick_id=commit.tick_id or None)
         added, deleted = added + new, deleted + gone
     for report in commit.reports:
         _report(db, log, report, commit)
     how = Admitting(commit.start, commit.needs, commit.ended_at, commit.version, commit.ticker, commit.tick_id)
     admitted, dropped = admit_into(db, log, commit.runs, how)
-    effects = bool(
-        commit.cursor_changed or ledger_revision > before.ledger_revision or added or deleted
-        or commit.partitions or commit.reports or admitted or dropped
-    )  # fmt: skip
-    _remember(db, before, commit, ledger_revision, effects=effects)
-    if commit.final and before.failures:
-        log.add("ticker_recovered", tick_id=commit.tick_id, data={"name": before.name, "failures": before.failures})
-    if effects:
-        _write_row(db, before, commit, runs=len(admitted), added=added, dropped=dropped)
-    return TickResult(admitted, dropped, log.write(), ledger_revision, added)
+    return AppliedParts(added, deleted, admitted, dropped)
 
 
 def fail_tick(
@@ -112,14 +139,27 @@ def _take(db: sqlite3.Connection, ticker_id: int, tick_id: int, revision: int) -
     return before
 
 
-def _apply_ledger(db: sqlite3.Connection, ticker_id: int, tick_id: int, delta: LedgerDelta) -> int:
-    db.executemany(
-        "DELETE FROM ledger WHERE ticker_id = ? AND digest = ?", [(ticker_id, digest) for digest in delta.remove]
-    )
-    db.executemany(
-        "INSERT OR REPLACE INTO ledger (ticker_id, digest, version, key, tick_id) VALUES (?, ?, ?, ?, ?)",
-        [(ticker_id, entry.digest, entry.version, entry.key, tick_id) for entry in delta.put],
-    )
+def apply_ledger(db: sqlite3.Connection, ticker_id: int, tick_id: int, delta: LedgerDelta) -> int:
+    """Remove entries, then put some; returns by how much that raises the ledger's revision."""
+    if delta.remove:
+        db.execute(
+            """
+            DELETE FROM ledger WHERE ticker_id = ? AND digest IN (
+                SELECT substr(?, 16 * json_each.key + 1, 16) FROM json_each(?))
+            """,
+            (ticker_id, b"".join(delta.remove), dump([0] * len(delta.remove))),
+        )
+    if delta.put:
+        db.execute(
+            """
+            INSERT OR REPLACE INTO ledger (ticker_id, digest, version, key, tick_id)
+            SELECT ?1, substr(?2, 24 * w.key + 1, 16), substr(?2, 24 * w.key + 17, 8), w.value, ?3 FROM json_each(?4) w
+            """,
+            (
+                *(ticker_id, b"".join(entry.digest + entry.version for entry in delta.put), tick_id),
+                dump([entry.key for entry in delta.put]),
+            ),
+        )
     return 1 if delta.put or delta.remove else 0
 
 
@@ -136,7 +176,8 @@ def _report(db: sqlite3.Connection, log: EventLog, report: ReportedMaterializati
         raise Conflict(f"Report: the asset {report.asset!r} {has}", hint="mend its partition=")
     number = 0
     if report.key is not None:
-        number = live_numbers(db, set_name, [report.key])[report.key].number
+        ref = PartitionRef(set_name, report.key, report.number, report.parts)
+        number = intern(db, log, [ref], commit.ended_at, tick_id=commit.tick_id)[ref].number
     seq = log.add(
         "materialized",
         asset=report.asset,

@@ -96,7 +96,8 @@ class TickCommit:
 
     Conditional on the ticker's `revision` and on `tick_id` being later than its last. `start`: how many of
     `runs`, from the front, have a slot reserved and are committed as already started.
-    `final`: False for a checkpoint, after which the tick goes on under the next tick id.
+    `final`: False for a checkpoint, after which the tick goes on under the next tick id. `stage`: where the outcome
+    was too large for one transaction, the stage that holds its partitions, ledger, reports and runs.
     """
 
     ticker: int
@@ -115,6 +116,7 @@ class TickCommit:
     needs: dict[str, tuple[InputNeed, ...]] = field(default_factory=dict[str, tuple[InputNeed, ...]])
     version: str = ""
     final: bool = True
+    stage: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

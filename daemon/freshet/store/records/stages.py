@@ -1,0 +1,45 @@
+"""Outcomes in pieces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from freshet.store.records.runs import RunToAdmit
+from freshet.store.records.ticks import (
+    LedgerDelta,
+    PartitionDelta,
+    ReportedMaterialization,
+    TickCommit,
+    TickResult,
+)
+
+__all__ = ["Carried", "StagePiece", "StageRow"]
+
+
+@dataclass(frozen=True, slots=True)
+class StagePiece:
+    """What one transaction carries out. `ends_ledger`: the outcome changes the ledger, and no later piece does."""
+
+    partitions: tuple[PartitionDelta, ...] = ()
+    ledger: LedgerDelta = field(default_factory=LedgerDelta)
+    ends_ledger: bool = False
+    reports: tuple[ReportedMaterialization, ...] = ()
+    runs: tuple[RunToAdmit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StageRow:
+    """A stage that is not at its end. `decided`: its pieces hold and are to be carried out."""
+
+    id: int
+    decided: bool
+
+
+class Carried(NamedTuple):
+    """A piece that was carried out: as a commit of its own, what that did, and whether it was the last."""
+
+    commit: TickCommit
+    result: TickResult
+    deleted: int
+    last: bool
