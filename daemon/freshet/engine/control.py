@@ -14,11 +14,16 @@ from typing import Literal, Protocol
 
 from freshet.definitions.graph import Definitions
 from freshet.definitions.outcome import Json
+from freshet.engine.backfill.active import BackfillView
+from freshet.engine.backfill.select import BackfillRequest
 from freshet.executors.base import HostStatus, LoadReport
 from freshet.store.records import Event, RunRow
 from freshet.store.store import Store
 
-__all__ = ["Control", "EngineStatus", "EventStream", "ScheduleView", "SensorState", "TickReport"]
+__all__ = ["BackfillChange", "Control", "EngineStatus", "EventStream", "ScheduleView", "SensorState", "TickReport"]
+
+
+BackfillChange = Literal["pause", "resume", "cancel", "retry"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,3 +192,20 @@ class Control(Protocol):
     def subscribe(self) -> AbstractContextManager[EventStream]:
         """All events from now on."""
         ...
+    async def begin_backfill(self, request: BackfillRequest) -> BackfillView:
+        """Begin a backfill; durable when this returns, with its first runs right after."""
+        ...
+
+    async def backfill(self, backfill_id: int) -> BackfillView:
+        """One backfill as it stands."""
+        ...
+
+    async def backfills(self, *, limit: int = 50, before: int | None = None) -> tuple[BackfillView, ...]:
+        """Backfills, newest first; `before`: only those with a smaller id."""
+        ...
+
+    async def change_backfill(self, backfill_id: int, change: BackfillChange) -> BackfillView:
+        """Pause: no more runs, those under way end. Resume. Cancel: its runs too. Retry: a new backfill, which this
+        returns, of what one that has ended left unmade."""
+        ...
+

@@ -15,6 +15,8 @@ import structlog
 from freshet.engine.answers import EngineAnswers
 from freshet.engine.automation import Automation
 from freshet.engine.automator import Automator
+from freshet.engine.backfill.desk import BackfillDesk
+from freshet.engine.backfill.loop import Backfills
 from freshet.engine.bus import Bus
 from freshet.engine.clock import Clock
 from freshet.engine.freshness import FreshnessBook
@@ -147,6 +149,9 @@ class Engine:
         self.timetable.adopt(report.definitions, rows)
         self.desk = SensorDesk(self.instruments, self.ticks)
         await self._load_conditions(report)
+        self.backfills = Backfills(self.instruments, self.launcher)
+        self.backfill_desk = BackfillDesk(self.instruments, self.launcher, self.backfills)
+        await self.backfills.load()
 
     async def _load_conditions(self, report: LoadReport) -> None:
         store = self._store
@@ -171,6 +176,8 @@ class Engine:
         bus.listen(self.automator.published)
         bus.listen(self.refresher.published)
         self.instruments.heap.start()
+        bus.listen(self.launcher.published)
+        bus.listen(self.backfills.published)
         self.launcher.queue.open = self.instruments.in_force.host is not None  # it may have been lost meanwhile
         self.launcher.wait(await store.read(queued_steps))
         self.refresher.start()
@@ -179,6 +186,7 @@ class Engine:
         self.timetable.start()
         self.state = "ready"
 
+        self.backfills.start()
     # --- the host ends on its own ---------------------------------------------------------------------------
 
     def host_lost(self, reason: str) -> None:
@@ -265,6 +273,7 @@ class Engine:
         self.automator.stop()
         self.launcher.queue.open = False
         if self._replacing is not None:
+        self.backfills.stop()
             self._replacing.cancel()
         host = self.instruments.in_force.host
         if host is not None:

@@ -12,7 +12,9 @@ from freshet import __version__
 from freshet.definitions.graph import Definitions
 from freshet.definitions.outcome import Json
 from freshet.engine.bus import Subscription
-from freshet.engine.control import EngineStatus, ScheduleView, SensorState, TickReport
+from freshet.engine.backfill.active import BackfillView
+from freshet.engine.backfill.select import BackfillRequest
+from freshet.engine.control import BackfillChange, EngineStatus, ScheduleView, SensorState, TickReport
 from freshet.engine.engine import Engine
 from freshet.engine.outcomes import startable
 from freshet.engine.requests import call_job, check_partitions, find_asset, input_needs, run_of_assets
@@ -237,5 +239,23 @@ def starting(engine: Engine) -> EngineStatus:
         workers=engine.options.workers,
         refused_ticks=0,
         host=None,
+    @_loud
+    async def begin_backfill(self, request: BackfillRequest) -> BackfillView:
+        """Begin a backfill."""
+        return await self._engine.backfill_desk.begin(request)
+
+    async def backfill(self, backfill_id: int) -> BackfillView:
+        """As it stands."""
+        return await self._engine.backfill_desk.view(backfill_id)
+
+    async def backfills(self, *, limit: int = 50, before: int | None = None) -> tuple[BackfillView, ...]:
+        """Newest first."""
+        return await self._engine.backfill_desk.views(limit=limit, before=before)
+
+    @_loud
+    async def change_backfill(self, backfill_id: int, change: BackfillChange) -> BackfillView:
+        """Pause, resume, cancel, or begin anew what it left unmade."""
+        return await self._engine.backfill_desk.change(backfill_id, change)
+
         problem=engine.problem,
     )

@@ -13,6 +13,15 @@ from freshet.store.records.assets import (
     FreshnessChange,
     FreshnessRow,
 )
+from freshet.store.records.backfills import (
+    BackfillChunk,
+    BackfillCommit,
+    BackfillMark,
+    BackfillRow,
+    BackfillState,
+    EndedStep,
+    NewBackfill,
+)
 from freshet.store.records.events import (
     Event,
     EventType,
@@ -54,8 +63,14 @@ __all__ = [
     "AssetBits",
     "AssetStateRow",
     "AutomationCommit",
+    "BackfillChunk",
+    "BackfillCommit",
+    "BackfillMark",
+    "BackfillRow",
+    "BackfillState",
     "ConditionChunk",
     "DroppedRequest",
+    "EndedStep",
     "Event",
     "EventType",
     "Finished",
@@ -64,6 +79,7 @@ __all__ = [
     "InputNeed",
     "LedgerDelta",
     "LedgerEntry",
+    "NewBackfill",
     "PartitionDelta",
     "PartitionRef",
     "QueuedStep",

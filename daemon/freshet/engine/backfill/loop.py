@@ -1,0 +1,224 @@
+"""The backfill ticker: woken by the ends of its runs, it commits what is next together with how far it is.
+
+Few runs of a backfill wait at a time, so that the queue and its limits stay in charge. What has ended is read from the
+store by run: a turn after a restart is a turn as any other.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import structlog
+from pyroaring import BitMap
+
+from freshet.engine.backfill.active import Active, marks_of
+from freshet.engine.backfill.marks import Progress
+from freshet.engine.backfill.plan import NextRun, next_runs
+from freshet.engine.backfill.runs import run_to_admit
+from freshet.engine.instruments import Instruments, persist, recall
+from freshet.engine.launcher import Launcher
+from freshet.engine.outcomes import startable
+from freshet.engine.requests import input_needs
+from freshet.errors import FreshetError, StoreUnavailable
+from freshet.store.backfills import (
+    active_backfills,
+    backfill_bits,
+    backfill_runs,
+    commit_backfill,
+    numbers_of_asset,
+    steps_of_runs,
+)
+from freshet.store.records import BackfillCommit, BackfillRow, BackfillState, Event
+
+__all__ = ["Backfills"]
+
+_AT_LEAST = 8
+_ENDS = ("run_succeeded", "run_failed", "run_canceled")
+
+_log = structlog.get_logger("freshet.backfills")
+
+
+class Backfills:
+    """All backfills that have not ended."""
+
+    def __init__(self, instruments: Instruments, launcher: Launcher) -> None:
+        self._in = instruments
+        self._launcher = launcher
+        self._owner: dict[int, Active] = {}
+        self.active: dict[int, Active] = {}
+        self.open = False
+
+    async def load(self) -> None:
+        """Take up what an earlier daemon left, before anything of it goes on."""
+        for row in await self._in.store.read(active_backfills):
+            bits = await self._in.store.read(partial(backfill_bits, backfill_id=row.id))
+            one = Active(row, Progress(marks_of(row, bits)), self._in.clock.now())
+            moved = self._moved_assets(row)
+            if moved:
+                await self._fail(one, f"{moved[0]!r} is declared no more, or over other partitions")
+                continue
+            runs = await self._in.store.read(partial(backfill_runs, backfill_id=row.id, low_run=row.low_run))
+            under_way = [run_id for run_id, ended in runs if not ended]
+            one.ended = [run_id for run_id, ended in runs if ended]
+            self.adopt(one, [run_id for run_id, _ in runs])
+            for name, marks in one.marks.items():
+                one.progress.drop(name, marks.wanted - self._in.in_force.partitions.live(name))
+            await self._account(one)
+            one.forget_lost(await self._in.store.read(partial(steps_of_runs, runs=under_way)))
+
+    def start(self) -> None:
+        """From now on runs are asked for."""
+        self.open = True
+        for one in list(self.active.values()):
+            self.pump(one)
+
+    def stop(self) -> None:
+        """Ask for nothing more; what ends from now on is accounted for after the next start."""
+        self.open = False
+
+    def adopt(self, one: Active, runs: list[int]) -> None:
+        """Carry on with a backfill and its runs."""
+        self.active[one.row.id] = one
+        self._own(one, runs)
+
+    def drop(self, one: Active) -> None:
+        """It has ended."""
+        self.active.pop(one.row.id, None)
+        for run_id in one.runs:
+            self._owner.pop(run_id, None)
+
+    def published(self, events: tuple[Event, ...]) -> None:
+        """A transaction has committed."""
+        for event in events:
+            if event.run_id in self._owner and event.type in _ENDS:
+                one = self._owner.pop(event.run_id)
+                one.ended.append(event.run_id)
+                self.pump(one)
+            elif event.type == "partition_deleted" and self.active:
+                self._deleted(event)
+
+    def pump(self, one: Active) -> None:
+        """Take a turn with a backfill, or one more if one is being taken."""
+        one.dirty = True
+        if self.open and not one.busy:
+            one.busy = True
+            self._in.work.spawn(self._work_off(one))
+
+    async def _work_off(self, one: Active) -> None:
+        try:
+            while self.open and one.dirty and one.row.id in self.active:
+                one.dirty = False
+                async with one.lock:
+                    await self.turn(one)
+        finally:
+            one.busy = False
+
+    # --- one turn -------------------------------------------------------------------------------------------
+
+    async def turn(self, one: Active) -> None:
+        """Account for what ended, ask for what is next, end what is through. The caller holds the lock."""
+        await self._account(one)
+        graph = self._in.in_force.partitions
+        runs: tuple[NextRun, ...] = ()
+        state: BackfillState | None = None
+        error: str | None = None
+        if one.state == "running" and one.row.id in self.active:
+            room = max(_AT_LEAST, 2 * self._launcher.queue.capacity) - len(one.runs)
+            runs = next_runs(graph, one.marks, one.blocked, room) if room > 0 else ()
+            if not runs and not one.runs and not one.ended:
+                state, error = one.outcome()
+        try:
+            await self._commit(one, runs, state, error)
+        except StoreUnavailable:
+            raise
+        except FreshetError as refused:
+            one.ask(runs, back=True)
+            await self._fail(one, str(refused))
+            return
+        if state is not None:
+            self.drop(one)
+            _log.info("backfill ended", backfill=one.row.id, state=state, error=error)
+
+    async def _account(self, one: Active) -> None:
+        ended, one.ended = one.ended, []
+        graph = self._in.in_force.partitions
+        if ended:
+            read = partial(steps_of_runs, runs=ended)
+            steps = await recall(self._in, read, what=f"backfill {one.row.id}")
+            one.account(graph, steps, self._in.clock.now())
+            one.runs.difference_update(ended)
+        if one.failing and one.made is None:
+            one.made = {
+                name: await recall(self._in, partial(numbers_of_asset, asset=name), what="a backfill's asset")
+                for name in one.needs_made(graph)
+            }
+        one.look(graph)
+
+    async def _commit(
+        self, one: Active, next_: tuple[NextRun, ...], state: BackfillState | None, error: str | None
+    ) -> None:
+        definitions = self._in.in_force.definitions
+        runs = tuple(run_to_admit(definitions, one.row, run) for run in next_)
+        one.ask(next_)
+        chunks = one.progress.changes()
+        if not runs and not chunks and state is None:
+            return
+        queue = self._launcher.queue
+        reserved = queue.reserve(startable(runs))
+        commit = BackfillCommit(
+            id=one.row.id,
+            at=self._in.clock.now(),
+            chunks=chunks,
+            low_run=min(one.runs, default=None),
+            state=state,
+            error=error,
+            runs=runs,
+            start=reserved,
+            needs=input_needs(definitions, (step.name for run in runs[:reserved] for step in run.steps)),
+            version=definitions.version,
+        )
+        try:
+            admitted = await persist(self._in, partial(commit_backfill, commit=commit), what="a backfill")
+        except BaseException:
+            queue.release(reserved)
+            raise
+        one.state = state or one.state
+        self._own(one, [admission.run_id for admission in admitted.runs])
+        queue.release(reserved - sum(len(run.started) for run in admitted.runs))
+        self._in.bus.publish(admitted.events)
+        self._launcher.admitted(runs, admitted.runs)
+
+    def _own(self, one: Active, runs: list[int]) -> None:
+        one.runs.update(runs)
+        for run_id in runs:
+            self._owner[run_id] = one
+
+    async def _fail(self, one: Active, why: str) -> None:
+        commit = BackfillCommit(
+            one.row.id, self._in.clock.now(), one.progress.changes(), min(one.runs, default=None), "failed", why
+        )
+        await persist(self._in, partial(commit_backfill, commit=commit), what="the end of a backfill")
+        self.drop(one)
+        _log.warning("a backfill cannot go on", backfill=one.row.id, reason=why)
+
+    # --- what moves under it --------------------------------------------------------------------------------
+
+    def _deleted(self, event: Event) -> None:
+        asset = self._in.in_force.definitions.asset
+        numbers: BitMap | None = None
+        for one in self.active.values():
+            for name in one.marks:
+                partitions = asset[name].partitions if name in asset else None
+                if partitions is not None and partitions.name == event.set:
+                    numbers = numbers if numbers is not None else BitMap(event.numbers)
+                    if one.progress.drop(name, numbers):
+                        self.pump(one)
+
+    def _moved_assets(self, row: BackfillRow) -> list[str]:
+        """Of the assets that it is about, those whose numbers do not mean what they meant."""
+        asset = self._in.in_force.definitions.asset
+        return [
+            name
+            for name, set_name in row.request["sets"].items()
+            if name not in asset or (p.name if (p := asset[name].partitions) is not None else None) != set_name
+        ]

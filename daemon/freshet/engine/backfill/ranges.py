@@ -1,0 +1,153 @@
+"""`--partitions` as a text, and the numbers that it means. Pure: keys of dynamic sets are looked up by who calls.
+
+`A..B` is from A to B, both included; an end left out is the first or the last there is. `K1,K2` are these keys. Of a
+set of several dimensions: `day=A..B|region=eu`, each dimension by itself; one left out means all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pyroaring import BitMap
+
+from freshet.definitions.multi_partitions import MAX_COMBINATIONS, DimensionSet, MultiPartitions
+from freshet.definitions.names import check_key, nearest_hint
+from freshet.definitions.partitions import DynamicPartitions, PartitionsSpec, StaticPartitions, TimePartitions
+from freshet.engine.partitions.combinations import Box
+from freshet.engine.partitions.sets import Sets
+from freshet.errors import Conflict, PartitionKeyError, UnknownName
+
+__all__ = ["Part", "box_of", "numbers_of", "parse", "to_look_up"]
+
+_FORM = "write A..B, or K1,K2"
+_ESCAPED = (("%7C", "|"), ("%3D", "="), ("%25", "%"))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is selected of a set, or of one dimension of it. `span`: from the first to the second key, "" for an end
+    left open; else `keys`; neither: all. `whole`: the text as it stands, which may be a key that looks like a range."""
+
+    set: DimensionSet
+    dimension: str | None = None
+    span: tuple[str, str] | None = None
+    keys: tuple[str, ...] = ()
+    whole: str = ""
+
+
+def parse(spec: PartitionsSpec, text: str) -> tuple[Part, ...]:
+    """The parts of a selection, one for each dimension. Raises `PartitionKeyError` for what cannot be read."""
+    if not isinstance(spec, MultiPartitions):
+        return (_part(spec, None, text),)
+    given = dict[str, str]()
+    for piece in text.split("|"):
+        name, equals, value = piece.partition("=")
+        if not equals or name not in spec.names:
+            known = nearest_hint(name, spec.names) if equals else f"write {spec.names[0]}=A..B|{spec.names[1]}=KEY"
+            raise PartitionKeyError(f"{piece[:60]!r} names no dimension of {spec.name!r}", hint=known)
+        if name in given:
+            raise PartitionKeyError(f"the dimension {name!r} stands twice", hint=f"write {name}=K1,K2 for several keys")
+        given[name] = value
+    return tuple(
+        _part(one.set, one.name, _plain(given[one.name])) if one.name in given else Part(one.set, one.name)
+        for one in spec.dimensions
+    )
+
+
+def to_look_up(parts: tuple[Part, ...]) -> dict[str, tuple[str, ...]]:
+    """By dynamic set, the keys whose numbers are needed: those that are there, of what may be keys."""
+    found: dict[str, tuple[str, ...]] = {}
+    for part in parts:
+        if isinstance(part.set, DynamicPartitions):
+            ends = () if part.span is None else tuple(key for key in part.span if key)
+            mine = (part.whole, *ends, *part.keys) if part.whole else ()
+            found[part.set.name] = (*found.get(part.set.name, ()), *mine)
+    return found
+
+
+def numbers_of(part: Part, sets: Sets, looked_up: Mapping[str, Mapping[str, int]]) -> BitMap:
+    """The live numbers that a part means. Raises `UnknownName` and `PartitionKeyError`, naming the key."""
+    live = sets.live(part.set)
+    if part.span is None and not part.keys:
+        return live.copy()
+    known = looked_up.get(part.set.name, {})
+    if part.whole in known:
+        return BitMap([known[part.whole]])
+    if part.span is None:
+        return BitMap(_number(part.set, key, sets, known, live) for key in part.keys)
+    return _spanned(part.set, *part.span, sets, known, live)
+
+
+def box_of(spec: MultiPartitions, parts: tuple[Part, ...], sets: Sets, sides: Mapping[str, BitMap]) -> Box:
+    """The combinations of `sides`. Raises `Conflict` where there are too many combinations to leave a dimension out."""
+    sizes = {one.name: len(sets.live(one.set)) for one in spec.dimensions}
+    if spec.needs_ranges(sizes):
+        for part in parts:
+            if part.span is None and not part.keys:
+                raise Conflict(
+                    f"{spec.name!r} has over {MAX_COMBINATIONS:,} combinations: a range is needed in each dimension",
+                    hint=f"add |{part.dimension}=A..B to --partitions",
+                )
+    return Box(dict(sides))
+
+
+def _part(spec: DimensionSet, dimension: str | None, text: str) -> Part:
+    first, dots, last = text.partition("..")
+    if dots:
+        return Part(spec, dimension, span=(first.strip(), last.strip()), whole=text)
+    keys = tuple(key.strip() for key in text.split(","))
+    if not all(keys):
+        raise PartitionKeyError(f"{text[:60]!r} is no selection of partitions", hint=_FORM)
+    return Part(spec, dimension, keys=keys, whole=text)
+
+
+def _plain(text: str) -> str:
+    for escaped, char in _ESCAPED:
+        text = text.replace(escaped, char)
+    return text
+
+
+def _spanned(spec: DimensionSet, first: str, last: str, sets: Sets, known: Mapping[str, int], live: BitMap) -> BitMap:
+    """From one key to another: by time, by the list's order, or by order of addition."""
+    if isinstance(spec, StaticPartitions):
+        low = 0 if not first else _index(spec, first)
+        high = len(spec.keys) - 1 if not last else _index(spec, last)
+        _forward(low, high, first, last)
+        numbers = (sets.number(spec, key) for key in spec.keys[low : high + 1])
+        return BitMap(number for number in numbers if number is not None) & live
+    if not live:
+        return BitMap()
+    if isinstance(spec, TimePartitions):
+        low = live.min() if not first else spec.number(first)
+        high = live.max() if not last else spec.number(last)
+    else:
+        low = live.min() if not first else _number(spec, first, sets, known, live)
+        high = live.max() if not last else _number(spec, last, sets, known, live)
+    if first and last:
+        _forward(low, high, first, last)
+    return live & BitMap(range(low, high + 1)) if low <= high else BitMap()
+
+
+def _forward(low: int, high: int, first: str, last: str) -> None:
+    if low > high:
+        raise PartitionKeyError(f"{first}..{last} runs backward", hint=f"write {last}..{first}")
+
+
+def _index(spec: StaticPartitions, key: str) -> int:
+    if key not in spec.keys:
+        raise UnknownName(f"the partition set {spec.name!r} has no key {key[:60]!r}", hint=nearest_hint(key, spec.keys))
+    return spec.keys.index(key)
+
+
+def _number(spec: DimensionSet, key: str, sets: Sets, known: Mapping[str, int], live: BitMap) -> int:
+    """The live number of a key."""
+    if isinstance(spec, StaticPartitions):
+        _index(spec, key)
+    number = known.get(check_key(key)) if isinstance(spec, DynamicPartitions) else sets.number(spec, key)
+    if number is not None and number in live:
+        return number
+    hint = f"freshet partitions {spec.name} lists them"
+    if isinstance(spec, TimePartitions) and live:
+        hint = f"those there are go from {spec.key(live.min())} to {spec.key(live.max())}"
+    raise UnknownName(f"the partition set {spec.name!r} has no key {key[:60]!r}", hint=hint)
