@@ -26,7 +26,16 @@ from freshet.definitions.retries import Retries
 from freshet.definitions.schedule import Schedule, schedule
 from freshet.definitions.sensor import FunctionSensor, Hints, Sensor, sensor
 from freshet.errors import DefinitionError, FreshetError, PartitionKeyError
-from freshet.host.contexts import JobContext, Ledger, Partition, ScheduleContext, SensorContext, StepContext
+from freshet.host.contexts import (
+    JobContext,
+    Ledger,
+    MissingKeys,
+    Partition,
+    PartitionWindow,
+    ScheduleContext,
+    SensorContext,
+    StepContext,
+)
 
 __version__ = "0.1.0"
 
@@ -51,9 +60,11 @@ __all__ = [
     "JobContext",
     "Last",
     "Ledger",
+    "MissingKeys",
     "MultiPartitions",
     "Partition",
     "PartitionKeyError",
+    "PartitionWindow",
     "Report",
     "Retries",
     "RetryLater",

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from freshet.errors import ValueFormatError
 from freshet.io import Values, read_value, write_value
-from freshet.io.json import dumps
+from freshet.io.json import dumps, loads, try_dumps
 
 PLAIN = {"a": [1], "b": {"x": 2}, "c": None}
 
@@ -312,8 +312,26 @@ def test_an_input_handed_on_is_kept_as_a_dict(tmp_path: Path, kept: Kept, io: st
         [kept.lazy()], values_dir=tmp_path / "values", asset="sales", partition_key=None, run_id=1, attempt=2, io=None
     )
     assert read_value(tmp_path / "values", nested) == [PLAIN]
-    with pytest.raises(ValueFormatError, match=r"\$\[0\]: <3 values by key: .* is of type Values"):
-        dumps([kept.lazy()])
+    assert nested.io == "json"
+
+
+def test_what_does_not_fit_json_within_an_input_is_found() -> None:
+    assert try_dumps([Kept({"a": (1, 2)}).lazy()]) is None
+    with pytest.raises(ValueFormatError, match=r"\$\[0\]\.a\.x: \(1, 2\) is of type tuple"):
+        dumps([Kept({"a": {"x": (1, 2)}}).lazy()])
+    within = Kept({"a": Kept({"b": float("nan")}).lazy()}).lazy()
+    with pytest.raises(ValueFormatError, match=r"\$\.a\.b: NaN"):
+        dumps(within)
+    assert loads(dumps(Kept({"a": Kept(PLAIN).lazy()}).lazy())) == {"a": PLAIN}
+
+
+def test_an_input_handed_on_that_cannot_be_read_is_told_as_that() -> None:
+    class Gone(Kept):
+        def find(self, key: str, place: str) -> Any:
+            raise ValueFormatError("the value of 'raw' in partition 'b' is gone")
+
+    with pytest.raises(ValueFormatError, match="partition 'b' is gone"):
+        dumps({"x": Gone(PLAIN).lazy()})
 
 
 OPERATIONS = st.lists(

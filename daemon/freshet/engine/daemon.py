@@ -79,7 +79,12 @@ async def _main(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings, store: Store, children: ChildrenLock, clock: SystemClock) -> None:
-    hosting = HostSettings(plugins_dir=settings.plugins_dir, root=settings.root, state_dir=settings.state_dir)
+    hosting = HostSettings(
+        plugins_dir=settings.plugins_dir,
+        root=settings.root,
+        state_dir=settings.state_dir,
+        timezone=settings.timezone,
+    )
 
     def make_host(answers: Answers) -> CodeHost:
         return ProcessCodeHost(hosting, answers, children)

@@ -20,10 +20,11 @@ from freshet.executors.forked import ForkedEvaluator
 from freshet.executors.hostlink import HostLink
 from freshet.executors.hostprocess import HostProcess
 from freshet.executors.hostsettings import HostSettings
+from freshet.executors.input_files import InputFiles, is_large
 from freshet.executors.strays import kill_until_gone, marked
 from freshet.executors.translate import load_report, run_order, step_end
 from freshet.host.frames import encode
-from freshet.host.messages import Cancel, Close, ForkEvaluator, FromHost, Kill, Open
+from freshet.host.messages import Cancel, Close, ForkEvaluator, FromHost, InputsFile, Kill, Open
 from freshet.store.records import StepToRun, TickError
 
 __all__ = ["ProcessCodeHost"]
@@ -54,6 +55,7 @@ class ProcessCodeHost:
         self._loaded: asyncio.Future[LoadReport] | None = None
         self._loading = ""
         self._steps: dict[tuple[int, int, int], StepToRun] = {}
+        self._inputs = InputFiles(settings.state_dir / "runs", self._inputs_written)
         self._forks: deque[asyncio.Future[ForkedEvaluator]] = deque()
         self._evaluators: set[int] = set()
         self._idle = 0
@@ -152,16 +154,35 @@ class ProcessCodeHost:
         loop = asyncio.get_running_loop()
         if self._link is None or self._gone.is_set():
             loop.call_soon(self._end_step, key, "interrupted", TickError("Interrupted", "the code host has ended"))
-            return
+        elif is_large(step):
+            self._inputs.write(step)
+        else:
+            self._launch(self._link, step)
+
+    def _launch(self, link: HostLink, step: StepToRun, inputs_file: InputsFile | None = None) -> None:
         try:
-            frame = encode(run_order(step))
+            frame = encode(run_order(step, timezone=self._settings.timezone, inputs_file=inputs_file))
         except (HostError, TypeError) as error:
-            loop.call_soon(self._end_step, key, "failed", TickError(type(error).__name__, str(error)))
+            key, said = (step.run_id, step.position, step.attempt), TickError(type(error).__name__, str(error))
+            asyncio.get_running_loop().call_soon(self._end_step, key, "failed", said)
             return
-        self._link.send(frame)
+        link.send(frame)
+
+    def _inputs_written(self, step: StepToRun, written: InputsFile | OSError | None) -> None:
+        key = (step.run_id, step.position, step.attempt)
+        if isinstance(written, OSError):
+            self._end_step(key, "failed", TickError("OSError", f"the inputs cannot be handed on: {written}"))
+        elif self._link is None or self._gone.is_set() or self._closing:
+            self._end_step(key, "not_received", None)
+        elif written is None:
+            self._end_step(key, "canceled", None)
+        else:
+            self._launch(self._link, step, written)
 
     def cancel(self, run_id: int, position: int, *, grace: float) -> None:
         """SIGTERM to the step's process tree, SIGKILL after `grace` seconds."""
+        if self._inputs.stop(run_id, position):
+            return
         self._send(Cancel(op="cancel", run=run_id, position=position, grace=grace))
 
     def status(self) -> HostStatus:
@@ -226,7 +247,9 @@ class ProcessCodeHost:
                 if (said["run"], said["position"], said["attempt"]) in self._steps:
                     self._answers.step_received(said["run"], said["position"], said["attempt"], said["pid"])
             case "ended":
-                if self._steps.pop((said["run"], said["position"], said["attempt"]), None) is not None:
+                step = self._steps.pop((said["run"], said["position"], said["attempt"]), None)
+                if step is not None:
+                    self._inputs.remove(step)
                     self._answers.step_ended(step_end(said))
             case "idle":
                 self._idle = said["workers"]
@@ -277,6 +300,7 @@ class ProcessCodeHost:
                 waiting.set_exception(HostError(f"the code host has ended: {how}"))
         self._forks.clear()
         await self._end_pool(how)
+        await self._inputs.close()
         for key in list(self._steps):
             self._end_step(key, "interrupted", TickError("Interrupted", f"the code host ended: {how}"))
         if not self._closing and self._report is not None:
@@ -292,8 +316,10 @@ class ProcessCodeHost:
             self._evaluator_ended(pid, f"the code host ended: {how}")
         await closing
 
-    def _end_step(self, key: tuple[int, int, int], outcome: Any, error: TickError) -> None:
-        if self._steps.pop(key, None) is not None:
+    def _end_step(self, key: tuple[int, int, int], outcome: Any, error: TickError | None) -> None:
+        step = self._steps.pop(key, None)
+        if step is not None:
+            self._inputs.remove(step)
             run_id, position, attempt = key
             self._answers.step_ended(StepEnd(run_id, position, attempt, outcome, error=error))
 

@@ -12,10 +12,11 @@ __all__ = ["HostSettings"]
 @dataclass(frozen=True)
 class HostSettings:
     """Paths are absolute. `root`: the working directory of plugins; `python`: the interpreter that runs them;
-    `start_timeout`: seconds for all plugins to load."""
+    `start_timeout`: seconds for all plugins to load; `timezone`: of sets in time that name none."""
 
     plugins_dir: Path
     root: Path
     state_dir: Path
     python: str = sys.executable
     start_timeout: float = 30.0
+    timezone: str = "UTC"

@@ -9,13 +9,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from freshet.definitions.graph import Definitions
 from freshet.executors.base import LoadProblem, LoadReport, StepEnd
-from freshet.host.messages import Ended, Loaded, Run, ValueData
+from freshet.host.messages import Ended, InputsFile, Loaded, Run, ValueData
 from freshet.store.records import StepToRun, TickError, ValueRef
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 __all__ = ["load_report", "run_order", "step_end"]
+
+_MOST_MISSING = 5_000
+"""Keys without a value that are named for each upstream; of the others it is said how many there are."""
 
 
 @cache
@@ -53,8 +56,9 @@ def _mistyped(error: ErrorDetails, definitions: dict[str, Any]) -> LoadProblem:
     )
 
 
-def run_order(step: StepToRun) -> Run:
-    """A launch, for the host."""
+def run_order(step: StepToRun, *, timezone: str = "UTC", inputs_file: InputsFile | None = None) -> Run:
+    """A launch, for the host. `inputs_file`: what is written there is left out."""
+    written = inputs_file["sections"] if inputs_file is not None else {}
     return Run(
         op="run",
         run=step.run_id,
@@ -66,8 +70,17 @@ def run_order(step: StepToRun) -> Run:
         partition_metadata=step.partition_metadata,
         params=step.params,
         tags=step.tags,
-        inputs={name: [(key, _value(ref)) for key, ref in refs.items()] for name, refs in step.inputs.items()},
-        missing={name: list(keys) for name, keys in step.missing.items()},
+        inputs={
+            name: [(key, _value(ref)) for key, ref in refs.items()]
+            for name, refs in step.inputs.items()
+            if name not in written
+        },
+        inputs_file=inputs_file,
+        missing={name: list(keys[:_MOST_MISSING]) for name, keys in step.missing.items()},
+        missing_more={
+            name: len(keys) - _MOST_MISSING for name, keys in step.missing.items() if len(keys) > _MOST_MISSING
+        },
+        timezone=timezone,
     )
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from freshet.definitions.durations import format_duration
+from freshet.errors import HostError
 from freshet.host.frames import encode
 from freshet.host.journal import Journal, LineCutter
 from freshet.host.loop import Timer
-from freshet.host.messages import Ended, ErrorData, Received, Run, WorkerEnded
+from freshet.host.messages import Ended, ErrorData, Received, Run, ValueData, WorkerEnded
 
-__all__ = ["Launch", "died"]
+__all__ = ["Launch", "died", "untold"]
 
 _DUMP_MAX = 16 * 1024
+_Outcome = Literal["succeeded", "failed", "canceled", "not_received", "died", "interrupted"]
 
 
 @dataclass(eq=False)
@@ -101,23 +103,36 @@ class Launch:
 
     def _told(
         self,
-        outcome: Literal["succeeded", "failed", "canceled", "not_received", "died", "interrupted"],
+        outcome: _Outcome,
         error: ErrorData | None,
         ended: WorkerEnded | None = None,
     ) -> bytes:
+        value, metadata = (ended["value"], ended["metadata"]) if ended else (None, {})
+        try:
+            return encode(self._end(outcome, error, value, metadata))
+        except HostError as large:  # what a worker could just say to the host: with the step's name it is too long
+            self.journal.state("failed", error=untold(large))
+            return encode(self._end("failed", untold(large), None, {}))
+
+    def _end(
+        self, outcome: _Outcome, error: ErrorData | None, value: ValueData | None, metadata: dict[str, Any]
+    ) -> Ended:
         run, position = self.step
-        return encode(
-            Ended(
-                op="ended",
-                run=run,
-                position=position,
-                attempt=self.order["attempt"],
-                outcome=outcome,
-                value=ended["value"] if ended else None,
-                metadata=ended["metadata"] if ended else {},
-                error=error,
-            )
+        return Ended(
+            op="ended",
+            run=run,
+            position=position,
+            attempt=self.order["attempt"],
+            outcome=outcome,
+            value=value,
+            metadata=metadata,
+            error=error,
         )
+
+
+def untold(error: Exception) -> ErrorData:
+    """The error of a step whose end is too large to be told, or cannot be written as JSON."""
+    return ErrorData(type=type(error).__name__, message=f"the step's end cannot be reported: {error}", traceback="")
 
 
 def died(how: str) -> ErrorData:

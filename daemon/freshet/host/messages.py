@@ -27,6 +27,7 @@ __all__ = [
     "FromWorker",
     "HostPlan",
     "Idle",
+    "InputsFile",
     "Kill",
     "Loaded",
     "Loading",
@@ -106,10 +107,21 @@ class Open(TypedDict):
     workers: int
 
 
-class Run(TypedDict):
-    """Launch a step. `inputs`: by upstream, pairs of partition key (None without partitions) and value.
+class InputsFile(TypedDict):
+    """Inputs that are too many for a frame. Each line of the file is a JSON array: the key, and of its value the path,
+    I/O manager, bytes and digest. `sections`: by upstream, the byte at which its lines begin, and how many there are.
+    """
 
-    `missing`: by upstream, the keys that have no value.
+    path: str
+    sections: dict[str, tuple[int, int]]
+
+
+class Run(TypedDict):
+    """Launch a step. `inputs`: by upstream, pairs of partition key (None without partitions) and value; what is in
+    `inputs_file` instead has none here.
+
+    `missing`: by upstream, the first keys that have no value; `missing_more`, how many others have none. `timezone`:
+    of sets in time that name none.
     """
 
     op: Literal["run"]
@@ -123,7 +135,10 @@ class Run(TypedDict):
     params: dict[str, Any]
     tags: dict[str, str]
     inputs: dict[str, list[tuple[str | None, ValueData]]]
+    inputs_file: InputsFile | None
     missing: dict[str, list[str | None]]
+    missing_more: dict[str, int]
+    timezone: str
 
 
 class Cancel(TypedDict):

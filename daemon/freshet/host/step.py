@@ -1,9 +1,8 @@
-"""One step: its arguments, the call, and keeping what it returns. Runs in a worker."""
+"""One step: the call, and keeping what it returns. Runs in a worker. `inputs.py` finds the arguments."""
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -11,28 +10,28 @@ from types import TracebackType
 from typing import Any, cast
 
 import freshet
-from freshet.definitions.asset import Asset, AssetSpec, DepSpec
 from freshet.definitions.outcome import GiveUp, RetryLater, patience
 from freshet.errors import FreshetError
 from freshet.host.describe import Catalog
+from freshet.host.inputs import read_arguments, set_of
 from freshet.host.journal import Journal
 from freshet.host.messages import ErrorData, Run, ValueData, WorkerEnded
 from freshet.host.step_context import RunningAsset, RunningJob
-from freshet.io.registry import ValueRef, read_value, write_value
+from freshet.io.registry import write_value
 
-__all__ = ["MissingInput", "error_data", "perform"]
+__all__ = ["error_data", "perform"]
 
 _OUR_FOLDER = str(Path(freshet.__file__).parent)
 _ASYNCIO = str(Path(asyncio.__file__).parent)
 
 
-class MissingInput(FreshetError):
-    """An upstream has no value for the partition that a step needs."""
-
-
 def perform(order: Run, catalog: Catalog, journal: Journal, *, values_dir: Path) -> WorkerEnded:
     """Run the step. Whatever user code raises, also to end the process, is an error of the step."""
-    context = RunningAsset(order, journal) if order["kind"] == "asset" else RunningJob(order, journal)
+    context = (
+        RunningAsset(order, journal, set_of(order["step"], order, catalog))
+        if order["kind"] == "asset"
+        else RunningJob(order, journal)
+    )
     value: ValueData | None = None
     error: ErrorData | None = None
     try:
@@ -54,7 +53,7 @@ def _perform_asset(order: Run, catalog: Catalog, context: RunningAsset, values_d
     asset = catalog.assets.get(order["step"])
     if asset is None:
         raise _gone("asset", order["step"])
-    arguments = _inputs(order, asset, catalog, values_dir)
+    arguments = read_arguments(order, asset, catalog, values_dir)
     if asset.spec.wants_ctx:
         arguments["ctx"] = context
     kept = write_value(
@@ -92,46 +91,6 @@ def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
 
 async def _awaited(awaitable: Any) -> Any:
     return await awaitable
-
-
-# --- inputs --------------------------------------------------------------------------------------------------
-
-
-def _inputs(order: Run, asset: Asset, catalog: Catalog, values_dir: Path) -> dict[str, Any]:
-    """The upstream values by parameter: one value, or for the mapping `all` a dict by key."""
-    spec, arguments = asset.spec, dict[str, Any]()
-    for dep in spec.deps:
-        if dep.argument is None:
-            continue
-        refs = order["inputs"].get(dep.asset, [])
-        if catalog.definitions.mapping(spec, dep).kind == "all":
-            arguments[dep.argument] = {key: _read(values_dir, ref) for key, ref in refs}
-        elif refs:
-            arguments[dep.argument] = _read(values_dir, refs[-1][1])
-        elif not _has_default(asset, dep.argument):
-            raise _missing(order, spec, dep, catalog)
-    return arguments
-
-
-def _read(values_dir: Path, ref: ValueData) -> Any:
-    return read_value(values_dir, ValueRef(**ref))
-
-
-def _has_default(asset: Asset, parameter: str) -> bool:
-    return inspect.signature(asset.function).parameters[parameter].default is not inspect.Parameter.empty
-
-
-def _missing(order: Run, spec: AssetSpec, dep: DepSpec, catalog: Catalog) -> MissingInput:
-    if catalog.definitions.mapping(spec, dep).kind == "last":
-        what = f"the last partition of {dep.asset!r}"
-    elif order["key"] is None or catalog.definitions.asset[dep.asset].partitions is None:
-        what = f"{dep.asset!r}"
-    else:
-        what = f"{dep.asset!r} in partition {order['key']!r}"
-    return MissingInput(
-        f"asset {spec.name!r} needs {what}, which has no value",
-        hint=f"materialize {dep.asset!r} first, or give the parameter a default",
-    )
 
 
 # --- errors --------------------------------------------------------------------------------------------------

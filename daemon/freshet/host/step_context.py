@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 
 from freshet.definitions.outcome import Json
-from freshet.host.contexts import Partition
+from freshet.definitions.partitions import PartitionsSpec
+from freshet.host.contexts import MissingKeys, Partition
 from freshet.host.journal import Journal
 from freshet.host.messages import Run
 from freshet.host.output import JournalLogger
@@ -83,7 +84,18 @@ class RunningJob:
 
 
 class RunningAsset(RunningJob):
-    """What an asset's function gets."""
+    """What an asset's function gets. `set`: its partitions, with their zone."""
+
+    def __init__(
+        self,
+        order: Run,
+        journal: Journal,
+        set: PartitionsSpec | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(order, journal, clock=clock)
+        self._set = set
 
     @property
     def asset(self) -> str:
@@ -96,10 +108,15 @@ class RunningAsset(RunningJob):
         key = self._order["key"]
         if key is None:
             raise LookupError(f"{self.asset} has no partitions: give it @asset(partitions=...)")
-        return Partition(key, MappingProxyType(self._order["partition_metadata"]))
+        return Partition(key, MappingProxyType(self._order["partition_metadata"]), self._set)
 
     @property
-    def missing_inputs(self) -> Mapping[str, tuple[str, ...]]:
+    def missing_inputs(self) -> Mapping[str, MissingKeys]:
         """By upstream asset: the keys its mapping names that have no value."""
-        missing = self._order["missing"].items()
-        return MappingProxyType({name: tuple(key for key in keys if key is not None) for name, keys in missing})
+        missing, more = self._order["missing"].items(), self._order["missing_more"]
+        return MappingProxyType(
+            {
+                name: MissingKeys.of((key for key in keys if key is not None), more.get(name, 0))
+                for name, keys in missing
+            }
+        )

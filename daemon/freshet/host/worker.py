@@ -20,6 +20,7 @@ from typing import Any
 from freshet.host.describe import Catalog
 from freshet.host.frames import FrameDecoder, decode, encode
 from freshet.host.journal import Journal
+from freshet.host.launch import untold
 from freshet.host.messages import ErrorData, Run, WorkerEnded, WorkerReceived
 from freshet.host.output import Output
 from freshet.host.process import children_of, kill_all
@@ -65,11 +66,12 @@ class Bench:
         _flush_output()
         _kill_leftovers()
         _await_drained()
-        if ended["error"] is None:
+        frame, error = _fitting(ended)
+        if error is None:
             journal.state("succeeded")
         else:
-            journal.state("failed", error=ended["error"])
-        _send(sock, _fitting(ended))
+            journal.state("failed", error=error)
+        _send(sock, frame)
 
     def _receive(self, sock: int) -> Run | None:
         while True:
@@ -88,13 +90,13 @@ def _send(sock: int, frame: bytes) -> None:
         sent = os.write(sock, frame)
 
 
-def _fitting(ended: WorkerEnded) -> bytes:
-    """The end as a frame; metadata or an error too large for one is a failure that says so."""
+def _fitting(ended: WorkerEnded) -> tuple[bytes, ErrorData | None]:
+    """The end as a frame, and its error; metadata or an error too large for a frame is a failure that says so."""
     try:
-        return encode(ended)
+        return encode(ended), ended["error"]
     except Exception as error:  # a lone surrogate in a message, metadata of 64 MiB
-        said = ErrorData(type=type(error).__name__, message=f"the step's end cannot be reported: {error}", traceback="")
-        return encode(WorkerEnded(op="ended", value=None, metadata={}, error=said))
+        said = untold(error)
+        return encode(WorkerEnded(op="ended", value=None, metadata={}, error=said)), said
 
 
 def _flush_output() -> None:

@@ -1,7 +1,8 @@
 """The I/O manager `json`: for values that come back from JSON exactly as they went in.
 
 Exactly means: of the types dict (keys of type str), list, str, int within 64 bits, finite float, bool and None, none of
-them a subclass. A tuple would come back as a list, NaN as None: such values do not fit, and are refused.
+them a subclass. A tuple would come back as a list, NaN as None: such values do not fit, and are refused. A `Values`
+(which a step is given and may hand on) counts as a dict.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import orjson
 
 from freshet.errors import ValueFormatError
+from freshet.io.values import Values
 
 __all__ = ["MAX_DEPTH", "dumps", "loads", "misfit", "try_dumps"]
 
@@ -22,7 +24,7 @@ MAX_DEPTH = 254
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 _PLAIN = frozenset({str, int, bool, type(None)})
 _LEAVES = _PLAIN | {float}
-_FITTING = _LEAVES | {dict, list}
+_FITTING = _LEAVES | {dict, list, Values}
 # What orjson would turn into something else is refused instead of converted.
 _OPTIONS = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
@@ -44,12 +46,23 @@ def dumps(value: Any) -> bytes:
 
 def try_dumps(value: Any) -> bytes | None:
     """The value as JSON, or None where it would not come back exactly."""
+    written = [value]
+
+    def plain(item: Any) -> Any:
+        within = item
+        if not isinstance(item, Values):
+            raise TypeError
+        written.append(dict[str, Any](within.items()))
+        return written[-1]
+
     try:
-        data = orjson.dumps(value, option=_OPTIONS)
-    except orjson.JSONEncodeError:
+        data = orjson.dumps(value, default=plain, option=_OPTIONS)
+    except orjson.JSONEncodeError as error:
+        if isinstance(error.__cause__, ValueFormatError):  # an input that cannot be read
+            raise error.__cause__ from None
         return None
     # Written at all: so there is no cycle and no excess of depth, and integers and texts are in range.
-    return data if _exact(value) else None
+    return data if all(_exact(one) for one in written) else None
 
 
 def loads(data: bytes) -> Any:
@@ -64,11 +77,11 @@ def misfit(value: Any) -> tuple[str, str] | None:
         place, item, depth = stack.pop()
         kind = _kind(item)
         reason = _reason(item)
-        if reason is None and depth > MAX_DEPTH and kind in (dict, list):
+        if reason is None and depth > MAX_DEPTH and kind in (dict, list, Values):
             reason = f"nested deeper than {MAX_DEPTH}"
         if reason is not None:
             return place, reason
-        if kind is dict:
+        if kind in (dict, Values):
             mapping: dict[Any, Any] = item
             for key in mapping:
                 if type(key) is not str:

@@ -20,7 +20,6 @@ from freshet.definitions.names import check_key, check_name, key_filename, neare
 from freshet.errors import ValueFormatError
 from freshet.io import json, pickle
 from freshet.io.files import ensure_folder, write_durable
-from freshet.io.values import Values
 
 __all__ = ["IO_NAMES", "NO_PARTITION", "ValueRef", "read_value", "write_value"]
 
@@ -97,9 +96,6 @@ def read_value(values_dir: Path, ref: ValueRef) -> Any:
 
 
 def _encode(value: Any, io: str | None) -> tuple[str, bytes]:
-    given: Any = value
-    if isinstance(value, Values):  # an input handed on as it is
-        value = dict[str, Any](given.items())
     if io is not None:
         return io, _manager(io).dumps(value)
     data = json.try_dumps(value)

@@ -52,12 +52,14 @@ class Values(dict[str, T]):
     """
 
     _reading: Reading = staticmethod(lambda: nullcontext(_no_place))
+    _note = ""
 
     @classmethod
-    def unread(cls, places: Iterable[tuple[str, Any]], reading: Reading) -> Values[T]:
-        """Values that lie at `places`, by key."""
+    def unread(cls, places: Iterable[tuple[str, Any]], reading: Reading, note: str = "") -> Values[T]:
+        """Values that lie at `places`, by key. `note` is shown with a `KeyError`: why a key may not be there."""
         made = cls((key, cast("T", Unread(place))) for key, place in places)
         made._reading = reading
+        made._note = note
         return made
 
     # --- one ------------------------------------------------------------------------------------------------
@@ -75,6 +77,12 @@ class Values(dict[str, T]):
             held = self._look(key)
             super().__setitem__(key, held)
         return held
+
+    def __missing__(self, key: str) -> T:
+        error = KeyError(key)
+        if self._note:
+            error.add_note(self._note)
+        raise error
 
     def get(self, key: str, default: Any = None, /) -> Any:
         """The value, or `default` where there is no such key."""
@@ -132,7 +140,7 @@ class Values(dict[str, T]):
     def copy(self) -> Values[T]:
         """The same keys and values; what is not read yet is read for each copy by itself."""
         made = type(self)(iter(super().items()))
-        made._reading = self._reading
+        made._reading, made._note = self._reading, self._note
         return made
 
     __copy__ = copy

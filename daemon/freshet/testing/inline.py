@@ -13,11 +13,12 @@ from typing import Any, Literal, Protocol
 import structlog
 
 from freshet.executors.base import Answers, HostStatus, LoadProblem, LoadReport, StepEnd, TickOrder
+from freshet.executors.input_files import is_large, remove_inputs, write_inputs
 from freshet.executors.translate import run_order, step_end
 from freshet.host.describe import catalog
 from freshet.host.evaluator.holder import Holder
 from freshet.host.journal import Journal
-from freshet.host.messages import Ended, WorkerEnded
+from freshet.host.messages import Ended, Run, WorkerEnded
 from freshet.host.step import perform
 from freshet.store.records import StepToRun
 from freshet.testing.inline_looks import InlineLooks
@@ -47,7 +48,8 @@ class InlineHost:
     `resting(True)` is called when a step falls asleep, `resting(False)` when it wakes (the engine's `Work.end` and
     `Work.begin`).
 
-    `wakes`: run the sensors' `wakes()`; off by default, since what they wait for happens in real time.
+    `wakes`: run the sensors' `wakes()`; off by default, since what they wait for happens in real time. `timezone`: of
+    sets in time that name none, as in the configuration.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class InlineHost:
         resting: Callable[[bool], None] | None = None,
         wakes: bool = False,
         version: str = "inline",
+        timezone: str = "UTC",
     ) -> None:
         self._catalog = catalog(objects, version=version)
         self._answers = answers
@@ -71,6 +74,7 @@ class InlineHost:
         self._duration = duration
         self._resting = resting
         self._wakes = wakes
+        self._timezone = timezone
         self._holders: dict[str, Holder] = {}
         self._looks = InlineLooks(answers, self._log)
         self._asleep: dict[tuple[int, int], tuple[Any, StepEnd]] = {}
@@ -159,19 +163,24 @@ class InlineHost:
     def _perform(self, step: StepToRun) -> WorkerEnded:
         journal = Journal(self._runs_dir) if self._clock is None else Journal(self._runs_dir, clock=self._clock.now)
         journal.begin(step.run_id, step.name, step.attempt)
+        large = is_large(step)
         try:
+            written = write_inputs(self._runs_dir, step) if large else None
+            order = run_order(step, timezone=self._timezone, inputs_file=written)
             found: Any = self._catalog.assets.get(step.name) or self._catalog.jobs.get(step.name)
             if not inspect.iscoroutinefunction(getattr(found, "function", None)):
-                return perform(run_order(step), self._catalog, journal, values_dir=self._values_dir)
-            return self._perform_apart(step, journal)
+                return perform(order, self._catalog, journal, values_dir=self._values_dir)
+            return self._perform_apart(order, journal)
         finally:
             journal.close()
+            if large:
+                remove_inputs(self._runs_dir, step)
 
-    def _perform_apart(self, step: StepToRun, journal: Journal) -> WorkerEnded:
+    def _perform_apart(self, order: Run, journal: Journal) -> WorkerEnded:
         """An `async def` step gets an event loop of its own, as in a worker; this one's waits for it."""
         ended: list[WorkerEnded] = []
         thread = threading.Thread(
-            target=lambda: ended.append(perform(run_order(step), self._catalog, journal, values_dir=self._values_dir))
+            target=lambda: ended.append(perform(order, self._catalog, journal, values_dir=self._values_dir))
         )
         thread.start()
         thread.join()
