@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from pyroaring import BitMap
 from tests.automation.plant_sets import PlantSets
 
 from freshet.definitions.graph import Definitions
 from freshet.engine.automation import Automation, Evaluation
-from freshet.store.records import AssetStateRow, ConditionChunk, Event, FreshnessRow
+from freshet.store.records import AssetBits, AssetStateRow, ConditionChunk, Event, FreshnessRow
 
 Wave = tuple[tuple[str, ...], str | None, int]
 StepState = Literal["queued", "started", "succeeded", "failed", "released"]
@@ -80,6 +81,22 @@ class Plant:
             self.looked_at,
             [event for events in behind for event in events],
         )
+
+    def bits(self) -> dict[str, AssetBits]:
+        """As the store gives them: partitions that are there."""
+        found: dict[str, AssetBits] = {}
+        busy = {(name, run.partition) for run in self.runs.values() for name, s in run.states.items() if s in ACTIVE}
+        for asset in self.definitions.asset:
+            live = self.partitions(asset)
+            made = {p: made for (name, p), made in self.made.items() if name == asset and p in live}
+            failed = (p for p, one in made.items() if (one.failed_seq or 0) > (one.materialized_seq or 0))
+            found[asset] = AssetBits(
+                BitMap(p for p, one in made.items() if one.materialized_seq is not None),
+                BitMap(failed),
+                BitMap(p for name, p in busy if name == asset and p in live),
+                max((one.materialized_seq or 0 for one in made.values()), default=0),
+            )
+        return found
 
     def partitions(self, asset: str) -> set[int]:
         spec = self.definitions.asset[asset].partitions

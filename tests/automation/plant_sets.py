@@ -97,18 +97,27 @@ class PlantSets:
             parts = [_event("partition_added", name, first, last=last) for first, last in in_runs(wanted)]
         else:
             parts = [_event("partition_added", name, number, key=self.key(name, number)) for number in wanted]
-        return parts + [part for number in wanted for part in self._revived(name, number)]
-
-    def _revived(self, name: str, number: int) -> list[Part]:
-        parts: list[Part] = []
-        for several, combinations in self.with_key(name, number).items():
-            spec = self.spec[several]
-            assert isinstance(spec, MultiPartitions)
-            for one in combinations:
-                place = self.places[several][one]
-                if all(n in self.live[dim.set.name] for dim, n in zip(spec.dimensions, place, strict=True)):
-                    parts += self.used(several, [place])
+        for several in self.places:
+            back = self._revived(several, name, set(wanted))
+            if ranged:
+                self.live[several] |= back
+                parts += [_event("partition_added", several, first, last=last) for first, last in in_runs(back)]
+            else:
+                parts += self.used(several, [self.places[several][one] for one in sorted(back)])
         return parts
+
+    def _revived(self, several: str, name: str, numbers: set[int]) -> set[int]:
+        """The combinations, all of whose parts are live now that these are."""
+        spec = self.spec[several]
+        assert isinstance(spec, MultiPartitions)
+        having = {one for number in numbers for one in self.with_key(name, number).get(several, ())}
+        return {
+            one
+            for one in having
+            if all(
+                n in self.live[dim.set.name] for dim, n in zip(spec.dimensions, self.places[several][one], strict=True)
+            )
+        }
 
     def used(self, name: str, places: Sequence[Place]) -> list[Part]:
         """Combinations that are used for the first time, or are back."""
