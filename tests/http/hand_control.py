@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -187,6 +187,11 @@ class HandControl:
 
     async def delete_partitions(self, set: str, keys: Sequence[str]) -> int:
         return await self._partitions(PartitionDelta(set, delete=tuple(keys)))
+
+    async def change_partitions(self, set: str, deltas: AsyncIterator[PartitionDelta]) -> int:
+        check_partitions(self.definitions, PartitionDelta(set))
+        changes = [delta async for delta in deltas]
+        return sum([await self._partitions(delta) for delta in changes])
 
     async def _partitions(self, delta: PartitionDelta) -> int:
         checked = check_partitions(self.definitions, delta)

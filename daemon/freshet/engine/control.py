@@ -7,7 +7,7 @@ engine knows, is here. Every method raises `FreshetError`s with a hint: `Unknown
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -17,7 +17,7 @@ from freshet.definitions.outcome import Json
 from freshet.engine.backfill.active import BackfillView
 from freshet.engine.backfill.select import BackfillRequest
 from freshet.executors.base import HostStatus, LoadReport
-from freshet.store.records import Event, RunRow
+from freshet.store.records import Event, PartitionDelta, RunRow
 from freshet.store.store import Store
 
 __all__ = ["BackfillChange", "Control", "EngineStatus", "EventStream", "ScheduleView", "SensorState", "TickReport"]
@@ -183,6 +183,11 @@ class Control(Protocol):
 
     async def delete_partitions(self, set: str, keys: Sequence[str]) -> int:
         """Returns how many were there."""
+        ...
+
+    async def change_partitions(self, set: str, deltas: AsyncIterator[PartitionDelta]) -> int:
+        """Change a dynamic set as `deltas` come, some thousand keys each in their normal form: all of it, or, where
+        `deltas` raises, none. Returns how many keys were new, or were there to delete."""
         ...
 
     async def cancel(self, run_id: int) -> RunRow:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -17,11 +18,11 @@ from freshet.engine.backfill.select import BackfillRequest
 from freshet.engine.control import BackfillChange, EngineStatus, ScheduleView, SensorState, TickReport
 from freshet.engine.engine import Engine
 from freshet.engine.outcomes import startable
+from freshet.engine.pieces import key_pieces
 from freshet.engine.requests import call_job, check_partitions, find_asset, input_needs, run_of_assets
 from freshet.errors import FreshetError, UnknownName
 from freshet.executors.base import LoadReport
 from freshet.store.admission import admit
-from freshet.store.partitions import change_partitions
 from freshet.store.queries import run as read_run
 from freshet.store.records import PartitionDelta, RunRow, RunToAdmit
 from freshet.store.steps import cancel_run
@@ -203,11 +204,18 @@ class EngineControl:
         return await self._change(PartitionDelta(set, delete=tuple(keys)))
 
     async def _change(self, delta: PartitionDelta) -> int:
-        checked = check_partitions(self.definitions, delta)
-        now = self._engine.instruments.clock.now()
-        count, events = await self._store.write(partial(change_partitions, delta=checked, now=now))
-        self._engine.instruments.bus.publish(events)
-        return count
+        async def pieces() -> AsyncIterator[PartitionDelta]:
+            for (piece,) in key_pieces((delta,)):
+                yield check_partitions(self.definitions, piece)
+                await asyncio.sleep(0)
+
+        return await self.change_partitions(delta.set, pieces())
+
+    @_loud
+    async def change_partitions(self, set: str, deltas: AsyncIterator[PartitionDelta]) -> int:
+        """Returns how many keys were new, or were there to delete."""
+        check_partitions(self.definitions, PartitionDelta(set))
+        return await self._engine.staging.change(deltas)
 
     @_loud
     async def cancel(self, run_id: int) -> RunRow:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from freshet.definitions.partitions import PartitionsSpec
 from freshet.errors import Conflict
 from freshet.http.api.context import After, Api, Context, Limit, known
+from freshet.http.api.keystream import form_of, in_lines, pieces_of, read_body
 from freshet.http.models import (
     AddPartitionsBody,
     DeletePartitionsBody,
@@ -18,6 +19,7 @@ from freshet.http.models import (
     PartitionsPage,
 )
 from freshet.store import queries
+from freshet.store.records import PartitionDelta
 
 __all__ = ["router"]
 
@@ -45,18 +47,33 @@ async def list_keys(api: Api, name: str, limit: Limit = 100, after: After = 0) -
     return PartitionsPage(set=name, partitions=found, next=found[-1].number if len(found) == limit else None)
 
 
-@router.post("/{name}")
-async def add_keys(api: Api, name: str, body: AddPartitionsBody) -> PartitionsChanged:
-    """Add keys to a dynamic set; keys that are there get the new metadata."""
+@router.post("/{name}", openapi_extra=in_lines(AddPartitionsBody))
+async def add_keys(api: Api, name: str, request: Request) -> PartitionsChanged:
+    """Add keys to a dynamic set; keys that are there get the new metadata. All of them, or none.
+
+    Many are best streamed: as `application/x-ndjson`, each line a JSON string or an object with `key` and `metadata`;
+    or as `text/plain`, a key a line.
+    """
     _dynamic(known(api.control.definitions.partition_set, name, "partition set"))
-    return PartitionsChanged(set=name, changed=await api.control.add_partitions(name, body.keys))
+    form = form_of(request)
+    if form == "json":
+        body = await read_body(request, AddPartitionsBody)
+        return PartitionsChanged(set=name, changed=await api.control.add_partitions(name, body.keys))
+    deltas = (PartitionDelta(name, add=pairs) async for pairs in pieces_of(request, form))
+    return PartitionsChanged(set=name, changed=await api.control.change_partitions(name, deltas))
 
 
-@router.delete("/{name}")
-async def delete_keys(api: Api, name: str, body: DeletePartitionsBody) -> PartitionsChanged:
-    """Take keys out of a dynamic set; their history stays."""
+@router.delete("/{name}", openapi_extra=in_lines(DeletePartitionsBody))
+async def delete_keys(api: Api, name: str, request: Request) -> PartitionsChanged:
+    """Take keys out of a dynamic set; their history stays. Many are best streamed, as for adding them."""
     _dynamic(known(api.control.definitions.partition_set, name, "partition set"))
-    return PartitionsChanged(set=name, changed=await api.control.delete_partitions(name, body.keys))
+    form = form_of(request)
+    if form == "json":
+        body = await read_body(request, DeletePartitionsBody)
+        return PartitionsChanged(set=name, changed=await api.control.delete_partitions(name, body.keys))
+    pieces = pieces_of(request, form)
+    deltas = (PartitionDelta(name, delete=tuple(key for key, _ in pairs)) async for pairs in pieces)
+    return PartitionsChanged(set=name, changed=await api.control.change_partitions(name, deltas))
 
 
 def _dynamic(spec: PartitionsSpec) -> None:
