@@ -168,6 +168,14 @@ class Client:
         """Tick again."""
         return self._one(models.SensorAnswer, "POST", f"sensors/{_safe(sensor)}/resume")
 
+    def pause_schedule(self, schedule: str) -> models.ScheduleAnswer:
+        """Fire nothing."""
+        return self._one(models.ScheduleAnswer, "POST", f"schedules/{_safe(schedule)}/pause")
+
+    def resume_schedule(self, schedule: str) -> models.ScheduleAnswer:
+        """Fire again."""
+        return self._one(models.ScheduleAnswer, "POST", f"schedules/{_safe(schedule)}/resume")
+
     def add_partitions(self, set: str, keys: dict[str, dict[str, Any]]) -> models.PartitionsChanged:
         """Add keys to a dynamic set."""
         body = models.AddPartitionsBody(keys=keys)

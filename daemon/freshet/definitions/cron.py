@@ -16,7 +16,7 @@ from cronsim import CronSim, CronSimError
 from freshet.definitions.zones import DAY, MAX_YEAR
 from freshet.errors import DefinitionError
 
-__all__ = ["CRON_NAMES", "CronPattern", "check_cron", "cron_pattern"]
+__all__ = ["CRON_NAMES", "CronPattern", "check_cron", "cron_pattern", "names_moments"]
 
 CRON_NAMES = {
     "@YEARLY": "0 0 1 1 *",
@@ -197,6 +197,11 @@ def cron_pattern(normal: str) -> CronPattern:
         hours=tuple(sorted(sim.hours)),
         real_time=fields[1].startswith("*") or fields[2].startswith("*"),
     )
+
+
+def names_moments(normal: str) -> bool:
+    """Whether a text that `check_cron` returned names moments of a day, rather than going on evenly in real time."""
+    return not cron_pattern(normal).real_time
 
 
 def _year(day: int) -> int:

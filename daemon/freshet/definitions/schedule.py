@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cached_property
 from types import FunctionType, NoneType
 from typing import Any, Literal, get_args
 
@@ -54,6 +55,11 @@ class ScheduleSpec:
     def version(self) -> str:
         """What the ticks' identity holds: it changes with `cron`, `every` and the zone, and with nothing else. Take it
         from the resolved schedule, so that another `timezone` in the configuration is another version."""
+        return self._version
+
+    # What is kept under such a name is not described with the schedule.
+    @cached_property
+    def _version(self) -> str:
         zone = "" if self.cron is None else self.timezone
         return hashlib.sha256(f"{self.cron}|{self.every}|{zone}".encode()).hexdigest()[:16]
 
@@ -64,11 +70,25 @@ class ScheduleSpec:
     @property
     def times(self) -> Times:
         """When it comes. Raises `ValueError` where the zone is not resolved."""
+        return self._times
+
+    @cached_property
+    def _times(self) -> Times:
         if self.every is not None:
             return EveryTimes(self.every)
         if self.timezone is None or self.cron is None:
             raise ValueError(f"the zone of the schedule {self.name!r} is not resolved")
         return CronTimes(self.cron, self.timezone)
+
+    @property
+    def delay(self) -> float:
+        """Seconds by which every tick fires later than its nominal instant: in [0, jitter), by the name."""
+        return self._delay
+
+    @cached_property
+    def _delay(self) -> float:
+        share = int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:8], "big") / 2**64
+        return self.jitter * share
 
 
 class Schedule:
@@ -162,7 +182,10 @@ def schedule(
     `misfire`: what becomes of ticks that passed while the daemon was down: `"latest"` fires the last of them, `"all"`
     all, oldest first, but no more than the last `max_catch_up`, `"skip"` none. A tick later than `max_late` never
     fires. What was skipped is recorded. `jitter`: a delay of up to so much, always the same for the same name.
-    `overlap`: what becomes of a run that is due while the one before is not done.
+    `overlap`: what becomes of a run that is due while one of the same schedule, target and partition is queued or
+    under way. `"allow"`: it runs beside it. `"skip"`: there is none, and the tick is recorded as skipped. `"queue"`: it
+    waits until those before it have ended. `"latest"`: those that are still queued are canceled. `"cancel"`: those
+    under way, too.
 
     Raises `DefinitionError` for what cannot be, naming the schedule.
     """

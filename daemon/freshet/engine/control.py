@@ -69,13 +69,11 @@ class SensorState:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleView:
-    """A schedule as the engine sees it now. `next`: the nominal instant to come; `last_fired`: the last that fired
-    since the daemon started."""
+    """A schedule as the engine sees it now. `next`: the nominal instant to come, None while it is paused."""
 
     name: str
     status: Literal["ok", "failing", "paused"]
     next: float | None
-    last_fired: float | None
     failures: int
     last_error: Json
 
@@ -177,6 +175,14 @@ class Control(Protocol):
         """Tick again: also ends a quarantine and a back-off."""
         ...
 
+    async def pause_schedule(self, schedule: str) -> ScheduleView:
+        """Fire nothing until it is resumed, also after a restart."""
+        ...
+
+    async def resume_schedule(self, schedule: str) -> ScheduleView:
+        """Fire again: what passed meanwhile is decided by the misfire policy."""
+        ...
+
     async def add_partitions(self, set: str, keys: dict[str, dict[str, Json]]) -> int:
         """Returns how many were new."""
         ...
@@ -194,9 +200,6 @@ class Control(Protocol):
         """Cancel a queued or running run."""
         ...
 
-    def subscribe(self) -> AbstractContextManager[EventStream]:
-        """All events from now on."""
-        ...
     async def begin_backfill(self, request: BackfillRequest) -> BackfillView:
         """Begin a backfill; durable when this returns, with its first runs right after."""
         ...
@@ -214,3 +217,6 @@ class Control(Protocol):
         returns, of what one that has ended left unmade."""
         ...
 
+    def subscribe(self) -> AbstractContextManager[EventStream]:
+        """All events from now on."""
+        ...

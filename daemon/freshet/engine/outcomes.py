@@ -29,7 +29,6 @@ def has_effects(end: TickEnd, row: TickerRow) -> bool:
 
 def tick_commit(definitions: Definitions, row: TickerRow, flight: InFlight, end: TickEnd, *, now: float) -> TickCommit:
     """The commit of one outcome. Raises `FreshetError` where the sensor asked for what cannot be."""
-    check_reports(definitions, end.reports)
     origin = f"sensor:{row.name}"
     return TickCommit(
         ticker=row.id,
@@ -41,8 +40,8 @@ def tick_commit(definitions: Definitions, row: TickerRow, flight: InFlight, end:
         cursor_changed=end.cursor_changed,
         ledger=end.ledger,
         partitions=tuple(check_partitions(definitions, delta) for delta in end.partitions),
-        runs=tuple(sensor_run(definitions, run, sensor=row.name, origin=origin) for run in end.runs),
-        reports=end.reports,
+        runs=tuple(sensor_run(definitions, run, sensor=row.name, origin=origin, now=now) for run in end.runs),
+        reports=check_reports(definitions, end.reports, now),
         skip=end.skip,
         version=definitions.version,
         final=end.status != "checkpoint",
@@ -51,7 +50,7 @@ def tick_commit(definitions: Definitions, row: TickerRow, flight: InFlight, end:
 
 def startable(runs: Sequence[RunToAdmit]) -> int:
     """How many steps of these runs could start at once."""
-    return sum(1 for run in runs for step in run.steps if not step.needs)
+    return sum(1 for run in runs if not run.held for step in run.steps if not step.needs)
 
 
 def tally(report: TickTally, commit: TickCommit, result: TickResult) -> None:

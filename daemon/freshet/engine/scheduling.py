@@ -1,29 +1,45 @@
-"""A schedule as the engine holds it."""
+"""A schedule as the engine holds it, and what it asks for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
+from freshet.definitions.graph import Definitions
 from freshet.definitions.schedule import ScheduleSpec
 from freshet.engine.control import ScheduleView
+from freshet.engine.requests import SCHEDULED_TIME, scheduled_runs
 from freshet.engine.schedules.plan import Plan, ScheduleState
-from freshet.store.records import TickerRow
+from freshet.store.records import RunToAdmit, TickerRow
+from freshet.store.records.runs import RunGroup
+from freshet.store.records.schedules import ScheduleCommit, SkippedInstants
 
-__all__ = ["ScheduleTicker", "ticker_of"]
+__all__ = ["Asked", "ScheduleTicker", "commit_of", "in_line", "ticker_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a body is being asked about, under a tick's id, and the ticker's revision with which that began."""
+
+    plan: Plan
+    tick_id: int
+    revision: int
 
 
 @dataclass(slots=True)
 class ScheduleTicker:
-    """`state`: what is decided so far, as of the last commit. `busy`: a decision is on its way. `asked`: what the body
-    is being asked about, under `tick_id`."""
+    """`state`: what is decided so far, as of the last commit. `busy`: a decision is on its way; `asked`: what the body
+    is asked about. `since`: who looks after it has done so since then; what was due before, the misfire policy decides.
+    `sample`: a run that it asked for, where all its runs differ in their time alone."""
 
     spec: ScheduleSpec
     row: TickerRow
     state: ScheduleState | None
     busy: bool = False
-    asked: Plan | None = None
-    tick_id: int = 0
-    last_fired: float | None = None
+    asked: Asked | None = None
+    since: float = float("inf")
+    sample: RunToAdmit | None = None
 
     def view(self, now: float) -> ScheduleView:
         """For display."""
@@ -31,10 +47,30 @@ class ScheduleTicker:
         return ScheduleView(
             name=self.spec.name,
             status="paused" if self.row.paused else "failing" if self.row.failures else "ok",
-            next=following,
-            last_fired=self.last_fired,
+            next=None if self.row.paused else following,
             failures=self.row.failures,
             last_error=self.row.last_error,
+        )
+
+    def runs(self, definitions: Definitions, nominal: float) -> tuple[RunToAdmit, ...]:
+        """The runs that it asks for, without a body, at an instant."""
+        like = self.sample
+        if like is None:
+            made = scheduled_runs(definitions, self.spec, nominal)
+            if len(made) == 1 and made[0].set is None:
+                self.sample = made[0]
+            return made
+        tags = {**like.tags, SCHEDULED_TIME: datetime.fromtimestamp(nominal, UTC).isoformat()}
+        return (
+            RunToAdmit(
+                like.kind,
+                like.target,
+                like.steps,
+                like.origin,
+                params=like.params,
+                tags=tags,
+                priority=like.priority,
+            ),
         )
 
 
@@ -42,3 +78,37 @@ def ticker_of(spec: ScheduleSpec, row: TickerRow) -> ScheduleTicker:
     """A schedule with what its ticker's cursor holds."""
     state = None if row.cursor is None else ScheduleState(**row.cursor)
     return ScheduleTicker(spec, row, state)
+
+
+def commit_of(
+    ticker: ScheduleTicker, made: Plan, runs: tuple[tuple[RunToAdmit, ...], ...], *, tick_id: int, revision: int
+) -> ScheduleCommit:
+    """A plan, as the store takes it. `runs`: of each instant that fires."""
+    return ScheduleCommit(
+        ticker=ticker.row.id,
+        tick_id=tick_id,
+        revision=revision,
+        version=made.state.version,
+        cursor=made.state,
+        fired=made.fire,
+        skipped=tuple(SkippedInstants(one.first, one.last, one.count, one.reason) for one in made.skipped)
+        if made.skipped
+        else (),
+        runs=runs,
+        overlap=ticker.spec.overlap,
+    )
+
+
+def in_line(
+    runs: tuple[tuple[RunToAdmit, ...], ...], taken: Callable[[RunGroup], bool]
+) -> tuple[tuple[RunToAdmit, ...], ...]:
+    """The same runs, for `overlap="queue"`: one after the other, and after those of a group that is `taken`."""
+    before: set[RunGroup] = set()
+    found: list[tuple[RunToAdmit, ...]] = []
+    for asked in runs:
+        here: list[RunToAdmit] = []
+        for run in asked:
+            here.append(replace(run, in_order=True, held=run.group in before or taken(run.group)))
+            before.add(run.group)
+        found.append(tuple(here))
+    return tuple(found)

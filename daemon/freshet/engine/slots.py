@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections import deque
 from dataclasses import dataclass, field
 
 from freshet.store.records import QueuedStep
+from freshet.store.records.runs import RunGroup
 
 __all__ = ["RunQueue"]
 
@@ -23,6 +25,9 @@ class RunQueue:
 
     Deeper first finishes what has begun before more is begun: a total is not held back, and a batch on its way down
     does not wait, behind all that is still to flow in.
+
+    Runs that `join` one line go one after the other: the steps of all but the first are held, until those before have
+    left it. What is held overtakes nobody and holds back nobody else.
     """
 
     capacity: int
@@ -31,6 +36,11 @@ class RunQueue:
     _heap: list[tuple[int, int, int, int, int]] = field(default_factory=list[tuple[int, int, int, int, int]])
     _waiting: dict[StepId, tuple[int, QueuedStep]] = field(default_factory=dict[StepId, tuple[int, QueuedStep]])
     _order: itertools.count[int] = field(default_factory=itertools.count)
+    _lines: dict[RunGroup, deque[int]] = field(default_factory=dict[RunGroup, deque[int]])
+    _line_of: dict[int, RunGroup] = field(default_factory=dict[int, RunGroup])
+    _held: dict[int, dict[StepId, tuple[QueuedStep, int]]] = field(
+        default_factory=dict[int, dict[StepId, tuple[QueuedStep, int]]]
+    )
 
     @property
     def free(self) -> int:
@@ -43,10 +53,10 @@ class RunQueue:
         return self._reserved
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._waiting) + sum(map(len, self._held.values()))
 
     def __contains__(self, step: StepId) -> bool:
-        return step in self._waiting
+        return step in self._waiting or step in self._held.get(step[0], ())
 
     def reserve(self, wanted: int) -> int:
         """Reserve up to `wanted` slots for steps that would overtake nobody: none while others wait."""
@@ -64,6 +74,9 @@ class RunQueue:
     def put(self, step: QueuedStep, *, depth: int = 0) -> None:
         """Let a step wait; putting it twice is putting it once. `depth`: how many assets lie above its own."""
         step_id = (step.run_id, step.position)
+        if self.behind(step.run_id) is not None:
+            self._held.setdefault(step.run_id, {})[step_id] = (step, depth)
+            return
         if step_id in self._waiting:
             return
         order = next(self._order)
@@ -71,17 +84,59 @@ class RunQueue:
         heapq.heappush(self._heap, (-step.priority, -depth, order, *step_id))
 
     def waits(self, run_id: int) -> bool:
-        """Whether a step of the run waits for a slot."""
-        return any(step_id[0] == run_id for step_id in self._waiting)
+        """Whether a step of the run waits: for a slot, or for the runs before it."""
+        return run_id in self._held or any(step_id[0] == run_id for step_id in self._waiting)
 
     def discard(self, step_id: StepId) -> None:
         """The step waits no more (canceled)."""
         self._waiting.pop(step_id, None)
+        self._held.get(step_id[0], {}).pop(step_id, None)
 
     def discard_run(self, run_id: int) -> None:
         """No step of the run waits any more."""
+        self._held.pop(run_id, None)
         for step_id in [step_id for step_id in self._waiting if step_id[0] == run_id]:
             del self._waiting[step_id]
+
+    # --- one after the other --------------------------------------------------------------------------------
+
+    def join(self, run_id: int, line: RunGroup) -> None:
+        """The run goes after those that joined before it, until it has `left`. Before any step of it is `put`."""
+        if run_id not in self._line_of:
+            self._line_of[run_id] = line
+            self._lines.setdefault(line, deque()).append(run_id)
+
+    def has(self, line: RunGroup) -> bool:
+        """Whether a run of the line has not left it."""
+        return line in self._lines
+
+    def in_line(self, run_id: int) -> bool:
+        """Whether the run has joined a line, and not left it."""
+        return run_id in self._line_of
+
+    def behind(self, run_id: int) -> int | None:
+        """The run that goes before this one and has not ended; None if it may go itself."""
+        line = self._line_of.get(run_id)
+        if line is None or self._lines[line][0] == run_id:
+            return None
+        runs = self._lines[line]
+        return runs[runs.index(run_id) - 1]
+
+    def left(self, run_id: int) -> None:
+        """The run has ended: the next one of its line may go."""
+        line = self._line_of.pop(run_id, None)
+        if line is None:
+            return
+        runs = self._lines[line]
+        runs.remove(run_id)
+        self._held.pop(run_id, None)
+        if not runs:
+            del self._lines[line]
+            return
+        for step, depth in self._held.pop(runs[0], {}).values():
+            self.put(step, depth=depth)
+
+    # --- slots ----------------------------------------------------------------------------------------------
 
     def take(self) -> list[QueuedStep]:
         """The steps to start now; a slot is reserved for each."""

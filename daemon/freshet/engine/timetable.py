@@ -6,31 +6,38 @@ A schedule with a body is asked first, one instant at a time and in order; what 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
+import anyio
 import structlog
 
+from freshet.definitions.cron import names_moments
 from freshet.definitions.graph import Definitions
 from freshet.definitions.schedule import ScheduleSpec
+from freshet.definitions.zones import ZoneClock
 from freshet.engine.backoff import next_delay
 from freshet.engine.control import ScheduleView
 from freshet.engine.instruments import Instruments, persist
-from freshet.engine.launcher import Launcher
+from freshet.engine.launcher import CANCEL_GRACE, Launcher
 from freshet.engine.outcomes import startable
-from freshet.engine.requests import input_needs, scheduled_run, sensor_run
+from freshet.engine.requests import input_needs, sensor_run
 from freshet.engine.schedules.plan import Plan, plan
-from freshet.engine.scheduling import ScheduleTicker, ticker_of
+from freshet.engine.scheduling import Asked, ScheduleTicker, commit_of, in_line, ticker_of
 from freshet.errors import FreshetError, TickRefused
 from freshet.executors.base import TickEnd, TickOrder
 from freshet.store.records import RunToAdmit, TickError, TickerRow
-from freshet.store.records.schedules import ScheduleCommit, SkippedInstants
+from freshet.store.records.schedules import ActiveRun, ScheduleCommit
 from freshet.store.schedules import commit_schedules
+from freshet.store.tickers import resume, set_paused
 from freshet.store.ticks import fail_tick
 
 __all__ = ["Timetable"]
+
+Asking = tuple[tuple[RunToAdmit, ...], ...]
 
 _PIECE = 200
 """Schedules a transaction: what the writer is held for stays under 20 ms."""
@@ -46,7 +53,6 @@ class Timetable:
         self._launcher = launcher
         self._take_id = take_id
         self._due: list[ScheduleTicker] = []
-        self._since = float("inf")
         self.schedules: dict[str, ScheduleTicker] = {}
         self.open = False
 
@@ -55,11 +61,22 @@ class Timetable:
         remembered = {row.name: row for row in rows}
         self.schedules = {spec.name: ticker_of(spec, remembered[spec.name]) for spec in definitions.schedules}
 
+    def resume_lines(self, runs: Iterable[ActiveRun]) -> None:
+        """Runs of before that go one after the other do so again. Before their steps wait."""
+        for run in runs:
+            self._launcher.queue.join(run.run_id, run.group)
+
+    @property
+    def in_line(self) -> tuple[str, ...]:
+        """The schedules whose runs go one after the other."""
+        return tuple(name for name, ticker in self.schedules.items() if ticker.spec.overlap == "queue")
+
     def start(self) -> None:
         """Decide what passed while the daemon was down, then wait."""
         self.open = True
-        self._since = self._in.clock.now()
+        since = self._in.clock.now()
         for ticker in self.schedules.values():
+            ticker.since = since
             self._come(ticker)
 
     def stop(self) -> None:
@@ -73,10 +90,61 @@ class Timetable:
         now = self._in.clock.now()
         return tuple(ticker.view(now) for _, ticker in sorted(self.schedules.items()))
 
+    # --- by hand --------------------------------------------------------------------------------------------
+
+    async def pause(self, name: str) -> ScheduleView:
+        """Fire nothing until it is resumed, nor after a restart. What is being decided is refused."""
+        ticker = self.schedules[name]
+        with anyio.CancelScope(shield=True):
+            ticker.row = await self._in.store.write(partial(set_paused, ticker_id=ticker.row.id, paused=True))
+        self._in.heap.cancel(("schedule", name))
+        self._stop_asking(ticker)
+        return ticker.view(self._in.clock.now())
+
+    async def resume(self, name: str) -> ScheduleView:
+        """Fire again; what passed meanwhile, the misfire policy decides. Also ends a back-off."""
+        ticker = self.schedules[name]
+        paused = ticker.row.paused
+        with anyio.CancelScope(shield=True):
+            ticker.row = await self._in.store.write(partial(resume, ticker_id=ticker.row.id))
+        if paused:
+            ticker.since = self._in.clock.now()
+        self._stop_asking(ticker)
+        self._in.heap.cancel(("schedule", name))
+        self._come(ticker)
+        return ticker.view(self._in.clock.now())
+
+    def _stop_asking(self, ticker: ScheduleTicker) -> None:
+        host = self._in.in_force.host
+        if ticker.asked is not None and host is not None:
+            host.cancel_tick(ticker.asked.tick_id)
+
+    # --- the rules of a zone have changed ---------------------------------------------------------------------
+
+    def local_times(self) -> dict[str, int]:
+        """What the clock on the wall showed at the last instant that was decided, of schedules that name moments of
+        a day: by the rules in force."""
+        return {
+            name: ZoneClock(ticker.spec.timezone or "UTC").local(math.floor(ticker.state.decided))
+            for name, ticker in self.schedules.items()
+            if ticker.state is not None and ticker.spec.cron is not None and names_moments(ticker.spec.cron)
+        }
+
+    def rezoned(self, local_times: Mapping[str, int]) -> None:
+        """The rules are others now: wait for other instants. A moment that was decided under the old rules is not
+        decided again where the new ones put it later."""
+        for name, ticker in self.schedules.items():
+            if ticker.state is not None and name in local_times:
+                again = float(ZoneClock(ticker.spec.timezone or "UTC").instant(local_times[name]))
+                if again > ticker.state.decided:
+                    ticker.state = replace(ticker.state, decided=again)
+            self._in.heap.cancel(("schedule", name))
+            self._come(ticker)
+
     # --- due ------------------------------------------------------------------------------------------------
 
     def _wait(self, ticker: ScheduleTicker, due: float | None) -> None:
-        if due is not None and self.open:
+        if due is not None and self.open and not ticker.row.paused:
             self._in.heap.at(("schedule", ticker.spec.name), due, partial(self._come, ticker))
 
     def _come(self, ticker: ScheduleTicker) -> None:
@@ -88,12 +156,25 @@ class Timetable:
 
     def _decide(self) -> None:
         due, self._due = self._due, []
+        if len(due) <= _PIECE:
+            self._decide_some(due)
+        else:
+            self._in.work.spawn(self._decide_many(due))
+        self._in.work.end()
+
+    async def _decide_many(self, due: Sequence[ScheduleTicker]) -> None:
+        """Piece by piece, so that the first is written while the next is planned."""
+        for start in range(0, len(due), _PIECE):
+            self._decide_some(due[start : start + _PIECE])
+            await asyncio.sleep(0)
+
+    def _decide_some(self, due: Iterable[ScheduleTicker]) -> None:
         now = self._in.clock.now()
         plain: list[tuple[ScheduleTicker, Plan]] = []
         for ticker in due:
             if not self.open or ticker.busy or ticker.row.paused:
                 continue
-            made = plan(ticker.spec, ticker.state, now, watching_since=self._since)
+            made = plan(ticker.spec, ticker.state, now, watching_since=ticker.since)
             if ticker.spec.body and made.fire:
                 self._ask(ticker, made)
             elif made.fire or made.skipped or made.state != ticker.state:
@@ -101,43 +182,38 @@ class Timetable:
                 plain.append((ticker, made))
             else:
                 self._wait(ticker, made.due)
-        for start in range(0, len(plain), _PIECE):
-            self._in.work.spawn(self._commit_plain(plain[start : start + _PIECE]))
-        self._in.work.end()
+        if plain:
+            self._in.work.spawn(self._commit_plain(plain))
 
     # --- without a body -------------------------------------------------------------------------------------
 
     async def _commit_plain(self, decided: Sequence[tuple[ScheduleTicker, Plan]]) -> None:
         definitions = self._in.in_force.definitions
-        commits = [
-            self._commit_of(ticker, made, tuple(scheduled_run(definitions, ticker.spec, at) for at in made.fire))
-            for ticker, made in decided
-        ]
+        commits: list[ScheduleCommit] = []
+        for ticker, made in decided:
+            runs = tuple(ticker.runs(definitions, at) for at in made.fire)
+            commits.append(self._commit_of(ticker, made, runs, self._take_id(), ticker.row.revision))
         await self._commit(decided, commits)
 
-    def _commit_of(self, ticker: ScheduleTicker, made: Plan, runs: tuple[RunToAdmit, ...]) -> ScheduleCommit:
-        return ScheduleCommit(
-            ticker=ticker.row.id,
-            tick_id=self._take_id(),
-            revision=ticker.row.revision,
-            version=made.state.version,
-            cursor=asdict(made.state),
-            fired=made.fire,
-            skipped=tuple(SkippedInstants(one.first, one.last, one.count, one.reason) for one in made.skipped),
-            runs=runs,
-        )
+    def _commit_of(
+        self, ticker: ScheduleTicker, made: Plan, runs: Asking, tick_id: int, revision: int
+    ) -> ScheduleCommit:
+        if ticker.spec.overlap == "queue":
+            runs = in_line(runs, self._launcher.queue.has)
+        return commit_of(ticker, made, runs, tick_id=tick_id, revision=revision)
 
     async def _commit(self, decided: Sequence[tuple[ScheduleTicker, Plan]], commits: Sequence[ScheduleCommit]) -> None:
         definitions, queue = self._in.in_force.definitions, self._launcher.queue
-        runs = [run for commit in commits for run in commit.runs]
+        runs = [run for commit in commits for asked in commit.runs for run in asked]
         reserved = queue.reserve(startable(runs))
+        names = {step.name for run in runs for step in run.steps} if reserved else ()
         result = await persist(
             self._in,
             partial(
                 commit_schedules,
                 commits=commits,
                 start=reserved,
-                needs=input_needs(definitions, (step.name for run in runs[:reserved] for step in run.steps)),
+                needs=input_needs(definitions, names),
                 now=self._in.clock.now(),
                 version=definitions.version,
             ),
@@ -146,14 +222,20 @@ class Timetable:
         queue.release(reserved - sum(len(one.started) for one in result.admitted))
         self._in.bus.publish(result.events)
         self._launcher.admitted(result.runs, result.admitted)
-        for (ticker, made), commit in zip(decided, commits, strict=True):
+        for run_id in result.canceled:
+            self._launcher.cancel(run_id, grace=CANCEL_GRACE)
+        refused, now = set(result.refused), self._in.clock.now()
+        for ticker, made in decided:
             ticker.busy = False
-            if commit.ticker not in result.refused:
-                ticker.state = made.state
+            if ticker.row.id in refused:
+                self._wait(ticker, now)
+                continue
+            ticker.state = made.state
+            if ticker.row.failures:
                 ticker.row = replace(ticker.row, failures=0, retry_at=None)
-                ticker.last_fired = made.fire[-1] if made.fire else ticker.last_fired
-                _tell(ticker.spec, made)
-            self._wait(ticker, made.due if commit.ticker not in result.refused else self._in.clock.now())
+            if made.skipped or ticker.row.id in result.overlapped:
+                _tell(ticker.spec, made, result.overlapped.get(ticker.row.id, ()))
+            self._wait(ticker, made.due)
 
     # --- with a body ----------------------------------------------------------------------------------------
 
@@ -165,9 +247,9 @@ class Timetable:
             return
         first = made.fire[0]
         state = replace(made.state, decided=first)
-        ticker.busy, ticker.asked = True, replace(made, fire=(first,), state=state, due=self._in.clock.now())
+        part = replace(made, fire=(first,), state=state, due=self._in.clock.now())
         order = TickOrder(self._take_id(), ticker.spec.name, first, 0, None, self._in.clock.now(), ticker.spec.timeout)
-        ticker.tick_id = order.tick_id
+        ticker.busy, ticker.asked = True, Asked(part, order.tick_id, ticker.row.revision)
         self._in.work.begin()
         host.tick(order)
 
@@ -176,15 +258,15 @@ class Timetable:
         ticker = self.schedules.get(end.sensor)
         if ticker is None:
             return False
-        if ticker.tick_id == end.tick_id and ticker.asked is not None:
-            made, ticker.asked = ticker.asked, None
-            self._in.work.spawn(self._answered(ticker, made, end))
+        if ticker.asked is not None and ticker.asked.tick_id == end.tick_id:
+            asked, ticker.asked = ticker.asked, None
+            self._in.work.spawn(self._answered(ticker, asked, end))
             self._in.work.end()
         return True
 
-    async def _answered(self, ticker: ScheduleTicker, made: Plan, end: TickEnd) -> None:
-        definitions = self._in.in_force.definitions
-        if end.status == "abandoned":
+    async def _answered(self, ticker: ScheduleTicker, asked: Asked, end: TickEnd) -> None:
+        definitions, made = self._in.in_force.definitions, asked.plan
+        if end.status == "abandoned" or asked.revision != ticker.row.revision:
             ticker.busy = False
             self._wait(ticker, self._in.clock.now())
             return
@@ -192,15 +274,16 @@ class Timetable:
             if end.status != "ok" or end.error is not None:
                 raise _Failed(end.error or TickError("Refused", f"the body of a schedule cannot {end.status}"))
             origin = f"schedule:{ticker.spec.name}"
-            runs = tuple(sensor_run(definitions, one, sensor=ticker.spec.name, origin=origin) for one in end.runs)
-            commit = self._commit_of(ticker, made, runs)
+            asking = partial(sensor_run, definitions, sensor=ticker.spec.name, origin=origin)
+            runs = tuple(asking(one, now=self._in.clock.now()) for one in end.runs)
+            commit = self._commit_of(ticker, made, (runs,), end.tick_id, asked.revision)
             await self._commit([(ticker, made)], [commit])
         except _Failed as failed:
-            await self._failed(ticker, end, failed.error)
+            await self._failed(ticker, asked, end, failed.error)
         except FreshetError as error:
-            await self._failed(ticker, end, TickError(type(error).__name__, str(error)))
+            await self._failed(ticker, asked, end, TickError(type(error).__name__, str(error)))
 
-    async def _failed(self, ticker: ScheduleTicker, end: TickEnd, error: TickError) -> None:
+    async def _failed(self, ticker: ScheduleTicker, asked: Asked, end: TickEnd, error: TickError) -> None:
         """The instant stays undecided and is asked about again, as the misfire policy then allows."""
         row, now = ticker.row, self._in.clock.now()
         delay = end.after if end.after is not None else next_delay(1.0, row.failures + 1, self._in.rng)
@@ -213,7 +296,7 @@ class Timetable:
                     fail_tick,
                     ticker_id=row.id,
                     tick_id=end.tick_id,
-                    revision=row.revision,
+                    revision=asked.revision,
                     status="failed" if end.status in ("ok", "checkpoint") else end.status,
                     error=error,
                     failures=row.failures + 1,
@@ -227,6 +310,7 @@ class Timetable:
             self._in.bus.publish(events)
         except TickRefused:
             _log.info("a failed tick came late", schedule=row.name)
+            delay = 0.0
         ticker.busy = False
         self._wait(ticker, now + delay)
 
@@ -236,15 +320,13 @@ class _Failed(Exception):
         self.error = error
 
 
-def _tell(spec: ScheduleSpec, made: Plan) -> None:
-    for one in made.skipped:
+def _tell(spec: ScheduleSpec, made: Plan, overlapped: Sequence[float]) -> None:
+    told = [(one.first, one.last, one.count, str(one.reason)) for one in made.skipped]
+    if overlapped:
+        told.append((overlapped[0], overlapped[-1], len(overlapped), "overlap"))
+    for first, last, count, reason in told:
         _log.warning(
-            "schedule skipped",
-            schedule=spec.name,
-            first=_iso(one.first),
-            last=_iso(one.last),
-            count=one.count,
-            reason=one.reason,
+            "schedule skipped", schedule=spec.name, first=_iso(first), last=_iso(last), count=count, reason=reason
         )
 
 

@@ -7,16 +7,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from freshet.definitions.outcome import Json
+from freshet.store.bulk import insert_rows
 from freshet.store.codec import dump_optional, load_optional
 from freshet.store.records import Event, EventType
 
 __all__ = ["EventLog", "events_after", "last_seq"]
 
-_INSERT = """
-INSERT INTO events (seq, txn, at, type, asset_id, set_id, partition, run_id, tick_id, idle, data)
-VALUES (?, ?, ?, ?, (SELECT id FROM assets WHERE name = ?), (SELECT id FROM partition_sets WHERE name = ?),
-        ?, ?, ?, ?, ?)
-"""
+_INTO = "INSERT INTO events (seq, txn, at, type, asset_id, set_id, partition, run_id, tick_id, idle, data)"
+_ROW = """(?, ?, ?, ?, (SELECT id FROM assets WHERE name = ?), (SELECT id FROM partition_sets WHERE name = ?),
+?, ?, ?, ?, ?)"""
 _SELECT = """
 SELECT e.seq, e.txn, e.at, e.type, a.name, s.name, e.partition, e.run_id, e.tick_id, e.idle, e.data
 FROM events e LEFT JOIN assets a ON a.id = e.asset_id LEFT JOIN partition_sets s ON s.id = e.set_id
@@ -55,7 +54,7 @@ class EventLog:
 
     def write(self) -> tuple[Event, ...]:
         """Insert what was added, and return it."""
-        self._db.executemany(_INSERT, map(_row, self._events))
+        insert_rows(self._db, _INTO, _ROW, [_row(event) for event in self._events])
         return tuple(self._events)
 
 

@@ -6,20 +6,28 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 
 from freshet.store.admission import Admitting, admit_into
+from freshet.store.bulk import insert_rows
 from freshet.store.codec import dump
 from freshet.store.events import EventLog
+from freshet.store.overlap import settle_overlaps
 from freshet.store.records.runs import InputNeed
-from freshet.store.records.schedules import ScheduleCommit, ScheduleResult, ScheduleTickRow
+from freshet.store.records.schedules import (
+    LastTicks,
+    ScheduleCommit,
+    ScheduleResult,
+    ScheduleTickRow,
+    SkippedInstants,
+)
+from freshet.store.steps import cancel_into
 
-__all__ = ["commit_schedules", "schedule_ticks"]
+__all__ = ["commit_schedules", "last_ticks", "schedule_ticks"]
 
-_TICK = """
-INSERT INTO schedule_ticks (ticker_id, version, nominal, until, count, status, reason, tick_id, decided_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
+_TICK = """INSERT INTO schedule_ticks
+(ticker_id, version, nominal, until, count, status, reason, tick_id, decided_at)"""
 _REMEMBER = """
-UPDATE tickers SET cursor = ?, last_tick = ?, last_tick_at = ?, last_ok_at = ?, ticks = ticks + 1, failures = 0,
-    retry_at = NULL WHERE id = ?
+UPDATE tickers SET cursor = known.value ->> '$[1]', last_tick = known.value ->> '$[2]', last_tick_at = ?2,
+    last_ok_at = ?2, ticks = ticks + 1, failures = 0, retry_at = NULL
+FROM json_each(?1) known WHERE tickers.id = known.value ->> '$[0]'
 """
 
 
@@ -42,22 +50,56 @@ def commit_schedules(
             (dump([commit.ticker for commit in commits]),),
         )
     )
-    valid = [commit for commit in commits if revisions.get(commit.ticker) == commit.revision]
-    refused = tuple(commit.ticker for commit in commits if revisions.get(commit.ticker) != commit.revision)
-    db.executemany(_TICK, [row for commit in valid for row in _rows(commit, now)])
-    db.executemany(_REMEMBER, [(dump(one.cursor), one.tick_id, now, now, one.ticker) for one in valid])
+    current = [revisions.get(commit.ticker) == commit.revision for commit in commits]
+    refused = tuple(commit.ticker for commit, valid in zip(commits, current, strict=True) if not valid)
+    settled = settle_overlaps(db, [commit for commit, valid in zip(commits, current, strict=True) if valid])
+    valid = [one.commit for one in settled]
+    insert_rows(db, _TICK, "(?, ?, ?, ?, ?, ?, ?, ?, ?)", [row for commit in valid for row in _rows(commit, now)])
+    db.execute(_REMEMBER, (dump([(one.ticker, dump(one.cursor), one.tick_id) for one in valid]), now))
     db.executemany("UPDATE tickers SET refused = refused + 1 WHERE id = ?", [(ticker,) for ticker in refused])
     log = EventLog(db, now)
-    runs = tuple(run for commit in valid for run in commit.runs)
+    canceled = tuple(run_id for one in settled for run_id in one.cancel)
+    for run_id in canceled:
+        cancel_into(db, log, run_id, now)
+    runs = tuple(run for commit in valid for asked in commit.runs for run in asked)
     admitted, dropped = admit_into(db, log, runs, Admitting(start, needs, now, version))
-    return ScheduleResult(refused, runs, admitted, dropped, log.write())
+    overlapped = {one.commit.ticker: one.overlapped for one in settled if one.overlapped}
+    return ScheduleResult(refused, runs, admitted, dropped, log.write(), overlapped, canceled)
 
 
-def _rows(commit: ScheduleCommit, now: float) -> list[tuple[object, ...]]:
+def _rows(commit: ScheduleCommit, now: float) -> Sequence[tuple[object, ...]]:
     who, when = (commit.ticker, commit.version), (commit.tick_id, now)
     fired = [(*who, nominal, nominal, 1, "fired", None, *when) for nominal in commit.fired]
+    if not commit.skipped:
+        return fired
     skipped = [(*who, one.first, one.last, one.count, "skipped", one.reason, *when) for one in commit.skipped]
     return [*fired, *skipped]
+
+
+def last_ticks(db: sqlite3.Connection) -> dict[str, LastTicks]:
+    """Of each schedule, when it fired and what it skipped last."""
+    fired: dict[str, float | None] = dict(
+        db.execute(
+            """
+            SELECT t.name, (SELECT s.nominal FROM schedule_ticks s WHERE s.ticker_id = t.id
+                AND s.version = t.cursor ->> '$.version' AND s.status = 'fired' ORDER BY s.nominal DESC LIMIT 1)
+            FROM tickers t WHERE t.kind = 'schedule'
+            """
+        )
+    )
+    skipped = {
+        name: SkippedInstants(*rest)
+        for name, *rest in db.execute(
+            """
+            SELECT t.name, s.nominal, s.until, s.count, s.reason FROM tickers t JOIN schedule_ticks s
+            ON s.ticker_id = t.id AND (s.version, s.nominal) = (
+                SELECT version, nominal FROM schedule_ticks INDEXED BY schedule_ticks_skipped
+                WHERE ticker_id = t.id AND status = 'skipped' ORDER BY nominal DESC LIMIT 1)
+            WHERE t.kind = 'schedule'
+            """
+        )
+    }
+    return {name: LastTicks(at, skipped.get(name)) for name, at in fired.items()}
 
 
 def schedule_ticks(db: sqlite3.Connection, name: str, limit: int) -> tuple[ScheduleTickRow, ...]:

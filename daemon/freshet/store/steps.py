@@ -14,7 +14,7 @@ from freshet.store.inputs import gather_inputs
 from freshet.store.partitions import metadata_of
 from freshet.store.records import Event, InputNeed, QueuedStep, Started, StepToRun
 
-__all__ = ["cancel_run", "queued_steps", "start_steps"]
+__all__ = ["cancel_into", "cancel_run", "queued_steps", "start_steps"]
 
 # A step may start when the run goes on and all that it needs has succeeded.
 _READY = """
@@ -125,10 +125,15 @@ def cancel_run(db: sqlite3.Connection, run_id: int, now: float) -> tuple[Event, 
     if row[0] in ("succeeded", "failed", "canceled"):
         raise Conflict(f"run {run_id} has ended ({row[0]})", hint="only a queued or running run can be canceled")
     log = EventLog(db, now)
+    cancel_into(db, log, run_id, now)
+    return log.write()
+
+
+def cancel_into(db: sqlite3.Connection, log: EventLog, run_id: int, now: float) -> None:
+    """As `cancel_run`, of a run that has not ended, as a part of a larger transaction whose events are in `log`."""
     db.execute("UPDATE runs SET state = 'canceling' WHERE id = ?", (run_id,))
     waiting = db.execute(
         "SELECT position FROM steps WHERE run_id = ? AND state IN ('queued', 'retrying', 'interrupted')", (run_id,)
     ).fetchall()
     release(db, log, run_id, [position for (position,) in waiting], "canceled", now)
     end_run(db, log, run_id, now)
-    return log.write()

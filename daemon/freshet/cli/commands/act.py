@@ -9,7 +9,17 @@ from freshet.cli.arguments import json_argument, parameters
 from freshet.cli.client import Client
 from freshet.cli.session import Session, UsageError, print_json
 from freshet.cli.text import error_text, in_line, plain
-from freshet.http.models import CallBody, MaterializeBody, RunsAdmitted, SensorAnswer, TickAnswer, TickBody
+from freshet.definitions.names import nearest_hint
+from freshet.errors import UnknownName
+from freshet.http.models import (
+    CallBody,
+    MaterializeBody,
+    RunsAdmitted,
+    ScheduleAnswer,
+    SensorAnswer,
+    TickAnswer,
+    TickBody,
+)
 
 __all__ = ["call", "cancel", "materialize", "pause", "resume", "tick"]
 
@@ -112,19 +122,32 @@ def _shown(item: Any) -> str:
     return in_line(json.dumps(item, ensure_ascii=False))
 
 
-def pause(session: Session, sensor: str) -> None:
-    """Stop a sensor."""
+def pause(session: Session, name: str) -> None:
+    """Stop a sensor or a schedule."""
     with session.client() as client:
-        _sensor(session, client.pause(sensor))
+        scheduled = _is_schedule(client, name)
+        _ticker(session, client.pause_schedule(name) if scheduled else client.pause(name))
 
 
-def resume(session: Session, sensor: str) -> None:
-    """Let a sensor look again."""
+def resume(session: Session, name: str) -> None:
+    """Let a sensor look, or a schedule fire, again."""
     with session.client() as client:
-        _sensor(session, client.resume(sensor))
+        scheduled = _is_schedule(client, name)
+        _ticker(session, client.resume_schedule(name) if scheduled else client.resume(name))
 
 
-def _sensor(session: Session, answer: SensorAnswer) -> None:
+def _is_schedule(client: Client, name: str) -> bool:
+    schedules = [one.name for one in client.schedules()]
+    if name in schedules:
+        return True
+    sensors = [one.name for one in client.sensors()]
+    if name not in sensors:
+        hint = nearest_hint(name, [*sensors, *schedules])
+        raise UnknownName(f"no sensor and no schedule is called {name!r}", hint=hint)
+    return False
+
+
+def _ticker(session: Session, answer: SensorAnswer | ScheduleAnswer) -> None:
     if session.json:
         print_json(answer)
     else:

@@ -16,8 +16,10 @@ from freshet.http.models import (
     AssetAnswer,
     ProblemAnswer,
     RunAnswer,
+    ScheduleAnswer,
     ScheduleTickAnswer,
     SensorAnswer,
+    SkipAnswer,
     StatusAnswer,
 )
 
@@ -51,7 +53,7 @@ def _status_lines(answer: StatusAnswer) -> list[tuple[str, Text]]:
         ("runs", runs),
         ("assets", _named(f"{answer.assets}", {"failed": failed, "lapsed": answer.lapsed})),
         ("sensors", _named(f"{answer.sensors}", {"failing": answer.troubled, "paused": answer.paused})),
-        ("schedules", Text(str(answer.schedules))),
+        ("schedules", _named(f"{answer.schedules}", _of_schedules(answer))),
         ("jobs", Text(str(answer.jobs))),
         ("plugins", Text(f"version {in_line(answer.definitions_version[:12]) or '-'}")),
     ]
@@ -62,6 +64,10 @@ def _status_lines(answer: StatusAnswer) -> list[tuple[str, Text]]:
     lines += [("error", Text(_problem(one), "red")) for one in answer.load_problems]
     lines += [("warning", Text(_problem(one), "yellow")) for one in answer.load_warnings]
     return lines
+
+
+def _of_schedules(answer: StatusAnswer) -> dict[str, tuple[str, ...]]:
+    return {"failing": answer.troubled_schedules, "paused": answer.paused_schedules}
 
 
 def _state(answer: StatusAnswer) -> Text:
@@ -127,21 +133,41 @@ def _freshness(one: AssetAnswer, now: float) -> Text:
 
 
 def sensors(session: Session, name: str | None) -> None:
-    """All sensors, or one with its error."""
+    """All sensors and schedules, or one with its error."""
     with session.client() as client:
-        found = client.sensors() if name is None else [client.sensor(name)]
+        scheduled = [one for one in client.schedules() if name in (None, one.name)]
+        found = client.sensors() if name is None else [] if scheduled else [client.sensor(name)]
     if session.json:
-        print_json(found if name is None else found[0])
+        every = [*found, *scheduled]
+        print_json(every if name is None else every[0])
         return
     now = time.time()
     table(
-        ("sensor", "type", "status", "target", "#ticks", "last look", "next look"),
-        (_sensor_row(one, now) for one in found),
-        empty="no plugin declares a sensor",
+        ("name", "type", "status", "target", "#ticks", "last", "next", "skipped last"),
+        (*(_sensor_row(one, now) for one in found), *(_scheduled_row(one, now) for one in scheduled)),
+        empty="no plugin declares a sensor or a schedule",
     )
     for one in found:
         for said in _sensor_said(one, whole=name is not None):
             print(f"{in_line(one.name)}: {plain(said)}")  # noqa: T201
+    _failing(scheduled)
+
+
+def _scheduled_row(one: ScheduleAnswer, now: float) -> tuple[object, ...]:
+    state = state_text(one.status)
+    last, due = age(one.last_fired, now), age(one.next, now)
+    return one.name, "schedule", state, one.target or "-", "-", last, due, _skipped(one.last_skip, now)
+
+
+def _skipped(one: SkipAnswer | None, now: float) -> str:
+    """When, how many, why."""
+    return "-" if one is None else f"{age(one.last, now)}: {one.count} ({one.reason})"
+
+
+def _failing(found: Iterable[ScheduleAnswer]) -> None:
+    for one in found:
+        if one.status == "failing":
+            print(f"{in_line(one.name)}: {plain(error_text(one.last_error))}")  # noqa: T201
 
 
 def _sensor_said(one: SensorAnswer, *, whole: bool) -> Iterable[str]:
@@ -159,7 +185,7 @@ def _sensor_row(one: SensorAnswer, now: float) -> tuple[object, ...]:
     if one.failures:
         state.append(" (once)" if one.failures == 1 else f" ({one.failures} times)")
     due = _looking(one.looking_since, now) if one.in_flight else age(one.due_at, now)
-    return one.name, one.type, state, one.target or "-", one.ticks, age(one.last_tick_at, now), due
+    return one.name, one.type, state, one.target or "-", one.ticks, age(one.last_tick_at, now), due, "-"
 
 
 def _looking(since: float | None, now: float) -> str:
@@ -179,7 +205,7 @@ def schedules(session: Session, name: str | None) -> None:
         return
     now = time.time()
     table(
-        ("schedule", "when", "zone", "target", "status", "last fired", "next"),
+        ("schedule", "when", "zone", "target", "status", "last fired", "next", "skipped last"),
         (
             (
                 one.name,
@@ -189,14 +215,13 @@ def schedules(session: Session, name: str | None) -> None:
                 state_text(one.status),
                 age(one.last_fired, now),
                 age(one.next, now),
+                _skipped(one.last_skip, now),
             )
             for one in found
         ),
         empty="no plugin declares a schedule",
     )
-    for one in found:
-        if one.status == "failing":
-            print(f"{in_line(one.name)}: {plain(error_text(one.last_error))}")  # noqa: T201
+    _failing(found)
 
 
 def _schedule_history(session: Session, found: list[ScheduleTickAnswer]) -> None:

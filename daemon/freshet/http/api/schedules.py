@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from fastapi import APIRouter
 
 from freshet.definitions.schedule import ScheduleSpec
 from freshet.engine.control import ScheduleView
-from freshet.http.api.context import Api, Limit, known
-from freshet.http.models import ScheduleAnswer, ScheduleTickAnswer
-from freshet.store.schedules import schedule_ticks
+from freshet.http.api.context import Api, Context, Limit, known
+from freshet.http.models import ScheduleAnswer, ScheduleTickAnswer, SkipAnswer
+from freshet.store.records.schedules import LastTicks, SkippedInstants
+from freshet.store.schedules import last_ticks, schedule_ticks
 
 __all__ = ["router"]
 
@@ -21,7 +23,27 @@ router = APIRouter(prefix="/schedules", tags=["schedules"])
 async def list_schedules(api: Api) -> tuple[ScheduleAnswer, ...]:
     """All schedules, by name."""
     specs = api.control.definitions.schedule
-    return tuple(_answer(specs[one.name], one) for one in api.control.schedules() if one.name in specs)
+    last = await api.control.store.read(last_ticks)
+    views = (one for one in api.control.schedules() if one.name in specs)
+    return tuple(_answer(specs[one.name], one, last.get(one.name)) for one in views)
+
+
+@router.post("/{name}/pause")
+async def pause_schedule(api: Api, name: str) -> ScheduleAnswer:
+    """Fire nothing until it is resumed, nor after a restart."""
+    return await _changed(api, name, api.control.pause_schedule)
+
+
+@router.post("/{name}/resume")
+async def resume_schedule(api: Api, name: str) -> ScheduleAnswer:
+    """Fire again; what passed meanwhile is decided by the misfire policy. Also ends a back-off."""
+    return await _changed(api, name, api.control.resume_schedule)
+
+
+async def _changed(api: Context, name: str, change: Callable[[str], Awaitable[ScheduleView]]) -> ScheduleAnswer:
+    spec = known(api.control.definitions.schedule, name, "schedule")
+    view = await change(name)
+    return _answer(spec, view, (await api.control.store.read(last_ticks)).get(name))
 
 
 @router.get("/{name}/history")
@@ -42,7 +64,7 @@ async def schedule_history(api: Api, name: str, limit: Limit = 50) -> tuple[Sche
     )
 
 
-def _answer(spec: ScheduleSpec, view: ScheduleView) -> ScheduleAnswer:
+def _answer(spec: ScheduleSpec, view: ScheduleView, last: LastTicks | None) -> ScheduleAnswer:
     return ScheduleAnswer(
         name=spec.name,
         doc=spec.doc,
@@ -51,11 +73,17 @@ def _answer(spec: ScheduleSpec, view: ScheduleView) -> ScheduleAnswer:
         timezone=spec.timezone,
         target=spec.target,
         misfire=spec.misfire,
+        overlap=spec.overlap,
         status=view.status,
         next=view.next,
-        last_fired=view.last_fired,
+        last_fired=None if last is None else last.fired,
+        last_skip=None if last is None or last.skipped is None else _skip(last.skipped),
         failures=view.failures,
         last_error=view.last_error,
         file=spec.source.file if spec.source else None,
         line=spec.source.line if spec.source else None,
     )
+
+
+def _skip(one: SkippedInstants) -> SkipAnswer:
+    return SkipAnswer(first=one.first, last=one.last, count=one.count, reason=one.reason)

@@ -24,6 +24,7 @@ router = APIRouter(tags=["status"])
 async def status(api: Api) -> StatusAnswer:
     """What runs, what waits, what is wrong."""
     now, definitions, sensors = api.control.status(), api.control.definitions, api.control.sensors()
+    schedules = api.control.schedules()
     standing = {row.asset: row for row in await api.control.store.read(freshness_rows) if row.partition == 0}
     lapsed = (
         spec.name
@@ -52,6 +53,8 @@ async def status(api: Api) -> StatusAnswer:
         schedules=len(definitions.schedules),
         paused=tuple(one.name for one in sensors if one.status == "paused"),
         troubled=tuple(one.name for one in sensors if one.status in ("failing", "quarantined")),
+        paused_schedules=tuple(one.name for one in schedules if one.status == "paused"),
+        troubled_schedules=tuple(one.name for one in schedules if one.status == "failing"),
         lapsed=tuple(sorted(lapsed)),
         failed={name: count for name, count in failed.partitions.items() if name in definitions.asset},
         failed_runs=failed.runs,

@@ -78,6 +78,8 @@ class StatusAnswer(Answer):
     schedules: int = 0
     paused: tuple[str, ...]
     troubled: tuple[str, ...]
+    paused_schedules: tuple[str, ...] = ()
+    troubled_schedules: tuple[str, ...] = ()
     lapsed: tuple[str, ...]
     failed: dict[str, int] = Field(default_factory=dict[str, int])
     failed_runs: int = 0

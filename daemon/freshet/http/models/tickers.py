@@ -12,6 +12,7 @@ __all__ = [
     "ScheduleAnswer",
     "ScheduleTickAnswer",
     "SensorAnswer",
+    "SkipAnswer",
     "TickAnswer",
     "TickBody",
     "TickRowAnswer",
@@ -22,6 +23,7 @@ class SensorAnswer(Answer):
     """A sensor as declared, and as the engine sees it. `isolated`: it has an evaluator of its own.
     `looking_since`: when the look began that is under way."""
 
+    kind: Literal["sensor"] = "sensor"
     name: str
     type: str
     doc: str
@@ -46,10 +48,20 @@ class SensorAnswer(Answer):
     line: int | None
 
 
-class ScheduleAnswer(Answer):
-    """A schedule as declared, and as the engine sees it. Exactly one of `cron` and `every` (seconds) is set; `next` and
-    `last_fired` are nominal instants."""
+class SkipAnswer(Answer):
+    """Instants in a row that did not fire, and why: `misfire`, `max_late`, `max_catch_up` or `overlap`."""
 
+    first: float
+    last: float
+    count: int
+    reason: str
+
+
+class ScheduleAnswer(Answer):
+    """A schedule as declared, and as the engine sees it. Exactly one of `cron` and `every` (seconds) is set; `next`
+    (None while it is paused) and `last_fired` are nominal instants; `last_skip`: what was skipped last."""
+
+    kind: Literal["schedule"] = "schedule"
     name: str
     doc: str
     cron: str | None
@@ -57,9 +69,11 @@ class ScheduleAnswer(Answer):
     timezone: str | None
     target: str | None
     misfire: Literal["latest", "all", "skip"]
+    overlap: Literal["allow", "skip", "queue", "latest", "cancel"] = "allow"
     status: Literal["ok", "failing", "paused"]
     next: float | None
     last_fired: float | None
+    last_skip: SkipAnswer | None = None
     failures: int
     last_error: Json
     file: str | None

@@ -17,6 +17,7 @@ __all__ = [
     "InputNeed",
     "QueuedStep",
     "Recovery",
+    "RunGroup",
     "RunRow",
     "RunState",
     "RunToAdmit",
@@ -28,6 +29,9 @@ __all__ = [
     "StepToRun",
     "ValueRef",
 ]
+
+RunGroup = tuple[str, str, str | None, str | None]
+"""Runs of the same origin, target, set and key of a partition."""
 
 RunState = Literal["queued", "started", "succeeded", "failed", "canceling", "canceled", "interrupted"]
 
@@ -72,7 +76,9 @@ class StepToAdmit:
 class RunToAdmit:
     """A run asked for. `steps` in dependency order. One of `partition` (a number) and `key` (a text of `set`)
     names the partition; neither: without partitions. Both: a window of time, whose number follows from its key; it is
-    remembered when it is first used, and so is a combination, whose dimensions are `parts`."""
+    remembered when it is first used, and so is a combination, whose dimensions are `parts`.
+
+    `in_order`: the runs of its group go one after the other; `held`: one of them has not ended, so no step begins."""
 
     kind: Literal["asset", "job"]
     target: str
@@ -86,6 +92,13 @@ class RunToAdmit:
     params: dict[str, Json] = field(default_factory=dict[str, Json])
     tags: dict[str, str] = field(default_factory=dict[str, str])
     priority: int = 0
+    in_order: bool = False
+    held: bool = False
+
+    @property
+    def group(self) -> RunGroup:
+        """The runs that it can overlap with."""
+        return self.origin, self.target, self.set, self.key
 
 
 @dataclass(frozen=True, slots=True)

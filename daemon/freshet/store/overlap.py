@@ -1,0 +1,94 @@
+"""Runs of a schedule that overlap: which are admitted, which go without, and which of before are canceled."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from freshet.store.codec import dump
+from freshet.store.records.runs import RunGroup, RunToAdmit
+from freshet.store.records.schedules import ActiveRun, ScheduleCommit, SkippedInstants
+
+__all__ = ["Settled", "active_runs", "settle_overlaps"]
+
+_ACTIVE = """
+SELECT r.id, r.state, r.origin, r.target, ps.name, p.key FROM json_each(?) wanted
+CROSS JOIN runs r INDEXED BY runs_of_schedules ON r.origin = wanted.value
+LEFT JOIN partition_sets ps ON ps.id = r.set_id
+LEFT JOIN partitions p ON p.set_id = r.set_id AND p.number = r.partition
+WHERE r.state IN ('queued', 'started', 'canceling', 'interrupted') AND r.origin LIKE 'schedule:%' ORDER BY r.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What is left of a commit, the instants that overlapped, and the runs that are to be canceled."""
+
+    commit: ScheduleCommit
+    overlapped: tuple[float, ...] = ()
+    cancel: tuple[int, ...] = ()
+
+
+def active_runs(db: sqlite3.Connection, schedules: Iterable[str]) -> tuple[ActiveRun, ...]:
+    """The runs of these schedules that are queued or under way, oldest first."""
+    origins = dump([f"schedule:{name}" for name in schedules])
+    return tuple(ActiveRun(*row) for row in db.execute(_ACTIVE, (origins,)))
+
+
+def settle_overlaps(db: sqlite3.Connection, commits: Sequence[ScheduleCommit]) -> tuple[Settled, ...]:
+    """Apply `overlap` to each commit, as things stand in this transaction."""
+    asking = {run.origin for one in commits if one.overlap in ("skip", "latest", "cancel") for run in _runs(one)}
+    if not asking:
+        return tuple(Settled(commit) for commit in commits)
+    active = active_runs(db, sorted(origin.removeprefix("schedule:") for origin in asking))
+    by_group: dict[RunGroup, list[ActiveRun]] = {}
+    for run in active:
+        by_group.setdefault(run.group, []).append(run)
+    return tuple(_settle(commit, by_group) for commit in commits)
+
+
+def _settle(commit: ScheduleCommit, active: dict[RunGroup, list[ActiveRun]]) -> Settled:
+    if commit.overlap not in ("skip", "latest", "cancel") or not commit.runs:
+        return Settled(commit)
+    if commit.overlap == "skip":
+        kept = _first_of_each(commit.runs, set(active))
+        return _cut(commit, kept)
+    kept = tuple(reversed(_first_of_each(tuple(reversed(commit.runs)), set(), last=True)))
+    asked = {run.group for runs in kept for run in runs}
+    waiting = ("queued", "interrupted")
+    overtaken = [run for group in asked for run in active.get(group, ()) if run.state != "canceling"]
+    cancel = tuple(run.run_id for run in overtaken if commit.overlap == "cancel" or run.state in waiting)
+    return _cut(commit, kept, tuple(sorted(cancel)))
+
+
+def _first_of_each(
+    instants: Sequence[tuple[RunToAdmit, ...]], taken: set[RunGroup], *, last: bool = False
+) -> tuple[tuple[RunToAdmit, ...], ...]:
+    """The first run of each group that is not taken; of one instant, the first or the last."""
+    kept: list[tuple[RunToAdmit, ...]] = []
+    for runs in instants:
+        here: list[RunToAdmit] = []
+        for run in reversed(runs) if last else runs:
+            if run.group not in taken:
+                taken.add(run.group)
+                here.append(run)
+        kept.append(tuple(reversed(here) if last else here))
+    return tuple(kept)
+
+
+def _cut(commit: ScheduleCommit, kept: tuple[tuple[RunToAdmit, ...], ...], cancel: tuple[int, ...] = ()) -> Settled:
+    """An instant that loses all that it asked for is a skipped one."""
+    lost = [bool(asked) and not left for asked, left in zip(commit.runs, kept, strict=True)]
+    overlapped = tuple(at for at, gone in zip(commit.fired, lost, strict=True) if gone)
+    left = replace(
+        commit,
+        fired=tuple(at for at, gone in zip(commit.fired, lost, strict=True) if not gone),
+        skipped=(*commit.skipped, *(SkippedInstants(at, at, 1, "overlap") for at in overlapped)),
+        runs=tuple(runs for runs, gone in zip(kept, lost, strict=True) if not gone),
+    )
+    return Settled(left, overlapped, cancel)
+
+
+def _runs(commit: ScheduleCommit) -> Iterable[RunToAdmit]:
+    return (run for runs in commit.runs for run in runs)
