@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import graphlib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,13 +14,23 @@ from freshet.definitions.job import JobSpec
 from freshet.definitions.mapping import Mapping, default_mapping
 from freshet.definitions.mapping_check import misfit
 from freshet.definitions.names import nearest_hint
-from freshet.definitions.partitions import MultiPartitions, PartitionsSpec, TimePartitions, resolved_set
+from freshet.definitions.partitions import (
+    DimensionSet,
+    MultiPartitions,
+    PartitionsSpec,
+    StaticPartitions,
+    TimePartitions,
+    resolved_set,
+)
 from freshet.definitions.schedule import ScheduleSpec
 from freshet.definitions.sensor import SensorSpec
 from freshet.definitions.source import Source
-from freshet.errors import DefinitionError, GraphError, InvalidName
+from freshet.errors import DefinitionError, GraphError, InvalidName, PartitionKeyError
 
 __all__ = ["Definitions", "validate"]
+
+_AT_ONCE_MAX = 1_000
+"""Runs that one tick of a schedule may ask for without a body."""
 
 
 @dataclass(frozen=True)
@@ -236,17 +247,6 @@ def _mapping_problem(definitions: Definitions, spec: AssetSpec, dep: DepSpec) ->
 
 def _not_yet(definitions: Definitions) -> Iterable[DefinitionError]:
     """What can be declared and is not run yet: better refused than run wrongly."""
-    for spec in definitions.assets:
-        if isinstance(spec.partitions, MultiPartitions):
-            said = f"asset {spec.name!r}: assets over several dimensions are not run by this release"
-            yield _at(GraphError, spec.source, said, "use one set of partitions")
-        for dep in spec.deps:
-            if dep.asset not in definitions.asset:
-                continue
-            kind = definitions.mapping(spec, dep).kind
-            if kind not in ("identity", "all", "last"):
-                said = f"asset {spec.name!r}: the mapping {kind!r} to {dep.asset!r} is not run by this release"
-                yield _at(GraphError, spec.source, said, "use the same partitions on both sides, All() or Last()")
     targets: tuple[AssetSpec | JobSpec, ...] = (*definitions.assets, *definitions.jobs)
     for one in targets:
         if one.pool is not None:
@@ -281,12 +281,26 @@ def _scheduled(definitions: Definitions) -> Iterable[DefinitionError]:
 
 
 def _closes(definitions: Definitions, target: str) -> bool:
-    """Whether a tick by itself says which partition it means."""
+    """Whether a tick by itself says which partitions it means: the window that it closed, with each key of the other
+    dimensions, where those are short lists."""
     spec = definitions.asset.get(target)
     partitions = None if spec is None else spec.partitions
-    if isinstance(partitions, MultiPartitions):
-        return sum(isinstance(one.set, TimePartitions) for one in partitions.dimensions) == 1
-    return partitions is None or isinstance(partitions, TimePartitions)
+    if not isinstance(partitions, MultiPartitions):
+        return partitions is None or isinstance(partitions, TimePartitions)
+    lists = [one.set for one in partitions.dimensions if isinstance(one.set, StaticPartitions)]
+    if len(lists) != len(partitions.dimensions) - 1 or math.prod(len(one.keys) for one in lists) > _AT_ONCE_MAX:
+        return False
+    longest = {one.name: _longest(one.set) for one in partitions.dimensions}
+    try:
+        partitions.key(longest)
+    except PartitionKeyError:
+        return False
+    return sum(isinstance(one.set, TimePartitions) for one in partitions.dimensions) == 1
+
+
+def _longest(spec: DimensionSet) -> str:
+    keys = spec.keys if isinstance(spec, StaticPartitions) else ("2026-03-29T02:00:00+02:00:00",)
+    return max(keys, key=lambda key: len(key) + 2 * sum(map(key.count, "%|=")))
 
 
 def _cycles(definitions: Definitions) -> Iterable[DefinitionError]:

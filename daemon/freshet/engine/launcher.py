@@ -9,13 +9,13 @@ from functools import partial
 import structlog
 
 from freshet.definitions.retries import RetrySpec, retry_delay
-from freshet.engine.instruments import STORE_RETRY, Instruments, persist, recall
+from freshet.engine.inputs import read_bulk
+from freshet.engine.instruments import STORE_RETRY, Instruments, persist
 from freshet.engine.requests import input_needs
 from freshet.engine.slots import RunQueue, StepId
 from freshet.errors import StoreUnavailable
 from freshet.executors.base import StepEnd
 from freshet.store.finishing import finish_step
-from freshet.store.inputs import read_inputs
 from freshet.store.records import Admission, Finished, QueuedStep, RunToAdmit, StepResult, StepToRun, TickError
 from freshet.store.steps import start_steps
 
@@ -132,15 +132,10 @@ class Launcher:
 
     async def _read_and_hand_over(self, step: StepToRun) -> None:
         step_id = (step.run_id, step.position)
-        inputs, missing = dict(step.inputs), dict(step.missing)
-        for asset in step.bulk:
-            upstream = self._in.in_force.definitions.asset[asset].partitions
-            assert upstream is not None, "only a partitioned upstream is read in bulk"
-            read = partial(read_inputs, asset=asset, set=upstream.name)
-            inputs[asset], missing[asset] = await recall(self._in, read, what=f"the inputs of run {step.run_id}")
+        whole = await read_bulk(self._in, step)
         if step_id in self._reading:
             self._reading.discard(step_id)
-            self._hand_over(replace(step, inputs=inputs, missing=missing))
+            self._hand_over(whole)
         else:
             self.ended(StepEnd(*step_id, step.attempt, "canceled"))
 

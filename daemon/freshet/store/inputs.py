@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from freshet.store.codec import load_value
+from pyroaring import BitMap
+
+from freshet.store.codec import dump, load_value
 from freshet.store.records import InputNeed, ValueRef
 
-__all__ = ["Inputs", "gather_inputs", "read_inputs"]
+__all__ = ["Inputs", "gather_inputs", "partition_keys", "read_inputs"]
+
+_DENSE = 8
+"""One of so many numbers chosen: what lies between is read too, rather than each looked up."""
+_PIECE = 10_000
 
 Inputs = tuple[dict[str, dict[str | None, ValueRef]], dict[str, tuple[str | None, ...]], tuple[str, ...]]
 """By upstream: the values by key, the keys without one; and the upstreams left to `read_inputs`."""
@@ -26,20 +32,16 @@ SELECT p.key, s.value FROM partition_sets ps JOIN partitions p ON p.set_id = ps.
 LEFT JOIN asset_state s ON s.asset_id = (SELECT id FROM assets WHERE name = ?1) AND s.partition = p.number
 WHERE ps.name = ?2 AND p.deleted_at IS NULL ORDER BY p.number DESC LIMIT 1
 """
-_ALL = """
-SELECT p.key, s.value FROM partition_sets ps JOIN partitions p ON p.set_id = ps.id
-LEFT JOIN asset_state s ON s.asset_id = (SELECT id FROM assets WHERE name = ?1) AND s.partition = p.number
-WHERE ps.name = ?2 AND p.deleted_at IS NULL ORDER BY p.number
-"""
 
 
 def gather_inputs(db: sqlite3.Connection, needs: Sequence[InputNeed], partition: int, key: str | None) -> Inputs:
-    """What a step of this partition takes from each upstream, as it stands now."""
+    """What a step of this partition takes from each upstream, as it stands now; upstreams of which it may take many
+    partitions, and those whose partitions only the engine can name, are left to `read_inputs`."""
     inputs: dict[str, dict[str | None, ValueRef]] = {}
     missing: dict[str, tuple[str | None, ...]] = {}
     bulk: list[str] = []
     for need in needs:
-        if need.mapping == "all":
+        if need.mapping in ("all", "some"):
             bulk.append(need.asset)
             continue
         found: str | None = None
@@ -61,20 +63,57 @@ def gather_inputs(db: sqlite3.Connection, needs: Sequence[InputNeed], partition:
 
 
 def read_inputs(
-    db: sqlite3.Connection, asset: str, set: str | None
-) -> tuple[dict[str | None, ValueRef], tuple[str | None, ...]]:
-    """All values of an upstream by key, in the order of its partitions, and the keys without one."""
-    rows = (
-        db.execute(_ALL, (asset, set)).fetchall()
-        if set is not None
-        else [(None, row[0]) for row in db.execute(_SINGLE, (asset,))] or [(None, None)]
-    )
+    db: sqlite3.Connection, asset: str, set: str, numbers: BitMap
+) -> tuple[dict[str | None, ValueRef], BitMap]:
+    """The values of an upstream's partitions by key, in the order of their numbers, and the numbers without one."""
     values: dict[str | None, ValueRef] = {}
-    missing: list[str | None] = []
-    for key, text in rows:
+    missing = numbers.copy()
+    for number, key, text in _rows(db, asset, set, numbers):
         ref = load_value(text)
-        if ref is None:
-            missing.append(key)
-        else:
+        if ref is not None and number in missing:
             values[key] = ref
-    return values, tuple(missing)
+            missing.discard(number)
+    return values, missing
+
+
+_VALUE = "s.asset_id = (SELECT id FROM assets WHERE name = ?1)"
+_KEY = "p.set_id = (SELECT id FROM partition_sets WHERE name = ?2)"
+
+
+def _rows(db: sqlite3.Connection, asset: str, set: str, numbers: BitMap) -> Iterator[tuple[int, str, str | None]]:
+    """Those of a dense choice lie between its ends; those of a thin one are looked up."""
+    if not numbers:
+        return
+    first, last = numbers.min(), numbers.max()
+    if len(numbers) * _DENSE >= last - first:
+        yield from db.execute(
+            f"""
+            SELECT s.partition, p.key, s.value FROM asset_state s CROSS JOIN partitions p
+                ON {_KEY} AND p.number = s.partition
+            WHERE {_VALUE} AND s.partition BETWEEN ?3 AND ?4 AND p.deleted_at IS NULL ORDER BY s.partition
+            """,  # noqa: S608  # constants
+            (asset, set, first, last),
+        )
+        return
+    wanted = list(numbers)
+    for start in range(0, len(wanted), _PIECE):
+        yield from db.execute(
+            f"""
+            SELECT s.partition, p.key, s.value FROM json_each(?3) wanted
+            CROSS JOIN asset_state s ON {_VALUE} AND s.partition = wanted.value
+            CROSS JOIN partitions p ON {_KEY} AND p.number = wanted.value
+            WHERE p.deleted_at IS NULL ORDER BY wanted.key
+            """,  # noqa: S608  # constants
+            (asset, set, dump(wanted[start : start + _PIECE])),
+        )
+
+
+def partition_keys(db: sqlite3.Connection, set: str, numbers: Iterable[int]) -> dict[int, str]:
+    """The keys of partitions that the store has numbered, deleted ones too, in the order asked."""
+    return dict(
+        db.execute(
+            f"SELECT p.number, p.key FROM json_each(?1) wanted CROSS JOIN partitions p "  # noqa: S608  # a constant
+            f"ON {_KEY} AND p.number = wanted.value ORDER BY wanted.key",
+            (dump(list(numbers)), set),
+        )
+    )
