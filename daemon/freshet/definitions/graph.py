@@ -253,10 +253,6 @@ def _not_yet(definitions: Definitions) -> Iterable[DefinitionError]:
             what = "asset" if isinstance(one, AssetSpec) else "job"
             said = f"{what} {one.name!r}: pool={one.pool!r}: pools are not kept by this release"
             yield _at(GraphError, one.source, said, "leave it out; `workers` limits what runs at once, all together")
-    for schedule in definitions.schedules:
-        if schedule.overlap != "allow":
-            said = f"schedule {schedule.name!r}: overlap={schedule.overlap!r} is not kept by this release"
-            yield _at(GraphError, schedule.source, said, 'leave it out, or write overlap="allow"')
 
 
 def _scheduled(definitions: Definitions) -> Iterable[DefinitionError]:

@@ -11,12 +11,14 @@ from typing import Any, TypeVar, cast
 
 from freshet import __version__
 from freshet.definitions.graph import Definitions
+from freshet.definitions.names import nearest_hint
 from freshet.definitions.outcome import Json
-from freshet.engine.bus import Subscription
 from freshet.engine.backfill.active import BackfillView
 from freshet.engine.backfill.select import BackfillRequest
+from freshet.engine.bus import Subscription
 from freshet.engine.control import BackfillChange, EngineStatus, ScheduleView, SensorState, TickReport
 from freshet.engine.engine import Engine
+from freshet.engine.launcher import CANCEL_GRACE
 from freshet.engine.outcomes import startable
 from freshet.engine.pieces import key_pieces
 from freshet.engine.requests import call_job, check_partitions, find_asset, input_needs, run_of_assets
@@ -31,8 +33,6 @@ from freshet.store.store import Store
 __all__ = ["EngineControl"]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
-
-_CANCEL_GRACE = 5.0
 
 
 def _loud(method: Method) -> Method:
@@ -122,6 +122,8 @@ class EngineControl:
             return None
         if not launcher.queue.open:
             return self._engine.problem or "the daemon is stopping"
+        if (before := launcher.queue.behind(run_id)) is not None:
+            return f"waits until run {before} has ended"
         return f"waits for a slot ({launcher.queue.in_use} of {launcher.queue.capacity} in use)"
 
     @_loud
@@ -140,7 +142,8 @@ class EngineControl:
         for name in assets:
             find_asset(definitions, name)
         names = definitions.select(assets, upstream=upstream, downstream=downstream)
-        run = run_of_assets(definitions, names, key=key, origin="manual", tags=tags, priority=priority)
+        now = self._engine.instruments.clock.now()
+        run = run_of_assets(definitions, names, key=key, origin="manual", now=now, tags=tags, priority=priority)
         return (await self._admit(run),)
 
     @_loud
@@ -194,6 +197,21 @@ class EngineControl:
         return await self._engine.desk.resume(sensor)
 
     @_loud
+    async def pause_schedule(self, schedule: str) -> ScheduleView:
+        """Fire nothing."""
+        return await self._engine.timetable.pause(self._schedule(schedule))
+
+    @_loud
+    async def resume_schedule(self, schedule: str) -> ScheduleView:
+        """Fire again."""
+        return await self._engine.timetable.resume(self._schedule(schedule))
+
+    def _schedule(self, name: str) -> str:
+        if name not in self._engine.timetable.schedules:
+            raise UnknownName(f"there is no schedule {name!r}", hint=nearest_hint(name, self.definitions.schedule))
+        return name
+
+    @_loud
     async def add_partitions(self, set: str, keys: dict[str, dict[str, Json]]) -> int:
         """Returns how many were new."""
         return await self._change(PartitionDelta(set, add=tuple(keys.items())))
@@ -223,11 +241,29 @@ class EngineControl:
         engine = self._engine
         events = await self._store.write(partial(cancel_run, run_id=run_id, now=engine.instruments.clock.now()))
         engine.instruments.bus.publish(events)
-        engine.launcher.cancel(run_id, grace=_CANCEL_GRACE)
+        engine.launcher.cancel(run_id, grace=CANCEL_GRACE)
         row = await self._store.read(partial(read_run, run_id=run_id))
         if row is None:
             raise UnknownName(f"there is no run {run_id}", hint="see freshet runs")
         return row
+
+    @_loud
+    async def begin_backfill(self, request: BackfillRequest) -> BackfillView:
+        """Begin a backfill."""
+        return await self._engine.backfill_desk.begin(request)
+
+    async def backfill(self, backfill_id: int) -> BackfillView:
+        """As it stands."""
+        return await self._engine.backfill_desk.view(backfill_id)
+
+    async def backfills(self, *, limit: int = 50, before: int | None = None) -> tuple[BackfillView, ...]:
+        """Newest first."""
+        return await self._engine.backfill_desk.views(limit=limit, before=before)
+
+    @_loud
+    async def change_backfill(self, backfill_id: int, change: BackfillChange) -> BackfillView:
+        """Pause, resume, cancel, or begin anew what it left unmade."""
+        return await self._engine.backfill_desk.change(backfill_id, change)
 
     def subscribe(self) -> AbstractContextManager[Subscription]:
         """All events from now on."""
@@ -247,23 +283,5 @@ def starting(engine: Engine) -> EngineStatus:
         workers=engine.options.workers,
         refused_ticks=0,
         host=None,
-    @_loud
-    async def begin_backfill(self, request: BackfillRequest) -> BackfillView:
-        """Begin a backfill."""
-        return await self._engine.backfill_desk.begin(request)
-
-    async def backfill(self, backfill_id: int) -> BackfillView:
-        """As it stands."""
-        return await self._engine.backfill_desk.view(backfill_id)
-
-    async def backfills(self, *, limit: int = 50, before: int | None = None) -> tuple[BackfillView, ...]:
-        """Newest first."""
-        return await self._engine.backfill_desk.views(limit=limit, before=before)
-
-    @_loud
-    async def change_backfill(self, backfill_id: int, change: BackfillChange) -> BackfillView:
-        """Pause, resume, cancel, or begin anew what it left unmade."""
-        return await self._engine.backfill_desk.change(backfill_id, change)
-
         problem=engine.problem,
     )

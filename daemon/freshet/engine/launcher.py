@@ -16,11 +16,15 @@ from freshet.engine.slots import RunQueue, StepId
 from freshet.errors import StoreUnavailable
 from freshet.executors.base import StepEnd
 from freshet.store.finishing import finish_step
-from freshet.store.records import Admission, Finished, QueuedStep, RunToAdmit, StepResult, StepToRun, TickError
+from freshet.store.records import Admission, Event, Finished, QueuedStep, RunToAdmit, StepResult, StepToRun, TickError
 from freshet.store.steps import start_steps
 
-__all__ = ["Launcher"]
+__all__ = ["CANCEL_GRACE", "Launcher"]
 
+CANCEL_GRACE = 5.0
+"""Seconds that a canceled step gets to end by itself."""
+
+_ENDS = ("run_succeeded", "run_failed", "run_canceled")
 
 _log = structlog.get_logger("freshet.runs")
 
@@ -40,13 +44,24 @@ class Launcher:
     def admitted(self, requests: Sequence[RunToAdmit], admissions: Sequence[Admission]) -> None:
         """Launch what was committed as started; the other steps that may begin wait for a slot."""
         for admission in admissions:
+            request = requests[admission.request]
+            if request.in_order:
+                self.queue.join(admission.run_id, request.group)
             begun = {started.position for started in admission.started}
-            for position, step in enumerate(requests[admission.request].steps):
+            for position, step in enumerate(request.steps):
                 if not step.needs and position not in begun:
                     self._put(QueuedStep(admission.run_id, position, step.name, admission.priority, None))
             for started in admission.started:
                 self._launch(started)
         self.dispatch()
+
+    def published(self, events: tuple[Event, ...]) -> None:
+        """A run that has ended lets the next of its line go."""
+        ended = [event.run_id for event in events if event.type in _ENDS and self.queue.in_line(event.run_id or 0)]
+        for run_id in ended:
+            self.queue.left(run_id or 0)
+        if ended:
+            self.dispatch()
 
     def wait(self, steps: Sequence[QueuedStep]) -> None:
         """Let steps wait: for a slot, or first for their back-off."""

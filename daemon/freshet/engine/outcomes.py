@@ -50,7 +50,7 @@ def tick_commit(definitions: Definitions, row: TickerRow, flight: InFlight, end:
 
 def startable(runs: Sequence[RunToAdmit]) -> int:
     """How many steps of these runs could start at once."""
-    return sum(1 for run in runs for step in run.steps if not step.needs)
+    return sum(1 for run in runs if not run.held for step in run.steps if not step.needs)
 
 
 def tally(report: TickTally, commit: TickCommit, result: TickResult) -> None:
