@@ -24,6 +24,11 @@ class Timer(Protocol):
 class Clock(Protocol):
     """Wall time for what has a date, monotonic time for what has a length."""
 
+    @property
+    def steady(self) -> bool:
+        """Whether the wall clock never jumps, so that nobody has to look at it for that."""
+        ...
+
     def now(self) -> float:
         """Seconds since 1970, UTC. May jump."""
         ...
@@ -39,6 +44,8 @@ class Clock(Protocol):
 
 class SystemClock:
     """The machine's clocks, on the running event loop."""
+
+    steady = False
 
     def now(self) -> float:
         """Seconds since 1970, UTC."""
@@ -67,14 +74,20 @@ class _SimulatedTimer:
 class SimulatedClock:
     """Virtual time: it stands still while anything works, and leaps to the next timer when all is idle.
 
-    `idle` is awaited between leaps; the engine's `settled()` fits.
+    `idle` is awaited between leaps; the engine's `settled()` fits. `steady`: nobody will call `step_wall`.
     """
 
     start: float = 1_767_225_600.0
+    steady: bool = False
     _elapsed: float = 0.0
     _step: float = 0.0
     _timers: list[tuple[float, int, _SimulatedTimer]] = field(default_factory=list[tuple[float, int, _SimulatedTimer]])
     _count: itertools.count[int] = field(default_factory=itertools.count)
+
+    @classmethod
+    def steadily(cls, begin: float) -> SimulatedClock:
+        """A clock that reads `begin` and is never stepped: its monotonic time is its wall time, to the last digit."""
+        return cls(start=0.0, steady=True, _elapsed=begin)
 
     def now(self) -> float:
         """The simulated wall clock."""
@@ -94,16 +107,26 @@ class SimulatedClock:
         """The wall clock jumps (positive: forward); monotonic time does not."""
         self._step += seconds
 
+    def next_due(self) -> float | None:
+        """The monotonic instant of the next timer; None while there is none."""
+        while self._timers and self._timers[0][2].cancelled:
+            heapq.heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
+
+    def leap(self, end: float) -> bool:
+        """Go to the next timer and let it fire. Where none is due by monotonic `end`: go there, and return False."""
+        when = self.next_due()
+        if when is None or when > end:
+            self._elapsed = max(self._elapsed, end)
+            return False
+        self._elapsed = max(self._elapsed, when)
+        heapq.heappop(self._timers)[2].callback()
+        return True
+
     async def advance(self, seconds: float, idle: Callable[[], Awaitable[None]]) -> None:
         """Let `seconds` pass: each timer fires at its instant, and `idle()` is awaited before time moves on."""
         end = self._elapsed + seconds
         await idle()
-        while self._timers and self._timers[0][0] <= end:
-            when, _, timer = heapq.heappop(self._timers)
-            if timer.cancelled:
-                continue
-            self._elapsed = max(self._elapsed, when)
-            timer.callback()
+        while self.leap(end):
             await idle()
-        self._elapsed = end
         await idle()

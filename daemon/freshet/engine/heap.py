@@ -97,8 +97,9 @@ class DueHeap:
         while heap and ((entry := entries.get(heap[0][2])) is None or entry.order != heap[0][1]):
             heapq.heappop(heap)
         if heap:
-            limit = self._clock.monotonic() + _LONGEST_SLEEP
-            self._armed = min(heap[0][0], limit)
+            self._armed = heap[0][0]
+            if not self._clock.steady:
+                self._armed = min(self._armed, self._clock.monotonic() + _LONGEST_SLEEP)
             self._timer = self._clock.call_at(self._armed, self._turn)
 
     def _turn(self) -> None:
