@@ -18,7 +18,7 @@ from freshet import (
 from freshet_sensors.pattern import KeyTemplate, Pattern
 from freshet_sensors.scan import File, readable
 
-__all__ = ["Item", "Rules", "Said", "admit", "key_of"]
+__all__ = ["Item", "Rules", "Said", "admit", "arrive", "key_of"]
 
 Said = AddPartitions | DeletePartitions | RunRequest
 
@@ -81,12 +81,31 @@ def admit(
         except PartitionKeyError as error:
             ctx.log.warning("file passed over", file=readable(path), reason=error.message, hint=error.hint)
             continue
-        added[key] = {"path": f"{root}/{path}", "size": file.size, "mtime": file.mtime_ns / 1e9}
+        added[key] = _metadata(root, file)
         if rules.target is not None:
             runs.append(_run(rules, file, key, change, again))
     if added and rules.partitions is not None:
         yield AddPartitions(rules.partitions, added)
     yield from runs
+
+
+def arrive(rules: Rules, root: str, path: str, at: float) -> Iterator[Said]:
+    """What would be said of a file that is meant and arrives at `at`: empty, and created wherever that counts.
+
+    Raises `PartitionKeyError` for a file that would be passed over.
+    """
+    change = next((one for one in ("created", "modified") if one in rules.on), None)
+    if change is None:
+        return
+    file, key = File(path, 0, round(at * 1e9), 0), key_of(rules, path)
+    if rules.partitions is not None:
+        yield AddPartitions(rules.partitions, {key: _metadata(root, file)})
+    if rules.target is not None:
+        yield _run(rules, file, key, change, 0)
+
+
+def _metadata(root: str, file: File) -> dict[str, Any]:
+    return {"path": f"{root}/{file.path}", "size": file.size, "mtime": file.mtime_ns / 1e9}
 
 
 def _run(rules: Rules, file: File, key: str, change: str, again: int) -> RunRequest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -21,9 +21,9 @@ from freshet import (
     Skip,
     parse_duration,
 )
-from freshet_sensors.admit import Item, Rules, Said, admit, key_of
+from freshet_sensors.admit import Item, Rules, Said, admit, arrive, key_of
 from freshet_sensors.look import Survey, look_at, look_at_all
-from freshet_sensors.pattern import KeyTemplate, Pattern
+from freshet_sensors.pattern import KeyTemplate, Pattern, temporary
 from freshet_sensors.scan import File, Row, readable, scan
 from freshet_sensors.settle import Settling
 
@@ -179,6 +179,21 @@ class FileSensor(Sensor):
             for said in admit(ctx, self.rules, root, piece, left=left, again=again):
                 yield said
         _remember(ctx, memory)
+
+    def arrival(self, path: str, at: float) -> Iterator[Said]:
+        """What would be said of a file that arrives; nothing of one that is not meant. For `freshet simulate`.
+
+        `path`: absolute, or relative to `root` of the configuration; `at`: seconds since 1970. The file system is not
+        looked at: the file is taken for new and empty, and not for a link. Raises `PartitionKeyError` for one whose key
+        no set may hold.
+        """
+        root = self._root()
+        folder, whole = root.rstrip("/") + "/", os.path.abspath(path)  # noqa: PTH100  # as text
+        if not whole.startswith(folder):
+            return
+        inner = whole.removeprefix(folder)
+        if self.rules.pattern.matches(inner) and not any(map(temporary, inner.split("/"))):
+            yield from arrive(self.rules, root, inner, at)
 
     def _root(self) -> str:
         return os.path.abspath(self.path)  # noqa: PTH100  # as text, and links stay as they are

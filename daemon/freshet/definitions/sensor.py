@@ -47,7 +47,9 @@ class Sensor:
 
     Optional, and used where a subclass has them:
     `wakes()`: an async iterator of hints, each of which makes a tick happen now;
-    `open()` and `close()`: async, around the sensor's life in one evaluator.
+    `open()` and `close()`: async, around the sensor's life in one evaluator;
+    `arrival(path, at)`: for `freshet simulate`, what the sensor would yield of a file that arrives at `at` (seconds since
+    1970) under `path` (relative to `root`), nothing where it does not watch it. Pure: it may look at nothing else.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from freshet.executors.base import Answers, LoadProblem, LoadReport
     from freshet.settings import Settings
 
-__all__ = ["check", "run"]
+__all__ = ["check", "load_plugins", "print_problems", "run"]
 
 
 def run(session: Session) -> int:
@@ -38,7 +38,7 @@ def check(session: Session) -> int:
     settings = load_settings(session.config)
     check_folders(settings)
     with tempfile.TemporaryDirectory(prefix="freshet-check-") as scratch:
-        report = asyncio.run(_load(settings, Path(scratch)))
+        report = asyncio.run(load_plugins(settings, Path(scratch)))
     if session.json:
         print_json(_as_json(report))
     else:
@@ -46,7 +46,8 @@ def check(session: Session) -> int:
     return 1 if report.problems else 0
 
 
-async def _load(settings: Settings, scratch: Path) -> LoadReport:
+async def load_plugins(settings: Settings, scratch: Path) -> LoadReport:
+    """What a real code host says of the plugins; `scratch`: a state directory for it."""
     from freshet.executors.codehost import ProcessCodeHost
     from freshet.executors.hostsettings import HostSettings
 
@@ -67,11 +68,16 @@ class _NobodyAsks:
         pass
 
 
-def _print(report: LoadReport) -> None:
+def print_problems(report: LoadReport) -> None:
+    """Problems and warnings, on stderr."""
     for problem in report.problems:
         print(_line(problem, "error"), file=sys.stderr)  # noqa: T201
     for warning in report.warnings:
         print(_line(warning, "warning"), file=sys.stderr)  # noqa: T201
+
+
+def _print(report: LoadReport) -> None:
+    print_problems(report)
     found = report.definitions
     counts = (
         ("asset", len(found.assets)),

@@ -1,0 +1,1 @@
+"""`freshet simulate`: what would tick, run and lapse when, without doing it."""

@@ -1,0 +1,145 @@
+"""Listens to an engine in virtual time, and tells what happens as entries."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from freshet.definitions.graph import Definitions
+from freshet.definitions.partitions import TimePartitions
+from freshet.engine.clock import Clock
+from freshet.engine.simulation.arrivals import Arrival
+from freshet.engine.simulation.entries import Entry, EntryKind
+from freshet.engine.simulation.moments import shown
+from freshet.store.records import Event, StepToRun
+from freshet.store.records.schedules import ScheduleCommit
+from freshet.store.schedules import commit_schedules
+from freshet.store.throwaway import NewRun, ThrowawayStore, decided, key_of_partition, last_run, new_runs, ticker_names
+
+__all__ = ["Recorder"]
+
+_FRESHNESS: dict[str, EntryKind] = {
+    "freshness_warned": "warned",
+    "freshness_lapsed": "lapsed",
+    "freshness_restored": "restored",
+}
+
+
+class Recorder:
+    """`bodies`: the schedules whose body would be asked. `tell` gets each entry as it happens; None: no more."""
+
+    def __init__(self, store: ThrowawayStore, clock: Clock, *, zone: str, bodies: Iterable[str]) -> None:
+        self._store = store
+        self._clock = clock
+        self._zone = zone
+        self._bodies = frozenset(bodies)
+        self._definitions = Definitions()
+        self._tickers: dict[int, str] = {}
+        self._last_run = 0
+        self._origin: dict[int, str] = {}
+        self.tell: Callable[[Entry], None] | None = None
+
+    def begin(self, definitions: Definitions, tell: Callable[[Entry], None]) -> None:
+        """From now on."""
+        self._definitions = definitions
+        self._tickers = self._store.ask(ticker_names)
+        self._last_run = self._store.ask(last_run)
+        self.tell = tell
+        self._store.watch = self._committed
+
+    def _tell(
+        self, kind: EntryKind, name: str, *, partition: str | None = None, run: int | None = None,
+        seconds: float | None = None, count: int = 1, detail: str = "",
+    ) -> None:  # fmt: skip
+        if self.tell is not None:
+            self.tell(Entry(self._clock.now(), kind, name, partition, run, seconds, count, detail))
+
+    # --- commits -------------------------------------------------------------------------------------------
+
+    def _committed(self, transaction: Callable[[sqlite3.Connection], object], result: object) -> None:
+        if isinstance(transaction, partial) and transaction.func is commit_schedules:
+            for commit in transaction.keywords["commits"]:
+                self._schedule(commit)
+        for run in self._store.ask(partial(new_runs, after=self._last_run)):
+            self._last_run = run.id
+            self._admitted(run)
+
+    def _schedule(self, commit: ScheduleCommit) -> None:
+        name = self._tickers[commit.ticker]
+        for one in self._store.ask(partial(decided, commit=commit)):
+            when = shown(one.nominal, self._zone)
+            if one.status == "fired":
+                late = "" if one.nominal == self._clock.now() else f"of {when}"
+                asked = "asks its body" if name in self._bodies else ""
+                self._tell("tick", name, detail=", ".join(filter(None, (late, asked))))
+            else:
+                span = when if one.count == 1 else f"{when} to {shown(one.until, self._zone)}"
+                self._tell("skipped", name, count=one.count, detail=f"{one.reason}: {span}")
+
+    def _admitted(self, run: NewRun) -> None:
+        self._origin[run.id] = run.origin
+        if run.state == "queued":
+            key = None if run.set is None else self._key(run.set, run.partition)
+            self._tell("queued", run.target, partition=key, run=run.id, detail=run.origin)
+
+    # --- steps and arrivals --------------------------------------------------------------------------------
+
+    def began(self, step: StepToRun) -> None:
+        """A step begins."""
+        detail = self._origin.get(step.run_id, "")
+        self._tell("started", step.name, partition=step.key, run=step.run_id, detail=detail)
+
+    def ended(self, step: StepToRun, seconds: float) -> None:
+        """It has succeeded."""
+        self._tell("succeeded", step.name, partition=step.key, run=step.run_id, seconds=seconds)
+
+    def arrived(self, arrival: Arrival) -> None:
+        """A sensor sees a file."""
+        self._tell("tick", arrival.sensor, detail=arrival.path)
+
+    # --- events --------------------------------------------------------------------------------------------
+
+    def published(self, events: tuple[Event, ...]) -> None:
+        """A listener on the bus."""
+        for event in events:
+            kind = _FRESHNESS.get(event.type)
+            if kind is not None:
+                self._tell(kind, event.asset or "", partition=self._key_of(event))
+            elif event.type in ("partition_added", "partition_deleted"):
+                self._partitions(event)
+            elif event.type == "run_canceled":
+                self._tell("canceled", str(_data(event).get("target", "")), run=event.run_id)
+            elif event.type in ("ticker_failing", "ticker_quarantined"):
+                self._failing(event)
+
+    def _partitions(self, event: Event) -> None:
+        numbers, name = event.numbers, event.set or ""
+        key = self._key_of(event)
+        if len(numbers) > 1:
+            key = f"{key} to {self._key(name, numbers[-1])}"
+        in_time = isinstance(self._definitions.partition_set.get(name), TimePartitions)
+        kind: EntryKind = "deleted" if event.type == "partition_deleted" else "opened" if in_time else "added"
+        self._tell(kind, name, partition=key, count=len(numbers))
+
+    def _failing(self, event: Event) -> None:
+        data = _data(event)
+        self._tell("failing", str(data.get("name", "")), detail=str(data.get("error") or ""))
+
+    def _key_of(self, event: Event) -> str | None:
+        if event.set is None:
+            return None
+        data = _data(event)
+        return str(data["key"]) if "key" in data else self._key(event.set, event.partition or 0)
+
+    def _key(self, set: str, number: int) -> str:
+        spec = self._definitions.partition_set.get(set)
+        if isinstance(spec, TimePartitions):
+            return spec.key(number)
+        return self._store.ask(partial(key_of_partition, set=set, number=number)) or f"number {number}"
+
+
+def _data(event: Event) -> dict[str, Any]:
+    data: Any = event.data
+    return data or {}
