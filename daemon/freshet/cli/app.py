@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -317,6 +318,35 @@ def cursor_history(session: Session, sensor: Sensor, limit: Limit = 20) -> None:
     from freshet.cli.commands import cursor
 
     cursor.history(session, sensor, limit)
+
+
+@_command()
+def simulate(
+    session: Session,
+    begin: Annotated[str, typer.Option("--from", metavar="T", help="When it begins: a local time, or now.")] = "now",
+    until: Annotated[str, typer.Option(metavar="T", help="When it ends: a local time, or a duration.")] = "30d",
+    files: Annotated[
+        Path | None, typer.Option(metavar="LISTING", help="What arrives: lines such as 2026-03-01T02:30 inbox/a.csv")
+    ] = None,
+    state: Annotated[bool, typer.Option("--state", help="Begin with a copy of the present state.")] = False,
+    duration: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=T", help="How long an asset or job takes [as recorded, or else 1s]."),
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Print what is about this alone.")] = None,
+    speed: Annotated[
+        float | None, typer.Option(min=0.001, metavar="X", help="X times as fast as real time [as fast as it goes].")
+    ] = None,
+) -> int:
+    """Show what would tick, run and lapse when.
+
+    The engine in virtual time, with your plugins and none of their code: steps last as long as they did, and
+    succeed. It begins with nothing, so that it comes out the same everywhere, unless --state is given.
+    """
+    from freshet.cli.commands import simulate as body
+
+    wishes = body.Wishes(begin, until, files, state, tuple(duration or ()), tuple(only or ()), speed)
+    return body.simulate(session, wishes)
 
 
 app.add_typer(cursor_app)
