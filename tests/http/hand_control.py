@@ -22,8 +22,10 @@ from freshet.definitions.outcome import Json
 from freshet.definitions.partitions import DynamicPartitions, StaticPartitions
 from freshet.definitions.sensor import SensorSpec
 from freshet.definitions.source import Source
+from freshet.engine.backfill.active import BackfillView
+from freshet.engine.backfill.select import BackfillRequest, check_request
 from freshet.engine.bus import Bus, Subscription
-from freshet.engine.control import EngineStatus, ScheduleView, SensorState, TickReport
+from freshet.engine.control import BackfillChange, EngineStatus, ScheduleView, SensorState, TickReport
 from freshet.engine.requests import call_job, check_partitions, find_asset, run_of_assets
 from freshet.errors import UnknownName
 from freshet.executors.base import HostStatus, LoadReport
@@ -212,6 +214,19 @@ class HandControl:
             self.watched += 1
             try:
                 yield stream
+    async def begin_backfill(self, request: BackfillRequest) -> BackfillView:
+        check_request(self.definitions, request)
+        raise Conflict("nothing is backfilled by hand", hint="see tests/backfill")
+
+    async def backfill(self, backfill_id: int) -> BackfillView:
+        return await self.change_backfill(backfill_id, "pause")
+
+    async def backfills(self, *, limit: int = 50, before: int | None = None) -> tuple[BackfillView, ...]:
+        return ()
+
+    async def change_backfill(self, backfill_id: int, change: BackfillChange) -> BackfillView:
+        raise UnknownName(f"there is no backfill {backfill_id}", hint="freshet backfills lists them")
+
             finally:
                 self.watched -= 1
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 import freshet
+from freshet.cli import backfilling
 from freshet.cli.session import (
     ConfigOption,
     JsonOption,
@@ -87,6 +88,8 @@ def _command(name: str | None = None, of: typer.Typer = app) -> Callable[[Callab
 
 
 Sensor = Annotated[str, typer.Argument(metavar="SENSOR", help="The sensor's name.")]
+Ticker = Annotated[str, typer.Argument(metavar="NAME", help="A sensor or a schedule by its name, or backfill:ID.")]
+RunOrBackfill = Annotated[str, typer.Argument(metavar="RUN|backfill:ID", help="A run's number, or a backfill.")]
 RunId = Annotated[int, typer.Argument(metavar="RUN", min=1, help="The run's number.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Show steps and progress until the end; exit 1 if it failed.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many.")]
@@ -225,11 +228,11 @@ def call(
 
 
 @_command()
-def cancel(session: Session, run_id: RunId) -> None:
-    """End a run with all its processes."""
+def cancel(session: Session, name: RunOrBackfill) -> None:
+    """End a run with all its processes, or a backfill with all its runs."""
     from freshet.cli.commands import act
 
-    act.cancel(session, run_id)
+    act.cancel(session, name)
 
 
 @_command()
@@ -350,3 +353,4 @@ def simulate(
 
 
 app.add_typer(cursor_app)
+backfilling.add_commands(_command)

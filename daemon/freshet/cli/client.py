@@ -137,6 +137,14 @@ class Client:
         params = {"after": after, "limit": limit, "timeout": timeout}
         return self._one(models.EventsPage, "GET", "events", params=params, wait=timeout)
 
+    def backfills(self, *, limit: int = 50, before: int | None = None) -> list[models.BackfillAnswer]:
+        """Backfills, newest first."""
+        return self._many(models.BackfillAnswer, "backfills", limit=limit, before=before)
+
+    def backfill(self, backfill_id: int) -> models.BackfillAnswer:
+        """One backfill as it stands."""
+        return self._one(models.BackfillAnswer, "GET", f"backfills/{backfill_id}")
+
     # --- changing -------------------------------------------------------------------------------------------
 
     def materialize(self, body: models.MaterializeBody) -> models.RunsAdmitted:
@@ -150,6 +158,14 @@ class Client:
     def cancel(self, run_id: int) -> models.RunAnswer:
         """End a run."""
         return self._one(models.RunAnswer, "POST", f"runs/{run_id}/cancel")
+
+    def backfill_begin(self, body: models.BackfillBody) -> models.BackfillAnswer:
+        """Make many partitions."""
+        return self._one(models.BackfillAnswer, "POST", "backfills", body=body)
+
+    def backfill_change(self, backfill_id: int, change: str) -> models.BackfillAnswer:
+        """Pause, resume, cancel, or (a new one) retry."""
+        return self._one(models.BackfillAnswer, "POST", f"backfills/{backfill_id}/{change}")
 
     def tick(self, sensor: str, body: models.TickBody) -> models.TickAnswer:
         """Tick now and wait for the outcome, as long as the sensor's own timeout lets it take."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from freshet.cli.arguments import json_argument, parameters
 from freshet.cli.client import Client
+from freshet.cli.commands.backfill import backfill_id, change
 from freshet.cli.session import Session, UsageError, print_json
 from freshet.cli.text import error_text, in_line, plain
 from freshet.definitions.names import nearest_hint
@@ -62,8 +63,15 @@ def _admitted(session: Session, client: Client, answer: RunsAdmitted, *, wait: b
     return 0
 
 
-def cancel(session: Session, run_id: int) -> None:
-    """End a run."""
+def cancel(session: Session, name: str) -> None:
+    """End a run, or a backfill."""
+    found = backfill_id(name)
+    if found is not None:
+        change(session, found, "cancel")
+        return
+    if not name.isascii() or not name.isdigit() or not 0 < len(name) < 19:
+        raise UsageError(f"{name!r} is no run", hint="give a run's number, or backfill:ID")
+    run_id = int(name)
     with session.client() as client:
         answer = client.cancel(run_id)
     if session.json:
@@ -123,14 +131,22 @@ def _shown(item: Any) -> str:
 
 
 def pause(session: Session, name: str) -> None:
-    """Stop a sensor or a schedule."""
+    """Stop a sensor, a schedule or a backfill."""
+    found = backfill_id(name)
+    if found is not None:
+        change(session, found, "pause")
+        return
     with session.client() as client:
         scheduled = _is_schedule(client, name)
         _ticker(session, client.pause_schedule(name) if scheduled else client.pause(name))
 
 
 def resume(session: Session, name: str) -> None:
-    """Let a sensor look, or a schedule fire, again."""
+    """Let a sensor look, a schedule fire, or a backfill go on again."""
+    found = backfill_id(name)
+    if found is not None:
+        change(session, found, "resume")
+        return
     with session.client() as client:
         scheduled = _is_schedule(client, name)
         _ticker(session, client.resume_schedule(name) if scheduled else client.resume(name))

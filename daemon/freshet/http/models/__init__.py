@@ -17,6 +17,13 @@ from freshet.http.models.assets import (
     PartitionSetAnswer,
     PartitionsPage,
 )
+from freshet.http.models.backfills import (
+    BackfillAnswer,
+    BackfillAssetAnswer,
+    BackfillBody,
+    BackfillSelect,
+    BackfillState,
+)
 from freshet.http.models.base import FreshnessState, Json, RunState, StepState
 from freshet.http.models.runs import (
     CallBody,
@@ -50,6 +57,11 @@ __all__ = [
     "AddPartitionsBody",
     "AssetAnswer",
     "AssetCounts",
+    "BackfillAnswer",
+    "BackfillAssetAnswer",
+    "BackfillBody",
+    "BackfillSelect",
+    "BackfillState",
     "CallBody",
     "CursorAnswer",
     "CursorBody",

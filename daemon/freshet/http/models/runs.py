@@ -14,6 +14,7 @@ __all__ = [
     "EventAnswer",
     "EventsPage",
     "MaterializeBody",
+    "Priority",
     "RunAnswer",
     "RunsAdmitted",
     "StepAnswer",
