@@ -21,8 +21,8 @@ from freshet.store.records import StepToRun, ValueRef
 
 __all__ = ["MOST_IN_FRAME", "InputFiles", "is_large", "remove_inputs", "write_inputs"]
 
-MOST_IN_FRAME = 5_000
-"""References that a launch carries itself: some milliseconds of the event loop's time."""
+MOST_IN_FRAME = 2_000
+"""References that a launch carries itself: a few milliseconds of the event loop's time."""
 
 _LINES = 256
 """Lines written at a time; the interpreter is given to the event loop after each write, a fraction of a millisecond."""
