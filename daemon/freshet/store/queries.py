@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from freshet.store.assets import freshness_rows
@@ -11,6 +11,7 @@ from freshet.store.codec import dump, load, load_optional
 from freshet.store.ending import ACTIVE
 from freshet.store.partitions import set_id_of
 from freshet.store.records import RunRow, RunState, StepRow
+from freshet.store.sets import LIVE_STATE
 from freshet.store.tickers import load_tickers
 from freshet.store.views import AssetSummary, Failures, PartitionRow, PartitionSetRow, PartitionState, TickRow
 
@@ -26,6 +27,7 @@ __all__ = [
     "ticks",
 ]
 
+_LAST_NUMBER = 2**62
 _RUN = """
 SELECT r.id, r.kind, r.target, ps.name, r.partition, p.key, r.state, r.priority, r.params, r.tags, r.run_key, r.origin,
        r.version, r.interruptions, r.created_at, r.started_at, r.ended_at, r.error
@@ -130,8 +132,8 @@ def partition_sets(db: sqlite3.Connection) -> tuple[PartitionSetRow, ...]:
         assets.setdefault(set_id, []).append(name)
     rows = db.execute(
         """
-        SELECT ps.id, ps.name, ps.kind,
-               (SELECT count(*) FROM partitions p WHERE p.set_id = ps.id AND p.deleted_at IS NULL)
+        SELECT ps.id, ps.name, ps.kind, CASE ps.kind WHEN 'time' THEN coalesce(ps.last - ps.first + 1, 0)
+               ELSE (SELECT count(*) FROM partitions p WHERE p.set_id = ps.id AND p.deleted_at IS NULL) END
         FROM partition_sets ps ORDER BY ps.name
         """
     )
@@ -148,16 +150,26 @@ def partition_rows(
     after: int = 0,
     assets: Iterable[str] = (),
     deleted: bool = False,
+    keys: Callable[[int, int], Iterable[tuple[int, str]]] | None = None,
 ) -> tuple[PartitionRow, ...]:
     """Partitions of a set in order of their numbers, from beyond `after`, with their states for `assets`;
-    `deleted`: those that were deleted, too. Raises `UnknownName`."""
-    rows = db.execute(
+    `deleted`: those that were deleted, too. `keys`: of a set in time, the numbers and keys from one number to another,
+    since most of its windows were never used; without it only used ones are found. Raises `UnknownName`."""
+    set_id = set_id_of(db, set)
+    kind, first, last = db.execute("SELECT kind, first, last FROM partition_sets WHERE id = ?", (set_id,)).fetchone()
+    low, high = (max(after + 1, first or 1), last or 0) if kind == "time" else (after + 1, _LAST_NUMBER)
+    if kind == "time" and keys is not None:
+        high = min(high, low + limit - 1)
+    rows: Sequence[tuple[Any, ...]] = db.execute(
         """
         SELECT number, key, metadata, added_at, deleted_at FROM partitions
-        WHERE set_id = ? AND number > ? AND (? OR deleted_at IS NULL) ORDER BY number LIMIT ?
+        WHERE set_id = ? AND number BETWEEN ? AND ? AND (? OR deleted_at IS NULL) ORDER BY number LIMIT ?
         """,
-        (set_id_of(db, set), after, deleted, limit),
+        (set_id, low, high, deleted, limit),
     ).fetchall()
+    if kind == "time" and keys is not None:
+        used = {row[0]: row for row in rows}
+        rows = [used.get(number, (number, key, "{}", None, None)) for number, key in keys(low, high)]
     names = tuple(assets)
     states = _states(db, names, [row[0] for row in rows])
     return tuple(
@@ -199,13 +211,10 @@ def failures(db: sqlite3.Connection, *, since: float) -> Failures:
     """What has failed for good: partitions, as they stand, and runs that ended after `since`."""
     partitions: dict[str, int] = dict(
         db.execute(
-            """
-            SELECT a.name, count(*) FROM asset_state s INDEXED BY asset_state_failed JOIN assets a ON a.id = s.asset_id
-            LEFT JOIN partitions p ON p.set_id = a.set_id AND p.number = s.partition
-            WHERE s.failed_seq IS NOT NULL
-                AND (a.set_id IS NULL AND s.partition = 0 OR p.number IS NOT NULL AND p.deleted_at IS NULL)
-            GROUP BY a.name ORDER BY a.name
-            """
+            f"""
+            SELECT a.name, count(*) FROM asset_state s INDEXED BY asset_state_failed {LIVE_STATE}
+                AND s.failed_seq IS NOT NULL GROUP BY a.name ORDER BY a.name
+            """  # noqa: S608  # a constant
         )
     )
     runs: int = db.execute("SELECT count(*) FROM runs WHERE state = 'failed' AND ended_at > ?", (since,)).fetchone()[0]
@@ -218,12 +227,10 @@ def asset_summaries(db: sqlite3.Connection) -> tuple[AssetSummary, ...]:
     counts = {
         asset_id: (made, failed)
         for asset_id, made, failed in db.execute(
-            """
-            SELECT s.asset_id, count(s.materialized_seq), count(s.failed_seq) FROM asset_state s
-            JOIN assets a ON a.id = s.asset_id LEFT JOIN partitions p ON p.set_id = a.set_id AND p.number = s.partition
-            WHERE a.set_id IS NULL AND s.partition = 0 OR p.number IS NOT NULL AND p.deleted_at IS NULL
+            f"""
+            SELECT s.asset_id, count(s.materialized_seq), count(s.failed_seq) FROM asset_state s {LIVE_STATE}
             GROUP BY s.asset_id
-            """
+            """  # noqa: S608  # a constant
         )
     }
     active: dict[int, int] = dict(
@@ -235,8 +242,9 @@ def asset_summaries(db: sqlite3.Connection) -> tuple[AssetSummary, ...]:
         row[0]: row[1:]
         for row in db.execute(
             """
-            SELECT asset_id, materialized_at, run_id, metadata, max(materialized_seq) FROM asset_state
-            WHERE materialized_seq IS NOT NULL GROUP BY asset_id
+            SELECT s.asset_id, s.materialized_at, s.run_id, s.metadata FROM assets a CROSS JOIN asset_state s
+            ON s.asset_id = a.id AND s.materialized_seq =
+                (SELECT max(m.materialized_seq) FROM asset_state m WHERE m.asset_id = a.id)
             """
         )
     }
@@ -245,7 +253,7 @@ def asset_summaries(db: sqlite3.Connection) -> tuple[AssetSummary, ...]:
     for asset_id, name, set_name in db.execute(
         "SELECT a.id, a.name, ps.name FROM assets a LEFT JOIN partition_sets ps ON ps.id = a.set_id ORDER BY a.name"
     ):
-        at, run_id, metadata, _ = last.get(asset_id, (None, None, None, None))
+        at, run_id, metadata = last.get(asset_id, (None, None, None))
         partitions = 1 if set_name is None else sets[set_name]
         made, failed = counts.get(asset_id, (0, 0))
         found.append(

@@ -8,7 +8,16 @@ from pyroaring import BitMap
 
 from freshet.store.records import SetState
 
-__all__ = ["read_sets"]
+__all__ = ["LIVE_STATE", "read_sets"]
+
+LIVE_STATE = """
+JOIN assets a ON a.id = s.asset_id LEFT JOIN partition_sets ps ON ps.id = a.set_id
+LEFT JOIN partitions p ON p.set_id = a.set_id AND p.number = s.partition AND ps.kind <> 'time'
+WHERE CASE WHEN ps.kind IS NULL THEN s.partition = 0
+    WHEN ps.kind = 'time' THEN s.partition BETWEEN ps.first AND ps.last
+    ELSE p.number IS NOT NULL AND p.deleted_at IS NULL END
+"""
+"""Of rows `s` of asset_state: those of partitions that are live."""
 
 
 def read_sets(db: sqlite3.Connection) -> dict[str, SetState]:

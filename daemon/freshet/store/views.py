@@ -49,19 +49,20 @@ class PartitionSetRow:
     """A partition set, its live keys counted, and the assets that have it."""
 
     name: str
-    kind: Literal["dynamic", "static"]
+    kind: Literal["dynamic", "static", "time", "multi"]
     count: int
     assets: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionRow:
-    """A partition, deleted if `deleted_at` is set. `states`: by asset, for those asked for."""
+    """A partition, deleted if `deleted_at` is set; a window of time that was never used has no `added_at`. `states`: by
+    asset, for those asked for."""
 
     number: int
     key: str
     metadata: dict[str, Json]
-    added_at: float
+    added_at: float | None
     deleted_at: float | None
     states: dict[str, PartitionState] = field(default_factory=dict[str, PartitionState])
 
