@@ -6,7 +6,7 @@ from functools import partial
 
 from fastapi import APIRouter, Request
 
-from freshet.definitions.partitions import PartitionsSpec
+from freshet.definitions.partitions import PartitionsSpec, TimePartitions
 from freshet.errors import Conflict
 from freshet.http.api.context import After, Api, Context, Limit, known
 from freshet.http.api.keystream import form_of, in_lines, pieces_of, read_body
@@ -40,8 +40,9 @@ async def list_sets(api: Api) -> tuple[PartitionSetAnswer, ...]:
 @router.get("/{name}")
 async def list_keys(api: Api, name: str, limit: Limit = 100, after: After = 0) -> PartitionsPage:
     """Keys of a set in order of their numbers, each with its state in every asset over the set."""
-    known(api.control.definitions.partition_set, name, "partition set")
-    read = partial(queries.partition_rows, set=name, limit=limit, after=after, assets=_assets(api, name))
+    spec = known(api.control.definitions.partition_set, name, "partition set")
+    keys = spec.keys if isinstance(spec, TimePartitions) else None
+    read = partial(queries.partition_rows, set=name, limit=limit, after=after, assets=_assets(api, name), keys=keys)
     rows = await api.control.store.read(read)
     found = tuple(PartitionAnswer.model_validate(row, from_attributes=True) for row in rows)
     return PartitionsPage(set=name, partitions=found, next=found[-1].number if len(found) == limit else None)
