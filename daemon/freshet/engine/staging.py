@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 
 import structlog
 
@@ -36,6 +37,8 @@ __all__ = ["Staging", "finish_stages"]
 _GROUP = 4
 _BYTES = 512 << 10
 """A piece is halved until its text is shorter; so much text, or so many pieces, are written down at once."""
+_SECONDS = 0.006
+"""Pieces without runs are carried out together for so long."""
 _NO_CHANGE = LedgerDelta()
 
 _log = structlog.get_logger("freshet.engine")
@@ -128,7 +131,7 @@ class Staging:
         def carried(piece: Carried) -> None:
             nonlocal added, revision
             added += piece.result.partitions_added
-            revision = piece.result.ledger_revision
+            revision = piece.result.ledger_revision or revision
             if flight.report is not None:
                 tally(flight.report, piece.commit, piece.result)
 
@@ -216,7 +219,7 @@ class Staging:
     async def _carry_out(self, stage: _Stage, carried: Callable[[Carried], None]) -> None:
         queue, position, last = self._launcher.queue, 0, False
         while not last:
-            could_start, names = stage.runs.get(position, (0, frozenset[str]()))
+            could_start, names = stage.runs.pop(position, (0, frozenset[str]()))
             reserved, definitions = queue.reserve(could_start), self._in.in_force.definitions
             transaction: Callable[[sqlite3.Connection], Carried] = partial(
                 stages.carry_out,
@@ -224,13 +227,15 @@ class Staging:
                 start=reserved,
                 needs=input_needs(definitions, names if reserved else ()),
                 version=definitions.version,
+                seconds=_SECONDS,
             )
             piece = await persist(self._in, transaction, what="an outcome that was decided")
             queue.release(reserved - sum(len(one.started) for one in piece.result.admitted))
-            self._in.bus.publish(piece.result.events)
+            for _, events in groupby(piece.result.events, key=lambda event: event.txn):
+                self._in.bus.publish(tuple(events))
             self._launcher.admitted(piece.commit.runs, piece.result.admitted)
             carried(piece)
-            position, last = position + 1, piece.last
+            position, last = position + piece.count, piece.last
 
     async def _drop(self, stage: _Stage) -> None:
         """Nothing of it holds; unless its decision was committed although the store could not say so."""

@@ -10,7 +10,7 @@ walk through the whole set.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from freshet.definitions.names import nearest_hint
 from freshet.definitions.outcome import Json
 from freshet.errors import UnknownName
 from freshet.store.codec import dump, load
-from freshet.store.combinations import cascade_added, cascade_deleted, ranges
+from freshet.store.combinations import cascade_added, cascade_deleted
 from freshet.store.events import EventLog
 from freshet.store.records import Event, PartitionDelta
 
@@ -34,6 +34,8 @@ __all__ = [
 
 _FEW = 16
 """How many partitions that come or go together are told each by an event of its own."""
+_Run = tuple[int, list[str]]
+"""Keys of consecutive numbers, with the first of these."""
 _KNOWN = """
 INSERT INTO partitions (set_id, number, key, metadata, added_at)
 SELECT ?, w.value ->> 0, w.value ->> 1, w.value ->> 2, ? FROM json_each(?) w WHERE true ON CONFLICT DO UPDATE
@@ -121,57 +123,71 @@ def apply_delta(
     set_id = set_id_of(db, delta.set)
     added = _add(db, set_id, dict(delta.add), now) if delta.add else []
     _tell(log, "partition_added", delta.set, added, tick_id)
-    cascade_added(db, log, set_id, ranges(sorted(number for number, _ in added)), anew=True, tick_id=tick_id)
+    cascade_added(db, log, set_id, _ranges(added), anew=True, tick_id=tick_id)
     deleted = _delete(db, set_id, delta.delete, now) if delta.delete else []
     _tell(log, "partition_deleted", delta.set, deleted, tick_id)
-    cascade_deleted(db, log, set_id, ranges(sorted(number for number, _ in deleted)), now, tick_id=tick_id)
-    return len(added), len(deleted)
+    cascade_deleted(db, log, set_id, _ranges(deleted), now, tick_id=tick_id)
+    return sum(len(keys) for _, keys in added), sum(len(keys) for _, keys in deleted)
+
+
+def _runs(found: Sequence[tuple[int, str]]) -> list[_Run]:
+    runs: list[_Run] = []
+    following = 0
+    for number, key in sorted(found):
+        if number == following:
+            runs[-1][1].append(key)
+        else:
+            runs.append((number, [key]))
+        following = number + 1
+    return runs
+
+
+def _ranges(runs: list[_Run]) -> list[tuple[int, int]]:
+    return [(first, first + len(keys) - 1) for first, keys in runs]
 
 
 def _tell(
     log: EventLog,
     type: Literal["partition_added", "partition_deleted"],
     set: str,
-    changed: list[tuple[int, str]],
+    changed: list[_Run],
     tick_id: int | None,
 ) -> None:
     """An event for each of a few keys; of more, one for each run of consecutive numbers."""
-    if len(changed) <= _FEW:
-        for number, key in changed:
-            log.add(type, set=set, partition=number, tick_id=tick_id, data={"key": key})
-        return
-    changed.sort()
-    first = 0
-    for at in range(1, len(changed) + 1):
-        if at < len(changed) and changed[at][0] == changed[at - 1][0] + 1:
-            continue
-        (number, key), (last, _) = changed[first], changed[at - 1]
-        data: dict[str, Json] = {"key": key} if number == last else {"last": last, "count": at - first}
-        log.add(type, set=set, partition=number, tick_id=tick_id, data=data)
-        first = at
+    few = sum(len(keys) for _, keys in changed) <= _FEW
+    for first, keys in changed:
+        if few or len(keys) == 1:
+            for number, key in enumerate(keys, first):
+                log.add(type, set=set, partition=number, tick_id=tick_id, data={"key": key})
+        else:
+            data = {"last": first + len(keys) - 1, "count": len(keys)}
+            log.add(type, set=set, partition=first, tick_id=tick_id, data=data)
 
 
-def _add(db: sqlite3.Connection, set_id: int, add: dict[str, dict[str, Json]], now: float) -> list[tuple[int, str]]:
-    """The keys that were not there, with their numbers. A key that is there with this metadata costs no write."""
+def _add(db: sqlite3.Connection, set_id: int, add: dict[str, dict[str, Json]], now: float) -> list[_Run]:
+    """Returns the keys that were not there. A key that is there with this metadata costs no write."""
     plain = not any(add.values())
     wanted: list[Any] = list(add) if plain else [[key, dump(metadata)] for key, metadata in add.items()]
     key_in, metadata_in = ("w.value", "'{}'") if plain else ("w.value ->> 0", "w.value ->> 1")
-    known: list[tuple[int, int, int, int]] = _listed(
-        db,
+    count, moved = db.execute(
         f"""
-        SELECT json_group_array(json_array(w.key, p.number, p.deleted_at IS NULL, p.metadata = {metadata_in}))
+        SELECT count(*), json_group_array(json_array(p.number, {key_in}, {metadata_in}, p.deleted_at IS NULL))
+            FILTER (WHERE p.deleted_at IS NOT NULL OR p.metadata <> {metadata_in})
         FROM json_each(?) w CROSS JOIN partitions p ON p.set_id = ? AND p.key = {key_in}
         """,  # noqa: S608  # constants
         (dump(wanted), set_id),
-    )
+    ).fetchone()
     new = wanted
-    if known:
-        met = {at for at, _, _, _ in known}
-        new = [one for at, one in enumerate(wanted) if at not in met]
-    keys, texts = list(add), ["{}"] * len(add) if plain else [text for _, text in wanted]
-    changed = [(number, keys[at], texts[at]) for at, number, live, same in known if live and not same]
-    revived = [(number, keys[at], texts[at]) for at, number, live, _ in known if not live]
-    added = [(number, key) for number, key, _ in revived]
+    if count:
+        new = [] if count == len(wanted) else [wanted[at] for at in _unknown(db, set_id, wanted, key_in)]
+    known: list[tuple[int, str, str, int]] = load(moved)
+    changed = [one for one in known if one[3]]
+    revived = [one for one in known if not one[3]]
+    if changed:
+        db.execute(f"{_KNOWN} SET metadata = excluded.metadata", (set_id, now, dump(changed)))
+    if revived:
+        _revive(db, set_id, revived, now)
+    added = _runs([(number, key) for number, key, _, _ in revived])
     if new:
         (first,) = db.execute("SELECT next_number FROM partition_sets WHERE id = ?", (set_id,)).fetchone()
         db.execute(
@@ -182,15 +198,23 @@ def _add(db: sqlite3.Connection, set_id: int, add: dict[str, dict[str, Json]], n
             (set_id, first, now, dump(new)),
         )
         db.execute("UPDATE partition_sets SET next_number = ? WHERE id = ?", (first + len(new), set_id))
-        added += [(first + at, one if plain else one[0]) for at, one in enumerate(new)]
-    if changed:
-        db.execute(f"{_KNOWN} SET metadata = excluded.metadata", (set_id, now, dump(changed)))
-    if revived:
-        _revive(db, set_id, revived, now)
+        added.append((first, new if plain else [key for key, _ in new]))
     return added
 
 
-def _revive(db: sqlite3.Connection, set_id: int, rows: list[tuple[int, str, str]], now: float) -> None:
+def _unknown(db: sqlite3.Connection, set_id: int, wanted: list[Any], key_in: str) -> list[int]:
+    """Which of the keys have never been there, by their place in the list."""
+    return _listed(
+        db,
+        f"""
+        SELECT json_group_array(w.key) FROM json_each(?) w
+        WHERE NOT EXISTS (SELECT 1 FROM partitions p WHERE p.set_id = ? AND p.key = {key_in})
+        """,  # noqa: S608  # a constant
+        (dump(wanted), set_id),
+    )
+
+
+def _revive(db: sqlite3.Connection, set_id: int, rows: list[tuple[int, str, str, int]], now: float) -> None:
     db.execute(
         f"""
         {_KNOWN} SET metadata = excluded.metadata, added_at = excluded.added_at, generation = generation + 1,
@@ -203,11 +227,11 @@ def _revive(db: sqlite3.Connection, set_id: int, rows: list[tuple[int, str, str]
         DELETE FROM asset_state WHERE asset_id IN (SELECT id FROM assets WHERE set_id = ?)
         AND partition IN (SELECT value FROM json_each(?))
         """,
-        (set_id, dump([number for number, _, _ in rows])),
+        (set_id, dump([number for number, *_ in rows])),
     )
 
 
-def _delete(db: sqlite3.Connection, set_id: int, keys: Iterable[str], now: float) -> list[tuple[int, str]]:
+def _delete(db: sqlite3.Connection, set_id: int, keys: Iterable[str], now: float) -> list[_Run]:
     found = _listed(
         db,
         """
@@ -220,7 +244,7 @@ def _delete(db: sqlite3.Connection, set_id: int, keys: Iterable[str], now: float
         "UPDATE partitions SET deleted_at = ? WHERE set_id = ? AND number IN (SELECT value FROM json_each(?))",
         (now, set_id, dump([number for number, _ in found])),
     )
-    return [(number, key) for number, key in found]
+    return _runs([(number, key) for number, key in found])
 
 
 def _listed(db: sqlite3.Connection, sql: str, values: tuple[Any, ...]) -> list[Any]:

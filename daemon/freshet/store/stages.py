@@ -7,21 +7,28 @@ transaction that carries it out. The decision is `ticks.commit_tick`, or `decide
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, overload
 
 from freshet.definitions.outcome import Json
 from freshet.errors import FreshetError
+from freshet.store.admission import Admitting
 from freshet.store.codec import dump, load_optional
 from freshet.store.events import EventLog
 from freshet.store.pieces import decode
-from freshet.store.records import InputNeed, TickCommit, TickResult
+from freshet.store.records import InputNeed, LedgerDelta, TickCommit, TickResult
 from freshet.store.records.stages import Carried, StagePiece, StageRow
 from freshet.store.ticks import AppliedParts, apply_ledger, apply_parts, decide_stage
 
 __all__ = ["begin_stage", "carry_out", "decide", "drop_stage", "stage_pieces", "unfinished_stages"]
 
+_NEXT = """
+SELECT s.ticker_id, s.tick_id, s.decided_at, p.id, p.body,
+    NOT EXISTS (SELECT 1 FROM stage_pieces q WHERE q.stage_id = s.id AND q.position > p.position)
+FROM stages s LEFT JOIN stage_pieces p ON p.stage_id = s.id WHERE s.id = ? ORDER BY p.position LIMIT 1
+"""
 _DROPPED_AT_ONCE = 20
 _DROPPED_SHOWN = 1000
 """How many dropped requests the row of a tick names at the most."""
@@ -94,20 +101,54 @@ def carry_out(
     start: int = 0,
     needs: Mapping[str, tuple[InputNeed, ...]] | None = None,
     version: str = "",
+    seconds: float = 0.0,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> Carried:
     """Carry out the next piece of a decided stage, and take it away; with the last one the stage goes.
 
-    `start`, `needs`, `version`: of its runs, as in `TickCommit`. What has become impossible since the decision (a key
-    was deleted) is dropped, with the reason on the tick's row.
+    `start`, `needs`, `version`: of its runs, as in `TickCommit`. Where it has none, those that follow and have none
+    are carried out too, as long as `seconds` have not passed; each has events of its own. What has become impossible
+    since the decision (a key was deleted) is dropped, with the reason on the tick's row.
     """
-    ticker_id, tick_id, at = db.execute(
-        "SELECT ticker_id, tick_id, decided_at FROM stages WHERE id = ?", (stage_id,)
-    ).fetchone()
+    until = monotonic() + seconds
+    carried = _carry_out(db, stage_id, Admitting(start, needs or {}, 0.0, version))
+    while not (carried.last or carried.commit.runs or monotonic() >= until):
+        following = _carry_out(db, stage_id, None)
+        if following is None:
+            break
+        carried = _both(carried, following)
+    return carried
+
+
+def _both(one: Carried, other: Carried) -> Carried:
+    a, b = one.commit, other.commit
+    commit = replace(
+        b,
+        partitions=a.partitions + b.partitions,
+        ledger=LedgerDelta(a.ledger.put + b.ledger.put, a.ledger.remove + b.ledger.remove),
+        reports=a.reports + b.reports,
+    )
+    first, second = one.result, other.result
+    result = replace(
+        second,
+        events=first.events + second.events,
+        ledger_revision=second.ledger_revision or first.ledger_revision,
+        partitions_added=first.partitions_added + second.partitions_added,
+    )
+    return Carried(commit, result, one.deleted + other.deleted, one.count + other.count, other.last)
+
+
+@overload
+def _carry_out(db: sqlite3.Connection, stage_id: int, how: Admitting) -> Carried: ...
+@overload
+def _carry_out(db: sqlite3.Connection, stage_id: int, how: None) -> Carried | None: ...
+def _carry_out(db: sqlite3.Connection, stage_id: int, how: Admitting | None) -> Carried | None:
+    """The next piece; None where it has runs and nobody said how to admit them."""
+    ticker_id, tick_id, at, piece_id, body, last = db.execute(_NEXT, (stage_id,)).fetchone()
     assert at is not None, "only what was decided is carried out"
-    row = db.execute(
-        "SELECT id, body FROM stage_pieces WHERE stage_id = ? ORDER BY position LIMIT 1", (stage_id,)
-    ).fetchone()
-    piece = StagePiece() if row is None else decode(row[1])
+    piece = StagePiece() if body is None else decode(body)
+    if how is None and piece.runs:
+        return None
     commit = TickCommit(
         ticker=ticker_id or 0,
         tick_id=tick_id or 0,
@@ -118,27 +159,34 @@ def carry_out(
         partitions=piece.partitions,
         runs=piece.runs,
         reports=piece.reports,
-        start=start,
-        needs=dict(needs or {}),
-        version=version,
+        start=how.start if how else 0,
+        needs=dict(how.needs) if how else {},
+        version=how.version if how else "",
     )
     apply_ledger(db, commit.ticker, commit.tick_id, commit.ledger)
-    applied, commit, refused = _apply(db, commit)
-    parts, log = applied
-    (revision,) = db.execute(
-        "UPDATE tickers SET ledger_revision = ledger_revision + ? WHERE id = ? RETURNING ledger_revision",
-        (piece.ends_ledger, commit.ticker),
-    ).fetchone() or (0,)
+    commit, log, parts, refused = _apply(db, commit)
+    revision = _raise_ledger(db, commit.ticker) if piece.ends_ledger else 0
     if tick_id is not None:
         _note(db, commit, parts, refused)
-    last = row is None or _take_away(db, stage_id, row[0])
+    db.execute("DELETE FROM stage_pieces WHERE id = ?", (piece_id,))
+    if last:
+        db.execute("DELETE FROM stages WHERE id = ?", (stage_id,))
     result = TickResult(parts.admitted, parts.dropped, log.write(), revision, parts.added)
-    return Carried(commit, result, parts.deleted, last)
+    return Carried(commit, result, parts.deleted, 1, bool(last))
+
+
+def _raise_ledger(db: sqlite3.Connection, ticker_id: int) -> int:
+    """The whole outcome is one step of the ledger: with the last of its entries."""
+    (revision,) = db.execute(
+        "UPDATE tickers SET ledger_revision = ledger_revision + 1 WHERE id = ? RETURNING ledger_revision", (ticker_id,)
+    ).fetchone()
+    found: int = revision
+    return found
 
 
 def _apply(
     db: sqlite3.Connection, commit: TickCommit
-) -> tuple[tuple[AppliedParts, EventLog], TickCommit, list[dict[str, Json]]]:
+) -> tuple[TickCommit, EventLog, AppliedParts, list[dict[str, Json]]]:
     """Apply the piece; where that fails, without what cannot be any more."""
     log, refused = EventLog(db, commit.ended_at), list[dict[str, Json]]()
     db.execute("SAVEPOINT tried")
@@ -150,7 +198,7 @@ def _apply(
         log = EventLog(db, commit.ended_at)
         parts = apply_parts(db, log, commit)
     db.execute("RELEASE tried")
-    return (parts, log), commit, refused
+    return commit, log, parts, refused
 
 
 def _possible(db: sqlite3.Connection, commit: TickCommit, refused: list[dict[str, Json]]) -> TickCommit:
@@ -203,12 +251,3 @@ def _note(db: sqlite3.Connection, commit: TickCommit, parts: AppliedParts, refus
         if len(known) < _DROPPED_SHOWN:
             shown = dump([*known, *dropped][:_DROPPED_SHOWN])
             db.execute("UPDATE ticks SET dropped = ? WHERE id = ?", (shown, commit.tick_id))
-
-
-def _take_away(db: sqlite3.Connection, stage_id: int, piece_id: int) -> bool:
-    """Delete a piece that was carried out; with the last one its stage. Returns whether it was the last."""
-    db.execute("DELETE FROM stage_pieces WHERE id = ?", (piece_id,))
-    if db.execute("SELECT 1 FROM stage_pieces WHERE stage_id = ? LIMIT 1", (stage_id,)).fetchone() is not None:
-        return False
-    db.execute("DELETE FROM stages WHERE id = ?", (stage_id,))
-    return True

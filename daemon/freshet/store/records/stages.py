@@ -37,9 +37,11 @@ class StageRow:
 
 
 class Carried(NamedTuple):
-    """A piece that was carried out: as a commit of its own, what that did, and whether it was the last."""
+    """What was carried out: as a commit of its own, what that did (`ledger_revision`: 0 before the ledger's last piece),
+    how many keys it deleted, of how many pieces it is, and whether it was the last."""
 
     commit: TickCommit
     result: TickResult
     deleted: int
+    count: int
     last: bool
