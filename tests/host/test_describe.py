@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -35,18 +34,12 @@ NAMES = st.text("abcxyz_", min_size=1, max_size=6)
 ZONES = st.sampled_from([None, "UTC", "Europe/Berlin", "Asia/Kolkata"])
 
 
-def kept(make: Callable[..., Any], keep: bool, /, *args: Any, **given: Any) -> Any:
-    """A set, with `keep` where it takes one."""
-    try:
-        return make(*args, keep="30d", **given) if keep else make(*args, **given)
-    except TypeError:
-        return make(*args, **given)
-
-
 @st.composite
 def dynamic_sets(draw: st.DrawFn) -> DimensionSet:
-    made: DimensionSet = kept(DynamicPartitions, draw(st.booleans()), draw(NAMES))
-    return made
+    given: dict[str, Any] = {}
+    if "keep" in DynamicPartitions.__dataclass_fields__:
+        given["keep"] = draw(st.sampled_from([None, "30d", 1000]))
+    return DynamicPartitions(draw(NAMES), **given)
 
 
 @st.composite
@@ -57,16 +50,13 @@ def static_sets(draw: st.DrawFn) -> DimensionSet:
 
 @st.composite
 def time_sets(draw: st.DrawFn) -> DimensionSet:
-    made: DimensionSet = kept(
-        TimePartitions,
-        draw(st.booleans()),
+    return TimePartitions(
         draw(st.sampled_from(["daily", "hourly", "weekly", "monthly", "30 6 * * MON"])),
         start=draw(st.sampled_from(["2026-01-01", "1999-12-31T06:00"])),
         timezone=draw(ZONES),
         end_offset=draw(st.integers(-3, 3)),
         name=draw(NAMES | st.none()),
     )
-    return made
 
 
 SINGLE = dynamic_sets() | static_sets() | time_sets()

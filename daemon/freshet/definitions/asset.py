@@ -192,22 +192,40 @@ def _parameters(function: Callable[..., Any], called: str) -> tuple[bool, dict[s
         if parameter.name == "ctx":
             wants_ctx = True
             continue
-        given = _annotated_dep(_resolve(hints.get(parameter.name), function))
+        given = _annotated_dep(_resolve(hints.get(parameter.name), function, called))
+        upstream = (given.asset if given else None) or parameter.name
+        if (twice := next((one.argument for one in found.values() if one.asset == upstream), None)) is not None:
+            raise DefinitionError(
+                f"asset {called}: the parameters {twice!r} and {parameter.name!r} both name the upstream {upstream!r}",
+                hint="take its values once, as the mapping that gives all of them",
+                file=function.__code__.co_filename,
+                line=function.__code__.co_firstlineno,
+            )
         found[parameter.name] = DepSpec(
-            asset=(given.asset if given else None) or parameter.name,
+            asset=upstream,
             argument=parameter.name,
             mapping=given.mapping if given else None,
         )
     return wants_ctx, found
 
 
-def _resolve(annotation: Any, function: Callable[..., Any]) -> Any:
+def _resolve(annotation: Any, function: Callable[..., Any], called: str) -> Any:
     if not isinstance(annotation, str):
         return annotation
+    code = function.__code__
     try:
         return eval(annotation, function.__globals__)  # noqa: S307  # the plugin's own annotation, in the plugin's process
-    except Exception:  # an annotation that does not resolve carries no Dep
-        return None
+    except DefinitionError as error:  # of what is wrong in it, the place is this one
+        raise DefinitionError(error.message, hint=error.hint, file=code.co_filename, line=code.co_firstlineno) from None
+    except Exception as error:  # one that does not resolve carries no Dep
+        if "Dep(" not in annotation:
+            return None
+        raise DefinitionError(
+            f"asset {called}: the annotation {annotation} cannot be read: {type(error).__name__}: {error}",
+            hint='import what it names at the top of the file, or write deps=[Dep("upstream", mapping=...)]',
+            file=code.co_filename,
+            line=code.co_firstlineno,
+        ) from None
 
 
 def _annotated_dep(annotation: Any) -> Dep | None:
