@@ -68,7 +68,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
     with capture_logs(), anyio.from_thread.start_blocking_portal(backend_options={"use_uvloop": True}) as portal:
         engine = portal.wrap_async_context_manager(rig(tmp_path, [raw, clean], duration=duration))
         with engine as one:
-            portal.call(one.control.add_partitions, "days", {day: {} for day in DAYS})
+            portal.call(_add_days, one)
             portal.call(one.settle)
             sockets, scope = bind(settings), portal.call(_scope)
             serving = portal.start_task_soon(_serve, scope, one, settings, sockets)
@@ -77,6 +77,10 @@ def served(tmp_path: Path) -> Iterator[Served]:
             finally:
                 portal.call(scope.cancel)
                 serving.result(timeout=10)
+
+
+async def _add_days(one: Rig) -> None:
+    await one.control.add_partitions("days", {day: {} for day in DAYS})
 
 
 async def _scope() -> anyio.CancelScope:

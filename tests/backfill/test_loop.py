@@ -241,6 +241,41 @@ async def test_what_is_missing_and_what_failed(tmp_path: Path) -> None:
                 await begun(one, "raw", select=select)
 
 
+async def test_a_single_run_has_a_step_for_everything(tmp_path: Path) -> None:
+    plant = Plant()
+    plant.bad = {DAYS[1]}
+    async with rig(tmp_path, plant.objects, workers=3, duration=second) as one:
+        await with_days(one)
+        view = await begun(one, "raw", partitions="..2026-03-03", downstream=True, single_run=True, priority=4)
+        assert view.planned_runs == 1
+        await one.settle()
+        (run,) = await one.runs()
+        assert (len(run.steps), run.priority, run.key) == (7, 4, None)
+        assert [step.state for step in run.steps] == [*["started"] * 3, *["queued"] * 4], "at once where independent"
+        await one.advance(1.5)
+    async with rig(tmp_path, plant.objects, clock=one.clock, duration=second) as one:
+        await one.advance(30)
+        view = await one.control.backfill(view.row.id)
+        assert (view.row.state, len(await one.runs())) == ("failed", 1)
+        assert [(row.done, row.failed, row.blocked) for row in view.assets] == [(2, 1, 0), (2, 0, 1), (0, 1, 0)]
+        assert plant.made("clean").keys() == {DAYS[0], DAYS[2]}
+        plant.bad.clear()
+        again = await one.control.change_backfill(view.row.id, "retry")
+        await one.advance(30)
+        assert (await one.control.backfill(again.row.id)).row.state == "succeeded"
+        assert [len(run.steps) for run in await one.runs()] == [7, 3]
+        made = await one.events("materialized")
+        assert {(event.asset, event.set) for event in made} == {("raw", "days"), ("clean", "days"), ("total", None)}
+
+
+async def test_a_single_run_is_not_for_thousands(tmp_path: Path) -> None:
+    plant = Plant()
+    async with rig(tmp_path, plant.objects) as one:
+        await with_days(one, [f"k{number}" for number in range(501)])
+        with pytest.raises(Conflict, match="one run of 1,002 steps; 1,000 is the most"):
+            await begun(one, "raw", "clean", single_run=True)
+
+
 async def test_deleted_partitions_drop_out_and_new_ones_do_not_come_in(tmp_path: Path) -> None:
     plant = Plant()
     async with rig(tmp_path, plant.objects, duration=second) as one:
@@ -295,7 +330,7 @@ async def test_requests_that_cannot_be(
 
     def nothing() -> None: ...
 
-    sets = {"alone": alone, "empty": DynamicPartitions("nothing")}
+    sets: dict[str, Any] = {"alone": alone, "empty": DynamicPartitions("nothing")}
     others = [asset(name=name, partitions=over)(nothing) for name, over in sets.items()]
     async with rig(tmp_path, [*plant.objects, *others]) as one:
         await with_days(one)

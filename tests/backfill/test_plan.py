@@ -7,7 +7,7 @@ from itertools import count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyroaring import BitMap
-from tests.backfill.worlds import BATCHES, STATES, Place, Plain, graphs
+from tests.backfill.worlds import BATCHES, REGIONS, STATES, Place, Plain, graphs
 
 from freshet.definitions.asset import AssetSpec, DepSpec
 from freshet.definitions.graph import Definitions
@@ -44,7 +44,9 @@ class Played:
         runs = next_runs(self.graph, self.active.marks, self.active.blocked, room)
         assert len(runs) <= room
         assert list(runs) == sorted(runs, key=lambda run: (self._position(run.assets[0]), run.partition))
-        self.active.ask(runs)
+        for run in runs:
+            for name in run.assets:
+                self.active.progress.set(name, "asked", [run.partition])
         for run in runs:
             for index, name in enumerate(run.assets):
                 self._may_begin((name, run.partition), set(run.assets[:index]))
@@ -118,6 +120,19 @@ def test_everything_is_asked_for_once_and_in_order(data: st.DataObject, graph: P
 def graph_of(*assets: AssetSpec) -> PartitionGraph:
     definitions = Definitions(assets=assets)
     return PartitionGraph(definitions, Sets(definitions, STATES))
+
+
+def test_what_hangs_below_something_still_to_come_is_not_given_up() -> None:
+    graph = graph_of(
+        AssetSpec("parts", partitions=REGIONS),
+        AssetSpec("whole", deps=(DepSpec("parts", mapping=All()),), partitions=BATCHES),
+        AssetSpec("report", deps=(DepSpec("whole", mapping=All()),)),
+    )
+    played = Played(graph, {n: graph.live(n).copy() for n in graph.definitions.order}, {("parts", 1)}, {("whole", 1)})
+    assert played.begin(1) == 1
+    played.end(1)
+    assert not played.active.blocked
+    assert played.begin(8) == 2, "the other parts, and no report of what comes of them"
 
 
 def test_a_chain_goes_in_one_run_a_partition() -> None:

@@ -92,6 +92,7 @@ def admit_into(
     if not runs:
         return (), ()
     places, assets = _resolve(db, log, runs, how), _asset_ids(db, runs)
+    own = _own_places(db, log, runs, how)
     row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'runs'").fetchone()
     rows = _Rows(next_id=1 if row is None else row[0] + 1, left=how.start)
     admitted: list[Admission] = []
@@ -101,7 +102,7 @@ def admit_into(
         if holder is not None:
             dropped.append(DroppedRequest(run.target, place.key, run.run_key or "", holder))
             continue
-        started = _lay_out(db, log, run, place, assets, how, rows)
+        started = _lay_out(db, log, run, place, own, assets, how, rows)
         admitted.append(Admission(rows.next_id, index, run.priority, started))
         rows.next_id += 1
     insert_rows(db, _RUN, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.runs)
@@ -114,6 +115,7 @@ def _lay_out(
     log: EventLog,
     run: RunToAdmit,
     place: _Place,
+    own: Mapping[PartitionRef, _Place],
     assets: Mapping[str, int],
     how: Admitting,
     rows: _Rows,
@@ -122,7 +124,7 @@ def _lay_out(
     started: list[StepToRun] = []
     for position, step in enumerate(run.steps):
         begins = rows.left > 0 and not step.needs and not run.held
-        at = place if step.partitioned else _Place()
+        at = own[step.at] if step.at is not None else place if step.partitioned else _Place()
         state, attempt, started_at = ("started", 1, how.now) if begins else ("queued", 0, None)
         asset_id = assets[step.name] if run.kind == "asset" else None
         rows.steps.append(
@@ -220,6 +222,15 @@ def _resolve(db: sqlite3.Connection, log: EventLog, runs: Sequence[RunToAdmit], 
         at = found[ref] if ref is not None else by_number[run.set][run.partition or 0]
         places.append(_Place(run.set, ids[run.set], at.number, at.key, at.generation))
     return places
+
+
+def _own_places(
+    db: sqlite3.Connection, log: EventLog, runs: Sequence[RunToAdmit], how: Admitting
+) -> dict[PartitionRef, _Place]:
+    """The partitions of steps that have one of their own, resolved as those of runs are."""
+    wanted = list(dict.fromkeys(step.at for run in runs for step in run.steps if step.at is not None))
+    as_runs = [RunToAdmit("asset", "", (), "", set=at.set, key=at.key or None, partition=at.number) for at in wanted]
+    return dict(zip(wanted, _resolve(db, log, as_runs, how), strict=True)) if wanted else {}
 
 
 def _named(run: RunToAdmit) -> PartitionRef | None:

@@ -122,13 +122,13 @@ def dependents(db: sqlite3.Connection, run_id: int, position: int) -> list[int]:
 
 def is_current(db: sqlite3.Connection, run_id: int, asset_id: int, partition: int) -> bool:
     """Whether the run's partition is still what its number means: not deleted, in the same generation of the set
-    that the asset has now."""
+    that the asset has now. A step with a partition of its own: there, and not added since."""
     row = db.execute(
         """
         SELECT CASE WHEN ?3 = 0 THEN a.set_id IS NULL
                ELSE a.set_id = r.set_id AND p.deleted_at IS NULL AND p.generation = r.generation END
         FROM runs r JOIN assets a ON a.id = ?2
-        LEFT JOIN partitions p ON p.set_id = r.set_id AND p.number = ?3
+        LEFT JOIN partitions p ON p.set_id = coalesce(r.set_id, a.set_id) AND p.number = ?3
         WHERE r.id = ?1
         """,
         (run_id, asset_id, partition),

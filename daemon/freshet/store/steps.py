@@ -35,10 +35,13 @@ UPDATE runs SET state = 'started', version = ?2, started_at = coalesce(started_a
         END
 WHERE id = ?3
 """
+# A step may have a partition of its own, of its asset's set, in a run that has none.
 _RUN = """
-SELECT r.kind, r.params, r.tags, r.set_id, ps.name, p.key FROM runs r
-LEFT JOIN partition_sets ps ON ps.id = r.set_id
-LEFT JOIN partitions p ON p.set_id = r.set_id AND p.number = r.partition
+SELECT r.kind, r.params, r.tags, ps.id, ps.name, p.key FROM runs r
+JOIN steps s ON s.run_id = r.id AND s.position = ?
+LEFT JOIN assets a ON a.id = s.asset_id
+LEFT JOIN partition_sets ps ON ps.id = coalesce(r.set_id, a.set_id)
+LEFT JOIN partitions p ON p.set_id = ps.id AND p.number = s.partition
 WHERE r.id = ?
 """
 
@@ -88,7 +91,7 @@ def _to_run(
     needs: Mapping[str, Sequence[InputNeed]],
 ) -> StepToRun:
     attempt, failures, name, partition = row
-    kind, params, tags, set_id, set_name, key = db.execute(_RUN, (run_id,)).fetchone()
+    kind, params, tags, set_id, set_name, key = db.execute(_RUN, (position, run_id)).fetchone()
     metadata: dict[str, Any] = {}
     if partition:
         metadata = metadata_of(db, set_id, partition)

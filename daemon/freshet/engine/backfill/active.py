@@ -11,7 +11,7 @@ from typing import Any
 from pyroaring import BitMap
 
 from freshet.engine.backfill.marks import Marks, Progress
-from freshet.engine.backfill.plan import NextRun, blocked_below
+from freshet.engine.backfill.plan import blocked_below
 from freshet.engine.partitions.graph import PartitionGraph
 from freshet.store.records import BackfillMark, BackfillRow, BackfillState, EndedStep
 
@@ -150,14 +150,12 @@ class Active:
         """Find out anew what failures block."""
         self.blocked = blocked_below(graph, self.marks, self.made or {}) if self.failing else {}
 
-    def ask(self, runs: Iterable[NextRun], *, back: bool = False) -> None:
-        """These runs are asked for; `back`: they are not, after all."""
-        numbers: dict[str, list[int]] = {}
-        for run in runs:
-            for asset in run.assets:
-                numbers.setdefault(asset, []).append(run.partition)
-        for asset, found in numbers.items():
-            (self.progress.clear if back else self.progress.set)(asset, "asked", found)
+    def rest(self) -> dict[str, BitMap]:
+        """What is still to be asked for."""
+        found = {
+            name: marks.wanted - marks.asked - self.blocked.get(name, BitMap()) for name, marks in self.marks.items()
+        }
+        return {name: numbers for name, numbers in found.items() if numbers}
 
     def forget_lost(self, held: Iterable[EndedStep]) -> None:
         """What was asked for and is in no run that goes on, nor ended in one, is to be asked for again."""

@@ -13,8 +13,8 @@ from pyroaring import BitMap
 
 from freshet.engine.backfill.active import Active, marks_of
 from freshet.engine.backfill.marks import Progress
-from freshet.engine.backfill.plan import NextRun, next_runs
-from freshet.engine.backfill.runs import run_to_admit
+from freshet.engine.backfill.plan import next_runs
+from freshet.engine.backfill.runs import run_of_all, run_to_admit
 from freshet.engine.instruments import Instruments, persist, recall
 from freshet.engine.launcher import Launcher
 from freshet.engine.outcomes import startable
@@ -28,7 +28,7 @@ from freshet.store.backfills import (
     numbers_of_asset,
     steps_of_runs,
 )
-from freshet.store.records import BackfillCommit, BackfillRow, BackfillState, Event
+from freshet.store.records import BackfillCommit, BackfillRow, BackfillState, Event, RunToAdmit
 
 __all__ = ["Backfills"]
 
@@ -118,26 +118,41 @@ class Backfills:
     async def turn(self, one: Active) -> None:
         """Account for what ended, ask for what is next, end what is through. The caller holds the lock."""
         await self._account(one)
-        graph = self._in.in_force.partitions
-        runs: tuple[NextRun, ...] = ()
+        runs, asked = self._next(one)
         state: BackfillState | None = None
         error: str | None = None
-        if one.state == "running" and one.row.id in self.active:
-            room = max(_AT_LEAST, 2 * self._launcher.queue.capacity) - len(one.runs)
-            runs = next_runs(graph, one.marks, one.blocked, room) if room > 0 else ()
-            if not runs and not one.runs and not one.ended:
-                state, error = one.outcome()
+        if one.state == "running" and one.row.id in self.active and not runs and not one.runs and not one.ended:
+            state, error = one.outcome()
+        for name, numbers in asked.items():
+            one.progress.set(name, "asked", numbers)
         try:
             await self._commit(one, runs, state, error)
         except StoreUnavailable:
             raise
         except FreshetError as refused:
-            one.ask(runs, back=True)
+            for name, numbers in asked.items():
+                one.progress.clear(name, "asked", numbers)
             await self._fail(one, str(refused))
             return
         if state is not None:
             self.drop(one)
             _log.info("backfill ended", backfill=one.row.id, state=state, error=error)
+
+    def _next(self, one: Active) -> tuple[tuple[RunToAdmit, ...], dict[str, BitMap]]:
+        """The runs that are next, and what they make."""
+        if one.state != "running" or one.row.id not in self.active:
+            return (), {}
+        graph = self._in.in_force.partitions
+        if one.single_run:
+            rest = {} if one.runs else one.rest()
+            return ((run_of_all(graph, one.row, rest),) if rest else ()), rest
+        room = max(_AT_LEAST, 2 * self._launcher.queue.capacity) - len(one.runs)
+        found = next_runs(graph, one.marks, one.blocked, room) if room > 0 else ()
+        asked: dict[str, BitMap] = {}
+        for run in found:
+            for name in run.assets:
+                asked.setdefault(name, BitMap()).add(run.partition)
+        return tuple(run_to_admit(graph.definitions, one.row, run) for run in found), asked
 
     async def _account(self, one: Active) -> None:
         ended, one.ended = one.ended, []
@@ -155,11 +170,9 @@ class Backfills:
         one.look(graph)
 
     async def _commit(
-        self, one: Active, next_: tuple[NextRun, ...], state: BackfillState | None, error: str | None
+        self, one: Active, runs: tuple[RunToAdmit, ...], state: BackfillState | None, error: str | None
     ) -> None:
         definitions = self._in.in_force.definitions
-        runs = tuple(run_to_admit(definitions, one.row, run) for run in next_)
-        one.ask(next_)
         chunks = one.progress.changes()
         if not runs and not chunks and state is None:
             return

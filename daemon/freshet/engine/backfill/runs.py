@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from pyroaring import BitMap
+
 from freshet.definitions.graph import Definitions
 from freshet.definitions.partitions import TimePartitions
 from freshet.engine.backfill.plan import NextRun
+from freshet.engine.partitions.graph import PartitionGraph
 from freshet.engine.requests import steps_of
-from freshet.store.records import BackfillRow, RunToAdmit
+from freshet.store.records import BackfillRow, PartitionRef, RunToAdmit, StepToAdmit
 
-__all__ = ["origin_of", "run_to_admit"]
+__all__ = ["origin_of", "run_of_all", "run_to_admit"]
 
 
 def origin_of(backfill_id: int) -> str:
@@ -28,6 +33,33 @@ def run_to_admit(definitions: Definitions, row: BackfillRow, run: NextRun) -> Ru
         set=run.set,
         key=partitions.key(run.partition) if isinstance(partitions, TimePartitions) else None,
         partition=run.partition,
+        tags={**specs[-1].tags, **row.tags},
+        priority=row.priority + max(spec.priority for spec in specs),
+    )
+
+
+def run_of_all(graph: PartitionGraph, row: BackfillRow, wanted: Mapping[str, BitMap]) -> RunToAdmit:
+    """One run with a step for every partition of every asset, in dependency order, each after all of those that it
+    depends on. `wanted` in dependency order."""
+    place: dict[tuple[str, int], int] = {}
+    steps: list[StepToAdmit] = []
+    specs = [graph.definitions.asset[name] for name in wanted]
+    for spec in specs:
+        above = [dep.asset for dep in spec.deps if dep.asset in wanted]
+        for number in wanted[spec.name]:
+            needed = ((one, graph.above(spec.name, one, BitMap([number])) & wanted[one]) for one in above)
+            needs = sorted(place[one, upper] for one, numbers in needed for upper in numbers)
+            place[spec.name, number] = len(steps)
+            at = None
+            if spec.partitions is not None:
+                key = spec.partitions.key(number) if isinstance(spec.partitions, TimePartitions) else ""
+                at = PartitionRef(spec.partitions.name, key, number)
+            steps.append(StepToAdmit(spec.name, tuple(needs), partitioned=at is not None, at=at))
+    return RunToAdmit(
+        kind="asset",
+        target=specs[-1].name,
+        steps=tuple(steps),
+        origin=origin_of(row.id),
         tags={**specs[-1].tags, **row.tags},
         priority=row.priority + max(spec.priority for spec in specs),
     )

@@ -64,12 +64,14 @@ class StepToAdmit:
     """A step of a run: an asset (or the job), and the positions in the run that must have succeeded before it.
 
     `partitioned`: False for an asset without partitions in a run that has one (`materialize --downstream`): the
-    step's partition is then 0 and its key None.
+    step's partition is then 0 and its key None. `at`: a partition of its own, in a run that has none; by its number,
+    and a window of time by its key, too.
     """
 
     name: str
     needs: tuple[int, ...] = ()
     partitioned: bool = True
+    at: PartitionRef | None = None
 
 
 @dataclass(frozen=True, slots=True)
