@@ -126,6 +126,7 @@ def is_current(db: sqlite3.Connection, run_id: int, asset_id: int, partition: in
     row = db.execute(
         """
         SELECT CASE WHEN ?3 = 0 THEN a.set_id IS NULL
+               WHEN r.set_id IS NULL THEN p.deleted_at IS NULL AND p.added_at <= r.created_at
                ELSE a.set_id = r.set_id AND p.deleted_at IS NULL AND p.generation = r.generation END
         FROM runs r JOIN assets a ON a.id = ?2
         LEFT JOIN partitions p ON p.set_id = coalesce(r.set_id, a.set_id) AND p.number = ?3
