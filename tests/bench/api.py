@@ -48,8 +48,12 @@ class Api:
         """POST `body` as JSON."""
         return self._ask("POST", path, json.dumps({} if body is None else body).encode())
 
-    def _ask(self, method: str, path: str, body: bytes | None) -> Any:
-        headers = {} if body is None else {"Content-Type": "application/json"}
+    def send(self, method: str, path: str, body: bytes, form: str) -> Any:
+        """Any method, with a body of any type."""
+        return self._ask(method, path, body, form)
+
+    def _ask(self, method: str, path: str, body: bytes | None, form: str = "application/json") -> Any:
+        headers = {} if body is None else {"Content-Type": form}
         self._connection.request(method, f"/api/v1/{path}", body=body, headers=headers)
         answer = self._connection.getresponse()
         text = answer.read()

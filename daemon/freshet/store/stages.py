@@ -160,7 +160,7 @@ def _carry_out(db: sqlite3.Connection, stage_id: int, how: Admitting | None) -> 
         runs=piece.runs,
         reports=piece.reports,
         start=how.start if how else 0,
-        needs=dict(how.needs) if how else {},
+        needs={name: tuple(needs) for name, needs in how.needs.items()} if how else {},
         version=how.version if how else "",
     )
     apply_ledger(db, commit.ticker, commit.tick_id, commit.ledger)

@@ -8,6 +8,7 @@ from tests.bench.figures import (
     commits,
     evaluations,
     idle,
+    keys,
     latency,
     request,
     startup,
@@ -19,5 +20,5 @@ __all__ = ["FIGURES"]
 
 FIGURES: dict[str, Figure] = {
     module.FIGURE.name: module.FIGURE
-    for module in (startup, status, idle, request, latency, blocked, thousand, evaluations, commits)
+    for module in (startup, status, idle, request, latency, blocked, thousand, evaluations, commits, keys)
 }
