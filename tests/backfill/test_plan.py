@@ -81,12 +81,12 @@ class Played:
             if single:
                 assert not missing, "something above it is not done"
             elif missing:
-                unmade = self.plain.unmade(self.wanted, self.failed, self.done | self.made | self._coming())
+                unmade = self.plain.unmade(self.wanted, self.failed, self.done | self.made, self._coming())
                 assert missing <= self.failed | unmade, "something above it is still to come"
                 assert self.plain.above(place, name) & (self.done | self.made), "nothing of what it maps is there"
 
-    def _coming(self) -> set[Place]:
-        return self.wanted - self.done - self.failed
+    def _coming(self) -> frozenset[Place]:
+        return frozenset(self.wanted - self.done - self.failed)
 
     def _position(self, name: str) -> int:
         return self.graph.definitions.position[name]

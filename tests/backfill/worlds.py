@@ -70,13 +70,15 @@ class Plain:
         found = self.graph.definitions.asset[asset].deps
         return [(dep.asset, self.graph.single(asset, dep.asset)) for dep in found]
 
-    def unmade(self, wanted: set[Place], failed: set[Place], there: set[Place]) -> set[Place]:
-        """What failures keep from being made, once all that could be made is `there`."""
+    def unmade(
+        self, wanted: set[Place], failed: set[Place], there: set[Place], coming: frozenset[Place] = frozenset()
+    ) -> set[Place]:
+        """What failures keep from being made; `coming`: what may still be made, failures aside."""
         bad = set(failed)
         for asset in self.graph.definitions.order:
             for place in sorted(place for place in wanted - failed if place[0] == asset):
                 for name, single in self.deps(asset):
                     above = self.above(place, name)
-                    if above & bad & wanted and (single or not above & there):
+                    if above & bad & wanted and (single or not above & (there | (coming - bad))):
                         bad.add(place)
         return bad - failed
