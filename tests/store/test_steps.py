@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
+from pyroaring import BitMap
 from tests.store.support import VALUE, one_step, populate, rows
 
 from freshet.errors import Conflict, UnknownName, ValueFormatError
@@ -113,13 +114,13 @@ def test_a_failure_for_good_skips_everything_below_it(db: sqlite3.Connection) ->
 def test_a_failure_keeps_the_last_good_value_and_a_success_ends_it(db: sqlite3.Connection) -> None:
     finish_step(db, ended(begin(db, one_step("raw", set="batches", key="a"))))
     finish_step(db, ended(begin(db, one_step("raw", set="batches", key="a")), "failed"))
-    assert read_inputs(db, "raw", "batches") == ({"a": VALUE}, ("b", "c"))
+    assert read_inputs(db, "raw", "batches", BitMap([1, 2, 3])) == ({"a": VALUE}, BitMap([2, 3]))
     (state,) = asset_states(db)
     assert state.failed_seq is not None
     assert state.materialized_seq is not None
     newer = ValueRef("raw/a/2.json", "json", 1, "ff")
     finish_step(db, ended(begin(db, one_step("raw", set="batches", key="a")), value=newer))
-    assert read_inputs(db, "raw", "batches")[0] == {"a": newer}
+    assert read_inputs(db, "raw", "batches", BitMap([1]))[0] == {"a": newer}
     assert asset_states(db)[0].failed_seq is None
 
 
@@ -285,13 +286,12 @@ def test_inputs_by_mapping(db: sqlite3.Connection) -> None:
     assert start(db, begin_queued(db), 0, need("last")).missing == {"raw": ("c",)}
     change_partitions(db, PartitionDelta("batches", delete=("c",)), 5.0)
     assert start(db, begin_queued(db), 0, need("last")).inputs == {"raw": {"b": VALUE}}
-    assert read_inputs(db, "raw", "batches") == ({"a": VALUE, "b": VALUE}, ())
+    assert read_inputs(db, "raw", "batches", BitMap([1, 2])) == ({"a": VALUE, "b": VALUE}, BitMap())
     change_partitions(db, PartitionDelta("batches", delete=("a", "b")), 5.0)
     empty = start(db, begin_queued(db), 0, need("last"))
     assert (empty.inputs, empty.missing) == ({"raw": {}}, {"raw": ()})
-    assert read_inputs(db, "raw", "batches") == ({}, ())
-    assert read_inputs(db, "sales", None) == ({None: VALUE}, ())
-    assert read_inputs(db, "by_region", None) == ({}, (None,))
+    assert read_inputs(db, "raw", "batches", BitMap([1])) == ({}, BitMap([1])), "deleted since it was asked for"
+    assert read_inputs(db, "raw", "batches", BitMap()) == ({}, BitMap())
 
 
 def begin_queued(db: sqlite3.Connection) -> int:

@@ -7,7 +7,6 @@ combination gets the next number of its set, and stays where it lies.
 from __future__ import annotations
 
 import contextlib
-import math
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -19,7 +18,7 @@ from freshet.store.events import EventLog
 from freshet.store.partitions import FoundPartition, live_numbers, set_id_of
 from freshet.store.records import Event, PartitionRef
 
-__all__ = ["intern", "number_all", "number_places", "open_sets", "open_windows"]
+__all__ = ["intern", "number_places", "open_sets", "open_windows"]
 
 _Place = tuple[int, ...]
 
@@ -128,65 +127,7 @@ def _known(db: sqlite3.Connection, set_id: int, keys: Iterable[str]) -> dict[str
     return {row[1]: FoundPartition(*row) for row in rows}
 
 
-# --- in full ---------------------------------------------------------------------------------------------------
-
-
-def number_all(
-    db: sqlite3.Connection, spec: MultiPartitions, *, limit: int, now: float
-) -> tuple[int, tuple[Event, ...]]:
-    """Number the live combinations of a set that have no number, `limit` at most; returns how many are left (0 where
-    none of them can have a key), and the events. Looks at all combinations each time: where there are many, name them
-    with `number_places`."""
-    set_id = set_id_of(db, spec.name)
-    dimensions = dimensions_of(db, set_id)
-    every = math.prod(_size(db, dimension) for dimension in dimensions)
-    (numbered,) = db.execute(
-        "SELECT count(*) FROM partitions WHERE set_id = ? AND deleted_at IS NULL", (set_id,)
-    ).fetchone()
-    if numbered >= every:
-        return 0, ()
-    events = number_places(db, spec, _unnumbered(db, set_id, dimensions, limit), now)
-    return (every - numbered - len(events) if events else 0), events
-
-
-def _size(db: sqlite3.Connection, dimension: DimensionRow) -> int:
-    if dimension.kind == "time":
-        query = "SELECT coalesce(last - first + 1, 0) FROM partition_sets WHERE id = ?"
-    else:
-        query = "SELECT count(*) FROM partitions WHERE set_id = ? AND deleted_at IS NULL"
-    found: int = db.execute(query, (dimension.set_id,)).fetchone()[0]
-    return found
-
-
-def _unnumbered(db: sqlite3.Connection, set_id: int, dimensions: Sequence[DimensionRow], limit: int) -> list[_Place]:
-    indexes = range(len(dimensions))
-    live = [_live(dimension, f"live{index}") for index, dimension in enumerate(dimensions)]
-    places = " ".join(
-        f"JOIN combinations c{index} ON c{index}.set_id = c0.set_id AND c{index}.number = c0.number "
-        f"AND c{index}.position = {index}"
-        for index in indexes[1:]
-    )
-    return db.execute(
-        f"""
-        WITH RECURSIVE {", ".join(live)}
-        SELECT {", ".join(f"live{index}.number" for index in indexes)}
-        FROM {" CROSS JOIN ".join(f"live{index}" for index in indexes)}
-        EXCEPT
-        SELECT {", ".join(f"c{index}.value" for index in indexes)} FROM combinations c0 {places}
-        WHERE c0.set_id = ? AND c0.position = 0 LIMIT ?
-        """,  # noqa: S608  # numbers
-        (set_id, limit),
-    ).fetchall()
-
-
-def _live(dimension: DimensionRow, name: str) -> str:
-    of = int(dimension.set_id)
-    if dimension.kind != "time":
-        rows = f"SELECT number FROM partitions WHERE set_id = {of} AND deleted_at IS NULL"  # noqa: S608  # a number
-        return f"{name} (number) AS MATERIALIZED ({rows})"
-    bounds = f"FROM partition_sets WHERE id = {of} AND first <= last"
-    more = f"SELECT number + 1 FROM {name} WHERE number < (SELECT last {bounds})"  # noqa: S608  # a number
-    return f"{name} (number) AS (SELECT first {bounds} UNION ALL {more})"
+# --- by their parts -------------------------------------------------------------------------------------------
 
 
 def number_places(
