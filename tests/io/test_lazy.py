@@ -21,6 +21,7 @@ import pandas
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from freshet.errors import ValueFormatError
 from freshet.io import Values, read_value, write_value
@@ -193,6 +194,21 @@ def test_a_frame_of_columns(kept: Kept) -> None:
     joined = pandas.concat({key: pandas.Series(one) for key, one in rows.items()})
     assert len(joined) == 4
     assert list(pandas.concat(Kept({"p": pandas.Series([1]), "q": pandas.Series([2])}).lazy())) == [1, 2]
+
+
+def test_pandas_maps_by_it_as_by_a_dict() -> None:
+    lazy = Kept({"x": 1.0, "y": 2.0}).lazy()
+    mapped = pandas.Series(["y", "x", "z"]).map(lazy)
+    assert [*mapped[:2]] == [2.0, 1.0]
+    assert mapped.isna()[2]
+
+
+@pytest.mark.parametrize(
+    "kind", [dict[str, list[int] | dict[str, int] | None], dict[str, Any], dict, Mapping[str, Any]]
+)
+def test_pydantic_validates_what_it_reads(kept: Kept, kind: Any) -> None:
+    found: Any = TypeAdapter(kind).validate_python(kept.lazy(), strict=True)
+    assert dict(found) == PLAIN
 
 
 def test_orjson_refuses_what_is_not_read_and_writes_what_is(kept: Kept) -> None:

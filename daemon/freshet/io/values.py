@@ -3,7 +3,7 @@
 A dict in every respect that Python code can see, and for the parts of Python that are written in C: keys are there from
 the start, so that `len`, `in` and the test for emptiness need no help, and iterating is overridden, which sends
 `dict(v)`, `{**v}`, `other.update(v)` and the like through `keys` and `[]` instead of through what lies within. What
-reaches within nevertheless (orjson, pydantic) finds an `Unread` there, which it refuses, and never a wrong value.
+reaches within nevertheless (orjson) finds an `Unread` there, which it refuses or shows: never a wrong value.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Unread:
         self.place = place
 
     def __repr__(self) -> str:
-        return "<not read yet>"
+        return f"<{type(self).__name__}>"
 
 
 # What a library says of a type that it does not know is its name: orjson, of what it finds within a `Values`.
@@ -64,25 +64,27 @@ class Values(dict[str, T]):
 
     # --- one ------------------------------------------------------------------------------------------------
 
+    def _held(self, key: str) -> T:
+        try:
+            return super().__getitem__(key)
+        except KeyError as error:  # no `__missing__`: pandas takes that for a default
+            if self._note:
+                error.add_note(self._note)
+            raise
+
     def _look(self, key: str) -> T:
-        held = super().__getitem__(key)
+        held = self._held(key)
         if not isinstance(held, Unread):
             return held
         with self._reading() as read:
             return cast("T", read(key, held.place))
 
     def __getitem__(self, key: str) -> T:
-        held = super().__getitem__(key)
+        held = self._held(key)
         if isinstance(held, Unread):
             held = self._look(key)
             super().__setitem__(key, held)
         return held
-
-    def __missing__(self, key: str) -> T:
-        error = KeyError(key)
-        if self._note:
-            error.add_note(self._note)
-        raise error
 
     def get(self, key: str, default: Any = None, /) -> Any:
         """The value, or `default` where there is no such key."""
