@@ -21,7 +21,7 @@ from freshet.definitions.outcome import (
     RunRequest,
     Skip,
 )
-from freshet.definitions.partitions import DynamicPartitions, MultiPartitions, StaticPartitions, TimePartitions
+from freshet.definitions.partitions import DynamicPartitions, Keep, MultiPartitions, StaticPartitions, TimePartitions
 from freshet.definitions.retries import Retries
 from freshet.definitions.schedule import Schedule, schedule
 from freshet.definitions.sensor import FunctionSensor, Hints, Sensor, sensor
@@ -58,6 +58,7 @@ __all__ = [
     "Identity",
     "Job",
     "JobContext",
+    "Keep",
     "Last",
     "Ledger",
     "MissingKeys",

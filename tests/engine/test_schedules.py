@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
@@ -14,6 +15,7 @@ from tests.engine.rig import Rig, rig
 from freshet import RunRequest, Schedule, TimePartitions, asset, job, schedule
 from freshet.engine.clock import SimulatedClock
 from freshet.errors import UnknownName
+from freshet.store.records import StepToRun
 from freshet.store.schedules import last_ticks, schedule_ticks
 
 pytestmark = pytest.mark.anyio
@@ -181,7 +183,7 @@ async def test_a_thousand_schedules_of_one_instant_all_fire(tmp_path: Path) -> N
 # --- what is due while the run before is not done -----------------------------------------------------------------
 
 
-def _long(seconds: float) -> Any:
+def _long(seconds: float) -> Callable[[StepToRun], float]:
     return lambda step: seconds
 
 

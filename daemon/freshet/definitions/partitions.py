@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from freshet.definitions.key_partitions import DynamicPartitions, StaticPartitions
+from freshet.definitions.key_partitions import DynamicPartitions, Keep, StaticPartitions
 from freshet.definitions.multi_partitions import Dimension, DimensionSet, MultiPartitions
 from freshet.definitions.time_partitions import TimePartitions
 
@@ -11,6 +11,7 @@ __all__ = [
     "Dimension",
     "DimensionSet",
     "DynamicPartitions",
+    "Keep",
     "MultiPartitions",
     "PartitionsSpec",
     "StaticPartitions",

@@ -143,6 +143,10 @@ class Automator:
         else:
             self._in.heap.at("automation", when, self._due)
 
+    def look_again(self) -> None:
+        """Ask the conditions anew, though nothing was committed: the instants that they wait for may be others."""
+        self._due()
+
     def _due(self) -> None:
         self._timer_due = True
         self._pump()

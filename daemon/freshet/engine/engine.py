@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import anyio
 import structlog
@@ -18,6 +18,7 @@ from freshet.engine.automator import Automator
 from freshet.engine.backfill.desk import BackfillDesk
 from freshet.engine.backfill.loop import Backfills
 from freshet.engine.bus import Bus
+from freshet.engine.calendar import Calendar, too_many_combinations
 from freshet.engine.clock import Clock
 from freshet.engine.freshness import FreshnessBook
 from freshet.engine.hand import SensorDesk
@@ -27,15 +28,19 @@ from freshet.engine.launcher import Launcher
 from freshet.engine.partitions.graph import PartitionGraph
 from freshet.engine.partitions.sets import Sets
 from freshet.engine.refresher import Refresher
+from freshet.engine.retirer import Retirer
 from freshet.engine.staging import Staging, finish_stages
 from freshet.engine.ticks import TickLoop
 from freshet.engine.timetable import Timetable
 from freshet.engine.work import Work
+from freshet.engine.zonewatch import ZoneWatch
 from freshet.errors import DefinitionError, FreshetError, HostError
 from freshet.executors.base import Answers, CodeHost, LoadReport
 from freshet.store.assets import asset_states, automation_seq, condition_chunks, freshness_rows, live_partitions
 from freshet.store.definitions import register_definitions
 from freshet.store.events import events_after, last_seq
+from freshet.store.overlap import active_runs
+from freshet.store.records import Event
 from freshet.store.recovery import recover
 from freshet.store.sets import read_sets
 from freshet.store.steps import queued_steps
@@ -102,7 +107,9 @@ class Engine:
         self.answers = EngineAnswers(self)
         self._starting = host = self._make_host(self.answers)
         report = await host.start()
-        report = replace(report, definitions=report.definitions.resolved(self.options.timezone))
+        definitions = report.definitions.resolved(self.options.timezone)
+        warnings = (*report.warnings, *too_many_combinations(definitions, self.clock.now()))
+        report = replace(report, definitions=definitions, warnings=warnings)
         self.load_report = report
         if report.problems:
             await host.close(grace=0)
@@ -131,10 +138,11 @@ class Engine:
 
     async def _recover(self, report: LoadReport) -> None:
         store, now = self._store, self.clock.now()
-        await store.write(partial(register_definitions, definitions=report.definitions, now=now))
+        for event in await store.write(partial(register_definitions, definitions=report.definitions, now=now)):
+            _say_renumbered(event)
+        await finish_stages(store)
         sets = Sets(report.definitions, await store.read(read_sets))
         self.instruments.in_force.partitions = PartitionGraph(report.definitions, sets)
-        await finish_stages(store)
         recovery = await store.write(partial(recover, now=now, budget=self.options.interruptions))
         if recovery.requeued or recovery.failed:
             _log.info("recovered", queued_again=recovery.requeued, failed=list(recovery.failed))
@@ -147,11 +155,13 @@ class Engine:
         self.timetable = Timetable(self.instruments, self.launcher, take_id=self.ticks.take_id)
         rows = await store.write(partial(register_tickers, kind="schedule", names=schedules))
         self.timetable.adopt(report.definitions, rows)
+        self.calendar, self.retirer = Calendar(self.instruments), Retirer(self.instruments)
+        self.zones = ZoneWatch(self.instruments, self._rules_change)
         self.desk = SensorDesk(self.instruments, self.ticks)
-        await self._load_conditions(report)
         self.backfills = Backfills(self.instruments, self.launcher)
         self.backfill_desk = BackfillDesk(self.instruments, self.launcher, self.backfills)
         await self.backfills.load()
+        await self._load_conditions(report)
 
     async def _load_conditions(self, report: LoadReport) -> None:
         store = self._store
@@ -175,18 +185,35 @@ class Engine:
         bus.listen(self.instruments.in_force.published)
         bus.listen(self.automator.published)
         bus.listen(self.refresher.published)
-        self.instruments.heap.start()
         bus.listen(self.launcher.published)
+        bus.listen(self.calendar.published)
+        bus.listen(self.retirer.published)
         bus.listen(self.backfills.published)
+        self.instruments.heap.start()
         self.launcher.queue.open = self.instruments.in_force.host is not None  # it may have been lost meanwhile
+        self.timetable.resume_lines(await store.read(partial(active_runs, schedules=self.timetable.in_line)))
         self.launcher.wait(await store.read(queued_steps))
         self.refresher.start()
         await self.automator.start(seen)
+        self.calendar.start()
+        self.retirer.start()
         self.ticks.start()
         self.timetable.start()
+        self.zones.start()
+        self.backfills.start()
         self.state = "ready"
 
-        self.backfills.start()
+    def _rules_change(self) -> Callable[[], None]:
+        """The zones' rules are about to be read again."""
+        local_times = self.timetable.local_times()
+
+        def changed() -> None:
+            self.timetable.rezoned(local_times)
+            self.calendar.rezoned()
+            self.automator.look_again()
+
+        return changed
+
     # --- the host ends on its own ---------------------------------------------------------------------------
 
     def host_lost(self, reason: str) -> None:
@@ -269,11 +296,14 @@ class Engine:
             return
         self.ticks.stop()
         self.timetable.stop()
+        self.calendar.stop()
+        self.retirer.stop()
+        self.zones.stop()
         self.refresher.stop()
         self.automator.stop()
+        self.backfills.stop()
         self.launcher.queue.open = False
         if self._replacing is not None:
-        self.backfills.stop()
             self._replacing.cancel()
         host = self.instruments.in_force.host
         if host is not None:
@@ -301,3 +331,10 @@ class Engine:
                 group.start_soon(cut_short)
                 await self.settled()
                 group.cancel_scope.cancel()
+
+
+def _say_renumbered(event: Event) -> None:
+    data: Any = event.data or {}
+    renumbered: dict[str, str] = data.get("renumbered", {}) if event.type == "definitions_loaded" else {}
+    for name, kept in renumbered.items():
+        _log.warning("a partition set means something else now: its assets begin without state", set=name, kept_as=kept)

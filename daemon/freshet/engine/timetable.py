@@ -133,12 +133,16 @@ class Timetable:
     def rezoned(self, local_times: Mapping[str, int]) -> None:
         """The rules are others now: wait for other instants. A moment that was decided under the old rules is not
         decided again where the new ones put it later."""
+        now = self._in.clock.now()
         for name, ticker in self.schedules.items():
-            if ticker.state is not None and name in local_times:
-                again = float(ZoneClock(ticker.spec.timezone or "UTC").instant(local_times[name]))
-                if again > ticker.state.decided:
-                    ticker.state = replace(ticker.state, decided=again)
             self._in.heap.cancel(("schedule", name))
+            if ticker.state is not None and name in local_times and not ticker.busy:
+                again = float(ZoneClock(ticker.spec.timezone or "UTC").instant(local_times[name]))
+                if again > ticker.state.decided and not ticker.row.paused:
+                    ticker.busy = True
+                    moved = Plan((), (), replace(ticker.state, decided=again), None, now)
+                    self._in.work.spawn(self._commit_plain([(ticker, moved)]))
+                    continue
             self._come(ticker)
 
     # --- due ------------------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -38,12 +40,22 @@ def check(session: Session) -> int:
     settings = load_settings(session.config)
     check_folders(settings)
     with tempfile.TemporaryDirectory(prefix="freshet-check-") as scratch:
-        report = asyncio.run(load_plugins(settings, Path(scratch)))
+        report = _with_sizes(asyncio.run(load_plugins(settings, Path(scratch))), settings.timezone)
     if session.json:
         print_json(_as_json(report))
     else:
         _print(report)
     return 1 if report.problems else 0
+
+
+def _with_sizes(report: LoadReport, timezone: str) -> LoadReport:
+    """What the sizes of partition sets warn of, too."""
+    from freshet.engine.calendar import too_many_combinations
+
+    if report.problems:
+        return report
+    sizes = too_many_combinations(report.definitions.resolved(timezone), time.time())
+    return replace(report, warnings=(*report.warnings, *sizes))
 
 
 async def load_plugins(settings: Settings, scratch: Path) -> LoadReport:

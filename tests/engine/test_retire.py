@@ -1,0 +1,217 @@
+"""`keep=`: what a set of keys does not keep is deleted, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+from tests.engine.rig import Rig, rig
+
+from freshet import DefinitionError, DynamicPartitions, Keep, MultiPartitions, StaticPartitions, asset
+from freshet.definitions.graph import Definitions
+from freshet.engine.clock import SimulatedClock
+from freshet.store.records import StepToRun
+
+pytestmark = pytest.mark.anyio
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+
+
+async def _nothing() -> None:
+    return None
+
+
+def _plant(keep: Any, **options: Any) -> list[object]:
+    keys = DynamicPartitions("keys", keep=keep)
+
+    @asset(partitions=keys, **options)
+    def each(ctx: Any) -> str:
+        return str(ctx.partition.key)
+
+    return [each]
+
+
+async def live(one: Rig, name: str = "keys") -> set[str]:
+    """The keys that are there, by the events."""
+    keys: set[str] = set()
+    named: dict[int, str] = {}
+    for event in await one.events():
+        if event.set != name or event.type not in ("partition_added", "partition_deleted"):
+            continue
+        data: Any = event.data
+        if "key" in data:
+            named[event.partition or 0] = data["key"]
+        found = {named[number] for number in event.numbers}
+        keys = keys | found if event.type == "partition_added" else keys - found
+    assert len(keys) == len(one.engine.instruments.in_force.partitions.sets.named(name))
+    return keys
+
+
+async def reasons(one: Rig) -> list[str]:
+    """Why keys were deleted, in order."""
+    found: list[Any] = [event.data for event in await one.events("partition_deleted")]
+    return [data["reason"] for data in found for _ in range(data.get("count", 1))]
+
+
+async def test_the_oldest_go_when_there_are_too_many(tmp_path: Path) -> None:
+    async with rig(tmp_path, _plant(3)) as one:
+        for number in range(5):
+            await one.control.add_partitions("keys", {f"k{number}": {}})
+            await one.advance(1)
+        assert await live(one) == {"k2", "k3", "k4"}
+        assert await reasons(one) == ["count", "count"]
+
+
+async def test_a_key_goes_when_it_is_too_old_and_not_before(tmp_path: Path) -> None:
+    async with rig(tmp_path, _plant("2d")) as one:
+        await one.control.add_partitions("keys", {"a": {}})
+        await one.advance(DAY)
+        await one.control.add_partitions("keys", {"b": {}})
+        await one.advance(DAY - 1)
+        assert await live(one) == {"a", "b"}
+        await one.advance(1)
+        assert await live(one) == {"b"}
+        await one.control.add_partitions("keys", {"a": {}})
+        await one.advance(DAY)
+        assert await live(one) == {"a"}, "added again, it counts from then"
+        await one.advance(DAY)
+        assert await live(one) == set()
+        assert await reasons(one) == ["age"] * 3
+        assert (await one.events("partition_deleted"))[0].at == one.clock.start + 2 * DAY
+
+
+async def test_what_became_too_old_while_the_daemon_was_down_goes_at_the_start(tmp_path: Path) -> None:
+    clock = SimulatedClock()
+    async with rig(tmp_path, _plant(None), clock=clock) as one:
+        await one.control.add_partitions("keys", {f"k{number}": {} for number in range(1200)})
+        await one.advance(60)
+        await one.control.add_partitions("keys", {"young": {}})
+    await clock.advance(DAY - 30, _nothing)
+    async with rig(tmp_path, _plant("1d"), clock=clock) as one:
+        assert one.engine.instruments.in_force.partitions.sets.named("keys").max() == 1201
+        assert len(one.engine.instruments.in_force.partitions.sets.named("keys")) == 1
+        gone: dict[int, int] = {}
+        for event in await one.events("partition_deleted"):
+            gone[event.txn] = gone.get(event.txn, 0) + len(event.numbers)
+        assert sorted(gone.values()) == [200, 500, 500], "in pieces"
+
+
+@pytest.mark.parametrize(("keep", "reason"), [(1, "count"), ("1h", "age")])
+async def test_a_key_with_a_run_goes_when_that_has_ended(tmp_path: Path, keep: Any, reason: str) -> None:
+    lasts: Callable[[StepToRun], float] = lambda step: 3 * HOUR  # noqa: E731
+    async with rig(tmp_path, _plant(keep), duration=lasts, workers=1) as one:
+        await one.control.add_partitions("keys", {"old": {}, "older": {}})
+        await one.control.materialize(["each"], key="old")
+        await one.control.materialize(["each"], key="older")
+        await one.advance(60)
+        await one.control.add_partitions("keys", {"young": {}})
+        await one.advance(2 * HOUR)
+        assert {"old", "older"} <= await live(one), "one is under way, the other queued"
+        await one.advance(HOUR)
+        assert "old" not in await live(one) and "older" in await live(one)
+        assert await one.states() == ["succeeded", "started"]
+        await one.advance(3 * HOUR)
+        assert "older" not in await live(one)
+        assert set(await reasons(one)) == {reason}
+        assert len(await one.runs()) == 2, "history stays"
+
+
+async def test_a_key_whose_combination_has_a_run_stays_until_it_has_ended(tmp_path: Path) -> None:
+    keys = DynamicPartitions("keys", keep="1h")
+    several = MultiPartitions(key=keys, region=StaticPartitions(["eu"]))
+
+    @asset(partitions=several)
+    def cube() -> int:
+        return 1
+
+    async with rig(tmp_path, [cube], duration=lambda step: 3 * HOUR) as one:
+        await one.control.add_partitions("keys", {"a": {}, "b": {}})
+        await one.control.materialize(["cube"], key="key=a|region=eu")
+        await one.advance(2 * HOUR)
+        assert await live(one) == {"a"}
+        await one.advance(HOUR)
+        assert await live(one) == set()
+        assert len(one.engine.instruments.in_force.partitions.sets.named(several.name)) == 0
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    age=st.sampled_from([None, 5.0, 20.0]),
+    count=st.sampled_from([None, 1, 3]),
+    steps=st.lists(
+        st.tuples(st.floats(0, 8), st.sampled_from(["add", "delete"]), st.lists(st.sampled_from("abcdef"), max_size=3)),
+        max_size=12,
+    ),
+)
+async def test_against_a_list(
+    tmp_path_factory: pytest.TempPathFactory, age: float | None, count: int | None, steps: list[Any]
+) -> None:
+    """What is there at any moment is what a list of additions says."""
+    keep = None if age is None and count is None else Keep(age=age, count=count)
+    expected: dict[str, float] = {}
+    order: dict[str, int] = {}
+
+    def expire(now: float) -> None:
+        for key in [key for key, added in expected.items() if age is not None and added + age <= now]:
+            del expected[key]
+        while count is not None and len(expected) > count:
+            del expected[min(expected, key=lambda key: (expected[key], order[key]))]
+
+    async with rig(tmp_path_factory.mktemp("keep"), _plant(keep)) as one:
+        for wait, what, keys in steps:
+            await one.advance(wait)
+            expire(one.clock.now())
+            if what == "add":
+                await one.control.add_partitions("keys", {key: {} for key in keys})
+                for key in dict.fromkeys(keys):
+                    order.setdefault(key, len(order))
+                    expected.setdefault(key, one.clock.now())
+            else:
+                await one.control.delete_partitions("keys", keys)
+                for key in keys:
+                    expected.pop(key, None)
+            await one.settle()
+            expire(one.clock.now())
+            assert await live(one) == set(expected)
+
+
+# --- how it is written ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("keep", "age", "count"),
+    [
+        ("30d", 30 * DAY, None),
+        (timedelta(hours=1), HOUR, None),
+        (7, None, 7),
+        (Keep(age="1h", count=2), HOUR, 2),
+        (Keep(count=2), None, 2),
+    ],
+)
+def test_it_is_told_as_plain_data(keep: Any, age: float | None, count: int | None) -> None:
+    one = DynamicPartitions("keys", keep=keep)
+    assert one.keep == Keep(age=age, count=count)
+    both = Definitions(partitions=(one, MultiPartitions(a=one, b=StaticPartitions(["x"]))))
+    adapter = TypeAdapter(Definitions)
+    assert adapter.validate_json(adapter.dump_json(both)) == both
+
+
+@pytest.mark.parametrize("keep", [0, -1, True, "30 days", "0s", 1.5, [], timedelta(0), ""])
+def test_what_cannot_be_is_refused_with_a_remedy(keep: Any) -> None:
+    with pytest.raises(DefinitionError, match=r"DynamicPartitions\('keys'\): keep") as error:
+        DynamicPartitions("keys", keep=keep)
+    assert error.value.hint
+
+
+@pytest.mark.parametrize("options", [{}, {"count": 0}, {"age": "soon"}, {"age": 3}, {"count": "7"}])
+def test_a_keep_that_cannot_be_is_refused(options: Any) -> None:
+    with pytest.raises(DefinitionError) as error:
+        Keep(**options)
+    assert error.value.hint
