@@ -244,6 +244,9 @@ def partitions(
     ] = None,
     keys: Annotated[list[str] | None, typer.Argument(metavar="KEY", help="The keys to add or delete.")] = None,
     metadata: Annotated[str | None, typer.Option(metavar="JSON", help="An object to attach to the keys added.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="FILE", help="Take the keys from a file (-: standard input).")
+    ] = None,
     limit: Limit = 100,
     after: Annotated[int, typer.Option(min=0, metavar="NUMBER", help="Go on after this partition.")] = 0,
 ) -> None:
@@ -251,10 +254,13 @@ def partitions(
 
     All sets; or the keys of one set; or add keys to a dynamic set, or delete some:
     partitions SET add KEY...
+
+    With --from, the file holds a key a line, or NDJSON: a text, or {"key": ..., "metadata": {...}}. A million are
+    fine: all of them are added, or none.
     """
     from freshet.cli.commands import partitions as body
 
-    body.partitions(session, set, action, keys or [], metadata, limit, after)
+    body.partitions(session, set, action, keys or [], metadata, source, limit, after)
 
 
 @_command()

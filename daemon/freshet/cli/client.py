@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 from urllib.parse import quote
 
 import httpx
@@ -201,6 +201,24 @@ class Client:
         """Take keys out of a dynamic set."""
         body = models.DeletePartitionsBody(keys=tuple(keys))
         return self._one(models.PartitionsChanged, "DELETE", f"partitions/{_safe(set)}", body=body)
+
+    def stream_partitions(
+        self, set: str, action: Literal["add", "delete"], lines: Iterable[bytes]
+    ) -> models.PartitionsChanged:
+        """Add or delete keys, one a line of NDJSON: all of them, or none. Takes as long as it takes."""
+        method = "POST" if action == "add" else "DELETE"
+        form = {"content-type": "application/x-ndjson"}
+        with self._asking():
+            answer = self._client().request(
+                method,
+                f"partitions/{_safe(set)}",
+                content=lines,
+                headers=form,
+                timeout=httpx.Timeout(None, connect=5.0),
+            )
+        if answer.status_code >= 400:
+            raise _error(answer)
+        return _parsed(TypeAdapter(models.PartitionsChanged), answer)
 
     # --- plumbing -------------------------------------------------------------------------------------------
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from typing import Any, Literal
 
 from freshet.cli.arguments import json_argument
 from freshet.cli.client import Client
+from freshet.cli.keyfile import as_json, reading
 from freshet.cli.session import Session, UsageError, print_json
 from freshet.cli.tables import state_text, table
 from freshet.cli.text import age, in_line
-from freshet.http.models import PartitionAnswer
+from freshet.http.models import PartitionAnswer, PartitionsChanged
 
 __all__ = ["partitions"]
 
@@ -19,16 +20,24 @@ __all__ = ["partitions"]
 def partitions(
     session: Session,
     set: str | None,
-    action: str | None,
+    action: Literal["add", "delete"] | None,
     keys: list[str],
     metadata: str | None,
+    source: str | None,
     limit: int,
     after: int,
 ) -> None:
-    """All sets, one set's keys, or a change of one."""
+    """All sets, one set's keys, or a change of one. `source`: a file of keys, `-` for standard input."""
     attached = _metadata(metadata, action)
+    if source is not None:
+        if action is None or keys or metadata is not None:
+            raise UsageError("--from stands for the keys", hint=f"freshet partitions {set or 'SET'} add --from FILE")
+        with session.client() as client, reading(source) as lines:
+            _told(session, action, client.stream_partitions(set or "", action, as_json(lines)))
+        return
     if action is not None and not keys:
-        raise UsageError(f"partitions {set} {action}: no keys", hint=f"freshet partitions {set} {action} KEY...")
+        hint = f"freshet partitions {set} {action} KEY..., or --from FILE"
+        raise UsageError(f"partitions {set} {action}: no keys", hint=hint)
     with session.client() as client:
         if set is None:
             _sets(session, client)
@@ -85,6 +94,10 @@ def _change(session: Session, client: Client, set: str, action: str, keys: list[
         answer = client.add_partitions(set, dict.fromkeys(keys, metadata))
     else:
         answer = client.delete_partitions(set, keys)
+    _told(session, action, answer)
+
+
+def _told(session: Session, action: str, answer: PartitionsChanged) -> None:
     if session.json:
         print_json(answer)
     else:
