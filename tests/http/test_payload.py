@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,9 +23,7 @@ VALUES = st.recursive(
 
 
 def depth_of(value: Json) -> int:
-    inner: list[Json] | None = (
-        [*value.values()] if isinstance(value, dict) else value if isinstance(value, list) else None
-    )
+    inner: Any = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else None
     return 0 if inner is None else 1 + max(map(depth_of, inner), default=0)
 
 
