@@ -160,7 +160,7 @@ def write_plugins(folder: Path, **sources: str) -> None:
 
 
 @asynccontextmanager
-async def hosting(folder: Path, *, workers: int = 2, **sources: str) -> AsyncGenerator[Hosting]:
+async def hosting(folder: Path, *, workers: int = 2, timezone: str = "UTC", **sources: str) -> AsyncGenerator[Hosting]:
     """A host over `folder/plugins`, closed at the end."""
     write_plugins(folder / "plugins", **sources)
     (folder / "plugins").mkdir(exist_ok=True)
@@ -168,7 +168,7 @@ async def hosting(folder: Path, *, workers: int = 2, **sources: str) -> AsyncGen
     state_dir.mkdir(exist_ok=True)
     children = await ChildrenLock.acquire(state_dir)
     answers = Recorder()
-    host = ProcessCodeHost(HostSettings(folder / "plugins", folder, state_dir), answers, children)
+    host = ProcessCodeHost(HostSettings(folder / "plugins", folder, state_dir, timezone=timezone), answers, children)
     try:
         report = await host.start()
         assert report.problems == ()

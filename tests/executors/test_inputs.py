@@ -24,7 +24,7 @@ PLUGIN = f"""
 import json
 import orjson
 from pathlib import Path
-from freshet import DynamicPartitions, asset, job
+from freshet import DynamicPartitions, TimePartitions, asset, job
 
 keys = DynamicPartitions("keys")
 
@@ -67,6 +67,10 @@ def whole(ctx, raw, one=None):
 @asset
 def dawdles(ctx, raw):
     ...
+
+@asset(partitions=TimePartitions("daily", start="2026-01-01"))
+def day(ctx):
+    return [str(ctx.partition.window.start), str(ctx.partition.window.end), dict(ctx.partition.parts)]
 
 @job
 def nothing():
@@ -119,6 +123,12 @@ async def test_a_value_that_is_not_asked_for_is_not_read(tmp_path: Path) -> None
         assert failed.error is not None
         assert failed.error.type == "ValueFormatError"
         assert "'raw' in partition 'k1'" in failed.error.message
+
+
+async def test_a_set_without_a_zone_has_the_configurations(tmp_path: Path) -> None:
+    async with hosting(tmp_path, plugin=PLUGIN, timezone="Europe/Berlin") as here:
+        start, end, parts = here.value(await here.asset("day", key="2026-03-29"))
+        assert (start, end, parts) == ("2026-03-29 00:00:00+01:00", "2026-03-30 00:00:00+02:00", {})
 
 
 async def test_an_input_handed_on_is_a_dict(tmp_path: Path) -> None:
