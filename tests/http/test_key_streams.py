@@ -115,15 +115,11 @@ def test_any_chunks_give_what_the_lines_say(
     body = ("\n".join(lines) + ("\n" if ends else "")).encode()
     places = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
     chunks = [body[start:end] for start, end in pairwise(places)]
-    expected: list[str] | None = []
-    for text in texts:
-        if form == "text" and not text:
-            continue
-        try:
-            expected.append(check_key(text))
-        except PartitionKeyError:
-            expected = None
-            break
+    expected: list[str] | None
+    try:
+        expected = [check_key(text) for text in texts if text or form == "ndjson"]
+    except PartitionKeyError:
+        expected = None
     reader = KeyLines(form)
     try:
         found = [key for chunk in chunks for key, _ in reader.feed(chunk)] + [key for key, _ in reader.end()]

@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any, overload
+from typing import overload
 
 from freshet.definitions.outcome import Json
 from freshet.errors import FreshetError
@@ -52,7 +52,9 @@ def stage_pieces(
     """
     if check is not None:
         db.execute("SAVEPOINT checked")
-        commit = TickCommit(0, 0, 0, now, now, reports=check.reports, runs=_keyless(check))
+        (ticker,) = db.execute("SELECT ticker_id FROM stages WHERE id = ?", (stage_id,)).fetchone()
+        runs = tuple(replace(run, run_key=None) for run in check.runs)
+        commit = TickCommit(ticker, 0, 0, now, now, reports=check.reports, runs=runs)
         apply_parts(db, EventLog(db, now), commit)
         db.execute("ROLLBACK TO checked")
         db.execute("RELEASE checked")
@@ -60,10 +62,6 @@ def stage_pieces(
         "INSERT INTO stage_pieces (stage_id, position, body) VALUES (?, ?, ?)",
         [(stage_id, first + at, body) for at, body in enumerate(bodies)],
     )
-
-
-def _keyless(check: StagePiece) -> tuple[Any, ...]:
-    return tuple(replace(run, run_key=None) for run in check.runs)
 
 
 def decide(db: sqlite3.Connection, stage_id: int, now: float) -> None:

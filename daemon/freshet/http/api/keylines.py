@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import orjson
 
@@ -105,7 +105,9 @@ def _from_json(line: bytes) -> Pair:
     found: Any = orjson.loads(line)
     if isinstance(found, str):
         return check_key(found), _NOTHING
-    key, metadata = (found.get("key"), found.get("metadata", {})) if isinstance(found, dict) else (None, {})
-    if not isinstance(key, str) or not isinstance(metadata, dict) or not found.keys() <= {"key", "metadata"}:
+    parts = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+    key: Any = parts.get("key")
+    metadata: Any = parts.get("metadata", {})
+    if not (isinstance(key, str) and isinstance(metadata, dict) and parts.keys() <= {"key", "metadata"}):
         raise ValueFormatError("this is no key", hint='write "KEY" or {"key": "KEY", "metadata": {...}}')
-    return check_key(key), metadata
+    return check_key(key), cast("dict[str, Json]", metadata)
