@@ -155,7 +155,7 @@ async def test_combinations_by_hand_and_by_a_sensor_and_their_downstream(tmp_pat
     @sensor(interval="1h", target=sales)
     async def arrivals(ctx: Any) -> Any:
         yield RunRequest(partition="region=us|day=2026-03-28", run_key="once")
-        yield Report(clean, partition="day=2026-03-28|region=as")
+        yield Report("clean", partition="day=2026-03-28|region=as")
 
     async with rig(tmp_path, [sales, clean, by_region, by_day, arrivals], clock=at_noon()) as one:
         await make(one, "sales", "day=2026-03-28|region=eu", "day=2026-03-29|region=eu")

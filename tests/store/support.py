@@ -5,12 +5,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pyroaring import BitMap
 
 from freshet.definitions.asset import AssetSpec
 from freshet.definitions.freshness import FreshnessSpec
 from freshet.definitions.graph import Definitions
 from freshet.definitions.partitions import DynamicPartitions, StaticPartitions
+from freshet.store.assets import asset_bits
 from freshet.store.connection import connect_writer
 from freshet.store.definitions import register_definitions
 from freshet.store.migrations import load_migrations, migrate
@@ -49,6 +52,12 @@ def populate(db: sqlite3.Connection, *keys: str) -> None:
 def one_step(asset: str, *, set: str | None = None, key: str | None = None, **more: Any) -> RunToAdmit:
     """A run of one asset."""
     return RunToAdmit("asset", asset, (StepToAdmit(asset),), "test", set=set, key=key, **more)
+
+
+def states(db: sqlite3.Connection, what: Literal["materialized", "failed", "in_progress"]) -> set[tuple[str, int]]:
+    """Assets with the numbers of their partitions that are in this state."""
+    bits: dict[str, BitMap] = {asset: getattr(found, what) for asset, found in asset_bits(db).items()}
+    return {(asset, number) for asset, numbers in bits.items() for number in numbers}
 
 
 def rows(db: sqlite3.Connection, sql: str, *values: Any) -> list[Any]:

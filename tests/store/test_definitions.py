@@ -6,7 +6,7 @@ import sqlite3
 from dataclasses import replace
 
 import pytest
-from tests.store.support import BATCHES, DEFINITIONS, VALUE, one_step, populate, rows
+from tests.store.support import BATCHES, DEFINITIONS, VALUE, one_step, populate, rows, states
 
 from freshet.definitions.asset import AssetSpec
 from freshet.definitions.freshness import FreshnessSpec
@@ -14,11 +14,12 @@ from freshet.definitions.graph import Definitions
 from freshet.definitions.partitions import DynamicPartitions, StaticPartitions
 from freshet.errors import UnknownName
 from freshet.store.admission import admit
-from freshet.store.assets import asset_states, freshness_rows, live_partitions
+from freshet.store.assets import freshness_rows
 from freshet.store.definitions import register_definitions
 from freshet.store.finishing import finish_step
 from freshet.store.partitions import change_partitions
 from freshet.store.records import Event, PartitionDelta, RunToAdmit, StepResult
+from freshet.store.sets import read_sets
 
 
 def said(events: tuple[Event, ...]) -> list[tuple[str, str | None, object]]:
@@ -42,7 +43,7 @@ def test_registering_twice_changes_nothing(db: sqlite3.Connection) -> None:
     before = list(db.iterdump())
     assert register_definitions(db, DEFINITIONS, 2.0) == ()
     assert list(db.iterdump()) == before
-    assert live_partitions(db) == {"batches": [], "regions": [1, 2]}
+    assert {name: list(one.live) for name, one in read_sets(db).items()} == {"batches": [], "regions": [1, 2]}
 
 
 def test_static_keys_are_hidden_and_shown_again_as_they_were(db: sqlite3.Connection) -> None:
@@ -57,14 +58,14 @@ def test_static_keys_are_hidden_and_shown_again_as_they_were(db: sqlite3.Connect
         ("partition_added", "regions", {"key": "east"}),
         ("partition_deleted", "regions", {"key": "south"}),
     ]
-    assert live_partitions(db)["regions"] == [1, 3]
-    assert asset_states(db) == ()
+    assert list(read_sets(db)["regions"].live) == [1, 3]
+    assert states(db, "materialized") == set()
     assert said(register_definitions(db, with_regions("north", "south"), 5.0)) == [
         ("partition_added", "regions", {"key": "south"}),
         ("partition_deleted", "regions", {"key": "east"}),
     ]
-    assert live_partitions(db)["regions"] == [1, 2]
-    assert [(row.asset, row.partition, row.materialized_at) for row in asset_states(db)] == [("by_region", 2, 3.0)]
+    assert list(read_sets(db)["regions"].live) == [1, 2]
+    assert states(db, "materialized") == {("by_region", 2)}
 
 
 def test_a_policy_counts_from_the_last_materialization_else_from_now(db: sqlite3.Connection) -> None:
@@ -97,7 +98,7 @@ def test_an_asset_that_moves_to_another_set_starts_anew(db: sqlite3.Connection) 
     raw, _, sales, region = DEFINITIONS.assets
     register_definitions(db, replace(DEFINITIONS, assets=(raw, moved, sales, region)), 4.0)
     change_partitions(db, PartitionDelta("others", (("z", {}),)), 5.0)
-    assert asset_states(db) == ()
+    assert states(db, "materialized") == set()
 
 
 def test_a_value_made_for_the_old_set_is_not_published_in_the_new_one(db: sqlite3.Connection) -> None:
@@ -109,7 +110,7 @@ def test_a_value_made_for_the_old_set_is_not_published_in_the_new_one(db: sqlite
     change_partitions(db, PartitionDelta("others", (("z", {}),)), 5.0)
     finished = finish_step(db, StepResult(admitted.runs[0].run_id, 0, 1, "succeeded", 6.0, VALUE))
     assert [event.type for event in finished.events] == ["released", "run_succeeded"]
-    assert asset_states(db) == ()
+    assert states(db, "materialized") == set()
 
 
 # --- dynamic keys --------------------------------------------------------------------------------------------
@@ -128,7 +129,7 @@ def test_adding_and_deleting(db: sqlite3.Connection) -> None:
     assert rows(db, "SELECT metadata FROM partitions WHERE key = 'b'") == ['{"n":2}']
     count, events = change_partitions(db, PartitionDelta("batches", delete=("b", "never", "b")), 5.0)
     assert (count, [event.partition for event in events]) == (1, [1])
-    assert live_partitions(db)["batches"] == [2]
+    assert list(read_sets(db)["batches"].live) == [2]
     assert change_partitions(db, PartitionDelta("batches", delete=("b",)), 6.0) == (0, ())
 
 
@@ -137,14 +138,14 @@ def test_a_key_added_again_is_the_same_number_with_nothing_remembered(db: sqlite
     for key in ("a", "b"):
         make(db, one_step("raw", set="batches", key=key), 3.0)
     change_partitions(db, PartitionDelta("batches", delete=("a",)), 4.0)
-    assert [row.partition for row in asset_states(db)] == [2]
+    assert states(db, "materialized") == {("raw", 2)}
     assert rows(db, "SELECT count(*) FROM asset_state") == [2]  # history stays until the key comes back
     _, events = change_partitions(db, PartitionDelta("batches", (("a", {"again": True}),)), 5.0)
     assert [(event.type, event.partition) for event in events] == [("partition_added", 1)]
     assert rows(db, "SELECT number, generation, metadata, deleted_at FROM partitions WHERE key = 'a'") == [
         (1, 2, '{"again":true}', None)
     ]
-    assert [row.partition for row in asset_states(db)] == [2]
+    assert states(db, "materialized") == {("raw", 2)}
 
 
 @pytest.mark.parametrize("again", [True, False])

@@ -12,11 +12,10 @@ from typing import Literal, get_args
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from tests.store.support import VALUE, open_database, populate, rows
+from tests.store.support import VALUE, open_database, populate, rows, states
 
 from freshet.errors import Conflict
 from freshet.store.admission import admit
-from freshet.store.assets import asset_states
 from freshet.store.events import events_after
 from freshet.store.finishing import finish_step
 from freshet.store.records import Event, RunToAdmit, StepResult, StepToAdmit
@@ -279,10 +278,9 @@ class Steps(RuleBasedStateMachine):
         events = events_after(self.db, self.seen, 10_000)
         self.seen = events[-1].seq if events else self.seen
         self.follower.read(events)
-        states = asset_states(self.db)
-        assert self.follower.active == {(row.asset, row.partition) for row in states if row.in_progress}
-        assert self.follower.made == {(row.asset, row.partition) for row in states if row.materialized_seq}
-        assert self.follower.failed == {(row.asset, row.partition) for row in states if row.failed_seq}
+        assert self.follower.active == states(self.db, "in_progress")
+        assert self.follower.made == states(self.db, "materialized")
+        assert self.follower.failed == states(self.db, "failed")
 
 
 TestSteps = Steps.TestCase

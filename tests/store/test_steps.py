@@ -8,11 +8,10 @@ from typing import Any, Literal
 
 import pytest
 from pyroaring import BitMap
-from tests.store.support import VALUE, one_step, populate, rows
+from tests.store.support import VALUE, one_step, populate, rows, states
 
 from freshet.errors import Conflict, UnknownName, ValueFormatError
 from freshet.store.admission import admit
-from freshet.store.assets import asset_states
 from freshet.store.finishing import finish_step
 from freshet.store.inputs import read_inputs
 from freshet.store.partitions import change_partitions
@@ -107,21 +106,18 @@ def test_a_failure_for_good_skips_everything_below_it(db: sqlite3.Connection) ->
     row = get(db, raw.run_id)
     assert [step.state for step in row.steps] == ["failed", "skipped", "skipped"]
     assert row.steps[0].error == {"type": "ValueError", "message": "no"}
-    (state,) = asset_states(db)
-    assert (state.asset, state.failed_seq, state.materialized_seq) == ("raw", finished.events[0].seq, None)
+    assert (states(db, "failed"), states(db, "materialized")) == ({("raw", 1)}, set())
 
 
 def test_a_failure_keeps_the_last_good_value_and_a_success_ends_it(db: sqlite3.Connection) -> None:
     finish_step(db, ended(begin(db, one_step("raw", set="batches", key="a"))))
     finish_step(db, ended(begin(db, one_step("raw", set="batches", key="a")), "failed"))
     assert read_inputs(db, "raw", "batches", BitMap([1, 2, 3])) == ({"a": VALUE}, BitMap([2, 3]))
-    (state,) = asset_states(db)
-    assert state.failed_seq is not None
-    assert state.materialized_seq is not None
+    assert states(db, "failed") == states(db, "materialized") == {("raw", 1)}
     newer = ValueRef("raw/a/2.json", "json", 1, "ff")
     finish_step(db, ended(begin(db, one_step("raw", set="batches", key="a")), value=newer))
     assert read_inputs(db, "raw", "batches", BitMap([1]))[0] == {"a": newer}
-    assert asset_states(db)[0].failed_seq is None
+    assert (states(db, "failed"), states(db, "materialized")) == (set(), {("raw", 1)})
 
 
 def test_a_retry_waits_and_counts(db: sqlite3.Connection) -> None:
@@ -130,7 +126,7 @@ def test_a_retry_waits_and_counts(db: sqlite3.Connection) -> None:
     assert finished.events == ()
     assert [(one.position, one.not_before) for one in finished.queued] == [(0, 25.0)]
     assert queued_steps(db) == finished.queued
-    assert [state.in_progress for state in asset_states(db)] == [True]
+    assert states(db, "in_progress") == {("raw", 1)}
     again = start(db, step.run_id, 0)
     assert (again.attempt, again.failures) == (2, 1)
     assert get(db, step.run_id).steps[0].error is None
@@ -258,7 +254,7 @@ def test_a_job_has_params_and_no_asset(db: sqlite3.Connection) -> None:
     finished = finish_step(db, ended(step, value=None))
     assert said(finished.events) == [("run_succeeded", None, None)]
     assert finished.events[0].data == {"kind": "job", "target": "notify"}
-    assert asset_states(db) == ()
+    assert states(db, "materialized") == set()
 
 
 def test_what_json_cannot_hold_is_refused_with_a_reason(db: sqlite3.Connection) -> None:

@@ -11,8 +11,8 @@ import pytest
 from tests.store.support import one_step, populate, rows
 
 from freshet.errors import Conflict, FreshetError, TickRefused, UnknownName
-from freshet.store.assets import asset_states
-from freshet.store.queries import run, ticks
+from freshet.store.assets import asset_bits
+from freshet.store.queries import asset_summaries, run, ticks
 from freshet.store.records import (
     DroppedRequest,
     InputNeed,
@@ -101,8 +101,8 @@ def test_everything_of_an_outcome_commits_in_one_transaction(db: sqlite3.Connect
     (tick,) = ticks(db, sensor="landing")
     assert (tick.status, tick.cursor_before, tick.cursor, tick.runs) == ("committed", None, {"at": 5}, 2)
     assert (tick.partitions_added, tick.ledger_added) == (1, 2)
-    (made,) = (state for state in asset_states(db) if state.asset == "clean")
-    assert (made.materialized_seq, made.materialized_at) == (result.events[2].seq, 11.0)
+    (clean,) = (one for one in asset_summaries(db) if one.asset == "clean")
+    assert (asset_bits(db)["clean"].latest_seq, clean.materialized_at) == (result.events[2].seq, 11.0)
 
 
 @pytest.mark.parametrize(
