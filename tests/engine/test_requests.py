@@ -7,14 +7,24 @@ from typing import Any
 import pytest
 
 from freshet.definitions.asset import AssetSpec, DepSpec
-from freshet.definitions.graph import Definitions
+from freshet.definitions.graph import Definitions, validate
 from freshet.definitions.job import JobSpec
-from freshet.definitions.partitions import DynamicPartitions, StaticPartitions
+from freshet.definitions.mapping import All, Last
+from freshet.definitions.partitions import DynamicPartitions, MultiPartitions, StaticPartitions, TimePartitions
+from freshet.definitions.schedule import ScheduleSpec
 from freshet.definitions.sensor import SensorSpec
-from freshet.engine.requests import call_job, check_partitions, check_reports, input_needs, run_of_assets, sensor_run
+from freshet.engine.requests import (
+    call_job,
+    check_partitions,
+    check_reports,
+    input_needs,
+    run_of_assets,
+    scheduled_runs,
+    sensor_run,
+)
 from freshet.errors import Conflict, FreshetError, PartitionKeyError, UnknownName
 from freshet.executors.base import RequestedRun
-from freshet.store.records import InputNeed, PartitionDelta, ReportedMaterialization, StepToAdmit
+from freshet.store.records import InputNeed, PartitionDelta, PartitionRef, ReportedMaterialization, StepToAdmit
 
 BATCHES = DynamicPartitions("batches")
 REGIONS = StaticPartitions(["north", "south"], name="regions")
@@ -121,3 +131,130 @@ def test_a_report_names_a_partition_exactly_where_there_are_some() -> None:
         check_reports(DEFINITIONS, [ReportedMaterialization("raw")], NOW)
     with pytest.raises(Conflict, match="no partitions"):
         check_reports(DEFINITIONS, [ReportedMaterialization("rates", "a")], NOW)
+
+
+# --- windows and combinations --------------------------------------------------------------------------------
+
+DAYS = TimePartitions("daily", start="2026-09-01", timezone="Europe/Berlin", name="days")
+OPEN = TimePartitions("daily", start="2026-09-01", timezone="Europe/Berlin", name="open", end_offset=1)
+WEEKS = TimePartitions("weekly", start="2026-09-01", timezone="Europe/Berlin", name="weeks")
+CUBE = MultiPartitions(day=DAYS, region=REGIONS, name="cube")
+LOOSE = MultiPartitions(batch=BATCHES, region=REGIONS, name="loose")
+TIMED = Definitions(
+    assets=(
+        AssetSpec("daily", partitions=DAYS),
+        AssetSpec("opened", partitions=OPEN),
+        AssetSpec("cubed", partitions=CUBE),
+        AssetSpec("loose", partitions=LOOSE),
+        AssetSpec("regional", partitions=REGIONS),
+        AssetSpec(
+            "below",
+            deps=(
+                *(DepSpec(name, name, mapping=Last()) for name in ("daily", "cubed", "regional", "loose")),
+                DepSpec("opened", "opened", mapping=All()),
+            ),
+        ),
+        AssetSpec("by_region", deps=(DepSpec("cubed", "cubed"), DepSpec("regional", "regional")), partitions=REGIONS),
+        AssetSpec("weekly", deps=(DepSpec("daily", "daily"),), partitions=WEEKS),
+    ),
+    schedules=(
+        ScheduleSpec("nightly", cron="0 0 * * *", timezone="Europe/Berlin", target="cubed"),
+        ScheduleSpec("early", cron="0 0 * * *", timezone="Europe/Berlin", target="daily"),
+    ),
+)
+
+
+def test_a_window_s_number_follows_from_its_key() -> None:
+    run = run_of_assets(TIMED, ["daily"], key="2026-09-20", origin="manual", now=NOW)
+    assert (run.set, run.key, run.partition, run.parts) == ("days", "2026-09-20", DAYS.number("2026-09-20"), ())
+
+
+def test_a_combination_is_named_in_the_order_declared_with_its_parts() -> None:
+    run = run_of_assets(TIMED, ["cubed"], key="region=north|day=2026-09-20", origin="manual", now=NOW)
+    day = PartitionRef("days", "2026-09-20", number=DAYS.number("2026-09-20"))
+    assert (run.set, run.key, run.partition) == ("cube", "day=2026-09-20|region=north", None)
+    assert run.parts == (day, PartitionRef("regions", "north"))
+
+
+@pytest.mark.parametrize(
+    ("asset", "key", "message"),
+    [
+        ("daily", "2026-09-21", r"not closed yet: it is from 2026-09-22T00:00\+02:00 on \(.*end_offset=1\) shows"),
+        ("daily", "2026-09-25", r"not closed yet: it is from 2026-09-26T00:00\+02:00 on \(the last is '2026-09-20'\)"),
+        ("opened", "2026-09-22", r"not shown yet \(end_offset=1\): it is from 2026-09-22T00:00\+02:00 on"),
+        ("daily", "2026-08-31", "before the start of 'days'.*the first is '2026-09-01'"),
+        ("daily", "2026-9-1", "is no daily"),
+        ("daily", "2499-12-31", "not closed yet"),
+        ("cubed", "day=2026-09-21|region=north", "the dimension 'day' of 'cube': .* not closed yet"),
+        ("cubed", "day=2026-09-20|region=nroth", "no key 'nroth'.*'north'"),
+        ("cubed", "day=2026-09-20", "'region' of cube is missing"),
+        ("cubed", "day=2026-09-20|region=north|region=south", "gives 'region' twice"),
+        ("loose", "batch=../x|region=north", "begins with a dot"),
+        ("loose", "batch=a%0Ab|region=north", "is no dimension"),
+        ("regional", "nroth", "no key 'nroth'.*did you mean 'north'"),
+    ],
+)
+def test_a_key_that_cannot_be_used_is_refused_with_a_reason(asset: str, key: str, message: str) -> None:
+    with pytest.raises((PartitionKeyError, UnknownName), match=message) as caught:
+        run_of_assets(TIMED, [asset], key=key, origin="manual", now=NOW)
+    assert caught.value.hint
+    with pytest.raises((PartitionKeyError, UnknownName), match=message):
+        check_reports(TIMED, [ReportedMaterialization(asset, key)], NOW)
+
+
+def test_the_open_window_is_taken_where_it_is_shown() -> None:
+    assert run_of_assets(TIMED, ["opened"], key="2026-09-21", origin="manual", now=NOW).partition
+    assert run_of_assets(TIMED, ["daily"], key="2026-09-21", origin="manual", now=NOW + 86_400).partition
+
+
+def test_a_report_knows_its_window_and_its_parts() -> None:
+    day, cube = check_reports(
+        TIMED,
+        [
+            ReportedMaterialization("daily", "2026-09-20", metadata={"rows": 1}),
+            ReportedMaterialization("cubed", "region=north|day=2026-09-20"),
+        ],
+        NOW,
+    )
+    assert (day.number, day.metadata) == (DAYS.number("2026-09-20"), {"rows": 1})
+    assert (cube.key, [part.key for part in cube.parts]) == ("day=2026-09-20|region=north", ["2026-09-20", "north"])
+
+
+def test_only_the_engine_can_name_the_partitions_of_most_mappings() -> None:
+    needs = input_needs(TIMED, ["below", "by_region", "weekly"])
+    assert [(need.asset, need.mapping) for need in needs["below"]] == [
+        ("daily", "some"),
+        ("cubed", "last"),
+        ("regional", "some"),
+        ("loose", "last"),
+        ("opened", "all"),
+    ]
+    assert [need.mapping for need in needs["by_region"]] == ["some", "identity"]
+    assert needs["weekly"] == (InputNeed("daily", "some", "days"),)
+
+
+def test_a_schedule_asks_for_each_listed_key_of_the_window_that_it_closed() -> None:
+    midnight = DAYS.window("2026-09-20").end
+    runs = scheduled_runs(TIMED, TIMED.schedule["nightly"], midnight)
+    assert [run.key for run in runs] == ["day=2026-09-20|region=north", "day=2026-09-20|region=south"]
+    (run,) = scheduled_runs(TIMED, TIMED.schedule["early"], midnight)
+    assert (run.key, run.partition) == ("2026-09-20", DAYS.number("2026-09-20"))
+    begin = DAYS.window("2026-09-01").start
+    assert scheduled_runs(TIMED, TIMED.schedule["early"], begin) == (), "it closed nothing"
+
+
+@pytest.mark.parametrize(
+    "several",
+    [
+        LOOSE,
+        MultiPartitions(day=DAYS, batch=BATCHES),
+        MultiPartitions(day=DAYS, other=OPEN),
+        MultiPartitions(day=DAYS, region=StaticPartitions(map(str, range(1_001)), name="many")),
+        MultiPartitions(day=DAYS, region=StaticPartitions(["%" * 60], name="long")),
+    ],
+)
+def test_a_schedule_without_a_body_must_mean_a_few_partitions(several: MultiPartitions) -> None:
+    bare = ScheduleSpec("bare", cron="0 0 * * *", target="cubed")
+    (problem,) = validate(Definitions(assets=(AssetSpec("cubed", partitions=several),), schedules=(bare,)))
+    assert "which partition of 'cubed' is meant" in problem.message
+    assert "body" in problem.hint
