@@ -117,7 +117,7 @@ def graphs(draw: st.DrawFn) -> Definitions:
         deps = [
             DepSpec(above.name, None, draw(mappings(above.partitions, partitions)))
             for above in assets
-            if draw(st.booleans())
+            if draw(st.sampled_from([True, True, False]))
         ]
         policy = FreshnessSpec(3600.0) if draw(st.booleans()) else None
         assets.append(AssetSpec(f"n{index}", tuple(deps), partitions, freshness=policy, automation=draw(conditions)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.automation.reference_facts import News, Path, World, up_to
+from tests.automation.reference_facts import News, Path, Place, World, up_to
 from tests.automation.reference_ready import Readiness
 
 from freshet.definitions.condition import (
@@ -33,7 +33,7 @@ class Pass:
         self.root = asset
         self.news = news if pulsing else News(news.now)
         self.now = news.now
-        self.being_asked = news.asked
+        self.being_asked = news.asked if pulsing else set[Place]()
         self.pulsing = pulsing
         self.first = first
         self.asked = set(asked)

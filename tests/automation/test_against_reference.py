@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -70,7 +70,7 @@ class Agreement(RuleBasedStateMachine):
     def begin(self, definitions: Definitions, data: st.DataObject) -> None:
         live: dict[str, Iterable[int]] = {}
         for name, spec in definitions.partition_set.items():
-            count = data.draw(st.integers(0, 2))
+            count = data.draw(st.sampled_from([2, 1, 0]))
             if isinstance(spec, TimePartitions):
                 live[name] = range(spec.first, spec.first + count)
             elif isinstance(spec, DynamicPartitions):
@@ -83,7 +83,7 @@ class Agreement(RuleBasedStateMachine):
         return [step for step in found if step[0].states[step[1]] != "queued" or plant.ready(*step)]
 
     def pick(self, data: st.DataObject, options: list[Any]) -> Any:
-        return data.draw(st.sampled_from(options)) if options else None
+        return data.draw(st.sampled_from(options))
 
     def sets(self, kind: type[Any]) -> list[str]:
         return [name for name, spec in self.plant.definitions.partition_set.items() if isinstance(spec, kind)]
@@ -91,119 +91,149 @@ class Agreement(RuleBasedStateMachine):
     def busy(self) -> set[tuple[str | None, int]]:
         return {(self.plant.reference.set_of(run.assets[0]), run.partition) for run in self.plant.active()}
 
+    def places(self) -> list[tuple[str, int]]:
+        plant = self.plant
+        return [(spec.name, p) for spec in plant.definitions.assets for p in sorted(plant.partitions(spec.name))]
+
+    # --- partitions -----------------------------------------------------------------------------------------------
+
     @precondition(lambda self: self.sets(DynamicPartitions))
     @rule(data=st.data(), ranged=st.booleans())
     def add_keys(self, data: st.DataObject, ranged: bool) -> None:
-        name, numbers = self.addable(data)
-        if numbers:
-            self.plant.add(name, *numbers, ranged=ranged)
-
-    def addable(self, data: st.DataObject) -> tuple[str, set[int]]:
         """No number comes back while a run of it, or of a combination that comes with it, is under way."""
-        plant, busy, name = self.plant, self.busy(), data.draw(st.sampled_from(self.sets(DynamicPartitions)))
-        numbers = {
+        plant, busy, name = self.plant, self.busy(), self.pick(data, self.sets(DynamicPartitions))
+        free = [
             number
-            for number in data.draw(st.sets(st.integers(1, MOST[name]), min_size=1, max_size=3)) - plant.live[name]
-            if busy.isdisjoint(
-                {(name, number)}
-                | {(several, one) for several, ones in plant.sets.with_key(name, number).items() for one in ones}
+            for number in range(1, MOST[name] + 1)
+            if number not in plant.live[name]
+            and (name, number) not in busy
+            and busy.isdisjoint(
+                (several, one) for several, ones in plant.sets.with_key(name, number).items() for one in ones
             )
-        }
-        return name, numbers
+        ]
+        if free:
+            plant.add(name, *data.draw(st.sets(st.sampled_from(free), min_size=1, max_size=3)), ranged=ranged)
 
-    @precondition(lambda self: self.sets(DynamicPartitions))
+    @precondition(lambda self: self.deletable())
     @rule(data=st.data(), ranged=st.booleans())
     def delete_keys(self, data: st.DataObject, ranged: bool) -> None:
-        name, numbers = self.deletable(data)
-        if numbers:
-            self.plant.delete(name, *numbers, ranged=ranged)
+        self.delete(data, ranged=ranged, look=True)
 
-    def deletable(self, data: st.DataObject) -> tuple[str, set[int]]:
-        name = data.draw(st.sampled_from(self.sets(DynamicPartitions)))
-        return name, data.draw(st.sets(st.integers(1, MOST[name]), min_size=1, max_size=2)) & self.plant.live[name]
+    def deletable(self) -> list[str]:
+        return [name for name in self.sets(DynamicPartitions) if self.plant.live[name]]
 
-    @precondition(lambda self: self.sets(TimePartitions))
+    def delete(self, data: st.DataObject, *, ranged: bool, look: bool) -> tuple[Event, ...]:
+        name = self.pick(data, self.deletable())
+        numbers = data.draw(st.sets(st.sampled_from(sorted(self.plant.live[name])), min_size=1, max_size=2))
+        return self.plant.delete(name, *numbers, ranged=ranged, look=look)
+
+    def unopened(self) -> list[str]:
+        return [name for name in self.sets(TimePartitions) if len(self.plant.live[name]) < MOST[name]]
+
+    @precondition(lambda self: self.unopened())
     @rule(data=st.data(), count=st.integers(1, 3))
     def open_windows(self, data: st.DataObject, count: int) -> None:
-        name = data.draw(st.sampled_from(self.sets(TimePartitions)))
-        if len(self.plant.live[name]) + count <= MOST[name]:
-            self.plant.open(name, count)
+        name = self.pick(data, self.unopened())
+        self.plant.open(name, min(count, MOST[name] - len(self.plant.live[name])))
 
-    @precondition(lambda self: self.sets(MultiPartitions))
+    def usable(self) -> dict[str, list[tuple[int, ...]]]:
+        """Combinations that may be numbered or come back."""
+        plant, busy, found = self.plant, self.busy(), dict[str, list[tuple[int, ...]]]()
+        for name in self.sets(MultiPartitions):
+            running = {plant.sets.places[name].get(number) for several, number in busy if several == name}
+            free = [place for place in plant.sets.free_places(name) if place not in running]
+            if free and len(plant.live[name]) < MOST[name]:
+                found[name] = free
+        return found
+
+    @precondition(lambda self: self.usable())
     @rule(data=st.data())
     def use_combinations(self, data: st.DataObject) -> None:
-        name, places = self.usable(data)
-        if places:
-            self.plant.use(name, *places)
+        usable = self.usable()
+        name = self.pick(data, list(usable))
+        places = data.draw(st.lists(st.sampled_from(usable[name]), min_size=1, max_size=4, unique=True))
+        self.plant.use(name, *places)
 
-    def usable(self, data: st.DataObject) -> tuple[str, list[tuple[int, ...]]]:
-        plant, name = self.plant, data.draw(st.sampled_from(self.sets(MultiPartitions)))
-        busy = {plant.sets.places[name].get(number) for several, number in self.busy() if several == name}
-        free = [place for place in plant.sets.free_places(name) if place not in busy]
-        if not free or len(plant.live[name]) >= MOST[name]:
-            return name, []
-        return name, data.draw(st.lists(st.sampled_from(free), min_size=1, max_size=3, unique=True))
+    # --- runs -----------------------------------------------------------------------------------------------------
 
+    @precondition(lambda self: self.places())
     @rule(data=st.data(), begin=st.booleans())
     def request_by_hand(self, data: st.DataObject, begin: bool) -> None:
-        plant = self.plant
-        places = [(spec.name, p) for spec in plant.definitions.assets for p in sorted(plant.partitions(spec.name))]
-        place = self.pick(data, places)
-        if place is not None:
-            plant.request(place[0], partition=place[1], begin=begin)
+        asset, partition = self.pick(data, self.places())
+        self.plant.request(asset, partition=partition, begin=begin)
 
+    @precondition(lambda self: self.plant.asked)
     @rule()
     def admit(self) -> None:
-        if self.plant.asked:
-            waves = self.plant.asked.pop(0)
-            self.plant.admit_runs(sorted(waves, key=str))
+        waves = self.plant.asked.pop(0)
+        self.plant.admit_runs(sorted(waves, key=str))
 
+    @precondition(lambda self: self.steps("queued"))
     @rule(data=st.data())
     def start(self, data: st.DataObject) -> None:
-        step = self.pick(data, self.steps("queued"))
-        if step is not None:
-            self.plant.start(*step)
+        self.plant.start(*self.pick(data, self.steps("queued")))
 
+    @precondition(lambda self: self.steps("started"))
     @rule(data=st.data())
     def succeed(self, data: st.DataObject) -> None:
-        step = self.pick(data, self.steps("started"))
-        if step is not None:
-            self.plant.succeed(*step)
+        self.plant.succeed(*self.pick(data, self.steps("started")))
 
-    @rule(data=st.data())
-    def run_something(self, data: st.DataObject) -> None:
-        self.admit()
-        step = self.pick(data, self.steps("queued"))
-        if step is not None:
-            self.plant.start(*step)
-            self.plant.succeed(*step)
-
+    @precondition(lambda self: self.steps("started"))
     @rule(data=st.data())
     def fail(self, data: st.DataObject) -> None:
-        step = self.pick(data, self.steps("started"))
-        if step is not None:
-            self.plant.fail(*step)
+        self.plant.fail(*self.pick(data, self.steps("started")))
 
+    @precondition(lambda self: self.plant.asked or self.steps("queued"))
+    @rule(outcomes=st.lists(st.sampled_from(["succeed", "succeed", "succeed", "fail"]), min_size=1, max_size=8))
+    def work(self, outcomes: list[str]) -> None:
+        """What is asked for is admitted and run, one after the other."""
+        for outcome in outcomes:
+            if self.plant.asked:
+                self.admit()
+            for step in self.steps("queued")[:1]:
+                self.plant.start(*step)
+                (self.plant.succeed if outcome == "succeed" else self.plant.fail)(*step)
+
+    @rule(spare=st.integers(0, 9), steps=st.integers(0, 12))
+    def tide(self, spare: int, steps: int) -> None:
+        """Everything moves on: windows open, combinations are used, what nothing makes by itself is reported."""
+        for name in self.unopened():
+            self.plant.open(name)
+        for name, places in self.usable().items():
+            self.plant.use(name, *places[: MOST[name] - len(self.plant.live[name])])
+        for spec in self.plant.definitions.assets:
+            if spec.automation is None:
+                self.report_missing(spec.name, spare)
+        self.work(["succeed"] * steps)
+
+    @precondition(lambda self: self.plant.active())
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
-        runs = [run for run in self.plant.runs.values() if any(state in ACTIVE for state in run.states.values())]
-        run = self.pick(data, runs)
-        if run is not None:
-            self.plant.cancel(run)
+        self.plant.cancel(self.pick(data, self.plant.active()))
 
+    @precondition(lambda self: self.places())
     @rule(data=st.data())
     def report(self, data: st.DataObject) -> None:
-        plant = self.plant
-        places = [(spec.name, p) for spec in plant.definitions.assets for p in sorted(plant.partitions(spec.name))]
-        place = self.pick(data, places)
-        if place is not None:
-            plant.report(*place)
+        self.plant.report(*self.pick(data, self.places()))
 
+    @precondition(lambda self: self.places())
+    @rule(data=st.data(), spare=st.integers(0, 9))
+    def report_what_is_missing(self, data: st.DataObject, spare: int) -> None:
+        """Of an asset, perhaps all but one."""
+        self.report_missing(self.pick(data, sorted({asset for asset, _ in self.places()})), spare)
+
+    def report_missing(self, asset: str, spare: int) -> None:
+        made = self.plant.reference.facts.materialized
+        missing = [p for p in sorted(self.plant.partitions(asset)) if (asset, p) not in made]
+        for index, partition in enumerate(missing):
+            if index != spare:
+                self.plant.report(asset, partition)
+
+    @precondition(lambda self: self.plant.policies)
     @rule(data=st.data(), state=st.sampled_from(["fresh", "warn", "lapsed", "lapsed"]))
     def freshness(self, data: st.DataObject, state: Any) -> None:
-        policies = sorted(self.plant.policies)
-        asset = self.pick(data, policies)
-        if asset is not None and (state == "fresh" or self.plant.stands(asset) != "lapsed"):
+        asset = self.pick(data, sorted(self.plant.policies))
+        if state == "fresh" or self.plant.stands(asset) != "lapsed":
             self.plant.freshness(asset, state)
 
     @rule(seconds=st.sampled_from([0.5, 1.0, 7.0, 30.0, 65.0, 200.0]))
@@ -220,28 +250,32 @@ class Agreement(RuleBasedStateMachine):
     @precondition(lambda self: not self.plant.asked)
     @rule(data=st.data())
     def crash(self, data: st.DataObject) -> None:
-        behind: list[tuple[Event, ...]] = []
-        for _ in range(data.draw(st.integers(1, 3))):
-            act = self.unlooked(data)
-            if not act:
-                break
-            behind.append(act)
-        self.plant.crash(behind)
+        """Of what nobody has looked at, partitions come or go in the first transaction alone: the reference looks at
+        all there are, and would see it before its turn."""
+        first = self.changes(data) if data.draw(st.booleans()) else ()
+        behind = [first] if first else []
+        behind += (self.unlooked(data) for _ in range(data.draw(st.integers(0 if first else 1, 3))))
+        self.plant.crash([events for events in behind if events])
+
+    def changes(self, data: st.DataObject) -> tuple[Event, ...]:
+        options: list[Callable[[], tuple[Event, ...]]] = []
+        if self.deletable():
+            options.append(lambda: self.delete(data, ranged=data.draw(st.booleans()), look=False))
+        if self.unopened():
+            options.append(lambda: self.plant.open(self.pick(data, self.unopened()), look=False))
+        if usable := self.usable():
+            name, places = next(iter(usable.items()))
+            options.append(lambda: self.plant.use(name, places[0], look=False))
+        return data.draw(st.sampled_from(options))() if options else ()
 
     def unlooked(self, data: st.DataObject) -> tuple[Event, ...]:
-        """A transaction that a look after the crash sees again. Partitions are not added in one: the reference, which
-        looks at all there are, would see them before it comes."""
-        plant = self.plant
-        if self.sets(DynamicPartitions) and data.draw(st.integers(0, 3)) == 0:
-            name, numbers = self.deletable(data)
-            return plant.delete(name, *numbers, look=False)
-        step = self.pick(data, self.steps("queued", "started"))
-        if step is None:
+        steps = self.steps("queued", "started")
+        if not steps:
             return ()
-        run, asset = step
+        run, asset = self.pick(data, steps)
         if run.states[asset] == "queued":
-            return plant.start(run, asset, look=False)
-        return data.draw(st.sampled_from([plant.succeed, plant.fail]))(run, asset, look=False)
+            return self.plant.start(run, asset, look=False)
+        return data.draw(st.sampled_from([self.plant.succeed, self.plant.fail]))(run, asset, look=False)
 
 
 common: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck)}
