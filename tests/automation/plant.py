@@ -11,7 +11,7 @@ from tests.automation.plant_sets import PlantSets
 
 from freshet.definitions.graph import Definitions
 from freshet.engine.automation import Automation, Evaluation
-from freshet.store.records import AssetBits, AssetStateRow, ConditionChunk, Event, FreshnessRow
+from freshet.store.records import AssetBits, ConditionChunk, Event, FreshnessRow
 
 Wave = tuple[tuple[str, ...], str | None, int]
 StepState = Literal["queued", "started", "succeeded", "failed", "released"]
@@ -60,22 +60,9 @@ class Plant:
     # --- automation -------------------------------------------------------------------------------------------
 
     def _load(self, behind: Sequence[tuple[Event, ...]] = ()) -> None:
-        busy = {(name, run.partition) for run in self.runs.values() for name, s in run.states.items() if s in ACTIVE}
-        places = [place for place in {*self.made, *busy} if place[1] in self.partitions(place[0])]
-        rows = [
-            AssetStateRow(
-                asset,
-                partition,
-                (made := self.made.get((asset, partition), Made())).materialized_seq,
-                made.materialized_at,
-                made.failed_seq,
-                (asset, partition) in busy,
-            )
-            for asset, partition in places
-        ]
         self.automation.load(
-            rows,
-            self.live,
+            self.bits(),
+            self.sets.states(),
             [ConditionChunk(*key, bits) for key, bits in self.chunks.items()],
             self.policies.values(),
             self.looked_at,

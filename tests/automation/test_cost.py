@@ -7,7 +7,7 @@ from tests.automation.build import BATCHES, EAGER, graph, node, orders
 from tests.automation.plant import Plant
 
 from freshet.engine.automation import Automation
-from freshet.store.records import AssetStateRow, Event
+from freshet.store.records import AssetBits, Event, SetState
 
 
 def test_one_event_among_10_000_idle_assets_visits_only_those_below_it() -> None:
@@ -24,7 +24,8 @@ def test_one_event_among_10_000_idle_assets_visits_only_those_below_it() -> None
         )
     ]
     automation = Automation(graph(*assets))
-    automation.load([AssetStateRow(spec.name, 0, 1, 1.0, None, False) for spec in assets], {}, [], [], 1)
+    made = AssetBits(BitMap([0]), BitMap(), BitMap(), 1)
+    automation.load({spec.name: made for spec in assets}, {}, [], [], 1)
     automation.timer(1.0)
     leaf = automation.evaluate([Event(2, 2, 2.0, "materialized", asset="d_7", partition=0, run_id=1)], 2.0)
     assert not leaf.requests
@@ -56,7 +57,7 @@ def test_20_000_arrivals_cost_a_few_nodes_each_and_small_memory() -> None:
 
 def test_a_million_partitions_are_asked_for_as_one_bitmap() -> None:
     automation = Automation(graph(node("a", partitions=BATCHES, automation=EAGER)))
-    automation.load([], {"batches": range(1, 1_000_001)}, [], [], 0)
+    automation.load({}, {"batches": SetState("batches", "dynamic", BitMap(range(1, 1_000_001)))}, [], [], 0)
     first = automation.timer(0.0)
     assert [request.assets for request in first.requests] == [("a",)]
     assert isinstance(first.requests[0].partition, BitMap)

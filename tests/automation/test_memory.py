@@ -137,10 +137,10 @@ def test_explain_changes_nothing() -> None:
 def test_an_evaluation_that_was_dropped_is_made_again_after_a_load() -> None:
     definitions = graph(node("a", automation=EAGER))
     automation = Automation(definitions)
-    automation.load([], {}, [], [], 0)
+    automation.load({}, {}, [], [], 0)
     first = automation.timer(0.0)
     assert first.requests and not automation.timer(0.0).requests
-    automation.load([], {}, [], [], 0)
+    automation.load({}, {}, [], [], 0)
     assert automation.timer(0.0) == first
 
 

@@ -36,7 +36,7 @@ from freshet.engine.work import Work
 from freshet.engine.zonewatch import ZoneWatch
 from freshet.errors import DefinitionError, FreshetError, HostError
 from freshet.executors.base import Answers, CodeHost, LoadReport
-from freshet.store.assets import asset_states, automation_seq, condition_chunks, freshness_rows, live_partitions
+from freshet.store.assets import asset_bits, automation_seq, condition_chunks, freshness_rows
 from freshet.store.definitions import register_definitions
 from freshet.store.events import events_after, last_seq
 from freshet.store.overlap import active_runs
@@ -169,8 +169,8 @@ class Engine:
         freshness = await store.read(freshness_rows)
         automation = Automation(report.definitions)
         automation.load(
-            states=await store.read(asset_states),
-            live=await store.read(live_partitions),
+            bits=await store.read(asset_bits),
+            sets=await store.read(read_sets),
             chunks=await store.read(condition_chunks),
             freshness=freshness,
             seq=seq,

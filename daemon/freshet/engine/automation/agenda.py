@@ -104,9 +104,9 @@ class Agenda:
             distance += 1
             following: dict[str, BitMap] = {}
             for name, bits in front.items():
-                for below, edge in topology.below.get(name, ()):
+                for edge in topology.below.get(name, ()):
                     self._moment.visited += 1
-                    reached = world.down(edge, below, bits)
+                    below, reached = edge.below, world.down(edge, bits)
                     program = self._program_of(below)
                     if program is not None and program.depth:
                         self.add(below, reached)

@@ -18,11 +18,10 @@ from freshet.engine.automation.memory import Memory
 from freshet.engine.automation.moment import Moment, apply
 from freshet.engine.automation.operators import value
 from freshet.engine.automation.program import Program
-from freshet.engine.automation.state import World
-from freshet.engine.automation.topology import Topology
+from freshet.engine.automation.state import AssetCounts, World
 from freshet.engine.automation.waves import waves
 from freshet.errors import UnknownName
-from freshet.store.records import AssetStateRow, ConditionChunk, Event, FreshnessRow
+from freshet.store.records import AssetBits, ConditionChunk, Event, FreshnessRow, SetState
 
 __all__ = ["Automation"]
 
@@ -40,13 +39,14 @@ class Automation:
 
     How a look goes. Facts move on by the transaction's events. Assets below what happened are visited in dependency
     order, each with the partitions concerned, so that what a look asks for above is seen below (`will_be_requested`,
-    and what waits for it). Where the end of `newly_...` can itself make something true, the asset is looked at once
-    more at rest, until nothing changes (8 times at most). A partition whose condition has become true is requested,
-    unless a run of it is queued (the request joins it) or running (it is marked and requested when that ends).
+    and what waits for it). Where the end of `newly_...`, or of what is being asked for, can itself make something true,
+    the asset is looked at once more at rest, until nothing changes (8 times at most). A partition whose condition has
+    become true is requested, unless a run of it is queued (the request joins it) or running (it is marked and requested
+    when that ends).
     """
 
     def __init__(self, definitions: Definitions) -> None:
-        self._world = World(Topology(definitions))
+        self._world = World(definitions)
         self._memory: dict[str, Memory] = {}
         self._heap: list[tuple[float, str]] = []
         self._known: dict[AutomationCondition, Program] = {}
@@ -58,17 +58,17 @@ class Automation:
 
     def load(
         self,
-        states: Iterable[AssetStateRow],
-        live: Mapping[str, Iterable[int]],
+        bits: Mapping[str, AssetBits],
+        sets: Mapping[str, SetState],
         chunks: Iterable[ConditionChunk],
         freshness: Iterable[FreshnessRow],
         seq: int,
         behind: Iterable[Event] = (),
     ) -> None:
-        """Replace all facts and memory by what the store holds. `live`: numbers of live partitions by set, dynamic
-        and static. `seq`: of the last transaction whose evaluation is committed. `behind`: the events after it, in
-        order, which are going to be evaluated; they tell which runs were under way before them."""
-        self._world.load(states, live, freshness)
+        """Replace all facts and memory by what the store holds: assets and sets by name. `seq`: of the last transaction
+        whose evaluation is committed. `behind`: the events after it, in order, which are going to be evaluated; they
+        tell which runs were under way before them."""
+        self._world.load(bits, sets, freshness)
         self._world.rewind(behind)
         self._memory.clear()
         self._heap.clear()
@@ -77,14 +77,10 @@ class Automation:
             self._memory_of(chunk.asset).load(chunk.node, chunk.bits)
         self._prune()
 
-    def redefine(self, definitions: Definitions, live: Mapping[str, Iterable[int]] | None = None) -> None:
+    def redefine(self, definitions: Definitions, sets: Mapping[str, SetState] | None = None) -> None:
         """Take new definitions into force. Facts are kept by the asset's name, memory by name and expression: what an
-        edit left as it was keeps what it remembers. `live`: sets to add or replace."""
-        self._world.topology = Topology(definitions)
-        for name, numbers in (live or {}).items():
-            bits = self._world.live_set(name)
-            bits.clear()
-            bits.update(numbers)
+        edit left as it was keeps what it remembers. `sets`: those to add or replace."""
+        self._world.redefine(definitions, sets or {})
         self._adopt(definitions)
         self._prune()
 
@@ -129,7 +125,7 @@ class Automation:
             for name in reach & self._memory.keys():
                 self._memory[name].forget(path_owner, gone)
                 self._pruned.add(name)
-            reach = {below for name in reach for below, _ in self._world.topology.below.get(name, ())}
+            reach = {edge.below for name in reach for edge in self._world.topology.below.get(name, ())}
             path_owner = asset
 
     def _memory_of(self, asset: str) -> Memory:
@@ -164,6 +160,8 @@ class Automation:
             if pulses.added or asset in moment.deleted:
                 touched = touched | self._world.newest(asset)
             agenda.happened(asset, touched, unsettled=pulses.unsettled)
+        for asset in moment.shifted:
+            agenda.happened(asset, self._world.live(asset))
         while self._heap and self._heap[0][0] <= moment.now:
             _, asset = heapq.heappop(self._heap)
             if asset in self._programs:
@@ -188,7 +186,7 @@ class Automation:
         program, memory, levels = self._programs[asset], self._memory_of(asset), self._world.change(asset)
         first = asset in self._new
         asked = BitMap()
-        for number in range(_PASSES if program.restless else 1):
+        for number in range(_PASSES):
             before = memory.changes
             look = Look(self._world, moment, memory, program, number == 0, first, self._programs, asked)
             scope = Scope(asset, candidates)
@@ -197,6 +195,8 @@ class Automation:
             fresh = risen - levels.in_flight(risen)
             levels.asked |= fresh
             asked |= fresh
+            if number == 0 and not (program.restless or look.leant or look.joined - asked):
+                break
             if number and memory.changes == before:
                 break
         memory.add(program.first_key, _ONE)
@@ -224,16 +224,24 @@ class Automation:
 
     # --- questions --------------------------------------------------------------------------------------------
 
+    def summary(self, asset: str) -> AssetCounts:
+        """How many partitions an asset has, and in which state. Raises `UnknownName`."""
+        self._check(asset)
+        return self._world.counts(asset)
+
     def explain(self, asset: str, partition: int, now: float) -> Explanation | None:
         """The condition of one partition, node by node, as it stands; None for an asset without a condition.
 
         Raises `UnknownName` for an asset that the definitions do not name.
         """
-        if asset not in self._world.topology.set_of:
-            raise UnknownName(f"there is no asset {asset!r}")
+        self._check(asset)
         program = self._programs.get(asset)
         if program is None:
             return None
         memory = self._memory_of(asset).copy()
         look = Look(self._world, Moment(now), memory, program, False, False, self._programs)
         return explain(look, program.root, Scope(asset, BitMap([partition])))
+
+    def _check(self, asset: str) -> None:
+        if asset not in self._world.topology.set_of:
+            raise UnknownName(f"there is no asset {asset!r}")

@@ -33,7 +33,9 @@ class Look:
     """What a node's evaluation may read: facts, the moment, memory. `pulsing` is False at rest, when the moment is
     over and `newly_...` is false. `first`: the condition has never been evaluated for this asset.
     `automated`: the assets that have a condition. `asked`: what this asset's
-    look has already requested; for itself that counts as in progress from the next look on."""
+    look has already requested; for itself that counts as in progress from the next look on. `leant`: partitions judged
+    by what they could share a run with, which ends with the moment; `joined`: likewise, of no more interest once
+    requested."""
 
     world: World
     moment: Moment
@@ -43,6 +45,8 @@ class Look:
     first: bool
     automated: Container[str]
     asked: BitMap = field(default_factory=BitMap)
+    leant: BitMap = field(default_factory=BitMap)
+    joined: BitMap = field(default_factory=BitMap)
     values: dict[tuple[int, str], BitMap] = field(default_factory=dict[tuple[int, str], BitMap])
     scopes: dict[str, Scope] = field(default_factory=dict[str, Scope])
 
@@ -53,6 +57,10 @@ class Look:
     def levels(self, scope: Scope) -> Levels:
         """The facts of a scope's asset."""
         return self.world.levels(scope.asset)
+
+    def shared(self, asset: str) -> BitMap:
+        """What this look has requested of an asset, so that another's request can join its run; nothing at rest."""
+        return self.moment.asked_of(asset) if self.pulsing else EMPTY
 
     def key(self, node: Node, scope: Scope, part: str = "") -> str:
         """The name of a node's memory."""
@@ -75,7 +83,4 @@ class Look:
 
     def matched(self, scope: Scope, edge: Edge, above: BitMap) -> BitMap:
         """The candidates of `scope` that depend on at least one of `above`."""
-        if edge.kind == "same":
-            return above & scope.candidates
-        hit = above & self.world.newest(edge.asset) if edge.kind == "last" else above
-        return scope.candidates if hit else EMPTY
+        return self.world.depending(edge, above, scope.candidates)

@@ -36,17 +36,40 @@ _NO_PULSES = Pulses()
 
 
 @dataclass(slots=True)
+class Found:
+    """What has been found out of partitions, by asset: of which it is `known`, and of which it is `true`."""
+
+    known: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
+    true: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
+
+    def learn(self, asset: str, scope: BitMap, true: BitMap) -> None:
+        """Found out of `scope`."""
+        self.known[asset] = self.known.get(asset, EMPTY) | scope
+        self.true[asset] = self.true.get(asset, EMPTY) | true
+
+    def unknown(self, asset: str, scope: BitMap) -> BitMap:
+        """Those of `scope` of which it is not known."""
+        return scope - self.known.get(asset, EMPTY)
+
+    def among(self, asset: str, scope: BitMap) -> BitMap:
+        """Those of `scope`, all known, of which it is true."""
+        return scope & self.true.get(asset, EMPTY)
+
+
+@dataclass(slots=True)
 class Moment:
-    """One look of all conditions. `asked`: what this look has requested so far, by asset. `on_way`, `below_failure`:
-    computed when first needed; facts that they rest on do not change after that."""
+    """One look of all conditions. `shifted`: assets that depend on other partitions than before. `asked`: what this
+    look has requested so far, by asset. `on_way`, `below_failure`: computed when first needed; facts that they rest on
+    do not change after that."""
 
     now: float
     pulses: dict[str, Pulses] = field(default_factory=dict[str, Pulses])
     deleted: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
+    shifted: set[str] = field(default_factory=set[str])
     touched: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
     asked: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
-    on_way: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
-    below_failure: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
+    on_way: Found = field(default_factory=Found)
+    below_failure: Found = field(default_factory=Found)
     visited: int = 0
 
     def of(self, asset: str) -> Pulses:
@@ -80,23 +103,22 @@ def apply(world: World, events: Sequence[Event], now: float) -> Moment:
 
 
 def _membership(world: World, moment: Moment, event: Event) -> None:
-    if event.set is None or not event.partition:
+    assets = world.topology.members.get(event.set or "", ())
+    newest = world.newest(assets[0]) if assets else EMPTY
+    numbers = world.member(event)
+    if not numbers:
         return
-    number, live = event.partition, world.live_set(event.set)
-    added = event.type == "partition_added"
-    (live.add if added else live.discard)(number)
-    for asset in world.topology.members.get(event.set, ()):
+    moment.shifted.update(world.topology.shifted.get(event.set or "", ()))
+    for asset in assets:
         pulses = moment.change(asset)
-        pulses.touched.add(number)
-        if added:
-            pulses.added.add(number)
+        pulses.touched |= numbers | newest
+        if event.type == "partition_added":
+            pulses.added |= numbers
             continue
-        levels = world.change(asset)
-        for bits in (levels.materialized, levels.failed, levels.lapsed, levels.warned):
-            bits.discard(number)
+        world.change(asset).forget(numbers)
         for bits in (pulses.updated, pulses.added, pulses.failed):
-            bits.discard(number)
-        moment.deleted.setdefault(asset, BitMap()).add(number)
+            bits -= numbers
+        moment.deleted[asset] = moment.deleted.get(asset, EMPTY) | numbers
 
 
 def _freshness(world: World, moment: Moment, event: Event, asset: str) -> None:

@@ -24,6 +24,7 @@ from freshet.engine.automation.operands import OPERANDS
 from freshet.engine.automation.program import Node
 from freshet.engine.automation.ready import when_deps_ready
 from freshet.engine.automation.state import EMPTY
+from freshet.engine.automation.topology import Edge
 
 __all__ = ["value"]
 
@@ -52,9 +53,9 @@ def _evaluate(look: Look, node: Node, scope: Scope) -> BitMap:
         case NewlyTrue():
             return _newly_true(look, node, scope)
         case AnyDepsMatch():
-            return _any(_deps(look, node, scope))
+            return _any(bits for _, bits in _deps(look, node, scope))
         case AllDepsMatch():
-            return _all([scope.candidates, *_deps(look, node, scope)])
+            return _every_dep(look, node, scope)
         case WhenDepsReady() as ready:
             return when_deps_ready(look, node, ready, scope, value(look, node.kids[0], scope))
         case LapseUnserved() as lapse:
@@ -91,9 +92,16 @@ def _newly_true(look: Look, node: Node, scope: Scope) -> BitMap:
     return fresh
 
 
-def _deps(look: Look, node: Node, scope: Scope) -> list[BitMap]:
-    found: list[BitMap] = []
+def _every_dep(look: Look, node: Node, scope: Scope) -> BitMap:
+    found = scope.candidates
+    for edge, matched in _deps(look, node, scope):
+        found = found - (look.world.having(edge, found) - matched)
+    return found
+
+
+def _deps(look: Look, node: Node, scope: Scope) -> list[tuple[Edge, BitMap]]:
+    found: list[tuple[Edge, BitMap]] = []
     for edge in look.world.topology.edges[scope.asset]:
         above = look.above(scope, edge)
-        found.append(look.matched(scope, edge, value(look, node.kids[0], above)))
+        found.append((edge, look.matched(scope, edge, value(look, node.kids[0], above))))
     return found

@@ -44,15 +44,18 @@ def unquiet(look: Look, node: Node, max_wait: float, scope: Scope, asked_for: Bi
     quiet.clear(scope.candidates - asked_for)
     if not asked_for:
         return EMPTY
-    if _arrived(look, scope):
-        for value, bits in level.items(recent & asked_for):
-            time = quiet_time(max_wait, value)
-            quiet.put(round_up(now + time, time / 4), bits)
+    arrived = _arrived(look, scope, recent & asked_for)
+    for value, bits in level.items(arrived) if arrived else ():
+        time = quiet_time(max_wait, value)
+        quiet.put(round_up(now + time, time / 4), bits)
     return quiet.known(asked_for) - quiet.until(now)
 
 
-def _arrived(look: Look, scope: Scope) -> bool:
-    if not look.pulsing:
-        return False
-    edges = look.world.topology.edges[scope.asset]
-    return any(edge.kind == "all" and look.moment.of(edge.asset).updated for edge in edges)
+def _arrived(look: Look, scope: Scope, among: BitMap) -> BitMap:
+    """Those that depend, as on one of several, on something materialized in this transaction."""
+    found = BitMap()
+    if look.pulsing and among:
+        for edge in look.world.topology.edges[scope.asset]:
+            if edge.several and (updated := look.moment.of(edge.asset).updated):
+                found |= look.world.depending(edge, updated, among)
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from freshet.definitions.condition import (
@@ -52,7 +53,8 @@ class Program:
 
     `restless`: the end of a pulse (`newly_...` turning false) may make something true, so that a second look
     without pulses is due. `guarded`: true only where nothing is in progress, so that each truth is a request of
-    its own.
+    its own. `brief`: nodes for which it does not matter, once a partition is requested, that what it could share a run
+    with is asked for no longer.
     """
 
     def __init__(self, condition: AutomationCondition) -> None:
@@ -63,6 +65,7 @@ class Program:
         self.freshness = any(node.freshness for node in self.nodes)
         self.restless = _restless(condition)
         self.guarded = _guarded(condition)
+        self.brief = frozenset(node.index for node in _brief(self.root)) if self.guarded else frozenset[int]()
         digest = _digest(_plain(condition))
         self.first_key = f"first-{digest}"
         self.root_key = f"root-{digest}"
@@ -87,6 +90,32 @@ class Program:
             node = self._known[plain] = Node(len(self.nodes), condition, key, kids, depth, fresh)
             self.nodes.append(node)
         return node
+
+
+def _brief(root: Node) -> set[Node]:
+    """Those that are joined by `&` and `|` alone, and remember nothing beyond the start of a run."""
+    top, below = _reached([root], through=(And, Or)), list[Node]()
+    for node in top:
+        if not isinstance(node.condition, (And, Or)):
+            below.extend(node.kids)
+    return {node for node in top - _reached(below) if _ends_when_handled(node.condition)}
+
+
+def _ends_when_handled(condition: AutomationCondition) -> bool:
+    if not isinstance(condition, WhenDepsReady) or condition.max_wait is None:
+        return isinstance(condition, WhenDepsReady)
+    operand = _plain(condition.operand)
+    return isinstance(operand, Since) and operand.reset == Operand("newly_handled")
+
+
+def _reached(start: Iterable[Node], through: tuple[type[AutomationCondition], ...] = ()) -> set[Node]:
+    found, stack = set[Node](), list(start)
+    while stack:
+        node = stack.pop()
+        found.add(node)
+        if not through or isinstance(node.condition, through):
+            stack.extend(node.kids)
+    return found
 
 
 def _kind(condition: AutomationCondition) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable
 
 from pyroaring import BitMap
@@ -9,6 +10,7 @@ from pyroaring import BitMap
 from freshet.definitions.condition import WhenDepsReady
 from freshet.engine.automation.look import Look, Scope
 from freshet.engine.automation.memory import Stamps, round_up
+from freshet.engine.automation.moment import Found
 from freshet.engine.automation.pace import unquiet
 from freshet.engine.automation.program import Node
 from freshet.engine.automation.state import EMPTY
@@ -23,7 +25,7 @@ def when_deps_ready(look: Look, node: Node, ready: WhenDepsReady, scope: Scope, 
     Deadlines are multiples of max_wait/64: never early, late by that much at most.
     """
     if ready.max_wait is None:
-        hard, soft = _held(look, ready, scope, asked_for)
+        hard, soft = _held(look, node, ready, scope, asked_for)
         return asked_for - hard - soft
     memory, now = look.memory, look.moment.now
     waits = memory.stamps(look.key(node, scope, f".wait{Stamps.DEADLINE}"), deadline=True)
@@ -31,7 +33,7 @@ def when_deps_ready(look: Look, node: Node, ready: WhenDepsReady, scope: Scope, 
     restless = EMPTY if ready.after_lapsed else unquiet(look, node, ready.max_wait, scope, asked_for)
     if not asked_for:
         return asked_for
-    hard, soft = _held(look, ready, scope, asked_for)
+    hard, soft = _held(look, node, ready, scope, asked_for)
     soft = (soft | restless) - hard
     if not soft:
         return asked_for - hard
@@ -39,126 +41,158 @@ def when_deps_ready(look: Look, node: Node, ready: WhenDepsReady, scope: Scope, 
     return asked_for - hard - (soft - waits.until(now))
 
 
-def _held(look: Look, ready: WhenDepsReady, scope: Scope, asked_for: BitMap) -> tuple[BitMap, BitMap]:
+def _held(look: Look, node: Node, ready: WhenDepsReady, scope: Scope, asked_for: BitMap) -> tuple[BitMap, BitMap]:
     if not asked_for:
         return EMPTY, EMPTY
     hard, soft = holds(look, scope, asked_for)
-    return hard, soft | _being_refreshed(look, scope, asked_for) if ready.after_lapsed else soft
+    if ready.after_lapsed:
+        soft = soft | _being_refreshed(look, scope, asked_for)
+    if sharing := _sharing(look, scope, asked_for):
+        if node.index not in look.program.brief or scope.path:
+            look.leant |= sharing
+        elif ready.max_wait is not None:
+            look.joined |= sharing
+    return hard, soft
+
+
+def _sharing(look: Look, scope: Scope, asked_for: BitMap) -> BitMap:
+    """Those that could share the run of what this look has asked for above; at rest the look is over."""
+    found = BitMap()
+    for edge in look.world.topology.edges[scope.asset]:
+        if edge.kind == "same":
+            found |= look.shared(edge.asset) & asked_for
+    return found
 
 
 def holds(look: Look, scope: Scope, asked_for: BitMap) -> tuple[BitMap, BitMap]:
     """What holds back which of `asked_for`: hard and soft, as the table in `WhenDepsReady` says."""
     hard, soft = BitMap(), BitMap()
     for edge in look.world.topology.edges[scope.asset]:
-        if edge.kind == "same":
-            levels = look.world.levels(edge.asset)
-            shared = look.moment.asked_of(edge.asset)
-            hard |= asked_for - levels.materialized - shared
-            soft |= levels.in_flight(asked_for) - shared
-        else:
-            is_hard, is_soft = _several(look, edge) if edge.kind == "all" else _single(look, edge)
-            if is_hard:
-                hard |= asked_for
-            if is_soft:
-                soft |= asked_for
+        is_hard, is_soft = (_several if edge.several else _single)(look, edge, asked_for)
+        hard |= is_hard
+        soft |= is_soft
     return hard, soft
 
 
-def _single(look: Look, edge: Edge) -> tuple[bool, bool]:
-    named = look.world.newest(edge.asset)
-    levels = look.world.levels(edge.asset)
-    return not named or not named <= levels.materialized, bool(levels.in_flight(named))
+def _single(look: Look, edge: Edge, asked_for: BitMap) -> tuple[BitMap, BitMap]:
+    world, levels = look.world, look.world.levels(edge.asset)
+    if edge.kind == "same":
+        shared = look.shared(edge.asset)
+        return asked_for - levels.materialized - shared, levels.in_flight(asked_for) - shared
+    named = world.up(edge, asked_for)
+    there = world.depending(edge, named & levels.materialized, asked_for)
+    return asked_for - there, world.depending(edge, levels.in_flight(named), asked_for)
 
 
-def _several(look: Look, edge: Edge) -> tuple[bool, bool]:
-    named = look.world.live(edge.asset)
-    levels = look.world.levels(edge.asset)
-    if named.isdisjoint(levels.materialized):
-        return True, False
+def _several(look: Look, edge: Edge, asked_for: BitMap) -> tuple[BitMap, BitMap]:
+    world, levels = look.world, look.world.levels(edge.asset)
+    asked_for = world.having(edge, asked_for)
+    named = world.up(edge, asked_for)
+    there = named & levels.materialized
+    if not there:
+        return asked_for, EMPTY
     flying = levels.in_flight(named)
-    rest = named - levels.materialized - flying
-    if not rest:
-        return False, bool(flying)
-    coming = rest & on_way(look, edge.asset)
+    rest = named - there - flying
+    coming = on_way(look, edge.asset, rest)
     stuck = rest - coming
-    return bool(stuck) and not stuck <= below_failure(look, edge.asset), bool(flying or coming)
+    stuck -= below_failure(look, edge.asset, stuck)
+    hard = (asked_for - world.depending(edge, there, asked_for)) | world.depending(edge, stuck, asked_for)
+    return hard, world.depending(edge, flying | coming, asked_for)
 
 
 def _being_refreshed(look: Look, scope: Scope, asked_for: BitMap) -> BitMap:
     """Those that come after a lapsed upstream in progress, unless they can share its run."""
-    found = BitMap()
-    shared = BitMap()
-    for edge in look.world.topology.edges[scope.asset]:
-        if edge.kind == "same":
-            shared |= look.moment.asked_of(edge.asset) & asked_for
+    found, shared = BitMap(), _sharing(look, scope, asked_for)
     for source in look.world.topology.sources(scope.asset):
         levels = look.world.levels(source)
         if levels.lapsed and (levels.in_progress or levels.asked):
             same_set = look.world.topology.set_of[source] == look.world.topology.set_of[scope.asset]
-            joined = shared & look.moment.asked_of(source) if same_set else EMPTY
+            joined = shared & look.shared(source) if same_set else EMPTY
             found |= asked_for - joined
     return found
 
 
-def on_way(look: Look, asset: str) -> BitMap:
+def on_way(look: Look, asset: str, among: BitMap) -> BitMap:
     """Missing partitions that will be made without anyone asking: in progress, or automated and below such a one."""
+    if not among:
+        return EMPTY
     known = look.moment.on_way
-    for name in _ascent(look, asset, known, lambda above: above in look.automated):
-        known[name] = _on_way(look, name)
-    return known[asset]
+
+    def unmade(name: str, bits: BitMap) -> BitMap:
+        return bits - look.world.levels(name).materialized if name in look.automated else EMPTY
+
+    for name, scope in _ascent(look, asset, among, known, unmade):
+        known.learn(name, scope, _on_way(look, name, scope))
+    return known.among(asset, among)
 
 
-def _on_way(look: Look, asset: str) -> BitMap:
-    missing = look.world.missing(asset)
-    found = look.world.levels(asset).in_flight(missing)
+def _on_way(look: Look, asset: str, scope: BitMap) -> BitMap:
+    world = look.world
+    missing = scope - world.levels(asset).materialized
+    found = world.levels(asset).in_flight(missing)
     if asset not in look.automated:
         return found
-    for edge in look.world.topology.edges[asset]:
+    for edge in world.topology.edges[asset]:
         rest = missing - found
         if not rest:
             break
-        above = look.world.up(edge, rest)
-        moving = look.world.levels(edge.asset).in_flight(above) | (above & look.moment.on_way.get(edge.asset, EMPTY))
-        found |= look.world.down(edge, asset, moving) & rest
+        above = world.up(edge, rest)
+        moving = world.levels(edge.asset).in_flight(above) | look.moment.on_way.among(edge.asset, above)
+        found |= world.depending(edge, moving, rest)
     return found
 
 
-def below_failure(look: Look, asset: str) -> BitMap:
+def below_failure(look: Look, asset: str, among: BitMap) -> BitMap:
     """Partitions that failed for good, and missing ones that cannot be made because of such a one above; none that
     is in progress."""
+    if not among:
+        return EMPTY
     known = look.moment.below_failure
-    for name in _ascent(look, asset, known, lambda _: True):
-        known[name] = _below_failure(look, name)
-    return known[asset]
+
+    def untried(name: str, bits: BitMap) -> BitMap:
+        levels = look.world.levels(name)
+        return bits - levels.materialized - levels.failed
+
+    for name, scope in _ascent(look, asset, among, known, untried):
+        known.learn(name, scope, _below_failure(look, name, scope))
+    return known.among(asset, among)
 
 
-def _below_failure(look: Look, asset: str) -> BitMap:
-    levels, live = look.world.levels(asset), look.world.live(asset)
-    idle = live - levels.in_flight(live)
+def _below_failure(look: Look, asset: str, scope: BitMap) -> BitMap:
+    world, levels = look.world, look.world.levels(asset)
+    idle = scope - levels.in_flight(scope)
     missing = idle - levels.materialized
     found = levels.failed & idle
-    for edge in look.world.topology.edges[asset]:
+    for edge in world.topology.edges[asset]:
         rest = missing - found
         if not rest:
             break
-        above = look.world.up(edge, rest)
-        if edge.kind == "all" and not above.isdisjoint(look.world.levels(edge.asset).materialized):
-            continue
-        found |= look.world.down(edge, asset, above & look.moment.below_failure.get(edge.asset, EMPTY)) & rest
+        above = world.up(edge, rest)
+        if edge.several:
+            rest = rest - world.depending(edge, above & world.levels(edge.asset).materialized, rest)
+        found |= world.depending(edge, look.moment.below_failure.among(edge.asset, above), rest)
     return found
 
 
-def _ascent(look: Look, asset: str, known: dict[str, BitMap], further: Callable[[str], bool]) -> list[str]:
-    """What is not yet known of `asset` and of those above it that it rests on, in dependency order.
+def _ascent(
+    look: Look, asset: str, among: BitMap, known: Found, further: Callable[[str, BitMap], BitMap]
+) -> list[tuple[str, BitMap]]:
+    """What is not yet known of these partitions and of those above that they rest on, in dependency order.
 
-    It goes up from assets with something missing only. No recursion: graphs may be deeper than Python's stack.
+    It goes up from the partitions that `further` gives. No recursion: graphs may be deeper than Python's stack.
     """
-    found, stack = set[str](), [asset]
-    while stack:
-        name = stack.pop()
-        if name in known or name in found:
-            continue
-        found.add(name)
-        if further(name) and look.world.missing(name):
-            stack.extend(edge.asset for edge in look.world.topology.edges[name])
-    return look.world.topology.ordered(found)
+    topology, wanted = look.world.topology, {asset: known.unknown(asset, among)}
+    names, heap = list[str](), [(-topology.position[asset], asset)]
+    while heap:
+        _, name = heapq.heappop(heap)
+        names.append(name)
+        rest = further(name, wanted[name])
+        for edge in topology.edges[name] if rest else ():
+            above = known.unknown(edge.asset, look.world.up(edge, rest))
+            if not above:
+                continue
+            if edge.asset not in wanted:
+                wanted[edge.asset] = BitMap()
+                heapq.heappush(heap, (-topology.position[edge.asset], edge.asset))
+            wanted[edge.asset] |= above
+    return [(name, wanted[name]) for name in reversed(names)]

@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 
 from pyroaring import BitMap
 
+from freshet.definitions.graph import Definitions
+from freshet.definitions.partitions import StaticPartitions
 from freshet.engine.automation.topology import Edge, Topology
-from freshet.store.records import AssetStateRow, Event, FreshnessRow
+from freshet.engine.partitions.graph import PartitionGraph
+from freshet.engine.partitions.sets import Sets
+from freshet.store.records import AssetBits, Event, FreshnessRow, SetState
 
-__all__ = ["EMPTY", "Levels", "World"]
+__all__ = ["EMPTY", "AssetCounts", "Levels", "World"]
 
 EMPTY = BitMap()
 """Shared: nobody changes it."""
@@ -42,6 +46,22 @@ class Levels:
             bits.discard(0)
             bits.discard(partition)
 
+    def forget(self, gone: BitMap) -> None:
+        """These are deleted; what is in progress ends by itself."""
+        for bits in (self.materialized, self.failed, self.lapsed, self.warned):
+            bits -= gone
+
+
+@dataclass(frozen=True, slots=True)
+class AssetCounts:
+    """How many live partitions an asset has, and in which state; one without partitions counts as one. `failed`: the
+    last try failed for good, whatever was made before. `in_progress`: queued or running."""
+
+    partitions: int
+    materialized: int
+    failed: int
+    in_progress: int
+
 
 _NO_LEVELS = Levels()
 
@@ -49,33 +69,36 @@ _NO_LEVELS = Levels()
 class World:
     """All facts. Assets that the definitions no longer name keep theirs, in case they come back."""
 
-    def __init__(self, topology: Topology) -> None:
-        self.topology = topology
+    def __init__(self, definitions: Definitions) -> None:
         self._levels: dict[str, Levels] = {}
-        self._live: dict[str, BitMap] = {}
+        self.topology = Topology(definitions)
+        self.sets = Sets(definitions, {})
+        self.partitions = PartitionGraph(definitions, self.sets)
+
+    def redefine(self, definitions: Definitions, sets: Mapping[str, SetState]) -> None:
+        """Other definitions; `sets` replace what is known of them."""
+        self.topology = Topology(definitions)
+        self.sets = self.sets.redefined(definitions, sets)
+        self.partitions = PartitionGraph(definitions, self.sets)
 
     def load(
-        self, states: Iterable[AssetStateRow], live: Mapping[str, Iterable[int]], freshness: Iterable[FreshnessRow]
+        self, bits: Mapping[str, AssetBits], sets: Mapping[str, SetState], freshness: Iterable[FreshnessRow]
     ) -> None:
         """Replace everything. Whatever is in progress counts as queued: no step survives a restart."""
         self._levels.clear()
-        self._live = {name: BitMap(numbers) for name, numbers in live.items()}
-        latest: dict[str, int] = {}
-        for row in states:
-            levels = self.change(row.asset)
-            if row.in_progress:
-                levels.in_progress.add(row.partition)
-                levels.queued.add(row.partition)
-            if not self.is_live(row.asset, row.partition):
-                continue
-            if row.materialized_seq is not None:
-                levels.materialized.add(row.partition)
-                latest[row.asset] = max(latest.get(row.asset, 0), row.materialized_seq)
-            if row.failed_seq is not None and row.failed_seq > (row.materialized_seq or 0):
-                levels.failed.add(row.partition)
+        self.sets = Sets(self.partitions.definitions, sets)
+        self.relink()
+        for asset, one in bits.items():
+            levels = self.change(asset)
+            levels.in_progress, levels.queued = one.in_progress.copy(), one.in_progress.copy()
+            levels.materialized, levels.failed = one.materialized.copy(), one.failed.copy()
+            if asset in self.topology.set_of:
+                levels.materialized &= self.live(asset)
+                levels.failed &= self.live(asset)
         for policy in freshness:
+            latest = bits[policy.asset].latest_seq if policy.partition == 0 and policy.asset in bits else 0
             committed_for = policy.baseline_seq if policy.state_seq is None else policy.state_seq
-            if policy.state != "fresh" and max(latest.get(policy.asset, 0), policy.baseline_seq) <= committed_for:
+            if policy.state != "fresh" and max(latest, policy.baseline_seq) <= committed_for:
                 levels = self.change(policy.asset)
                 (levels.lapsed if policy.state == "lapsed" else levels.warned).add(policy.partition)
 
@@ -96,6 +119,8 @@ class World:
             if event.type == "requested":
                 levels.asked.add(place[1])
 
+    # --- assets -----------------------------------------------------------------------------------------------
+
     def levels(self, asset: str) -> Levels:
         """To read."""
         return self._levels.get(asset, _NO_LEVELS)
@@ -107,24 +132,12 @@ class World:
             found = self._levels[asset] = Levels()
         return found
 
-    def live(self, asset: str) -> BitMap:
-        """The partitions there are: {0} for an asset without."""
-        name = self.topology.set_of.get(asset)
-        return _ONE if name is None else self._live.get(name, EMPTY)
-
-    def is_live(self, asset: str, partition: int) -> bool:
-        """Facts about deleted partitions are not kept."""
-        name = self.topology.set_of.get(asset)
-        return name is None or partition in self._live.get(name, EMPTY)
-
-    def live_set(self, name: str) -> BitMap:
-        """A set's live partitions, to change."""
-        return self._live.setdefault(name, BitMap())
-
-    def newest(self, asset: str) -> BitMap:
-        """The partition that was added last (the highest number); {0} for an asset without; empty if none."""
-        live = self.live(asset)
-        return BitMap([live.max()]) if live else EMPTY
+    def counts(self, asset: str) -> AssetCounts:
+        """Counted over what is live."""
+        live, levels = self.live(asset), self.levels(asset)
+        states = (levels.materialized, levels.failed, levels.in_progress)
+        made, failed, flying = (live.intersection_cardinality(bits) for bits in states)
+        return AssetCounts(len(live), made, failed, flying)
 
     def missing(self, asset: str) -> BitMap:
         """Live and never materialized."""
@@ -137,14 +150,69 @@ class World:
         own = bits & self.live(asset)
         return own | self.newest(asset) if 0 in bits else own
 
-    def up(self, edge: Edge, partitions: BitMap) -> BitMap:
-        """The upstream partitions that `partitions` depend on along an edge."""
-        if edge.kind == "same":
-            return partitions
-        return self.newest(edge.asset) if edge.kind == "last" else self.live(edge.asset)
+    # --- partitions -------------------------------------------------------------------------------------------
 
-    def down(self, edge: Edge, below: str, partitions: BitMap) -> BitMap:
-        """The downstream partitions that may depend on `partitions` along an edge."""
+    def member(self, event: Event) -> BitMap:
+        """Partitions come or go; returns their numbers."""
+        numbers = self.sets.apply(event)
+        if isinstance(self.partitions.definitions.partition_set.get(event.set or ""), StaticPartitions):
+            self.relink()
+        return numbers
+
+    def relink(self) -> None:
+        """Links of static keys hold the numbers that were known when they were made."""
+        self.partitions = PartitionGraph(self.partitions.definitions, self.sets)
+
+    def live(self, asset: str) -> BitMap:
+        """The partitions there are, to be read only: {0} for an asset without."""
+        name = self.topology.set_of.get(asset)
+        return _ONE if name is None else self.sets.named(name)
+
+    def is_live(self, asset: str, partition: int) -> bool:
+        """Facts about deleted partitions are not kept."""
+        name = self.topology.set_of.get(asset)
+        return name is None or partition in self.sets.named(name)
+
+    def newest(self, asset: str) -> BitMap:
+        """The last key of a static list, otherwise the partition that was added last (the highest number); {0} for an
+        asset without; empty if none."""
+        spec = self.topology.spec_of.get(asset)
+        return _ONE if spec is None else self.sets.newest(spec)
+
+    def up(self, edge: Edge, partitions: BitMap) -> BitMap:
+        """The live upstream partitions that `partitions` depend on along an edge."""
+        match edge.kind:
+            case "same":
+                return partitions
+            case "some":
+                return self.partitions.above(edge.below, edge.asset, partitions) if partitions else EMPTY
+            case "last":
+                return self.newest(edge.asset)
+            case "one" | "all":
+                return self.live(edge.asset)
+
+    def down(self, edge: Edge, partitions: BitMap) -> BitMap:
+        """The downstream partitions that may depend on `partitions` along an edge; those of an edge to the last one
+        also where that is none of them, since another was it before."""
         if edge.kind == "same" or not partitions:
             return partitions
-        return self.live(below)
+        return self._linked(edge, partitions) if edge.kind == "some" else self.live(edge.below)
+
+    def depending(self, edge: Edge, partitions: BitMap, among: BitMap) -> BitMap:
+        """Those of `among` that depend on at least one of these live upstream partitions."""
+        match edge.kind:
+            case "same":
+                return among & partitions
+            case "some":
+                return among & self._linked(edge, partitions) if partitions and among else EMPTY
+            case "last":
+                return EMPTY if partitions.isdisjoint(self.newest(edge.asset)) else among
+            case "one" | "all":
+                return among if partitions else EMPTY
+
+    def having(self, edge: Edge, partitions: BitMap) -> BitMap:
+        """Those of `partitions` that have this dependency: all but the keys for which a `Static` names nothing."""
+        return self.partitions.link(edge.below, edge.asset).named(partitions) if edge.kind == "some" else partitions
+
+    def _linked(self, edge: Edge, partitions: BitMap) -> BitMap:
+        return self.partitions.below(edge.below, edge.asset, partitions)

@@ -7,55 +7,76 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from freshet.definitions.asset import AssetSpec, DepSpec
 from freshet.definitions.graph import Definitions
+from freshet.definitions.mapping import All, ByDimension, Identity, Last, Mapping, gives_one, paired_dimensions
+from freshet.definitions.partitions import MultiPartitions, PartitionsSpec
 
 __all__ = ["Edge", "Topology"]
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A dependency on `asset`.
+    """The dependency of `below` on `asset`. `several`: a partition depends on several, rather than on one.
 
     `same`: the same number on both sides (one set, or both without partitions). `one`: the single value of an
-    upstream without partitions, for each partition. `last`: the newest partition. `all`: every partition.
+    upstream without partitions, for each partition. `last`: the newest partition. `all`: every partition. `some`: as
+    the link between the two sets says.
     """
 
     asset: str
-    kind: Literal["same", "one", "last", "all"]
+    below: str
+    kind: Literal["same", "one", "last", "all", "some"]
+    several: bool
 
 
 class Topology:
-    """Edges in both directions, sets and policies. Made anew for each version of the definitions."""
+    """Edges in both directions, sets and policies. Made anew for each version of the definitions.
+
+    `shifted`: by set, the assets below edges that name other partitions when a key of it comes or goes, though nothing
+    happened to the upstream's own: where a dimension maps to all or the last of it.
+    """
 
     def __init__(self, definitions: Definitions) -> None:
         self.position = definitions.position
-        self.set_of = {spec.name: spec.partitions.name if spec.partitions else None for spec in definitions.assets}
+        self.spec_of = {spec.name: spec.partitions for spec in definitions.assets}
+        self.set_of = {name: spec.name if spec else None for name, spec in self.spec_of.items()}
         self.edges: dict[str, tuple[Edge, ...]] = {}
-        self.below: dict[str, list[tuple[str, Edge]]] = {name: [] for name in self.set_of}
+        self.below: dict[str, list[Edge]] = {name: [] for name in self.set_of}
         self.members: dict[str, list[str]] = {}
+        self.shifted: dict[str, list[str]] = {}
         self._policies = frozenset(spec.name for spec in definitions.assets if spec.freshness is not None)
         self._sources: dict[str, tuple[str, ...]] = {}
         for spec in definitions.assets:
-            edges = tuple(
-                Edge(dep.asset, self._kind(spec.name, dep.asset, definitions.reach(spec, dep))) for dep in spec.deps
-            )
-            self.edges[spec.name] = edges
+            self.edges[spec.name] = edges = tuple(self._edge(definitions, spec, dep) for dep in spec.deps)
             for edge in edges:
-                self.below[edge.asset].append((spec.name, edge))
+                self.below[edge.asset].append(edge)
             if spec.partitions is not None:
                 self.members.setdefault(spec.partitions.name, []).append(spec.name)
 
-    def _kind(
-        self, below: str, above: str, mapping: Literal["identity", "all", "last"]
-    ) -> Literal["same", "one", "last", "all"]:
-        if mapping != "identity":
-            return mapping
-        return "same" if self.set_of[below] == self.set_of[above] else "one"
+    def _edge(self, definitions: Definitions, spec: AssetSpec, dep: DepSpec) -> Edge:
+        mapping, upstream = definitions.mapping(spec, dep), self.spec_of[dep.asset]
+        if isinstance(mapping, ByDimension):
+            for name in _rests_on(mapping, upstream, spec.partitions):
+                self.shifted.setdefault(name, []).append(spec.name)
+        several = not gives_one(mapping, upstream, spec.partitions)
+        return Edge(dep.asset, spec.name, self._kind(mapping, dep.asset, spec.name), several)
+
+    def _kind(self, mapping: Mapping, above: str, below: str) -> Literal["same", "one", "last", "all", "some"]:
+        match mapping:
+            case Identity():
+                return "same" if self.set_of[below] == self.set_of[above] else "one"
+            case All():
+                return "all"
+            case Last():
+                return "last"
+            case _:
+                return "some"
 
     @cached_property
     def fan_ins(self) -> frozenset[str]:
-        """Assets with a dependency on all partitions of another."""
-        return frozenset(name for name, edges in self.edges.items() if any(edge.kind == "all" for edge in edges))
+        """Assets with a dependency on several partitions of another."""
+        return frozenset(name for name, edges in self.edges.items() if any(edge.several for edge in edges))
 
     def sources(self, asset: str) -> tuple[str, ...]:
         """The nearest assets above that have a freshness policy: on each way up the first one."""
@@ -77,3 +98,14 @@ class Topology:
     def ordered(self, names: Iterable[str]) -> list[str]:
         """Names in dependency order."""
         return sorted(names, key=self.position.__getitem__)
+
+
+def _rests_on(
+    mapping: ByDimension, upstream: PartitionsSpec | None, downstream: PartitionsSpec | None
+) -> Iterable[str]:
+    """The upstream's sets of which a dimension names all or the last."""
+    assert upstream is not None and downstream is not None, "it fits"
+    for above, _, inner in paired_dimensions(mapping, upstream, downstream):
+        if isinstance(inner, All | Last):
+            spec = upstream.dimension(above) if above and isinstance(upstream, MultiPartitions) else upstream
+            yield spec.name

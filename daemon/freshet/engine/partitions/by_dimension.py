@@ -66,6 +66,16 @@ class ByDimensions:
         straight = tuple((pair.above, pair.below, pair.link.below) for pair in self._pairs)
         return _across(self._upstream, self._downstream, straight, above)
 
+    def named(self, below: BitMap) -> BitMap:
+        """Those for which each pair names anything."""
+        found = below
+        for pair in self._pairs:
+            values = self._downstream.values(pair.below, found)
+            named = pair.link.named(values)
+            if named != values:
+                found = found & self._downstream.having(pair.below, named)
+        return found
+
     def box(self, below: int) -> Box:
         """What one downstream partition depends on, by the upstream's dimensions; only for such an upstream."""
         linked = {
@@ -80,24 +90,16 @@ _Way = tuple[str | None, str | None, Callable[[BitMap], BitMap]]
 
 
 def _across(here: Side, there: Side, ways: Sequence[_Way], numbers: BitMap) -> BitMap:
-    """With one pair, dimension by dimension; with more, each distinct combination of the paired dimensions by itself,
-    because the union of boxes is not the box of unions."""
+    """Dimension by dimension. Of several, all but one value by value, because the union of boxes is not the box of
+    unions; the one with the most values goes by sets."""
+    if not numbers:
+        return BitMap()
     if len(ways) == 1:
         from_, to, link = ways[0]
-        return there.having(to, link(here.values(from_, numbers)))
-    assert here.combinations is not None, "two pairs need two dimensions"
-    seen, found = set[tuple[int, ...]](), BitMap()
-    linked: dict[tuple[int, int], BitMap] = {}
-    for number in numbers:
-        place = here.combinations.coordinates(number)
-        values = tuple(place[from_] for from_, _, _ in ways if from_ is not None)
-        if values in seen:
-            continue
-        seen.add(values)
-        sides: list[BitMap] = []
-        for index, (value, (_, to, link)) in enumerate(zip(values, ways, strict=True)):
-            if (index, value) not in linked:
-                linked[index, value] = there.having(to, link(BitMap([value])))
-            sides.append(linked[index, value])
-        found |= BitMap.intersection(sides[0], *sides[1:])
+        return there.having(to, link(here.values(from_, numbers))).copy()
+    (from_, to, link), *rest = sorted(ways, key=lambda way: len(here.values(way[0], numbers)))
+    found = BitMap()
+    for value in here.values(from_, numbers):
+        one = BitMap([value])
+        found |= there.having(to, link(one)) & _across(here, there, rest, numbers & here.having(from_, one))
     return found

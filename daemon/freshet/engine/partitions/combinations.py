@@ -6,7 +6,8 @@ Nothing is enumerated: a `Box` says which numbers of each dimension are meant, a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pyroaring import BitMap
@@ -33,44 +34,72 @@ class Box:
 
 
 class Combinations:
-    """Which combinations have a number: for each dimension's number the bitmap of the combinations with it."""
+    """Which combinations have a number: for each dimension a column by number, and the bitmap of each of its numbers.
 
-    def __init__(self, dimensions: Iterable[str]) -> None:
-        self._coordinates: dict[int, tuple[int, ...]] = {}
-        self._numbers: dict[tuple[int, ...], int] = {}
-        self._by: dict[str, dict[int, BitMap]] = {name: {} for name in dimensions}
+    Numbers count up from 1 without wide gaps: a column has a place for each up to the highest.
+    """
+
+    def __init__(self, dimensions: Iterable[str], places: Iterable[tuple[int, Sequence[int]]] = ()) -> None:
+        """`places`: numbers, each with those of its dimensions in order."""
+        self._names = tuple(dimensions)
+        self._known = BitMap()
+        self._columns = [array("I") for _ in self._names]
+        self._by: list[dict[int, BitMap]] = [{} for _ in self._names]
+        gathered: list[dict[int, array[int]]] = [{} for _ in self._names]
+        numbers = array("I")
+        for number, place in places:
+            numbers.append(number)
+            for by, one in zip(gathered, place, strict=True):
+                by.setdefault(one, array("I")).append(number)
+            self._write(number, place)
+        self._known.update(numbers)
+        for index, by in enumerate(gathered):
+            self._by[index] = {one: BitMap(having) for one, having in by.items()}
 
     def add(self, number: int, coordinates: Mapping[str, int]) -> None:
         """Learn a combination's number."""
-        place = tuple(coordinates[name] for name in self._by)
-        self._coordinates[number] = place
-        self._numbers[place] = number
-        for by, one in zip(self._by.values(), place, strict=True):
+        place = [coordinates[name] for name in self._names]
+        self._write(number, place)
+        self._known.add(number)
+        for by, one in zip(self._by, place, strict=True):
             by.setdefault(one, BitMap()).add(number)
+
+    def _write(self, number: int, place: Sequence[int]) -> None:
+        for column, one in zip(self._columns, place, strict=True):
+            if len(column) <= number:
+                column.frombytes(bytes(column.itemsize * (number + 1 - len(column))))
+            column[number] = one
 
     @property
     def dimensions(self) -> tuple[str, ...]:
         """The dimensions, in order."""
-        return tuple(self._by)
+        return self._names
 
     def __len__(self) -> int:
-        return len(self._coordinates)
+        return len(self._known)
 
     def has(self, number: int) -> bool:
         """Whether this is the number of a combination."""
-        return number in self._coordinates
+        return number in self._known
 
     def number(self, coordinates: Mapping[str, int]) -> int | None:
         """The number of a combination, if it has one."""
-        return self._numbers.get(tuple(coordinates[name] for name in self._by))
+        sides = (by.get(coordinates[name], _NONE) for name, by in zip(self._names, self._by, strict=True))
+        first, *others = sorted(sides, key=len)
+        found = BitMap.intersection(first, *others)
+        return found.min() if found else None
 
     def coordinates(self, number: int) -> dict[str, int]:
         """The dimensions' numbers of a combination. Raises `KeyError`."""
-        return dict(zip(self._by, self._coordinates[number], strict=True))
+        if number not in self._known:
+            raise KeyError(number)
+        return {name: column[number] for name, column in zip(self._names, self._columns, strict=True)}
 
     def within(self, dimension: str, side: BitMap) -> BitMap:
-        """The combinations whose number in a dimension is one of `side`."""
-        by = self._by[dimension]
+        """The combinations whose number in a dimension is one of `side`; to be read only."""
+        by = self._by[self._names.index(dimension)]
+        if len(side) == 1:
+            return by.get(side.min(), _NONE)
         if len(side) > len(by):
             return BitMap.union(_NONE, *(numbers for one, numbers in by.items() if one in side))
         return BitMap.union(_NONE, *(by.get(one, _NONE) for one in side))
@@ -82,8 +111,8 @@ class Combinations:
 
     def project(self, dimension: str, numbers: BitMap) -> BitMap:
         """The numbers that combinations have in a dimension."""
-        by = self._by[dimension]
+        index = self._names.index(dimension)
+        by, column = self._by[index], self._columns[index]
         if len(numbers) < len(by):
-            index = list(self._by).index(dimension)
-            return BitMap(self._coordinates[one][index] for one in numbers if one in self._coordinates)
-        return BitMap(one for one, having in by.items() if not having.isdisjoint(numbers))
+            return BitMap([column[one] for one in numbers & self._known])
+        return BitMap([one for one, having in by.items() if not having.isdisjoint(numbers)])

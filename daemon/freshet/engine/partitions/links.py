@@ -32,6 +32,10 @@ class Link(Protocol):
         """The downstream partitions that depend on any of these upstream partitions."""
         ...
 
+    def named(self, below: BitMap) -> BitMap:
+        """Those of these downstream partitions for which the mapping names anything, live or not; to be read only."""
+        ...
+
 
 @dataclass(frozen=True)
 class Same:
@@ -44,6 +48,10 @@ class Same:
     def below(self, above: BitMap) -> BitMap:
         """The same."""
         return above.copy()
+
+    def named(self, below: BitMap) -> BitMap:
+        """All."""
+        return below
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,10 @@ class Every:
         """All that is live, if anything is asked."""
         return self.live_below() if above else BitMap()
 
+    def named(self, below: BitMap) -> BitMap:
+        """All."""
+        return below
+
 
 @dataclass(frozen=True)
 class Newest:
@@ -77,6 +89,10 @@ class Newest:
         """All that is live, if the newest is among those asked."""
         return self.live_below() if above & self.newest_above() else BitMap()
 
+    def named(self, below: BitMap) -> BitMap:
+        """All."""
+        return below
+
 
 class Pairs:
     """Numbers that go together one by one: `Static`, resolved."""
@@ -88,6 +104,7 @@ class Pairs:
         for above, below in pairs:
             self._below.setdefault(above, BitMap()).add(below)
             self._above.setdefault(below, BitMap()).add(above)
+        self._named = BitMap(self._above)
 
     def above(self, below: BitMap) -> BitMap:
         """The upstream's of these pairs."""
@@ -96,6 +113,10 @@ class Pairs:
     def below(self, above: BitMap) -> BitMap:
         """The downstream's of these pairs."""
         return _looked_up(self._below, above)
+
+    def named(self, below: BitMap) -> BitMap:
+        """Those in any pair."""
+        return below & self._named
 
 
 @dataclass(frozen=True)
@@ -126,6 +147,10 @@ class Windowed:
         for low, high in _overlaps(self.upstream, self.downstream, reached):
             _add(found, low, high)
         return found
+
+    def named(self, below: BitMap) -> BitMap:
+        """All."""
+        return below
 
 
 def _overlaps(here: Windows, there: Windows, runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:

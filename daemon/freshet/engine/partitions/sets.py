@@ -36,9 +36,19 @@ class Sets:
         self._combinations: dict[str, Combinations] = {}
         for name, spec in self._spec.items():
             if isinstance(spec, MultiPartitions):
-                known = self._combinations[name] = Combinations(spec.names)
-                for number, place in states[name].places if name in states else ():
-                    known.add(number, dict(zip(spec.names, place, strict=True)))
+                places = states[name].places if name in states else ()
+                self._combinations[name] = Combinations(spec.names, places)
+
+    def redefined(self, definitions: Definitions, states: Mapping[str, SetState]) -> Sets:
+        """The same for other definitions; of sets in `states` what these say."""
+        made = Sets(definitions, states)
+        for name in self._live.keys() - states.keys():
+            made._live[name] = self._live[name]
+            made._keys[name] = self._keys.get(name, {})
+            spec, known = made._spec.get(name), self._combinations.get(name)
+            if isinstance(spec, MultiPartitions) and known is not None and known.dimensions == spec.names:
+                made._combinations[name] = known
+        return made
 
     def apply(self, event: Event) -> BitMap:
         """Take in a `partition_added` or `partition_deleted`; returns its numbers. Of any other event: nothing."""
