@@ -4,7 +4,7 @@ CREATE INDEX asset_state_latest ON asset_state (asset_id, materialized_seq) WHER
 CREATE TABLE assets ( id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, set_id INTEGER REFERENCES partition_sets ) STRICT;
 CREATE INDEX assets_of_set ON assets (set_id) WHERE set_id IS NOT NULL;
 CREATE TABLE backfill_bits ( backfill_id INTEGER NOT NULL REFERENCES backfills, asset_id INTEGER NOT NULL REFERENCES assets, what TEXT NOT NULL CHECK (what IN ('wanted', 'asked', 'done', 'failed')), chunk INTEGER NOT NULL, bits BLOB NOT NULL, PRIMARY KEY (backfill_id, asset_id, what, chunk) ) STRICT, WITHOUT ROWID;
-CREATE TABLE backfills ( id INTEGER PRIMARY KEY AUTOINCREMENT, state TEXT NOT NULL CHECK (state IN ('running', 'paused', 'succeeded', 'failed', 'canceled')), request TEXT NOT NULL, priority INTEGER NOT NULL DEFAULT 0, tags TEXT NOT NULL DEFAULT '{}', low_run INTEGER NOT NULL DEFAULT 0, created_at REAL NOT NULL, ended_at REAL, error TEXT ) STRICT;
+CREATE TABLE backfills ( id INTEGER PRIMARY KEY AUTOINCREMENT, state TEXT NOT NULL CHECK (state IN ('running', 'paused', 'succeeded', 'failed', 'canceled')), request TEXT NOT NULL, priority INTEGER NOT NULL DEFAULT 0, tags TEXT NOT NULL DEFAULT '{}', boxes TEXT NOT NULL DEFAULT '[]', low_run INTEGER NOT NULL DEFAULT 0, created_at REAL NOT NULL, ended_at REAL, error TEXT ) STRICT;
 CREATE INDEX backfills_active ON backfills (state) WHERE state IN ('running', 'paused');
 CREATE TABLE batches ( writer TEXT PRIMARY KEY, batch INTEGER NOT NULL ) STRICT, WITHOUT ROWID;
 CREATE TABLE combinations ( set_id INTEGER NOT NULL REFERENCES partition_sets, position INTEGER NOT NULL, value INTEGER NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (set_id, position, value, number) ) STRICT, WITHOUT ROWID;

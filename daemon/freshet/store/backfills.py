@@ -42,7 +42,7 @@ __all__ = [
     "steps_of_runs",
 ]
 
-_ROW = "SELECT id, state, request, priority, tags, low_run, created_at, ended_at, error FROM backfills"
+_ROW = "SELECT id, state, request, priority, tags, low_run, created_at, ended_at, error, boxes FROM backfills"
 _OF_ORIGIN = "origin = ? AND origin LIKE 'backfill:%'"  # the second part is what the partial index is of
 
 
@@ -50,9 +50,10 @@ def begin_backfill(db: sqlite3.Connection, new: NewBackfill) -> int:
     """Remember a backfill as running; returns its id."""
     (found,) = db.execute(
         """
-        INSERT INTO backfills (state, request, priority, tags, created_at) VALUES ('running', ?, ?, ?, ?) RETURNING id
+        INSERT INTO backfills (state, request, priority, tags, boxes, created_at) VALUES ('running', ?, ?, ?, ?, ?)
+        RETURNING id
         """,
-        (dump(new.request), new.priority, dump(new.tags), new.at),
+        (dump(new.request), new.priority, dump(new.tags), dump(new.boxes), new.at),
     ).fetchone()
     _write_chunks(db, found, new.chunks)
     return int(found)
@@ -69,6 +70,8 @@ def commit_backfill(db: sqlite3.Connection, commit: BackfillCommit) -> Admitted:
         row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'runs'").fetchone()
         low = admitted[0].run_id if admitted else (0 if row is None else row[0]) + 1
     db.execute("UPDATE backfills SET low_run = ? WHERE id = ?", (low, commit.id))
+    if commit.boxes is not None:
+        db.execute("UPDATE backfills SET boxes = ? WHERE id = ?", (dump(commit.boxes), commit.id))
     if commit.state is not None:
         _set_state(db, commit.id, commit.state, commit.error, commit.at)
     return Admitted(admitted, log.write())
@@ -195,4 +198,4 @@ def known_numbers(db: sqlite3.Connection, set: str, keys: Sequence[str]) -> dict
 
 
 def _row(row: Sequence[Any]) -> BackfillRow:
-    return BackfillRow(row[0], row[1], load(row[2]), row[3], load(row[4]), *row[5:])
+    return BackfillRow(row[0], row[1], load(row[2]), row[3], load(row[4]), *row[5:9], tuple(load(row[9])))

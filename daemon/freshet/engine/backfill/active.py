@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pyroaring import BitMap
 
+from freshet.engine.backfill.boxes import OpenBox
 from freshet.engine.backfill.marks import Marks, Progress
 from freshet.engine.backfill.plan import blocked_below
 from freshet.engine.partitions.graph import PartitionGraph
 from freshet.store.records import BackfillMark, BackfillRow, BackfillState, EndedStep
 
-__all__ = ["Active", "AssetProgress", "BackfillView", "Pace", "ended_view", "marks_of", "moved"]
+__all__ = ["Active", "AssetProgress", "BackfillView", "Pace", "ended_view", "marks_of"]
 
 _RECENT = 300.0
 """Seconds over which the rate is taken."""
@@ -74,8 +75,8 @@ class Pace:
 
 class Active:
     """One that runs or is paused. `runs`: those not accounted for yet; `ended`: which of them have ended. `made`: what
-    there is of assets beside what the backfill made; None until a failure asks for it. `lock`: held by whoever takes a
-    turn with it or changes its state."""
+    there is of assets beside what the backfill made; None until a failure asks for it. `boxes`: what has no numbers
+    yet; `boxes_moved`: that is still to be written. `lock`: held by who takes a turn with it or changes its state."""
 
     def __init__(self, row: BackfillRow, progress: Progress, now: float) -> None:
         self.row = row
@@ -85,6 +86,8 @@ class Active:
         self.ended: list[int] = []
         self.made: Mapping[str, BitMap] | None = None
         self.blocked: dict[str, BitMap] = {}
+        self.boxes = tuple(OpenBox.load(found) for found in row.boxes)
+        self.boxes_moved = False
         self.lock = asyncio.Lock()
         self.busy = self.dirty = False
         self.pace = Pace()
@@ -177,10 +180,11 @@ class Active:
 
     def view(self, now: float) -> BackfillView:
         """As it stands."""
+        totals = _totals(self.boxes)
         assets = tuple(
             AssetProgress(
                 name,
-                len(marks.wanted),
+                max(len(marks.wanted), totals.get(name, 0)),
                 len(marks.done),
                 len(marks.failed),
                 marks.in_flight,
@@ -190,7 +194,7 @@ class Active:
         )
         left = sum(one.left for one in assets)
         eta = self.pace.eta(now, left) if self.state == "running" and left else None
-        return BackfillView(moved(self.row, self.state), assets, tuple(sorted(self.runs)), eta)
+        return BackfillView(replace(self.row, state=self.state), assets, tuple(sorted(self.runs)), eta)
 
     @property
     def _settled(self) -> int:
@@ -209,20 +213,20 @@ def marks_of(row: BackfillRow, bits: Mapping[str, Mapping[BackfillMark, BitMap]]
 
 def ended_view(row: BackfillRow, marks: Mapping[str, Marks]) -> BackfillView:
     """One that has ended: what is neither made nor failed was blocked, unless it was canceled."""
-    blocked = row.state == "failed"
+    blocked, totals = row.state == "failed", _totals(map(OpenBox.load, row.boxes))
     assets = tuple(
-        AssetProgress(name, len(one.wanted), len(one.done), len(one.failed), 0, len(one.to_come) if blocked else 0)
+        AssetProgress(
+            name,
+            max(len(one.wanted), totals.get(name, 0)),
+            len(one.done),
+            len(one.failed),
+            0,
+            len(one.to_come) if blocked else 0,
+        )
         for name, one in marks.items()
     )
     return BackfillView(row, assets)
 
 
-def moved(row: BackfillRow, state: BackfillState) -> BackfillRow:
-    """The row in another state."""
-    return (
-        row
-        if row.state == state
-        else BackfillRow(
-            row.id, state, row.request, row.priority, row.tags, row.low_run, row.created_at, row.ended_at, row.error
-        )
-    )
+def _totals(boxes: Iterable[OpenBox]) -> dict[str, int]:
+    return {name: total for box in boxes for name, total in box.totals.items()}

@@ -10,13 +10,16 @@ from typing import Literal
 from pyroaring import BitMap
 
 from freshet.definitions.partitions import MultiPartitions, PartitionsSpec
-from freshet.engine.backfill.active import Active, BackfillView, ended_view, marks_of, moved
+from freshet.engine.backfill.active import Active, BackfillView, ended_view, marks_of
+from freshet.engine.backfill.boxes import OpenBox
 from freshet.engine.backfill.loop import Backfills
-from freshet.engine.backfill.marks import Marks, Progress, wanted_chunks
-from freshet.engine.backfill.ranges import box_of, numbers_of, parse, to_look_up
-from freshet.engine.backfill.select import BackfillRequest, check_request, runs_in_all, wanted_by
+from freshet.engine.backfill.marks import Marks, Progress, chunks_of
+from freshet.engine.backfill.numbering import PIECE, numbered
+from freshet.engine.backfill.ranges import Part, box_of, everything, numbers_of, parse, to_look_up
+from freshet.engine.backfill.select import BackfillRequest, check_request, check_wanted, runs_in_all, wanted_by
 from freshet.engine.instruments import Instruments
 from freshet.engine.launcher import Launcher
+from freshet.engine.partitions.combinations import Box, Combinations
 from freshet.errors import Conflict
 from freshet.store.backfills import (
     backfill,
@@ -34,6 +37,8 @@ __all__ = ["BackfillDesk"]
 
 _CANCEL_GRACE = 5.0
 _SINGLE_RUN_MAX = 1_000
+_AT_ONCE = 1_000
+"""So many combinations get their numbers before the backfill begins."""
 
 
 class BackfillDesk:
@@ -51,13 +56,21 @@ class BackfillDesk:
         """Begin a backfill; its first runs are admitted right after."""
         definitions, graph = self._in.in_force.definitions, self._in.in_force.partitions
         check_request(definitions, request)
-        chosen = await self._chosen(request)
+        boxes = await self._boxes(request)
+        open_boxes = await self._number(request, boxes)
+        chosen = await self._chosen(request, boxes)
         facts: dict[str, BitMap] = {}
         if request.select in ("missing", "failed"):
             for name in request.assets:
                 read = partial(numbers_of_asset, asset=name, failed=request.select == "failed")
                 facts[name] = await self._in.store.read(read)
-        return await self._begin(request, wanted_by(graph, request, chosen, facts))
+        wanted = wanted_by(graph, request, chosen, facts)
+        totals = self._totals(request, wanted, boxes, open_boxes)
+        if not open_boxes:
+            check_wanted(request, wanted)
+            wanted = {name: numbers for name, numbers in wanted.items() if numbers}
+        marks = {name: Marks.fresh(numbers) for name, numbers in wanted.items()}
+        return await self._begin(request, marks, [replace(box, totals=totals[box.set]) for box in open_boxes])
 
     async def retry(self, backfill_id: int) -> BackfillView:
         """Begin a backfill of what another left unmade, failed or not."""
@@ -68,57 +81,116 @@ class BackfillDesk:
             )
         graph, asset = self._in.in_force.partitions, self._in.in_force.definitions.asset
         bits = await self._in.store.read(partial(backfill_bits, backfill_id=backfill_id))
-        wanted: dict[str, BitMap] = {}
+        boxes = [OpenBox.load(found) for found in row.boxes]
+        left: dict[str, Marks] = {}
         for name, marks in marks_of(row, bits).items():
             partitions = asset[name].partitions if name in asset else None
-            if name in asset and row.request["sets"][name] == (partitions.name if partitions else None):
-                wanted[name] = (marks.wanted - marks.done) & graph.live(name)
-        wanted = {name: numbers for name, numbers in wanted.items() if numbers}
-        if not wanted:
+            if name not in asset or row.request["sets"][name] != _name(partitions):
+                continue
+            if boxes:  # what comes of them may be done already
+                left[name] = Marks(marks.wanted & graph.live(name), marks.done.copy(), marks.done.copy(), BitMap())
+            elif rest := (marks.wanted - marks.done) & graph.live(name):
+                left[name] = Marks.fresh(rest)
+        if not left:
             raise Conflict(f"backfill {backfill_id} left nothing to be made", hint="freshet backfill makes it again")
-        old = row.request
-        request = BackfillRequest(
-            assets=tuple(name for name in old["assets"] if name in wanted) or tuple(wanted),
-            select=old["select"],
-            partitions=old["partitions"],
-            upstream=old["upstream"],
-            downstream=old["downstream"],
-            single_run=old["single_run"],
-            priority=row.priority,
-            tags=row.tags,
-            retry_of=backfill_id,
+        old = BackfillRequest.of(row)
+        named = tuple(name for name in old.assets if name in left) or tuple(left)
+        order = sorted(left, key=graph.definitions.position.__getitem__)
+        return await self._begin(
+            replace(old, assets=named, retry_of=backfill_id), {name: left[name] for name in order}, boxes
         )
-        order = graph.definitions.position
-        return await self._begin(request, {name: wanted[name] for name in sorted(wanted, key=order.__getitem__)})
 
-    async def _chosen(self, request: BackfillRequest) -> BitMap | None:
+    async def _chosen(self, request: BackfillRequest, boxes: dict[str, Box]) -> BitMap | None:
         """The numbers that `--partitions` means, of the first asset's set."""
         spec = self._in.in_force.definitions.asset[request.assets[0]].partitions
         if request.partitions is None or spec is None:
             return None
         sets = self._in.in_force.partitions.sets
-        parts = parse(spec, request.partitions)
-        looked_up = {
-            name: await self._in.store.read(partial(known_numbers, set=name, keys=keys))
-            for name, keys in to_look_up(parts).items()
-        }
-        if not isinstance(spec, MultiPartitions):
-            return numbers_of(parts[0], sets, looked_up)
-        sides = {part.dimension or "": numbers_of(part, sets, looked_up) for part in parts}
-        return sets.combinations(spec).inside(box_of(spec, parts, sets, sides))
+        if isinstance(spec, MultiPartitions):
+            return sets.combinations(spec).inside(boxes[spec.name])
+        (part,) = parse(spec, request.partitions)
+        return numbers_of(part, sets, await self._looked_up((part,)))
 
-    async def _begin(self, request: BackfillRequest, wanted: dict[str, BitMap]) -> BackfillView:
+    async def _boxes(self, request: BackfillRequest) -> dict[str, Box]:
+        """By set of several dimensions, the combinations that are selected, numbered or not."""
+        asset, sets = self._in.in_force.definitions.asset, self._in.in_force.partitions.sets
+        found: dict[str, Box] = {}
+        if request.select == "failed":
+            return found
+        for name in request.assets if request.partitions is None else request.assets[:1]:
+            spec = asset[name].partitions
+            if not isinstance(spec, MultiPartitions):
+                continue
+            parts = parse(spec, request.partitions) if request.partitions is not None else everything(spec)
+            looked_up = await self._looked_up(parts)
+            sides = {part.dimension or "": numbers_of(part, sets, looked_up) for part in parts}
+            found[spec.name] = box_of(spec, parts, sets, sides)
+        return found
+
+    async def _looked_up(self, parts: tuple[Part, ...]) -> dict[str, dict[str, int]]:
+        read = self._in.store.read
+        return {
+            name: await read(partial(known_numbers, set=name, keys=keys)) for name, keys in to_look_up(parts).items()
+        }
+
+    async def _number(self, request: BackfillRequest, boxes: dict[str, Box]) -> list[OpenBox]:
+        """Number what is small now; returns what is to be numbered on the way."""
+        left: list[OpenBox] = []
+        for name, box in boxes.items():
+            known = self._combinations(name)
+            if box.count == len(known.inside(box) & self._in.in_force.partitions.sets.named(name)):
+                continue
+            if request.single_run:
+                _check_single(box.count)
+            sides = tuple(box.sides[one] for one in known.dimensions)
+            live = self._in.in_force.partitions.sets.named(name)
+            after = live.max() if live and request.select == "missing" else 0
+            part: OpenBox | None = OpenBox(name, sides, 0, after, {})
+            while part is not None and box.count <= _AT_ONCE:
+                await numbered(self._in, name, part.piece(PIECE))
+                part = part.moved(PIECE)
+            left += [part] if part is not None else []
+        return left
+
+    def _combinations(self, name: str) -> Combinations:
+        spec = self._in.in_force.definitions.partition_set[name]
+        assert isinstance(spec, MultiPartitions), "only these have boxes"
+        return self._in.in_force.partitions.sets.combinations(spec)
+
+    def _totals(
+        self, request: BackfillRequest, wanted: dict[str, BitMap], boxes: dict[str, Box], left: list[OpenBox]
+    ) -> dict[str, dict[str, int]]:
+        """By set of an open box: of the named assets over it, what they will want when all of it has numbers."""
+        asset, sets = self._in.in_force.definitions.asset, self._in.in_force.partitions.sets
+        found: dict[str, dict[str, int]] = {}
+        for name in (box.set for box in left):
+            box = boxes[name]
+            new = box.count - len(self._combinations(name).inside(box) & sets.named(name))
+            over = [one for one in dict.fromkeys(request.assets) if _name(asset[one].partitions) == name]
+            found[name] = {one: len(wanted[one]) + new for one in over}
+        return found
+
+    async def _begin(self, request: BackfillRequest, marks: dict[str, Marks], boxes: list[OpenBox]) -> BackfillView:
         definitions, graph = self._in.in_force.definitions, self._in.in_force.partitions
+        wanted = {name: one.to_come for name, one in marks.items()}
         if request.single_run:
             _check_single(sum(map(len, wanted.values())))
         sets = {name: _name(definitions.asset[name].partitions) for name in wanted}
         now = self._in.clock.now()
-        new = NewBackfill(request.shown(sets), request.priority, dict(request.tags), now, wanted_chunks(wanted))
+        new = NewBackfill(
+            request=request.shown(sets),
+            priority=request.priority,
+            tags=dict(request.tags),
+            at=now,
+            chunks=chunks_of(marks),
+            boxes=tuple(box.dump() for box in boxes),
+        )
         found = await self._in.store.write(partial(begin_backfill, new=new))
-        row = BackfillRow(found, "running", new.request, new.priority, new.tags, 0, now, None, None)
-        one = Active(row, Progress({name: Marks.fresh(numbers) for name, numbers in wanted.items()}), now)
+        row = BackfillRow(found, "running", new.request, new.priority, new.tags, 0, now, None, None, new.boxes)
+        one = Active(row, Progress(marks), now)
         self._loop.adopt(one, [])
-        planned = 1 if request.single_run else runs_in_all(graph, wanted)
+        more = sum(max(box.totals.values(), default=0) - len(marks[next(iter(box.totals))].wanted) for box in boxes)
+        planned = 1 if request.single_run else runs_in_all(graph, wanted) + more
         view = replace(one.view(now), planned_runs=planned)
         self._loop.pump(one)
         return view
@@ -194,7 +266,7 @@ class BackfillDesk:
                 low = min(one.runs, default=None)
                 commit = BackfillCommit(backfill_id, self._in.clock.now(), low_run=low, state=state)
                 await self._in.store.write(partial(commit_backfill, commit=commit))
-                one.row, one.state = moved(one.row, state), state
+                one.state = state
         return await self.view(backfill_id)
 
     async def _find(self, backfill_id: int) -> Active:

@@ -12,9 +12,12 @@ import structlog
 from pyroaring import BitMap
 
 from freshet.engine.backfill.active import Active, marks_of
+from freshet.engine.backfill.boxes import held_by
 from freshet.engine.backfill.marks import Progress
+from freshet.engine.backfill.numbering import PIECE, numbered
 from freshet.engine.backfill.plan import next_runs
 from freshet.engine.backfill.runs import run_of_all, run_to_admit
+from freshet.engine.backfill.select import BackfillRequest, spread
 from freshet.engine.instruments import Instruments, persist, recall
 from freshet.engine.launcher import Launcher
 from freshet.engine.outcomes import startable
@@ -118,10 +121,10 @@ class Backfills:
     async def turn(self, one: Active) -> None:
         """Account for what ended, ask for what is next, end what is through. The caller holds the lock."""
         await self._account(one)
-        runs, asked = self._next(one)
+        runs, asked = await self._next(one)
         state: BackfillState | None = None
         error: str | None = None
-        if one.state == "running" and one.row.id in self.active and not runs and not one.runs and not one.ended:
+        if one.state == "running" and one.row.id in self.active and not (runs or one.runs or one.ended or one.boxes):
             state, error = one.outcome()
         for name, numbers in asked.items():
             one.progress.set(name, "asked", numbers)
@@ -138,7 +141,7 @@ class Backfills:
             self.drop(one)
             _log.info("backfill ended", backfill=one.row.id, state=state, error=error)
 
-    def _next(self, one: Active) -> tuple[tuple[RunToAdmit, ...], dict[str, BitMap]]:
+    async def _next(self, one: Active) -> tuple[tuple[RunToAdmit, ...], dict[str, BitMap]]:
         """The runs that are next, and what they make."""
         if one.state != "running" or one.row.id not in self.active:
             return (), {}
@@ -147,12 +150,34 @@ class Backfills:
             rest = {} if one.runs else one.rest()
             return ((run_of_all(graph, one.row, rest),) if rest else ()), rest
         room = max(_AT_LEAST, 2 * self._launcher.queue.capacity) - len(one.runs)
-        found = next_runs(graph, one.marks, one.blocked, room) if room > 0 else ()
+        while True:
+            held = held_by(graph, {box.set for box in one.boxes}, one.marks) if one.boxes else frozenset[str]()
+            found = next_runs(graph, one.marks, one.blocked, room, held) if room > 0 else ()
+            if not one.boxes or len(found) >= room:
+                break
+            await self._number_more(one)
         asked: dict[str, BitMap] = {}
         for run in found:
             for name in run.assets:
                 asked.setdefault(name, BitMap()).add(run.partition)
         return tuple(run_to_admit(graph.definitions, one.row, run) for run in found), asked
+
+    async def _number_more(self, one: Active) -> None:
+        """Want the next combinations of a box, and what follows from them."""
+        box, *others = one.boxes
+        numbers = await numbered(self._in, box.set, box.piece(PIECE))
+        fresh = BitMap([number for number in numbers if number > box.after])
+        request, asset = BackfillRequest.of(one.row), self._in.in_force.definitions.asset
+        start = {
+            name: fresh.copy()
+            for name in request.assets
+            if name in one.marks and (over := asset[name].partitions) is not None and over.name == box.set
+        }
+        for name, more in spread(self._in.in_force.partitions, request, start).items():
+            one.progress.set(name, "wanted", more)
+        left = box.moved(PIECE)
+        one.boxes = (*([left] if left is not None else []), *others)
+        one.boxes_moved = True
 
     async def _account(self, one: Active) -> None:
         ended, one.ended = one.ended, []
@@ -174,8 +199,10 @@ class Backfills:
     ) -> None:
         definitions = self._in.in_force.definitions
         chunks = one.progress.changes()
-        if not runs and not chunks and state is None:
+        if not runs and not chunks and state is None and not one.boxes_moved:
             return
+        boxes = tuple(box.dump() for box in one.boxes) if one.boxes_moved else None
+        one.boxes_moved = False
         queue = self._launcher.queue
         reserved = queue.reserve(startable(runs))
         commit = BackfillCommit(
@@ -189,6 +216,7 @@ class Backfills:
             start=reserved,
             needs=input_needs(definitions, (step.name for run in runs[:reserved] for step in run.steps)),
             version=definitions.version,
+            boxes=boxes,
         )
         try:
             admitted = await persist(self._in, partial(commit_backfill, commit=commit), what="a backfill")

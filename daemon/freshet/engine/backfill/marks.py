@@ -8,7 +8,7 @@ from pyroaring import BitMap
 
 from freshet.store.records import BackfillChunk, BackfillMark
 
-__all__ = ["Marks", "Progress", "wanted_chunks"]
+__all__ = ["Marks", "Progress", "chunks_of"]
 
 _CHUNK = 65_536
 _MARKS: tuple[BackfillMark, ...] = ("wanted", "asked", "done", "failed")
@@ -79,9 +79,15 @@ class Progress:
         self._touched.update((asset, what, index) for index in _indexes(numbers))
 
 
-def wanted_chunks(wanted: Mapping[str, BitMap]) -> tuple[BackfillChunk, ...]:
-    """All pieces of what a new backfill wants."""
-    return tuple(_chunk(asset, "wanted", index, bits) for asset, bits in wanted.items() for index in _indexes(bits))
+def chunks_of(marks: Mapping[str, Marks]) -> tuple[BackfillChunk, ...]:
+    """All pieces, of a new backfill."""
+    return tuple(
+        _chunk(asset, what, index, bits)
+        for asset, one in marks.items()
+        for what in _MARKS
+        for bits in (getattr(one, what),)
+        for index in _indexes(bits)
+    )
 
 
 def _indexes(numbers: BitMap) -> Iterable[int]:

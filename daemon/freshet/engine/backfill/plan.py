@@ -7,7 +7,7 @@ there and none is still to come. Assets over one set that depend on each other p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pyroaring import BitMap
@@ -16,7 +16,7 @@ from freshet.engine.backfill.marks import Marks
 from freshet.engine.partitions.graph import PartitionGraph
 from freshet.engine.partitions.links import Same
 
-__all__ = ["NextRun", "blocked_below", "joined", "next_runs"]
+__all__ = ["NextRun", "blocked_below", "joined", "next_runs", "rides"]
 
 _NONE = BitMap()
 _BATCH = 64
@@ -53,19 +53,23 @@ def blocked_below(graph: PartitionGraph, marks: Mapping[str, Marks], made: Mappi
 
 
 def next_runs(
-    graph: PartitionGraph, marks: Mapping[str, Marks], blocked: Mapping[str, BitMap], room: int
+    graph: PartitionGraph,
+    marks: Mapping[str, Marks],
+    blocked: Mapping[str, BitMap],
+    room: int,
+    held: Collection[str] = (),
 ) -> tuple[NextRun, ...]:
     """Up to `room` runs that may begin now, in dependency order and within it by partition number.
 
-    `marks` in dependency order; `blocked` as `blocked_below` says. The cost is that of `room` and of what is held by
-    something above it, and the algebra's, not that of partitions.
+    `marks` in dependency order; `blocked` as `blocked_below` says; `held`: assets that are to wait. The cost is that of
+    `room`, of what is held by something above it, and the algebra's, not that of partitions.
     """
     ready = _Ready(graph, marks, blocked)
     begun: dict[str | None, BitMap] = {}
     left = room
     for asset, own in marks.items():
         rest = own.wanted - own.asked - blocked.get(asset, _NONE)
-        if not rest:
+        if not rest or asset in held:
             continue
         with_others = begun.setdefault(_set_of(graph, asset), BitMap())
         found = ready.among(asset, rest & with_others)
@@ -83,7 +87,7 @@ def joined(graph: PartitionGraph, assets: Iterable[str]) -> list[tuple[str, ...]
         own = group_of[asset] = [asset]
         for above in _above(graph, asset, group_of):
             other = group_of[above]
-            if other is not own and _rides(graph, asset, above):
+            if other is not own and rides(graph, asset, above):
                 other.extend(own)
                 group_of.update(dict.fromkeys(own, other))
                 own = other
@@ -107,7 +111,7 @@ class _Ready:
             if not candidates:
                 break
             coming = self._coming[above]
-            if coming and _rides(self._graph, asset, above):
+            if coming and rides(self._graph, asset, above):
                 coming = coming - self.chosen.get(above, _NONE)
             link = self._graph.link(asset, above)
             hit = link.above(candidates) & coming if coming else _NONE
@@ -155,7 +159,7 @@ def _in_order(graph: PartitionGraph, chosen: Mapping[str, BitMap]) -> list[NextR
     return sorted(found, key=lambda run: (position[run.assets[0]], run.partition))
 
 
-def _rides(graph: PartitionGraph, asset: str, above: str) -> bool:
+def rides(graph: PartitionGraph, asset: str, above: str) -> bool:
     """Whether a partition can be made in one run with the one above it."""
     return _set_of(graph, asset) == _set_of(graph, above) and isinstance(graph.link(asset, above), Same)
 

@@ -18,7 +18,7 @@ from freshet.engine.partitions.combinations import Box
 from freshet.engine.partitions.sets import Sets
 from freshet.errors import Conflict, PartitionKeyError, UnknownName
 
-__all__ = ["Part", "box_of", "numbers_of", "parse", "to_look_up"]
+__all__ = ["Part", "box_of", "everything", "numbers_of", "parse", "to_look_up"]
 
 _FORM = "write A..B, or K1,K2"
 _ESCAPED = (("%7C", "|"), ("%3D", "="), ("%25", "%"))
@@ -55,6 +55,11 @@ def parse(spec: PartitionsSpec, text: str) -> tuple[Part, ...]:
     )
 
 
+def everything(spec: MultiPartitions) -> tuple[Part, ...]:
+    """All of every dimension."""
+    return tuple(Part(one.set, one.name) for one in spec.dimensions)
+
+
 def to_look_up(parts: tuple[Part, ...]) -> dict[str, tuple[str, ...]]:
     """By dynamic set, the keys whose numbers are needed: those that are there, of what may be keys."""
     found: dict[str, tuple[str, ...]] = {}
@@ -87,7 +92,7 @@ def box_of(spec: MultiPartitions, parts: tuple[Part, ...], sets: Sets, sides: Ma
             if part.span is None and not part.keys:
                 raise Conflict(
                     f"{spec.name!r} has over {MAX_COMBINATIONS:,} combinations: a range is needed in each dimension",
-                    hint=f"add |{part.dimension}=A..B to --partitions",
+                    hint="give --partitions with all of them: " + "|".join(f"{name}=A..B" for name in spec.names),
                 )
     return Box(dict(sides))
 

@@ -13,8 +13,9 @@ from freshet.engine.backfill.plan import joined
 from freshet.engine.partitions.graph import PartitionGraph
 from freshet.engine.requests import find_asset
 from freshet.errors import Conflict
+from freshet.store.records import BackfillRow
 
-__all__ = ["BackfillRequest", "check_request", "runs_in_all", "wanted_by"]
+__all__ = ["BackfillRequest", "check_request", "check_wanted", "runs_in_all", "spread", "wanted_by"]
 
 Selecting = Literal["partitions", "all", "missing", "failed"]
 
@@ -34,6 +35,22 @@ class BackfillRequest:
     priority: int = 0
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     retry_of: int | None = None
+
+    @classmethod
+    def of(cls, row: BackfillRow) -> BackfillRequest:
+        """As it was asked for."""
+        old = row.request
+        return cls(
+            tuple(old["assets"]),
+            old["select"],
+            old["partitions"],
+            old["upstream"],
+            old["downstream"],
+            old["single_run"],
+            row.priority,
+            row.tags,
+            old["retry_of"],
+        )
 
     def shown(self, sets: Mapping[str, str | None]) -> dict[str, Any]:
         """What is remembered of it. `sets`: by asset that it wants something of, the set of the numbers."""
@@ -67,11 +84,11 @@ def check_request(definitions: Definitions, request: BackfillRequest) -> None:
 def wanted_by(
     graph: PartitionGraph, request: BackfillRequest, chosen: BitMap | None, facts: Mapping[str, BitMap]
 ) -> dict[str, BitMap]:
-    """By asset, what is wanted, in dependency order; assets of which nothing is are left out.
+    """By asset, what is wanted, in dependency order; of some it may be nothing.
 
     `chosen`: of the first asset's set, with `select="partitions"`. `facts`: by named asset, the materialized
     partitions for "missing", the failed ones for "failed". Raises `Conflict` for an asset that the range does not
-    reach, and where nothing is selected.
+    reach.
     """
     named = dict.fromkeys(request.assets)
     start: dict[str, BitMap] = {}
@@ -88,18 +105,27 @@ def wanted_by(
                 if _set_of(graph, name) == _set_of(graph, request.assets[0]):
                     assert chosen is not None, "a range was given"
                     start[name] = chosen & live
-    if len(start) < len(named):
-        start |= _reached(graph, start, [name for name in named if name not in start])
+    return spread(graph, request, start)
+
+
+def spread(graph: PartitionGraph, request: BackfillRequest, start: dict[str, BitMap]) -> dict[str, BitMap]:
+    """What follows from partitions of named assets: of the other named ones, and above and below where asked for."""
+    if request.select == "partitions":
+        others = [name for name in request.assets if name not in start]
+        start = {**start, **(_reached(graph, start, others) if others else {})}
     found = {name: numbers.copy() for name, numbers in start.items()}
     if request.upstream:
         _unite(found, _upward(graph, start))
     if request.downstream:
         _unite(found, _downward(graph, start))
-    wanted = {name: found[name] for name in sorted(found, key=graph.definitions.position.__getitem__) if found[name]}
-    if not wanted:
+    return {name: found[name] for name in sorted(found, key=graph.definitions.position.__getitem__)}
+
+
+def check_wanted(request: BackfillRequest, wanted: Mapping[str, BitMap]) -> None:
+    """Raise `Conflict` where nothing is selected."""
+    if not any(wanted.values()):
         said, hint = _nothing(request)
         raise Conflict(said, hint=hint)
-    return wanted
 
 
 def runs_in_all(graph: PartitionGraph, wanted: Mapping[str, BitMap]) -> int:

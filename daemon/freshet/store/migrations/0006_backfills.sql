@@ -1,4 +1,5 @@
 -- A backfill is a ticker over a range: its cursor is what of each asset is wanted, asked for, done, failed.
+-- `boxes`: combinations of several dimensions that it is still to number and want.
 -- `low_run`: runs of it with a smaller id are accounted for in these bits.
 CREATE TABLE backfills (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -6,6 +7,7 @@ CREATE TABLE backfills (
     request    TEXT NOT NULL,
     priority   INTEGER NOT NULL DEFAULT 0,
     tags       TEXT NOT NULL DEFAULT '{}',
+    boxes      TEXT NOT NULL DEFAULT '[]',
     low_run    INTEGER NOT NULL DEFAULT 0,
     created_at REAL NOT NULL,
     ended_at   REAL,

@@ -35,13 +35,15 @@ class BackfillChunk:
 
 @dataclass(frozen=True, slots=True)
 class NewBackfill:
-    """A backfill asked for. `request`: what to show of it, as JSON; `chunks`: what it wants."""
+    """A backfill asked for. `request`: what to show of it, as JSON; `chunks`: what it wants; `boxes`: and what it will,
+    once that has numbers, as JSON."""
 
     request: dict[str, Json]
     priority: int
     tags: dict[str, str]
     at: float
     chunks: tuple[BackfillChunk, ...]
+    boxes: tuple[Json, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class BackfillRow:
     created_at: float
     ended_at: float | None
     error: str | None
+    boxes: tuple[Json, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ class EndedStep:
 @dataclass(frozen=True, slots=True)
 class BackfillCommit:
     """One turn of a backfill: the bits that changed and the runs that are next commit together. `low_run`: the oldest
-    run that is under way, None where there is none. `state`: where it changes. `start`: as in TickCommit."""
+    run that is under way, None where there is none. `state`, `boxes`: where they change. `start`: as in TickCommit."""
 
     id: int
     at: float
@@ -84,3 +87,4 @@ class BackfillCommit:
     start: int = 0
     needs: dict[str, tuple[InputNeed, ...]] = field(default_factory=dict[str, tuple[InputNeed, ...]])
     version: str = ""
+    boxes: tuple[Json, ...] | None = None
