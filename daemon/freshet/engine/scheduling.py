@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from freshet.definitions.graph import Definitions
 from freshet.definitions.schedule import ScheduleSpec
@@ -30,8 +31,8 @@ class Asked:
 @dataclass(slots=True)
 class ScheduleTicker:
     """`state`: what is decided so far, as of the last commit. `busy`: a decision is on its way; `asked`: what the body
-    is asked about. `since`: who looks after it has done so since then; what was due before, the misfire policy decides.
-    `sample`: a run that it asked for, where all its runs differ in their time alone."""
+    is asked about; `due`: the instant it waits for. `since`: it has been looked after since then, so that of what was
+    due before, the misfire policy decides. `sample`: a run that it asked for, where all differ in their time alone."""
 
     spec: ScheduleSpec
     row: TickerRow
@@ -39,6 +40,7 @@ class ScheduleTicker:
     busy: bool = False
     asked: Asked | None = None
     since: float = float("inf")
+    due: float | None = None
     sample: RunToAdmit | None = None
 
     def view(self, now: float) -> ScheduleView:
@@ -52,6 +54,12 @@ class ScheduleTicker:
             last_error=self.row.last_error,
         )
 
+    def likeness(self) -> object:
+        """What its next plan follows from: those alike get the same."""
+        spec, state = self.spec, self.state
+        known = None if state is None else (state.version, state.anchored_at, state.decided)
+        return spec.times, spec.delay, spec.misfire, spec.max_late, spec.max_catch_up, known, self.since
+
     def runs(self, definitions: Definitions, nominal: float) -> tuple[RunToAdmit, ...]:
         """The runs that it asks for, without a body, at an instant."""
         like = self.sample
@@ -60,7 +68,7 @@ class ScheduleTicker:
             if len(made) == 1 and made[0].set is None:
                 self.sample = made[0]
             return made
-        tags = {**like.tags, SCHEDULED_TIME: datetime.fromtimestamp(nominal, UTC).isoformat()}
+        tags = {**like.tags, SCHEDULED_TIME: _iso(nominal)}
         return (
             RunToAdmit(
                 like.kind,
@@ -72,6 +80,11 @@ class ScheduleTicker:
                 priority=like.priority,
             ),
         )
+
+
+@lru_cache(maxsize=64)
+def _iso(instant: float) -> str:
+    return datetime.fromtimestamp(instant, UTC).isoformat()
 
 
 def ticker_of(spec: ScheduleSpec, row: TickerRow) -> ScheduleTicker:

@@ -53,6 +53,7 @@ class Timetable:
         self._launcher = launcher
         self._take_id = take_id
         self._due: list[ScheduleTicker] = []
+        self._at: dict[float, list[ScheduleTicker]] = {}
         self.schedules: dict[str, ScheduleTicker] = {}
         self.open = False
 
@@ -82,8 +83,8 @@ class Timetable:
     def stop(self) -> None:
         """Decide nothing more."""
         self.open = False
-        for name in self.schedules:
-            self._in.heap.cancel(("schedule", name))
+        for due in self._at:
+            self._in.heap.cancel(("schedules", due))
 
     def views(self) -> tuple[ScheduleView, ...]:
         """All schedules, by name."""
@@ -97,7 +98,7 @@ class Timetable:
         ticker = self.schedules[name]
         with anyio.CancelScope(shield=True):
             ticker.row = await self._in.store.write(partial(set_paused, ticker_id=ticker.row.id, paused=True))
-        self._in.heap.cancel(("schedule", name))
+        ticker.due = None
         self._stop_asking(ticker)
         return ticker.view(self._in.clock.now())
 
@@ -110,7 +111,6 @@ class Timetable:
         if paused:
             ticker.since = self._in.clock.now()
         self._stop_asking(ticker)
-        self._in.heap.cancel(("schedule", name))
         self._come(ticker)
         return ticker.view(self._in.clock.now())
 
@@ -135,7 +135,7 @@ class Timetable:
         decided again where the new ones put it later."""
         now = self._in.clock.now()
         for name, ticker in self.schedules.items():
-            self._in.heap.cancel(("schedule", name))
+            ticker.due = None
             if ticker.state is not None and name in local_times and not ticker.busy:
                 again = float(ZoneClock(ticker.spec.timezone or "UTC").instant(local_times[name]))
                 if again > ticker.state.decided and not ticker.row.paused:
@@ -148,11 +148,25 @@ class Timetable:
     # --- due ------------------------------------------------------------------------------------------------
 
     def _wait(self, ticker: ScheduleTicker, due: float | None) -> None:
-        if due is not None and self.open and not ticker.row.paused:
-            self._in.heap.at(("schedule", ticker.spec.name), due, partial(self._come, ticker))
+        """One entry of the heap for all that wait for one instant."""
+        if due is None or not self.open or ticker.row.paused:
+            return
+        ticker.due = due
+        waiting = self._at.get(due)
+        if waiting is None:
+            self._at[due] = [ticker]
+            self._in.heap.at(("schedules", due), due, partial(self._fall_due, due))
+        else:
+            waiting.append(ticker)
+
+    def _fall_due(self, due: float) -> None:
+        for ticker in self._at.pop(due):
+            if ticker.due == due:  # else it has come meanwhile, or waits for something else
+                self._come(ticker)
 
     def _come(self, ticker: ScheduleTicker) -> None:
         """All that come in one turn of the heap are decided together."""
+        ticker.due = None
         if not self._due:
             self._in.work.begin()
             asyncio.get_running_loop().call_soon(self._decide)
@@ -175,10 +189,14 @@ class Timetable:
     def _decide_some(self, due: Iterable[ScheduleTicker]) -> None:
         now = self._in.clock.now()
         plain: list[tuple[ScheduleTicker, Plan]] = []
+        planned: dict[object, Plan] = {}  # many that are due together are alike
         for ticker in due:
             if not self.open or ticker.busy or ticker.row.paused:
                 continue
-            made = plan(ticker.spec, ticker.state, now, watching_since=ticker.since)
+            like = ticker.likeness()
+            made = planned.get(like)
+            if made is None:
+                made = planned[like] = plan(ticker.spec, ticker.state, now, watching_since=ticker.since)
             if ticker.spec.body and made.fire:
                 self._ask(ticker, made)
             elif made.fire or made.skipped or made.state != ticker.state:

@@ -55,7 +55,9 @@ def commit_schedules(
     settled = settle_overlaps(db, [commit for commit, valid in zip(commits, current, strict=True) if valid])
     valid = [one.commit for one in settled]
     insert_rows(db, _TICK, "(?, ?, ?, ?, ?, ?, ?, ?, ?)", [row for commit in valid for row in _rows(commit, now)])
-    db.execute(_REMEMBER, (dump([(one.ticker, dump(one.cursor), one.tick_id) for one in valid]), now))
+    cursors = {id(one.cursor): one.cursor for one in valid}  # those that are alike share one
+    texts = {known: dump(cursor) for known, cursor in cursors.items()}
+    db.execute(_REMEMBER, (dump([(one.ticker, texts[id(one.cursor)], one.tick_id) for one in valid]), now))
     db.executemany("UPDATE tickers SET refused = refused + 1 WHERE id = ?", [(ticker,) for ticker in refused])
     log = EventLog(db, now)
     canceled = tuple(run_id for one in settled for run_id in one.cancel)

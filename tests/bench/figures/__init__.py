@@ -11,6 +11,7 @@ from tests.bench.figures import (
     keys,
     latency,
     request,
+    schedules,
     startup,
     status,
     thousand,
@@ -20,5 +21,5 @@ __all__ = ["FIGURES"]
 
 FIGURES: dict[str, Figure] = {
     module.FIGURE.name: module.FIGURE
-    for module in (startup, status, idle, request, latency, blocked, thousand, evaluations, commits, keys)
+    for module in (startup, status, idle, request, latency, blocked, schedules, thousand, evaluations, commits, keys)
 }
