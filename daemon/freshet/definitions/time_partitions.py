@@ -12,8 +12,8 @@ from typing import Literal
 from freshet.definitions.cron import check_cron
 from freshet.definitions.names import check_name, nearest_hint
 from freshet.definitions.source import Source, caller_source
-from freshet.definitions.windows import CADENCES, Window, Windows, windows_of
-from freshet.definitions.zones import EPOCH, ZoneClock, check_zone
+from freshet.definitions.windows import CADENCES, Window, Windows, start_of, windows_of
+from freshet.definitions.zones import check_zone
 from freshet.errors import DefinitionError, PartitionKeyError
 
 __all__ = ["TimePartitions"]
@@ -138,10 +138,7 @@ class TimePartitions:
     @property
     def begins(self) -> float:
         """`start` as an instant."""
-        start = datetime.fromisoformat(self.start)
-        if start.tzinfo is not None:
-            return start.timestamp()
-        return float(ZoneClock(self.zone).instant(math.ceil((start - EPOCH).total_seconds())))
+        return start_of(self.start, self.zone)
 
     def live(self, now: float) -> range:
         """The numbers live at `now`: from `first` to the last window that has closed, shifted by `end_offset`."""

@@ -10,6 +10,7 @@ Numbers count from the first edge of 1900 (days, weeks, months) or 1970 (hours a
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from freshet.definitions.instants import CronTimes
 from freshet.definitions.zones import DAY, EPOCH, MAX_YEAR, ZoneClock, forget_zones, local_datetime, year_of, year_start
 from freshet.errors import PartitionKeyError
 
-__all__ = ["CADENCES", "MAX_NUMBER", "Window", "Windows", "forget_rules", "windows_of"]
+__all__ = ["CADENCES", "MAX_NUMBER", "Window", "Windows", "forget_rules", "start_of", "windows_of"]
 
 MAX_NUMBER = 2**32 - 1
 CADENCES = {"daily": "0 0 * * *", "hourly": "0 * * * *", "weekly": "0 0 * * MON", "monthly": "0 0 1 * *"}
@@ -51,7 +52,9 @@ class Windows:
 
     def edges_until(self, instant: float) -> int:
         """How many edges there are up to and including `instant`: the number of the window that holds it, or 0."""
-        end = int(instant // 1) + 1
+        return _edges_before(self, int(instant // 1) + 1)
+
+    def _count(self, end: int) -> int:
         if end <= self._epoch:
             return 0
         year = year_of(end)
@@ -196,13 +199,30 @@ def windows_of(cadence: str, zone: str) -> Windows:
     return Windows(cadence, zone)
 
 
+@lru_cache(maxsize=1024)
+def start_of(start: str, zone: str) -> float:
+    """A date, or a date and time, as an instant: on the zone's clock where it names no offset."""
+    found = datetime.fromisoformat(start)
+    if found.tzinfo is not None:
+        return found.timestamp()
+    return float(ZoneClock(zone).instant(math.ceil((found - EPOCH).total_seconds())))
+
+
 def forget_rules() -> None:
     """Read all zones' rules again when they are next needed: after an update of the time zone data."""
     forget_zones()
     windows_of.cache_clear()
     _edge.cache_clear()
+    start_of.cache_clear()
+    _edges_before.cache_clear()
 
 
 @lru_cache(maxsize=16384)
 def _edge(windows: Windows, number: int) -> float:
     return windows._select(number)  # pyright: ignore[reportPrivateUsage]  # its cache
+
+
+@lru_cache(maxsize=1024)
+def _edges_before(windows: Windows, end: int) -> int:
+    # Whatever happens at an instant (a schedule, the window that closes with it, its run) asks for the same one.
+    return windows._count(end)  # pyright: ignore[reportPrivateUsage]  # its cache
