@@ -22,9 +22,9 @@ VALUES = st.recursive(
 )
 
 
-def depth_of(value: Json) -> int:
-    inner: Any = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else None
-    return 0 if inner is None else 1 + max(map(depth_of, inner), default=0)
+def depth_of(value: Any) -> int:
+    inner: Any = value.values() if isinstance(value, dict) else value  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return 1 + max(map(depth_of, inner), default=0) if isinstance(value, dict | list) else 0
 
 
 @given(value=VALUES, depth=st.integers(0, 4))
