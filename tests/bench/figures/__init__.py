@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.bench.figure import Figure
 from tests.bench.figures import (
+    backfill,
     blocked,
     commits,
     evaluations,
@@ -21,5 +22,18 @@ __all__ = ["FIGURES"]
 
 FIGURES: dict[str, Figure] = {
     module.FIGURE.name: module.FIGURE
-    for module in (startup, status, idle, request, latency, blocked, schedules, thousand, evaluations, commits, keys)
+    for module in (
+        startup,
+        status,
+        idle,
+        request,
+        latency,
+        blocked,
+        schedules,
+        thousand,
+        evaluations,
+        commits,
+        keys,
+        backfill,
+    )
 }
