@@ -141,9 +141,9 @@ def assets(
 
 @_command()
 def sensors(
-    session: Session, name: Annotated[str | None, typer.Argument(metavar="SENSOR", help="Only this one.")] = None
+    session: Session, name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only this one.")] = None
 ) -> None:
-    """Show sensors and when they look next."""
+    """Show what watches: sensors and schedules, when they come next, and what was skipped last."""
     from freshet.cli.commands import show
 
     show.sensors(session, name)
@@ -279,22 +279,25 @@ def tick(
 
 
 @_command()
-def pause(session: Session, sensor: Sensor) -> None:
-    """Stop a sensor; its cursor stays."""
+def pause(session: Session, name: Ticker) -> None:
+    """Stop a sensor or a schedule until it is resumed.
+
+    A sensor's cursor stays; what passes of a schedule meanwhile is decided by its misfire policy.
+    """
     from freshet.cli.commands import act
 
-    act.pause(session, sensor)
+    act.pause(session, name)
 
 
 @_command()
-def resume(session: Session, sensor: Sensor) -> None:
-    """Let a sensor look again.
+def resume(session: Session, name: Ticker) -> None:
+    """Let a sensor look, or a schedule fire, again.
 
     Ends a pause, a quarantine and a back-off.
     """
     from freshet.cli.commands import act
 
-    act.resume(session, sensor)
+    act.resume(session, name)
 
 
 @_command("get", of=cursor_app)
@@ -358,5 +361,5 @@ def simulate(
     return body.simulate(session, wishes)
 
 
-app.add_typer(cursor_app)
 backfilling.add_commands(_command)
+app.add_typer(cursor_app)
