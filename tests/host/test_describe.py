@@ -14,6 +14,7 @@ from freshet import (
     Dep,
     DynamicPartitions,
     Identity,
+    Keep,
     Last,
     MultiPartitions,
     StaticPartitions,
@@ -36,10 +37,8 @@ ZONES = st.sampled_from([None, "UTC", "Europe/Berlin", "Asia/Kolkata"])
 
 @st.composite
 def dynamic_sets(draw: st.DrawFn) -> DimensionSet:
-    given: dict[str, Any] = {}
-    if "keep" in DynamicPartitions.__dataclass_fields__:
-        given["keep"] = draw(st.sampled_from([None, "30d", 1000]))
-    return DynamicPartitions(draw(NAMES), **given)
+    keep = draw(st.sampled_from([None, "30d", "250ms", 1000, Keep(age="1h", count=3), Keep(count=1)]))
+    return DynamicPartitions(draw(NAMES), keep=keep)
 
 
 @st.composite
