@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -22,22 +23,25 @@ from freshet.definitions.outcome import Json
 from freshet.definitions.partitions import DynamicPartitions, StaticPartitions
 from freshet.definitions.sensor import SensorSpec
 from freshet.definitions.source import Source
+from freshet.engine.automation import AssetCounts
 from freshet.engine.backfill.active import BackfillView
 from freshet.engine.backfill.select import BackfillRequest, check_request
 from freshet.engine.bus import Bus, Subscription
 from freshet.engine.control import BackfillChange, EngineStatus, ScheduleView, SensorState, TickReport
 from freshet.engine.requests import call_job, check_partitions, find_asset, run_of_assets
-from freshet.errors import UnknownName
+from freshet.errors import Conflict, UnknownName
 from freshet.executors.base import HostStatus, LoadReport
 from freshet.http.serve import serve
 from freshet.http.sockets import Sockets, bind
 from freshet.settings import Settings, load_settings
 from freshet.store.admission import admit
+from freshet.store.assets import asset_bits
 from freshet.store.definitions import register_definitions
 from freshet.store.finishing import finish_step
 from freshet.store.partitions import change_partitions
 from freshet.store.queries import run as read_run
 from freshet.store.records import PartitionDelta, RunRow, RunToAdmit, StepResult
+from freshet.store.sets import read_sets
 from freshet.store.steps import cancel_run, start_steps
 from freshet.store.store import Store
 
@@ -119,6 +123,13 @@ class HandControl:
     def schedules(self) -> tuple[ScheduleView, ...]:
         return ()
 
+    def asset_counts(self, asset: str) -> AssetCounts:
+        with closing(sqlite3.connect(self.store.path)) as db:
+            bits, sets = asset_bits(db)[asset], read_sets(db)
+        spec = self.definitions.asset[asset].partitions
+        count = 1 if spec is None else len(sets[spec.name].live)
+        return AssetCounts(count, len(bits.materialized), len(bits.failed), len(bits.in_progress))
+
     def blocked_by(self, run_id: int) -> str | None:
         self.asked += 1
         return self.problem or "waits for a slot (2 of 2 in use)"
@@ -166,6 +177,12 @@ class HandControl:
     async def resume(self, sensor: str) -> SensorState:
         return self._change(sensor, status="ok", due_at=NOW)
 
+    async def pause_schedule(self, schedule: str) -> ScheduleView:
+        raise UnknownName(f"there is no schedule {schedule!r}")
+
+    async def resume_schedule(self, schedule: str) -> ScheduleView:
+        raise UnknownName(f"there is no schedule {schedule!r}")
+
     async def fail(self, sensor: str, error: Json) -> None:
         """The sensor has failed twice."""
         self._change(sensor, status="failing", failures=2, last_error=error)
@@ -208,12 +225,6 @@ class HandControl:
             raise UnknownName(f"there is no run {run_id}")
         return row
 
-    @contextmanager
-    def subscribe(self) -> Generator[Subscription]:
-        with self.bus.subscribe() as stream:
-            self.watched += 1
-            try:
-                yield stream
     async def begin_backfill(self, request: BackfillRequest) -> BackfillView:
         check_request(self.definitions, request)
         raise Conflict("nothing is backfilled by hand", hint="see tests/backfill")
@@ -227,6 +238,12 @@ class HandControl:
     async def change_backfill(self, backfill_id: int, change: BackfillChange) -> BackfillView:
         raise UnknownName(f"there is no backfill {backfill_id}", hint="freshet backfills lists them")
 
+    @contextmanager
+    def subscribe(self) -> Generator[Subscription]:
+        with self.bus.subscribe() as stream:
+            self.watched += 1
+            try:
+                yield stream
             finally:
                 self.watched -= 1
 

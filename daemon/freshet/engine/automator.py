@@ -11,7 +11,7 @@ from collections import deque
 from functools import partial
 
 from freshet.definitions.graph import Definitions
-from freshet.engine.automation import Automation, Evaluation, Request
+from freshet.engine.automation import AssetCounts, Automation, Evaluation, Request
 from freshet.engine.instruments import Instruments, persist, recall
 from freshet.engine.launcher import Launcher
 from freshet.engine.outcomes import startable
@@ -44,6 +44,10 @@ class Automator:
     def silent_for(self) -> float | None:
         """Seconds since the last look while transactions wait for one; None at rest."""
         return self._in.clock.monotonic() - self._looked_at if self._busy else None
+
+    def counts(self, asset: str) -> AssetCounts:
+        """How many partitions an asset has, and in which state. Raises `UnknownName`."""
+        return self._automation.summary(asset)
 
     async def start(self, last_seq: int) -> None:
         """Look at what was committed and not looked at before the daemon ended, then at the definitions as they are.

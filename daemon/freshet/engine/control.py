@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 
 from freshet.definitions.graph import Definitions
 from freshet.definitions.outcome import Json
+from freshet.engine.automation import AssetCounts
 from freshet.engine.backfill.active import BackfillView
 from freshet.engine.backfill.select import BackfillRequest
 from freshet.executors.base import HostStatus, LoadReport
@@ -134,6 +135,10 @@ class Control(Protocol):
 
     def schedules(self) -> tuple[ScheduleView, ...]:
         """All, by name."""
+        ...
+
+    def asset_counts(self, asset: str) -> AssetCounts:
+        """Of an asset's live partitions, how many there are and in which state, as the conditions see them now."""
         ...
 
     def blocked_by(self, run_id: int) -> str | None:

@@ -13,6 +13,7 @@ from freshet import __version__
 from freshet.definitions.graph import Definitions
 from freshet.definitions.names import nearest_hint
 from freshet.definitions.outcome import Json
+from freshet.engine.automation import AssetCounts
 from freshet.engine.backfill.active import BackfillView
 from freshet.engine.backfill.select import BackfillRequest
 from freshet.engine.bus import Subscription
@@ -109,6 +110,10 @@ class EngineControl:
     def schedules(self) -> tuple[ScheduleView, ...]:
         """All, by name."""
         return self._engine.timetable.views()
+
+    def asset_counts(self, asset: str) -> AssetCounts:
+        """Counted in bitmaps."""
+        return self._engine.automator.counts(asset)
 
     def blocked_by(self, run_id: int) -> str | None:
         """Why no step of a run is under way."""

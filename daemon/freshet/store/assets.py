@@ -115,9 +115,11 @@ def freshness_rows(db: sqlite3.Connection) -> tuple[FreshnessRow, ...]:
     rows = db.execute(
         """
         SELECT a.name, f.partition, f.policy, f.since, f.state, f.baseline_seq, f.baseline_at,
-               (SELECT max(s.materialized_seq) FROM asset_state s WHERE s.asset_id = f.asset_id),
-               (SELECT max(s.materialized_at) FROM asset_state s WHERE s.asset_id = f.asset_id)
-        FROM freshness f JOIN assets a ON a.id = f.asset_id ORDER BY a.name, f.partition
+               s.materialized_seq, s.materialized_at
+        FROM freshness f JOIN assets a ON a.id = f.asset_id
+        LEFT JOIN asset_state s INDEXED BY asset_state_latest ON s.asset_id = f.asset_id AND s.materialized_seq =
+            (SELECT max(m.materialized_seq) FROM asset_state m WHERE m.asset_id = f.asset_id)
+        ORDER BY a.name, f.partition
         """
     )
     found: list[FreshnessRow] = []

@@ -61,8 +61,11 @@ def _policies(db: sqlite3.Connection, definitions: Definitions, now: float) -> N
     db.executemany(
         """
         INSERT INTO freshness (asset_id, partition, policy, since, baseline_seq, baseline_at, state)
-        SELECT a.id, 0, ?2, ?3, coalesce(max(s.materialized_seq), 0), coalesce(max(s.materialized_at), ?3), 'fresh'
-        FROM assets a LEFT JOIN asset_state s ON s.asset_id = a.id WHERE a.name = ?1 GROUP BY a.id
+        SELECT a.id, 0, ?2, ?3, coalesce(s.materialized_seq, 0), coalesce(s.materialized_at, ?3), 'fresh'
+        FROM assets a
+        LEFT JOIN asset_state s INDEXED BY asset_state_latest ON s.asset_id = a.id AND s.materialized_seq =
+            (SELECT max(m.materialized_seq) FROM asset_state m WHERE m.asset_id = a.id)
+        WHERE a.name = ?1
         ON CONFLICT (asset_id, partition) DO UPDATE SET policy = excluded.policy WHERE policy <> excluded.policy
         """,
         [(name, policy, now) for name, policy in policies],

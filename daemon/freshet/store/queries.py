@@ -222,44 +222,18 @@ def failures(db: sqlite3.Connection, *, since: float) -> Failures:
 
 
 def asset_summaries(db: sqlite3.Connection) -> tuple[AssetSummary, ...]:
-    """Every asset that ever was declared, by name."""
+    """Every asset that ever was declared, by name. Looks at no partitions, however many there are."""
     freshness = {row.asset: row for row in freshness_rows(db) if row.partition == 0}
-    counts = {
-        asset_id: (made, failed)
-        for asset_id, made, failed in db.execute(
-            f"""
-            SELECT s.asset_id, count(s.materialized_seq), count(s.failed_seq) FROM asset_state s {LIVE_STATE}
-            GROUP BY s.asset_id
-            """  # noqa: S608  # a constant
-        )
-    }
-    active: dict[int, int] = dict(
-        db.execute(
-            f"SELECT asset_id, count(DISTINCT partition) FROM steps WHERE state IN {ACTIVE} GROUP BY asset_id"  # noqa: S608
-        )
+    rows = db.execute(
+        """
+        SELECT a.name, ps.name, s.materialized_at, s.run_id, s.metadata
+        FROM assets a LEFT JOIN partition_sets ps ON ps.id = a.set_id
+        LEFT JOIN asset_state s INDEXED BY asset_state_latest ON s.asset_id = a.id AND s.materialized_seq =
+            (SELECT max(m.materialized_seq) FROM asset_state m WHERE m.asset_id = a.id)
+        ORDER BY a.name
+        """
     )
-    last = {
-        row[0]: row[1:]
-        for row in db.execute(
-            """
-            SELECT s.asset_id, s.materialized_at, s.run_id, s.metadata FROM assets a CROSS JOIN asset_state s
-            ON s.asset_id = a.id AND s.materialized_seq =
-                (SELECT max(m.materialized_seq) FROM asset_state m WHERE m.asset_id = a.id)
-            """
-        )
-    }
-    sets = {one.name: one.count for one in partition_sets(db)}
-    found: list[AssetSummary] = []
-    for asset_id, name, set_name in db.execute(
-        "SELECT a.id, a.name, ps.name FROM assets a LEFT JOIN partition_sets ps ON ps.id = a.set_id ORDER BY a.name"
-    ):
-        at, run_id, metadata = last.get(asset_id, (None, None, None))
-        partitions = 1 if set_name is None else sets[set_name]
-        made, failed = counts.get(asset_id, (0, 0))
-        found.append(
-            AssetSummary(
-                name, set_name, partitions, made, failed, active.get(asset_id, 0),
-                at, run_id, load_optional(metadata), freshness.get(name),
-            )
-        )  # fmt: skip
-    return tuple(found)
+    return tuple(
+        AssetSummary(name, set_name, at, run_id, load_optional(metadata), freshness.get(name))
+        for name, set_name, at, run_id, metadata in rows
+    )

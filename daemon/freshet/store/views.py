@@ -16,15 +16,11 @@ PartitionState = Literal["missing", "materialized", "failed", "in_progress"]
 
 @dataclass(frozen=True, slots=True)
 class AssetSummary:
-    """An asset at a glance, over its live partitions (`partitions` is 1 for an asset without). `materialized_at`,
-    `materialized_run` and `metadata`: of the last materialization, None before the first."""
+    """An asset at a glance. `materialized_at`, `materialized_run` and `metadata`: of the last materialization of any
+    partition, None before the first."""
 
     asset: str
     set: str | None
-    partitions: int
-    materialized: int
-    failed: int
-    in_progress: int
     materialized_at: float | None
     materialized_run: int | None
     metadata: Json

@@ -33,5 +33,7 @@ async def _answers(api: Context, specs: Sequence[AssetSpec]) -> tuple[AssetAnswe
     found = {row.asset: row for row in await api.control.store.read(asset_summaries)}
     now = api.control.status().now
     return tuple(
-        asset_answer(api.control.definitions, spec, found[spec.name], now) for spec in specs if spec.name in found
+        asset_answer(api.control.definitions, spec, found[spec.name], api.control.asset_counts(spec.name), now)
+        for spec in specs
+        if spec.name in found
     )

@@ -9,6 +9,7 @@ from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.freshness import FreshnessSpec
 from freshet.definitions.graph import Definitions
 from freshet.definitions.sensor import SensorSpec
+from freshet.engine import automation
 from freshet.engine.control import SensorState, TickReport
 from freshet.executors.base import LoadProblem
 from freshet.http.models import (
@@ -82,7 +83,9 @@ def tick_answer(report: TickReport) -> TickAnswer:
     return TickAnswer(**asdict(report))
 
 
-def asset_answer(definitions: Definitions, spec: AssetSpec, row: AssetSummary, now: float) -> AssetAnswer:
+def asset_answer(
+    definitions: Definitions, spec: AssetSpec, row: AssetSummary, counts: automation.AssetCounts, now: float
+) -> AssetAnswer:
     """An asset as declared and as it stands at `now`."""
     return AssetAnswer(
         name=spec.name,
@@ -95,9 +98,7 @@ def asset_answer(definitions: Definitions, spec: AssetSpec, row: AssetSummary, n
         tags=spec.tags,
         file=spec.source.file if spec.source else None,
         line=spec.source.line if spec.source else None,
-        counts=AssetCounts(
-            partitions=row.partitions, materialized=row.materialized, failed=row.failed, in_progress=row.in_progress
-        ),
+        counts=AssetCounts.model_validate(counts, from_attributes=True),
         materialized_at=row.materialized_at,
         run_id=row.materialized_run,
         metadata=row.metadata,

@@ -28,4 +28,4 @@ CREATE INDEX combinations_places ON combinations (set_id, number, position, valu
 CREATE INDEX partitions_deleted ON partitions (set_id, number) WHERE deleted_at IS NOT NULL;
 
 -- What an asset made last is looked up, however many partitions it has.
-CREATE INDEX asset_state_latest ON asset_state (asset_id, materialized_seq) WHERE materialized_seq IS NOT NULL;
+CREATE INDEX asset_state_latest ON asset_state (asset_id, materialized_seq);
