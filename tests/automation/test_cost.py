@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import time
+
 from pyroaring import BitMap
 from tests.automation.build import BATCHES, EAGER, graph, node, orders
 from tests.automation.plant import Plant
 
-from freshet.engine.automation import Automation
+from freshet.definitions.mapping import TimeWindow
+from freshet.definitions.partitions import TimePartitions
+from freshet.engine.automation import AssetCounts, Automation
 from freshet.store.records import AssetBits, Event, SetState
+
+CADENCES = ("hourly", "daily", "weekly")
 
 
 def test_one_event_among_10_000_idle_assets_visits_only_those_below_it() -> None:
@@ -53,6 +59,52 @@ def test_20_000_arrivals_cost_a_few_nodes_each_and_small_memory() -> None:
             visits += plant.visited
     assert visits / 20_000 < 50
     assert sum(len(bits) for bits in plant.chunks.values()) < 50_000
+
+
+def test_one_hour_among_100_000_visits_only_the_days_and_weeks_that_hold_it() -> None:
+    """Every second hour is there, so that going through all runs of them would show."""
+    hours, days, weeks = (TimePartitions(cadence, "2015-01-01", timezone="UTC") for cadence in CADENCES)
+    definitions = graph(
+        node("raw", partitions=hours),
+        node("clean", "raw", partitions=hours, automation=EAGER),
+        node("day", "clean", partitions=days, automation=EAGER),
+        node("rolling", ("day", TimeWindow(start=-6)), partitions=days, automation=EAGER),
+        node("week", "day", partitions=weeks, automation=EAGER),
+    )
+    sets = {one.name: BitMap(range(one.first, one.first + count)) for one, count in _counted(hours, days, weeks)}
+    odd = BitMap(range(hours.first, hours.first + 100_000, 2))
+    bits = {
+        spec.name: AssetBits(odd if spec.partitions == hours else sets[spec.partitions.name], BitMap(), BitMap(), 1)
+        for spec in definitions.assets
+        if spec.partitions is not None
+    }
+    automation = Automation(definitions)
+    automation.load(bits, {name: SetState(name, "time", live) for name, live in sets.items()}, [], [], 1)
+    automation.timer(1.0)
+    hour, began = hours.first + 50_000, time.perf_counter()
+    for seq in range(2, 102):
+        made = Event(seq, seq, 2.0, "materialized", asset="raw", partition=hour + 2 * seq, run_id=1)
+        assert automation.evaluate([made], 2.0).visited < 120
+    made = Event(102, 102, 2.0, "materialized", asset="clean", partition=hour, run_id=1)
+    assert automation.evaluate([made], 2.0).visited < 120
+    assert time.perf_counter() - began < 2, "20 ms for one"
+
+
+def test_a_million_partitions_over_ten_assets_load_as_bitmaps() -> None:
+    assets = [node(f"a{index}", *([f"a{index - 1}"] if index else []), partitions=BATCHES) for index in range(10)]
+    live = BitMap(range(1, 1_000_001))
+    bits = {spec.name: AssetBits(live, BitMap(range(1, 1_000_001, 7)), BitMap([5]), 1) for spec in assets}
+    automation, began = Automation(graph(*assets)), time.perf_counter()
+    automation.load(bits, {"batches": SetState("batches", "dynamic", live)}, [], [], 1)
+    assert automation.summary("a9") == AssetCounts(1_000_000, 1_000_000, 142_858, 1)
+    gone = Event(2, 2, 1.0, "partition_deleted", set="batches", partition=1, data={"last": 400_000})
+    automation.evaluate([gone], 1.0)
+    assert automation.summary("a0").materialized == 600_000
+    assert time.perf_counter() - began < 0.5
+
+
+def _counted(*sets: TimePartitions) -> list[tuple[TimePartitions, int]]:
+    return list(zip(sets, (100_000, 4_160, 594), strict=True))
 
 
 def test_a_million_partitions_are_asked_for_as_one_bitmap() -> None:

@@ -49,6 +49,7 @@ SHOPS = DynamicPartitions("shops")
 SALES = MultiPartitions(day=DAILY, land=LANDS)
 SUMS = MultiPartitions(land=LANDS, day=WEEKLY, shop=SHOPS)
 NATO = Static({"de": "europe", "fr": ["europe", "nato"], "us": ["america", "nato"]})
+NOWHERE = Static({"de": "fr", "us": ["fr"]})
 
 
 def world() -> World:
@@ -162,6 +163,19 @@ def test_a_combination_depends_on_a_box(number: int) -> None:
     assert link.above(BitMap([number])) == BitMap(inside) == known.inside(box)
 
 
+def test_keys_that_a_static_mapping_leaves_out_are_not_named() -> None:
+    near = Static({"de": "europe", "us": "america"})
+    europe, america, nato = (WORLD.number(PARTS, key) or 0 for key in PARTS.keys)
+    link = link_between(near, LANDS, PARTS, WORLD)
+    assert link.named(WORLD.live(PARTS)) == BitMap([europe, america]) == WORLD.live(PARTS) - BitMap([nato])
+    upstream = MultiPartitions(part=PARTS, day=DAILY)
+    pairs = link_between(ByDimension(land=NOWHERE), SALES, SUMS, WORLD)
+    some_of = WORLD.combinations(SUMS).within("land", BitMap([WORLD.number(LANDS, "fr") or 0]))
+    assert pairs.named(WORLD.live(SUMS)) == some_of and some_of
+    for mapping, above in ((TimeWindow(), DAILY), (All(), LANDS), (Last(), SHOPS), (All(), upstream)):
+        assert link_between(mapping, above, WEEKLY, WORLD).named(WORLD.live(WEEKLY)) == WORLD.live(WEEKLY)
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 300)), max_size=12),
     st.integers(-50, 50),
@@ -222,7 +236,15 @@ def test_the_default(above: PartitionsSpec | None, below: PartitionsSpec | None,
     [
         (TimeWindow(), DAILY, LANDS, "use All() or Last()"),
         (Identity(), DAILY, WEEKLY, "use TimeWindow()"),
-        (NATO, LANDS, DAILY, "StaticPartitions"),
+        (NATO, LANDS, DAILY, "use All() or Last()"),
+        (NATO, LANDS, SHOPS, "write the keys down: StaticPartitions on both sides"),
+        (NATO, DynamicPartitions("lands"), PARTS, "write the keys down"),
+        (
+            ByDimension(shop=NATO),
+            MultiPartitions(shop=LANDS, day=DAILY),
+            SUMS,
+            "(shop): Static() needs StaticPartitions",
+        ),
         (Static({"gb": "europe"}), LANDS, PARTS, "'gb'"),
         (Static({"de": "eurpe"}), LANDS, PARTS, "did you mean 'europe'?"),
         (ByDimension(), DAILY, WEEKLY, "MultiPartitions"),

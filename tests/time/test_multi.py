@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
+from pyroaring import BitMap
 
 from freshet import (
     DefinitionError,
@@ -18,6 +22,7 @@ from freshet import (
     check_key,
 )
 from freshet.definitions.partitions import PartitionsSpec
+from freshet.engine.partitions.combinations import Box, Combinations
 
 DAYS = TimePartitions("daily", "2026-01-01", timezone="UTC")
 REGIONS = StaticPartitions(["eu", "us|can", "50%=half"], name="regions")
@@ -93,3 +98,52 @@ def test_sets_that_cannot_be() -> None:
         MultiPartitions(day="daily", region=REGIONS)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     with pytest.raises(DefinitionError, match="'nested' is"):
         MultiPartitions(nested=SALES, region=REGIONS)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+places = st.dictionaries(
+    st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(1, 2**32 - 1)), st.integers(1, 200), max_size=40
+)
+
+
+@given(known=places, loaded=st.integers(0, 40), side=st.sets(st.integers(1, 9)), asked=st.sets(st.integers(1, 200)))
+def test_combinations_are_found_by_any_of_their_dimensions(
+    known: dict[tuple[int, int, int], int], loaded: int, side: set[int], asked: set[int]
+) -> None:
+    """Read at once or learnt one by one."""
+    by_number = {number: place for place, number in known.items()}
+    rows = sorted(by_number.items())
+    made = Combinations(SALES.names, rows[:loaded])
+    for number, place in rows[loaded:]:
+        made.add(number, dict(zip(SALES.names, place, strict=True)))
+        made.add(number, dict(zip(SALES.names, place, strict=True)))
+    assert len(made) == len(by_number) and made.dimensions == SALES.names
+    for number, place in by_number.items():
+        found = made.number(dict(zip(SALES.names, place, strict=True)))
+        assert found is not None and by_number[found] == place
+        assert tuple(made.coordinates(number).values()) == place
+    assert all(made.has(number) == (number in by_number) for number in range(202))
+    within = {number for number, place in by_number.items() if place[0] in side}
+    assert set(made.within("day", BitMap(side))) == within
+    assert set(made.inside(Box({"day": BitMap(side), "region": BitMap([1, 2])}))) == {
+        number for number in within if by_number[number][1] <= 2
+    }
+    for index, name in enumerate(SALES.names):
+        assert set(made.project(name, BitMap(asked))) == {by_number[one][index] for one in asked & by_number.keys()}
+    assert made.number({"day": 10, "region": 1, "shop": 1}) is None
+    with pytest.raises(KeyError):
+        made.coordinates(201)
+
+
+def test_a_million_combinations_are_small() -> None:
+    """Measured as the process grows, since bitmaps are no Python objects."""
+    text = """
+import resource, sys, time
+from freshet.engine.partitions.combinations import Combinations
+before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+made = Combinations(("day", "shop"), ((n + 1, (40_000 + n // 1000, n % 1000 + 1)) for n in range(1_000_000)))
+grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+assert made.number({"day": 40_500, "shop": 7}) == 500_007 and len(made) == 1_000_000
+print(grown // 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 60

@@ -77,7 +77,7 @@ class TimeWindow:
 class Static:
     """`Static({"de": "europe", "fr": "europe", "us": ["america", "nato"]})`: from an upstream key to the downstream key
     or keys that depend on it. A downstream key that is not named depends on nothing; an upstream key that is not named
-    is read by nothing."""
+    is read by nothing. Both sides are StaticPartitions."""
 
     below: tuple[tuple[str, tuple[str, ...]], ...]
     kind: Literal["static"] = "static"

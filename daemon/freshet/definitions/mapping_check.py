@@ -23,6 +23,8 @@ from freshet.definitions.partitions import (
 
 __all__ = ["misfit"]
 
+_KEYED = DynamicPartitions, StaticPartitions
+
 
 def misfit(mapping: Mapping, upstream: PartitionsSpec | None, downstream: PartitionsSpec | None) -> tuple[str, str]:
     """What is wrong with `mapping` between two sets, and the remedy; two empty texts where it fits."""
@@ -44,11 +46,13 @@ def misfit(mapping: Mapping, upstream: PartitionsSpec | None, downstream: Partit
 
 
 def _static(mapping: Static, upstream: PartitionsSpec | None, downstream: PartitionsSpec | None) -> tuple[str, str]:
-    if not (_is_keyed(upstream) and _is_keyed(downstream)):
-        return "needs StaticPartitions or DynamicPartitions on both sides", _other(upstream, downstream)
+    if not isinstance(upstream, StaticPartitions) or not isinstance(downstream, StaticPartitions):
+        keyed = isinstance(upstream, _KEYED) and isinstance(downstream, _KEYED)
+        hint = "write the keys down: StaticPartitions on both sides" if keyed else _other(upstream, downstream)
+        return "needs StaticPartitions on both sides", hint
     for above, below in mapping.below:
         for spec, key in ((upstream, above), *((downstream, one) for one in below)):
-            if isinstance(spec, StaticPartitions) and key not in spec.keys:
+            if key not in spec.keys:
                 return f"names {key!r}, which is no key of {spec.name!r}", nearest_hint(key, spec.keys)
     return "", ""
 
@@ -78,10 +82,6 @@ def _by_dimension(
         if said:
             return f"({above or below}): {type(inner).__name__}() {said}", hint
     return "", ""
-
-
-def _is_keyed(spec: PartitionsSpec | None) -> bool:
-    return isinstance(spec, DynamicPartitions | StaticPartitions)
 
 
 def _part(spec: PartitionsSpec, dimension: str | None) -> PartitionsSpec:
