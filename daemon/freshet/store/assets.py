@@ -15,7 +15,6 @@ from freshet.store.events import EventLog
 from freshet.store.records import (
     Admitted,
     AssetBits,
-    AssetStateRow,
     AutomationCommit,
     ConditionChunk,
     Event,
@@ -23,42 +22,18 @@ from freshet.store.records import (
     FreshnessChange,
     FreshnessRow,
 )
+from freshet.store.sets import read_numbers
 
 __all__ = [
     "asset_bits",
-    "asset_states",
     "automation_seq",
     "commit_automation",
     "commit_freshness",
     "condition_chunks",
     "freshness_rows",
-    "live_partitions",
 ]
 
 _SEQ = "automation_seq"
-
-
-def asset_states(db: sqlite3.Connection) -> tuple[AssetStateRow, ...]:
-    """Every partition of every asset that was made, failed, or is waiting or under way; deleted ones left out."""
-    live = """
-        FROM {known} k JOIN assets a ON a.id = k.asset_id
-        LEFT JOIN partitions p ON p.set_id = a.set_id AND p.number = k.partition
-        WHERE (k.partition = 0 AND a.set_id IS NULL OR p.number IS NOT NULL AND p.deleted_at IS NULL)
-    """
-    rows = db.execute(
-        f"""
-        SELECT a.name, k.partition, k.materialized_seq, k.materialized_at, k.failed_seq, EXISTS (
-            SELECT 1 FROM steps s WHERE s.asset_id = k.asset_id AND s.partition = k.partition AND s.state IN {ACTIVE})
-        {live.format(known="asset_state")}
-        UNION ALL
-        SELECT DISTINCT a.name, k.partition, NULL, NULL, NULL, 1 {live.format(known="steps")} AND k.state IN {ACTIVE}
-        AND NOT EXISTS (SELECT 1 FROM asset_state s WHERE s.asset_id = k.asset_id AND s.partition = k.partition)
-        """  # noqa: S608  # constants
-    )
-    return tuple(
-        AssetStateRow(name, partition, made, at, failed, bool(active))
-        for name, partition, made, at, failed, active in rows
-    )
 
 
 def asset_bits(db: sqlite3.Connection) -> dict[str, AssetBits]:
@@ -66,10 +41,10 @@ def asset_bits(db: sqlite3.Connection) -> dict[str, AssetBits]:
     gone: dict[int, BitMap] = {}
     for (set_id,) in db.execute("SELECT id FROM partition_sets"):
         rows = "FROM partitions INDEXED BY partitions_deleted WHERE set_id = ? AND deleted_at IS NOT NULL"
-        gone[set_id] = _numbers(db, "number", rows, set_id)
+        gone[set_id] = read_numbers(db, f"number {rows}", set_id)
     found: dict[str, AssetBits] = {}
     for asset_id, name, set_id in db.execute("SELECT id, name, set_id FROM assets"):
-        made, failed, active = (_numbers(db, "partition", rows, asset_id) for rows in _BITS)
+        made, failed, active = (read_numbers(db, f"partition {rows}", asset_id) for rows in _BITS)
         if set_id is not None:
             made, failed, active = made - gone[set_id], failed - gone[set_id], active - gone[set_id]
         (latest,) = db.execute(
@@ -85,25 +60,6 @@ _BITS = (
         WHERE asset_id = ? AND failed_seq IS NOT NULL AND failed_seq > coalesce(materialized_seq, 0)""",
     f"FROM steps INDEXED BY steps_active WHERE asset_id = ? AND state IN {ACTIVE}",
 )
-
-
-def _numbers(db: sqlite3.Connection, column: str, rows: str, of: int) -> BitMap:
-    """One JSON text of them all: a million rows through a cursor would each ask for the interpreter."""
-    (text,) = db.execute(f"SELECT json_group_array({column}) {rows}", (of,)).fetchone()
-    return BitMap(load(text))
-
-
-def live_partitions(db: sqlite3.Connection) -> dict[str, list[int]]:
-    """The numbers that are there, ascending, by set; empty sets too."""
-    found: dict[str, list[int]] = {name: [] for (name,) in db.execute("SELECT name FROM partition_sets")}
-    for name, number in db.execute(
-        """
-        SELECT ps.name, p.number FROM partition_sets ps JOIN partitions p ON p.set_id = ps.id
-        WHERE p.deleted_at IS NULL ORDER BY p.set_id, p.number
-        """
-    ):
-        found[name].append(number)
-    return found
 
 
 def freshness_rows(db: sqlite3.Connection) -> tuple[FreshnessRow, ...]:

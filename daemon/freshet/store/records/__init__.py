@@ -7,7 +7,6 @@ Assets, sets and tickers go by name here; numbers of partitions are the store's.
 from __future__ import annotations
 
 from freshet.store.records.assets import (
-    AssetStateRow,
     AutomationCommit,
     ConditionChunk,
     FreshnessChange,
@@ -61,7 +60,6 @@ __all__ = [
     "Admission",
     "Admitted",
     "AssetBits",
-    "AssetStateRow",
     "AutomationCommit",
     "BackfillChunk",
     "BackfillCommit",

@@ -9,24 +9,11 @@ from freshet.definitions.outcome import Json
 from freshet.store.records.runs import InputNeed, RunToAdmit
 
 __all__ = [
-    "AssetStateRow",
     "AutomationCommit",
     "ConditionChunk",
     "FreshnessChange",
     "FreshnessRow",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class AssetStateRow:
-    """The remembered state of one partition of an asset."""
-
-    asset: str
-    partition: int
-    materialized_seq: int | None
-    materialized_at: float | None
-    failed_seq: int | None
-    in_progress: bool
 
 
 @dataclass(frozen=True, slots=True)
