@@ -13,6 +13,7 @@ from tests.bench.figures import (
     latency,
     request,
     schedules,
+    simulate,
     startup,
     status,
     thousand,
@@ -35,5 +36,6 @@ FIGURES: dict[str, Figure] = {
         commits,
         keys,
         backfill,
+        simulate,
     )
 }

@@ -52,7 +52,7 @@ def simulate(session: Session, wishes: Wishes) -> int:
     settings = load_settings(session.config)
     check_folders(settings)
     begin, end = _span(wishes, settings.timezone)
-    with tempfile.TemporaryDirectory(prefix="freshet-simulate-") as scratch:
+    with _log_on_stderr(), tempfile.TemporaryDirectory(prefix="freshet-simulate-") as scratch:
         report = asyncio.run(load_plugins(settings, Path(scratch)))
         if report.problems:
             print_problems(report)
@@ -109,6 +109,19 @@ def _simulate(
         anyio.run(main, backend_options={"use_uvloop": sys.platform != "win32"})
     sys.stdout.flush()
     return 130 if interrupted else 0
+
+
+@contextmanager
+def _log_on_stderr() -> Generator[None]:
+    """What plugins print while they load is no part of the answer."""
+    import structlog
+
+    before = structlog.get_config()["logger_factory"]
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.stderr))
+    try:
+        yield
+    finally:
+        structlog.configure(logger_factory=before)
 
 
 @contextmanager
@@ -220,8 +233,9 @@ def _arrivals(
         printer.note(f"{files}:{refused.line}: {refused.sensor} passes over {refused.path}: {refused.reason}")
     seen = [replace(one, at=one.at + _settle(definitions, one.sensor)) for one in asked.arrivals]
     within = [one for one in seen if begin <= one.at < end]
-    if len(within) < len(seen):
-        printer.note(f"{len(seen) - len(within)} arrivals lie outside of --from and --until")
+    if outside := len(seen) - len(within):
+        said = "1 arrival is" if outside == 1 else f"{outside} arrivals are"
+        printer.note(f"{said} before --from or after --until")
     return within
 
 
