@@ -172,7 +172,8 @@ class AutomationCondition(Policies):
 
     @staticmethod
     def all_deps_match(condition: AutomationCondition) -> AutomationCondition:
-        """`condition` is true of at least one partition, that the mapping names, of each dependency."""
+        """`condition` is true of at least one partition, that the mapping names, of each dependency; a key for which
+        a `Static` names nothing does not have that dependency."""
         return AllDepsMatch(condition)
 
     @staticmethod
@@ -329,8 +330,13 @@ class WhenDepsReady(_Single):
     none at all, or none of them materialized   hard               hard
     ==========================================  =================  ====================================
 
+    What counts is what is live: a window that is not there yet holds hard where the mapping names it alone, and is
+    left out where it names others too. A key for which a `Static` names nothing has no such dependency, and nothing
+    holds it. A run can be shared during the look that asks for it alone; a partition that has not joined it is held by
+    what is queued from then on.
+
     A mapping of several partitions is also paced: after a run that began less than twice `max_wait` ago, it
-    waits softly until no further partition has arrived for max_wait/64, doubling with each such run up to
+    waits softly until none that it depends on has arrived for max_wait/64, doubling with each such run up to
     max_wait/4. A single arrival is answered at once; a stream of them costs some runs each `max_wait`.
 
     `max_wait` None: soft holds have no end, and nothing is paced.

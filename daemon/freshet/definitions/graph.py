@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
 
 from freshet.definitions.asset import AssetSpec, DepSpec
 from freshet.definitions.job import JobSpec
@@ -128,11 +127,6 @@ class Definitions:
     def mapping(self, downstream: AssetSpec, dep: DepSpec) -> Mapping:
         """The mapping in force between an asset and one of its upstreams."""
         return dep.mapping or default_mapping(self.asset[dep.asset].partitions, downstream.partitions)
-
-    def reach(self, downstream: AssetSpec, dep: DepSpec) -> Literal["identity", "all", "last"]:
-        """The mapping in force, roughly: one that is neither of these three reaches no further than all."""
-        kind = self.mapping(downstream, dep).kind
-        return kind if kind in ("identity", "last") else "all"
 
     def select(self, names: Iterable[str], *, upstream: bool = False, downstream: bool = False) -> tuple[str, ...]:
         """`names` and, if asked, all above and below them, in dependency order."""

@@ -45,16 +45,26 @@ class Combinations:
         self._known = BitMap()
         self._columns = [array("I") for _ in self._names]
         self._by: list[dict[int, BitMap]] = [{} for _ in self._names]
-        gathered: list[dict[int, array[int]]] = [{} for _ in self._names]
-        numbers = array("I")
+        numbers, flat = array("I"), array("I")
         for number, place in places:
             numbers.append(number)
-            for by, one in zip(gathered, place, strict=True):
-                by.setdefault(one, array("I")).append(number)
-            self._write(number, place)
+            flat.extend(place)
+        if numbers:
+            self._load(numbers, [flat[index :: len(self._names)] for index in range(len(self._names))])
+
+    def _load(self, numbers: array[int], sides: list[array[int]]) -> None:
         self._known.update(numbers)
-        for index, by in enumerate(gathered):
-            self._by[index] = {one: BitMap(having) for one, having in by.items()}
+        room = self._known.max() + 1
+        for index, side in enumerate(sides):
+            column = self._columns[index] = array("I", bytes(4 * room))
+            gathered: dict[int, array[int]] = {}
+            for number, one in zip(numbers, side, strict=True):
+                column[number] = one
+                having = gathered.get(one)
+                if having is None:
+                    having = gathered[one] = array("I")
+                having.append(number)
+            self._by[index] = {one: BitMap(having) for one, having in gathered.items()}
 
     def add(self, number: int, coordinates: Mapping[str, int]) -> None:
         """Learn a combination's number."""
