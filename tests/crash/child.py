@@ -68,7 +68,7 @@ class Watch:
             if not ok:
                 continue
             for events in _events_of(result):
-                self.by_seq[events[0].seq] = kind
+                self.by_seq.update((event.seq, kind) for event in events)
             for step in started_by(result):
                 self.by_step[step.run_id, step.position, step.attempt] = kind
 

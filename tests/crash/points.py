@@ -51,7 +51,8 @@ def kind_of(transaction: Callable[..., Any]) -> str:
     variant = ""
     match name:
         case "commit_tick":
-            variant = "" if given["commit"].final else "checkpoint"
+            commit = given["commit"]
+            variant = "staged" if commit.stage is not None else "" if commit.final else "checkpoint"
         case "finish_step":
             result = given["result"]
             variant = "retry" if result.retry_at is not None else result.outcome
