@@ -334,7 +334,11 @@ async def test_requests_that_cannot_be(
     others = [asset(name=name, partitions=over)(nothing) for name, over in sets.items()]
     async with rig(tmp_path, [*plant.objects, *others]) as one:
         await with_days(one)
-        given = {"assets": ("raw",), "select": "partitions" if "partitions" in options else "all", **options}
+        given: dict[str, Any] = {
+            "assets": ("raw",),
+            "select": "partitions" if "partitions" in options else "all",
+            **options,
+        }
         with pytest.raises(kind) as caught:
             await one.control.begin_backfill(BackfillRequest(**given))
         assert says in str(caught.value)

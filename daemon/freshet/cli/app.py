@@ -229,7 +229,7 @@ def call(
 
 @_command()
 def cancel(session: Session, name: RunOrBackfill) -> None:
-    """End a run with all its processes, or a backfill with all its runs."""
+    """End a run or a backfill, with all its processes."""
     from freshet.cli.commands import act
 
     act.cancel(session, name)

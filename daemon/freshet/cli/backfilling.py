@@ -62,7 +62,10 @@ def retry(
     name: Annotated[str, typer.Argument(metavar="backfill:ID", help="A backfill that has ended.")],
     wait: Wait = None,
 ) -> int:
-    """Make what a backfill left unmade: what failed, and what lay below it."""
+    """Make what a backfill left unmade.
+
+    That is what failed, and what lay below it.
+    """
     from freshet.cli.commands import backfill as body
 
     return body.retry(session, name, wait=wait)

@@ -82,8 +82,11 @@ def cancel_backfill(db: sqlite3.Connection, commit: BackfillCommit) -> tuple[tup
     _write_chunks(db, commit.id, commit.chunks)
     _set_state(db, commit.id, "canceled", commit.error, commit.at)
     rows = db.execute(
-        f"SELECT id FROM runs WHERE {_OF_ORIGIN} AND state IN ('queued', 'started', 'interrupted') ORDER BY id",  # noqa: S608
-        (f"backfill:{commit.id}",),
+        f"""
+        SELECT id FROM runs WHERE {_OF_ORIGIN} AND id >= (SELECT low_run FROM backfills WHERE id = ?)
+        AND state IN ('queued', 'started', 'interrupted') ORDER BY id
+        """,  # noqa: S608  # a constant
+        (f"backfill:{commit.id}", commit.id),
     ).fetchall()
     events: list[Event] = []
     for (run_id,) in rows:
@@ -198,4 +201,5 @@ def known_numbers(db: sqlite3.Connection, set: str, keys: Sequence[str]) -> dict
 
 
 def _row(row: Sequence[Any]) -> BackfillRow:
-    return BackfillRow(row[0], row[1], load(row[2]), row[3], load(row[4]), *row[5:9], tuple(load(row[9])))
+    values: list[Any] = [row[0], row[1], load(row[2]), row[3], load(row[4]), *row[5:9], tuple(load(row[9]))]
+    return BackfillRow(*values)

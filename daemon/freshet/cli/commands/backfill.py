@@ -40,7 +40,7 @@ class Wishes:
             "missing": self.missing,
             "failed": self.failed,
         }
-        chosen = [name for name, is_given in given.items() if is_given]
+        chosen: list[BackfillSelect] = [name for name, is_given in given.items() if is_given]
         if len(chosen) != 1:
             said = " and ".join(f"--{name}" for name in chosen) + " together" if chosen else "which partitions?"
             raise UsageError(said, hint="give one of --partitions A..B, --all, --missing, --failed")

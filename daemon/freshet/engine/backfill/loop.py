@@ -133,6 +133,7 @@ class Backfills:
         except StoreUnavailable:
             raise
         except FreshetError as refused:
+            one.progress.not_written()
             for name, numbers in asked.items():
                 one.progress.clear(name, "asked", numbers)
             await self._fail(one, str(refused))

@@ -47,6 +47,7 @@ class Progress:
     def __init__(self, marks: Mapping[str, Marks]) -> None:
         self.marks = dict(marks)
         self._touched: set[tuple[str, BackfillMark, int]] = set()
+        self._taken: set[tuple[str, BackfillMark, int]] = set()
 
     def set(self, asset: str, what: BackfillMark, numbers: Iterable[int]) -> None:
         """Mark partitions."""
@@ -72,8 +73,14 @@ class Progress:
 
     def changes(self) -> tuple[BackfillChunk, ...]:
         """The pieces that changed since this was asked last."""
-        touched, self._touched = sorted(self._touched), set()
-        return tuple(_chunk(asset, what, index, getattr(self.marks[asset], what)) for asset, what, index in touched)
+        self._taken, self._touched = self._touched, set()
+        return tuple(
+            _chunk(asset, what, index, getattr(self.marks[asset], what)) for asset, what, index in sorted(self._taken)
+        )
+
+    def not_written(self) -> None:
+        """What was asked for last could not be written."""
+        self._touched |= self._taken
 
     def _touch(self, asset: str, what: BackfillMark, numbers: BitMap) -> None:
         self._touched.update((asset, what, index) for index in _indexes(numbers))

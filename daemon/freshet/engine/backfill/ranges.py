@@ -77,6 +77,8 @@ def numbers_of(part: Part, sets: Sets, looked_up: Mapping[str, Mapping[str, int]
     if part.span is None and not part.keys:
         return live.copy()
     known = looked_up.get(part.set.name, {})
+    if isinstance(part.set, StaticPartitions) and part.whole in part.set.keys:
+        return BitMap([_number(part.set, part.whole, sets, known, live)])
     if part.whole in known:
         return BitMap([known[part.whole]])
     if part.span is None:
