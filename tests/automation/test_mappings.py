@@ -11,7 +11,7 @@ from freshet.definitions.asset import AssetSpec
 from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.mapping import All, ByDimension, Last, Mapping, Static, TimeWindow
 from freshet.definitions.partitions import MultiPartitions, PartitionsSpec, StaticPartitions, TimePartitions
-from freshet.engine.automation import AssetCounts
+from freshet.engine.automation import AssetCounts, Explanation
 from freshet.errors import UnknownName
 
 ON_MISSING = AutomationCondition.on_missing()
@@ -315,6 +315,40 @@ def test_what_an_edit_says_of_sets_replaces_what_is_known_of_them() -> None:
     plant.automation.redefine(plant.definitions, plant.sets.states())
     plant.report("raw", 2)
     assert (("made",), "shelf", 2) in plant.waves
+
+
+def test_windows_that_go_leave_nothing_behind() -> None:
+    plant = pair(DAYS, DAYS, TimeWindow(start=-1, end=0))
+    plant.open("days", 10)
+    report(plant, *range(DAY, DAY + 10))
+    assert len(asked(plant)) == 10
+    gone = BitMap(range(DAY, DAY + 5))
+    plant.live["days"] -= set(gone)
+    plant.commit(plant.event("partition_deleted", set="days", partition=DAY, data={"last": DAY + 4}))
+    assert plant.automation.summary("made") == AssetCounts(5, 5, 0, 0)
+    assert all(BitMap.deserialize(bits).isdisjoint(gone) for bits in plant.chunks.values())
+    report(plant, DAY + 5)
+    assert asked(plant) == [DAY + 5, DAY + 6]
+    plant.commit(*plant.sets.added("days", gone, ranged=True))
+    assert asked(plant) == []
+    report(plant, *gone)
+    assert asked(plant) == [*gone, DAY + 5]
+
+
+def test_explain_shows_which_of_its_hours_a_day_waits_for() -> None:
+    plant = pair(HOURS, DAYS, automation=ON_MISSING)
+    plant.open("hours", 48)
+    plant.open("days", 2)
+    report(plant, *range(HOUR, HOUR + 48), but=HOUR + 30)
+    first, second = (plant.automation.explain("made", day, plant.now) for day in (DAY, DAY + 1))
+    assert first is not None and second is not None
+    assert not first.value  # its run is asked for already
+
+    def missing(tree: Explanation) -> list[bool]:
+        below = [value for child in tree.children for value in missing(child)]
+        return [tree.value, *below] if tree.label == "any_deps_missing" else below
+
+    assert (missing(first), missing(second)) == ([False], [True])
 
 
 def test_counts_are_of_what_is_there() -> None:
