@@ -83,11 +83,10 @@ class Windows:
         return max(1, self.edges_until(start)), last
 
     def _select(self, number: int) -> float:
-        year = self._epoch_year
-        self._before(year)
-        while self._before(year + 1) < number:
+        year = self._epoch_year + len(self._totals) - 1
+        while self._before(year) < number:
             year += 1
-            if year >= MAX_YEAR:
+            if year > MAX_YEAR:
                 raise OverflowError(f"partition {number} lies beyond the year {MAX_YEAR}")
         year = max(self._epoch_year, bisect_right(self._totals, number - 1) - 1 + self._epoch_year)
         start = max(self._epoch, year_start(year))

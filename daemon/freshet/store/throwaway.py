@@ -1,21 +1,21 @@
 """A store that nobody will miss, for a simulation: the same transactions on the same schema, on the caller's thread.
 
-Nothing is durable and nothing waits: each transaction is a commit of its own, done when `write` returns. So the order
-of everything follows from the order of the calls, and a commit costs what its SQL costs.
+Nothing is durable and nothing waits: each transaction is done when `write` returns. So the order of everything follows
+from the order of the calls, and a write costs what its SQL costs: all of them are savepoints of one transaction, which
+never commits.
 """
 
 from __future__ import annotations
 
 import contextlib
 import sqlite3
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from freshet.errors import StoreError
-from freshet.store.batch import BatchLost, CommitUnknown, last_batch, run_batch
+from freshet.store.faults import is_environmental
 from freshet.store.migrations import load_migrations, migrate
 from freshet.store.records.schedules import ScheduleCommit
 from freshet.store.store import Store
@@ -45,7 +45,7 @@ class ThrowawayStore(Store):
     def __init__(self, path: Path, db: sqlite3.Connection) -> None:
         self.path = path
         self._db = db
-        self._number = last_batch(db)
+        db.execute("BEGIN IMMEDIATE")
         self.watch: Watch | None = None
 
     @classmethod
@@ -70,19 +70,25 @@ class ThrowawayStore(Store):
         return None
 
     async def write(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a transaction and commit it, now. Raises what it raises, and `StoreError` where the disk is full."""
-        self._number += 1
+        """Run a transaction, now. Raises what it raises, and then nothing of it stays; `StoreError` where the disk is
+        full."""
         try:
-            ((ok, result),) = run_batch(self._db, [transaction], self._number, seconds=1.0, monotonic=time.monotonic)
-        except BatchLost as lost:
-            raise _failed(lost.cause) from lost
-        except CommitUnknown as unknown:
-            raise _failed(unknown.cause) from unknown
-        if not ok:
-            raise cast("BaseException", result)
+            self._db.execute("SAVEPOINT caller")
+            try:
+                result = transaction(self._db)
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK TO caller")
+                    self._db.execute("RELEASE caller")
+                raise
+            self._db.execute("RELEASE caller")
+        except (sqlite3.Error, MemoryError) as error:
+            if is_environmental(error):
+                raise _failed(error) from error
+            raise
         if self.watch is not None:
             self.watch(transaction, result)
-        return cast("T", result)
+        return result
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query, now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 
 from freshet.definitions.durations import parse_duration
 from freshet.definitions.zones import EPOCH, ZoneClock
@@ -49,6 +50,7 @@ def until_of(text: str, begin: float, zone: str, *, what: str) -> float:
         raise WrongMoment(error.message, hint=f'{_HOW}, or as a duration: "36h", "30d"') from None
 
 
+@lru_cache(maxsize=256)
 def shown(at: float, zone: str) -> str:
     """The local time with its offset, to the second, or to the millisecond where there is a part of one."""
     millis = round(at * 1000)

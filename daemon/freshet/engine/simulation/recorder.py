@@ -13,9 +13,12 @@ from freshet.engine.clock import Clock
 from freshet.engine.simulation.arrivals import Arrival
 from freshet.engine.simulation.entries import Entry, EntryKind
 from freshet.engine.simulation.moments import shown
+from freshet.store.finishing import finish_step
+from freshet.store.interning import open_sets
 from freshet.store.records import Event, StepToRun
 from freshet.store.records.schedules import ScheduleCommit
 from freshet.store.schedules import commit_schedules
+from freshet.store.steps import start_steps
 from freshet.store.throwaway import NewRun, ThrowawayStore, decided, key_of_partition, last_run, new_runs, ticker_names
 
 __all__ = ["Recorder"]
@@ -25,6 +28,8 @@ _FRESHNESS: dict[str, EntryKind] = {
     "freshness_lapsed": "lapsed",
     "freshness_restored": "restored",
 }
+_WITHOUT_RUNS = (finish_step, start_steps, open_sets)
+"""What nearly all transactions are, and admits none."""
 
 
 class Recorder:
@@ -59,9 +64,12 @@ class Recorder:
     # --- commits -------------------------------------------------------------------------------------------
 
     def _committed(self, transaction: Callable[[sqlite3.Connection], object], result: object) -> None:
-        if isinstance(transaction, partial) and transaction.func is commit_schedules:
-            for commit in transaction.keywords["commits"]:
-                self._schedule(commit)
+        if isinstance(transaction, partial):
+            if transaction.func in _WITHOUT_RUNS:
+                return
+            if transaction.func is commit_schedules:
+                for commit in transaction.keywords["commits"]:
+                    self._schedule(commit)
         for run in self._store.ask(partial(new_runs, after=self._last_run)):
             self._last_run = run.id
             self._admitted(run)
