@@ -170,6 +170,19 @@ def test_a_backfill_is_paused_resumed_and_canceled(served: Served, cli: Cli) -> 
     assert {(run["origin"], run["priority"], run["tags"]["team"]) for run in runs} == {("backfill:1", 2, "sales")}
 
 
+def test_ctrl_c_leaves_it_running(served: Served, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    served.slow[0] = 1.0
+    monkeypatch.setattr("freshet.cli.backfill_watch.time.sleep", interrupted)
+    said = cli("backfill", "raw", "--all", "--wait")
+    assert said.status == 130
+    assert said.err == "backfill 1 goes on: freshet backfills 1 --wait\n"
+    served.advance(60)
+    assert "backfill 1 succeeded: 30 of 30 done" in cli("backfills", "1").out
+
+
 @pytest.mark.parametrize(
     ("argv", "status", "says"),
     [

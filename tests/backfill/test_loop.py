@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,14 +67,6 @@ async def with_days(one: Rig, days: list[str] = DAYS) -> None:
 async def begun(one: Rig, *assets: str, **options: Any) -> BackfillView:
     chosen: dict[str, Any] = {"select": "partitions" if "partitions" in options else "all", **options}
     return await one.control.begin_backfill(BackfillRequest(assets, **chosen))
-
-
-async def until(one: Rig, condition: Callable[[], bool]) -> None:
-    for _ in range(1_000):
-        if condition():
-            return
-        await one.advance(0.25)
-    raise AssertionError("it never came")
 
 
 def second(_: StepToRun) -> float:
@@ -288,6 +279,32 @@ async def test_deleted_partitions_drop_out_and_new_ones_do_not_come_in(tmp_path:
         view = await one.control.backfill(view.row.id)
         assert (view.row.state, view.assets[0].wanted, view.assets[0].done) == ("succeeded", 17, 17)
         assert not {DAYS[18], DAYS[19], DAYS[25]} & plant.made("raw").keys()
+
+
+async def test_assets_that_are_declared_no_more_end_it(tmp_path: Path) -> None:
+    plant = Plant()
+    async with rig(tmp_path, plant.objects, duration=second) as one:
+        await with_days(one)
+        view = await begun(one, "raw", downstream=True)
+        await one.advance(3.5)
+    async with rig(tmp_path, plant.objects[:1], clock=one.clock, duration=second) as one:
+        found = await one.control.backfill(view.row.id)
+        assert (found.row.state, found.row.error) == ("failed", "'clean' is declared no more, or over other partitions")
+        assert one.engine.backfills.active == {}
+        again = await one.control.change_backfill(view.row.id, "retry")
+        assert [row.asset for row in again.assets] == ["raw"]
+
+
+async def test_two_at_a_time_share_the_slots(tmp_path: Path) -> None:
+    plant = Plant()
+    async with rig(tmp_path, plant.objects, duration=second) as one:
+        await with_days(one)
+        views = [await begun(one, "raw", partitions=keys) for keys in ("..2026-03-06", "2026-03-20..")]
+        await one.advance(0.5)
+        assert [len(found.runs) for found in await one.control.backfills()] == [8, 6]
+        await one.advance(30)
+        assert [(await one.control.backfill(view.row.id)).row.state for view in views] == ["succeeded"] * 2
+        assert len(plant.made("raw")) == 17
 
 
 async def test_its_bits_are_as_its_view_says(tmp_path: Path) -> None:
