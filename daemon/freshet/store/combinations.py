@@ -7,7 +7,7 @@ brings it back: as it was, or, where the part is a new generation of its key, as
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from freshet.definitions.outcome import Json
@@ -23,7 +23,7 @@ CASE s.kind WHEN 'time' THEN c.value BETWEEN s.first AND s.last ELSE EXISTS (
 """Whether the part `c` of a combination is live; `s` is its dimension's set."""
 
 _WITH_PARTS = """
-SELECT c.number FROM json_each(?1) part
+SELECT c.number, p.key FROM json_each(?1) part
 CROSS JOIN combinations c ON c.set_id = ?2 AND c.position = ?3
     AND c.value BETWEEN json_extract(part.value, '$[0]') AND json_extract(part.value, '$[1]')
 CROSS JOIN partitions p ON p.set_id = c.set_id AND p.number = c.number
@@ -70,14 +70,9 @@ def cascade_deleted(
     over = _over(db, set_id)
     parts = dump([list(one) for one in gone] if over else [])
     for several, name, position in over:
-        found = db.execute(f"{_WITH_PARTS} WHERE p.deleted_at IS NULL", (parts, several, position)).fetchall()
-        numbers = sorted(number for (number,) in found)
-        db.executemany(
-            "UPDATE partitions SET deleted_at = ? WHERE set_id = ? AND number = ?",
-            [(now, several, number) for number in numbers],
-        )
-        for first, last in ranges(numbers):
-            data = _data(db, several, first, last)
+        found = dict(db.execute(f"{_WITH_PARTS} WHERE p.deleted_at IS NULL", (parts, several, position)))
+        _mark(db, several, found, now)
+        for first, data in _told(db, several, found):
             log.add("partition_deleted", set=name, partition=first, tick_id=tick_id, data=data)
 
 
@@ -96,32 +91,36 @@ def cascade_added(
     parts = dump([list(one) for one in came] if over else [])
     for several, name, position in over:
         if anew:
-            _renew(db, several, db.execute(_WITH_PARTS, (parts, several, position)).fetchall())
-        found = db.execute(
-            f"{_WITH_PARTS} WHERE p.deleted_at IS NOT NULL AND {_ALL_PARTS_LIVE}", (parts, several, position)
-        ).fetchall()
-        numbers = sorted(number for (number,) in found)
-        db.executemany(
-            "UPDATE partitions SET deleted_at = NULL WHERE set_id = ? AND number = ?",
-            [(several, number) for number in numbers],
-        )
-        for first, last in ranges(numbers):
-            log.add("partition_added", set=name, partition=first, tick_id=tick_id, data=_data(db, several, first, last))
+            _renew(db, several, dict(db.execute(_WITH_PARTS, (parts, several, position))))
+        hidden = f"{_WITH_PARTS} WHERE p.deleted_at IS NOT NULL AND {_ALL_PARTS_LIVE}"
+        found = dict(db.execute(hidden, (parts, several, position)))
+        _mark(db, several, found, None)
+        for first, data in _told(db, several, found):
+            log.add("partition_added", set=name, partition=first, tick_id=tick_id, data=data)
 
 
-def _renew(db: sqlite3.Connection, set_id: int, numbers: list[tuple[int]]) -> None:
-    if not numbers:
-        return
-    db.executemany(
-        "UPDATE partitions SET generation = generation + 1 WHERE set_id = ? AND number = ?",
-        [(set_id, number) for (number,) in numbers],
+def _mark(db: sqlite3.Connection, set_id: int, numbers: Iterable[int], deleted_at: float | None) -> None:
+    db.execute(
+        "UPDATE partitions SET deleted_at = ? WHERE set_id = ? AND number IN (SELECT value FROM json_each(?))",
+        (deleted_at, set_id, dump(sorted(numbers))),
+    )
+
+
+def _renew(db: sqlite3.Connection, set_id: int, numbers: Iterable[int]) -> None:
+    text = dump(sorted(numbers))
+    db.execute(
+        """
+        UPDATE partitions SET generation = generation + 1
+        WHERE set_id = ? AND number IN (SELECT value FROM json_each(?))
+        """,
+        (set_id, text),
     )
     db.execute(
         """
         DELETE FROM asset_state WHERE asset_id IN (SELECT id FROM assets WHERE set_id = ?)
         AND partition IN (SELECT value FROM json_each(?))
         """,
-        (set_id, dump([number for (number,) in numbers])),
+        (set_id, text),
     )
 
 
@@ -136,14 +135,21 @@ def _over(db: sqlite3.Connection, set_id: int) -> list[tuple[int, str, int]]:
     ).fetchall()
 
 
-def _data(db: sqlite3.Connection, set_id: int, first: int, last: int) -> Json:
-    if first < last:
-        return {"last": last}
-    (key,) = db.execute("SELECT key FROM partitions WHERE set_id = ? AND number = ?", (set_id, first)).fetchone()
-    place = db.execute(
-        "SELECT value FROM combinations WHERE set_id = ? AND number = ? ORDER BY position", (set_id, first)
-    )
-    return {"key": key, "place": [value for (value,) in place]}
+def _told(db: sqlite3.Connection, set_id: int, keys: Mapping[int, str]) -> Iterator[tuple[int, Json]]:
+    """What events say of combinations, given with their keys: many in a row by their range."""
+    found = list(ranges(sorted(keys)))
+    alone = [first for first, last in found if first == last]
+    places: dict[int, list[Json]] = {number: [] for number in alone}
+    for number, value in db.execute(
+        """
+        SELECT c.number, c.value FROM json_each(?) wanted
+        CROSS JOIN combinations c ON c.set_id = ? AND c.number = wanted.value ORDER BY wanted.key, c.position
+        """,
+        (dump(list(alone)), set_id),
+    ):
+        places[number].append(value)
+    for first, last in found:
+        yield first, {"last": last} if first < last else {"key": keys[first], "place": places[first]}
 
 
 def ranges(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
