@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import tracemalloc
 from functools import partial
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshet.engine.clock import SimulatedClock
+from freshet.engine.clock import SimulatedClock, SystemClock
+from freshet.engine.clocksteps import StepWatch
 from freshet.engine.heap import DueHeap
 
 
 async def _nothing() -> None:
     return None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # the descriptor of the listing itself
+        return ""
 
 
 @pytest.mark.anyio
@@ -76,6 +86,40 @@ async def test_a_forward_step_brings_dates_nearer_and_leaves_intervals() -> None
     assert seen == ["date"]
     await clock.advance(3600, _nothing)
     assert seen == ["date", "interval"]
+
+
+@pytest.mark.anyio
+async def test_a_step_is_noticed_at_once() -> None:
+    clock = SimulatedClock()
+    heap = DueHeap(clock)
+    seen: list[float] = []
+    heap.start()
+    heap.at("date", clock.now() + 3600, lambda: seen.append(clock.now()))
+    await clock.advance(1, _nothing)
+    clock.step_wall(3598.5)
+    await clock.advance(0.5, _nothing)
+    assert seen == [clock.now()]
+    heap.stop()
+    clock.step_wall(10)
+    assert len(seen) == 1
+
+
+@pytest.mark.anyio
+async def test_the_system_tells_of_steps_and_of_nothing_else() -> None:
+    """The watch is quiet while the clock goes on, and gives its descriptor back."""
+    files = len(list(Path("/proc/self/fd").iterdir()))
+    seen: list[int] = []
+    watch = SystemClock().watch_steps(lambda: seen.append(1))
+    assert isinstance(watch, StepWatch)
+    (told,) = [text for one in Path("/proc/self/fdinfo").iterdir() if "clockid: 0" in (text := _read(one))]
+    assert "settime flags: 03" in told, "on the wall clock's own time, canceled when that is set"
+    assert "it_value: (0, 0)" not in told
+    for _ in range(20):
+        await asyncio.sleep(0.005)
+    assert seen == []
+    watch.cancel()
+    watch.cancel()
+    assert len(list(Path("/proc/self/fd").iterdir())) == files
 
 
 @pytest.mark.anyio

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
+
+from freshet.engine.clocksteps import watch_steps
 
 __all__ = ["Clock", "SimulatedClock", "SystemClock", "Timer"]
 
@@ -41,6 +44,10 @@ class Clock(Protocol):
         """Call back at monotonic `when` or a little before or after it: the callback compares before it acts."""
         ...
 
+    def watch_steps(self, callback: Callable[[], None]) -> Timer:
+        """Call back whenever the wall clock has jumped, as far as the system tells."""
+        ...
+
 
 class SystemClock:
     """The machine's clocks, on the running event loop."""
@@ -58,6 +65,10 @@ class SystemClock:
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
         """On the loop's own timer wheel."""
         return asyncio.get_running_loop().call_later(max(0.0, when - time.monotonic()), callback)
+
+    def watch_steps(self, callback: Callable[[], None]) -> Timer:
+        """Told by the kernel; also when the machine wakes up."""
+        return watch_steps(callback)
 
 
 @dataclass
@@ -83,6 +94,7 @@ class SimulatedClock:
     _step: float = 0.0
     _timers: list[tuple[float, int, _SimulatedTimer]] = field(default_factory=list[tuple[float, int, _SimulatedTimer]])
     _count: itertools.count[int] = field(default_factory=itertools.count)
+    _watches: list[_SimulatedTimer] = field(default_factory=list[_SimulatedTimer])
 
     @classmethod
     def steadily(cls, begin: float) -> SimulatedClock:
@@ -103,9 +115,17 @@ class SimulatedClock:
         heapq.heappush(self._timers, (when, next(self._count), timer))
         return timer
 
+    def watch_steps(self, callback: Callable[[], None]) -> Timer:
+        """Called within `step_wall`."""
+        watch = _SimulatedTimer(math.inf, callback)
+        self._watches.append(watch)
+        return watch
+
     def step_wall(self, seconds: float) -> None:
         """The wall clock jumps (positive: forward); monotonic time does not."""
         self._step += seconds
+        for watch in [one for one in self._watches if not one.cancelled]:
+            watch.callback()
 
     def next_due(self) -> float | None:
         """The monotonic instant of the next timer; None while there is none."""

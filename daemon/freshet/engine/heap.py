@@ -16,7 +16,8 @@ from freshet.engine.clock import Clock, Timer
 __all__ = ["DueHeap"]
 
 _LONGEST_SLEEP = 60.0
-"""Seconds between looks at the wall clock while something waits for a date: how late a step can be noticed."""
+"""Seconds between looks at the wall clock while something waits for a date: how late a step can be noticed where the
+system does not tell."""
 _STEP = 0.05
 """A smaller difference between the clocks is drift, for which callbacks that compare and wait again are enough."""
 _DEAD_MAX = 64
@@ -43,6 +44,7 @@ class DueHeap:
         self._timer: Timer | None = None
         self._armed: float | None = None
         self._running = False
+        self._watch: Timer | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -69,11 +71,15 @@ class DueHeap:
     def start(self) -> None:
         """Begin to call back."""
         self._running = True
+        self._watch = None if self._clock.steady else self._clock.watch_steps(self._turn)
         self._arm()
 
     def stop(self) -> None:
         """Call back nothing more."""
         self._running = False
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -103,6 +109,8 @@ class DueHeap:
             self._timer = self._clock.call_at(self._armed, self._turn)
 
     def _turn(self) -> None:
+        if self._timer is not None:  # a step of the wall clock came first
+            self._timer.cancel()
         self._timer = self._armed = None
         self._follow_wall_clock()
         now, heap, entries = self._clock.monotonic(), self._heap, self._entries
