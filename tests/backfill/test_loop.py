@@ -218,7 +218,9 @@ async def test_what_is_missing_and_what_failed(tmp_path: Path) -> None:
         await with_days(one, DAYS[:6])
         plant.bad = {DAYS[2]}
         await begun(one, "raw", partitions=f"{DAYS[0]},{DAYS[2]},{DAYS[3]}")
+        assert one.control.status().loops["backfills"] == 0, "a turn is being taken"
         await one.settle()
+        assert one.control.status().loops["backfills"] is None
         plant.bad.clear()
         failed = await begun(one, "raw", select="failed")
         assert failed.assets[0].wanted == 1

@@ -98,7 +98,7 @@ class EngineControl:
             workers=engine.launcher.queue.capacity,
             refused_ticks=engine.ticks.refused,
             host=None if host is None else host.status(),
-            loops={"automation": engine.automator.silent_for()},
+            loops={"automation": engine.automator.silent_for(), "backfills": engine.backfills.silent_for()},
             problem=engine.problem or self._store.problem,
             needs_restart=engine.needs_restart,
         )

@@ -90,6 +90,7 @@ class Active:
         self.boxes_moved = False
         self.lock = asyncio.Lock()
         self.busy = self.dirty = False
+        self.turned_at = 0.0
         self.pace = Pace()
         self.pace.note(now, self._settled)
 

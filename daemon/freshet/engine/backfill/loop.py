@@ -51,6 +51,11 @@ class Backfills:
         self.active: dict[int, Active] = {}
         self.open = False
 
+    def silent_for(self) -> float | None:
+        """Seconds since the oldest turn that is being taken began; None at rest."""
+        oldest = min((one.turned_at for one in self.active.values() if one.busy), default=None)
+        return None if oldest is None else self._in.clock.monotonic() - oldest
+
     async def load(self) -> None:
         """Take up what an earlier daemon left, before anything of it goes on."""
         for row in await self._in.store.read(active_backfills):
@@ -104,13 +109,13 @@ class Backfills:
         """Take a turn with a backfill, or one more if one is being taken."""
         one.dirty = True
         if self.open and not one.busy:
-            one.busy = True
+            one.busy, one.turned_at = True, self._in.clock.monotonic()
             self._in.work.spawn(self._work_off(one))
 
     async def _work_off(self, one: Active) -> None:
         try:
             while self.open and one.dirty and one.row.id in self.active:
-                one.dirty = False
+                one.dirty, one.turned_at = False, self._in.clock.monotonic()
                 async with one.lock:
                     await self.turn(one)
         finally:
