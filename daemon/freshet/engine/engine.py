@@ -208,6 +208,8 @@ class Engine:
         local_times = self.timetable.local_times()
 
         def changed() -> None:
+            in_force = self.instruments.in_force
+            in_force.partitions = PartitionGraph(in_force.definitions, in_force.partitions.sets)
             self.timetable.rezoned(local_times)
             self.calendar.rezoned()
             self.automator.look_again()
