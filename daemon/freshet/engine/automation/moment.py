@@ -118,7 +118,7 @@ def _membership(world: World, moment: Moment, event: Event) -> None:
         world.change(asset).forget(numbers)
         for bits in (pulses.updated, pulses.added, pulses.failed):
             bits -= numbers
-        moment.deleted[asset] = moment.deleted.get(asset, EMPTY) | numbers
+        moment.deleted.setdefault(asset, BitMap()).update(numbers)
 
 
 def _freshness(world: World, moment: Moment, event: Event, asset: str) -> None:
