@@ -145,3 +145,17 @@ def test_the_failed_refresh_of_an_upstream_does_not_drop_the_downstream() -> Non
 def test_no_attempts_are_refused() -> None:
     with pytest.raises(DefinitionError, match="allows no run"):
         AutomationCondition.on_lapse(attempts=0)
+
+
+def test_the_mark_of_a_lapse_moves_with_the_newest_partition() -> None:
+    lapsed = AutomationCondition.freshness_lapsed()
+    plant = Plant(graph(node("a", partitions=BATCHES, automation=lapsed, within=60)))
+    plant.add("batches", 1)
+    plant.freshness("a", "lapsed")
+    for run in plant.admit():
+        plant.cancel(run)
+    plant.add("batches", 2)
+    for run in plant.admit():
+        plant.cancel(run)
+    plant.delete("batches", 2)
+    assert [number for _, _, number in plant.waves] == [1, 2, 1]
