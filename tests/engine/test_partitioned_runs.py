@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
+from structlog.testing import capture_logs
 from tests.engine.rig import Rig, rig
 
 from freshet import (
@@ -27,6 +28,7 @@ from freshet import (
     schedule,
     sensor,
 )
+from freshet.engine.automation import AssetCounts
 from freshet.engine.clock import SimulatedClock
 from freshet.errors import FreshetError, PartitionKeyError, UnknownName
 
@@ -315,6 +317,29 @@ async def test_a_schedule_runs_each_listed_key_of_the_window_that_closed(tmp_pat
         await one.advance(13 * 3600)
         made = [f"day=2026-03-30|region={region}" for region in REGIONS.keys]
         assert [(run.key, run.state) for run in await one.runs("sales")] == [(key, "succeeded") for key in made]
+
+
+async def test_a_cadence_that_changes_under_a_name_begins_anew_and_says_so(tmp_path: Path) -> None:
+    def counted(cadence: str) -> Any:
+        @asset(partitions=TimePartitions(cadence, start="2026-03-29", timezone="UTC", name="steps"))
+        def counts() -> int:
+            return 1
+
+        return counts
+
+    async with rig(tmp_path, [counted("daily")], clock=at_noon()) as one:
+        await make(one, "counts", "2026-03-29")
+        assert one.control.asset_counts("counts") == AssetCounts(1, 1, 0, 0)
+    with capture_logs() as logs:
+        async with rig(tmp_path, [counted("hourly")], clock=at_noon(NOON + 3600)) as one:
+            assert one.control.asset_counts("counts") == AssetCounts(24 + 13, 0, 0, 0)
+            assert await make(one, "counts", "2026-03-29T00:00+00:00") == ["succeeded"]
+    said = [line for line in logs if line["log_level"] == "warning"]
+    assert [(line["set"], line["kept_as"]) for line in said] == [("steps", "steps@1")]
+    with capture_logs() as logs:
+        async with rig(tmp_path, [counted("hourly")], clock=at_noon(NOON + 7200)) as one:
+            assert one.control.asset_counts("counts") == AssetCounts(24 + 14, 1, 0, 0)
+    assert [line for line in logs if line["log_level"] == "warning"] == []
 
 
 @pytest.mark.parametrize("key", ["../x", "a\x00b", "x" * 10_000, "", "\ud800"])
