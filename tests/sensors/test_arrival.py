@@ -53,8 +53,11 @@ def test_it_says_what_a_look_at_the_real_file_says(
         said: list[object] = list(sensor.arrival(str(file), AT))
     except PartitionKeyError:
         said = []
-    told = FunctionSensor(lambda ctx: said, name="told")
-    assert _said(tick(told)) == _said(tick(sensor))
+
+    def say(ctx: Any) -> list[object]:
+        return said
+
+    assert _said(tick(FunctionSensor(say, name="told"))) == _said(tick(sensor))
 
 
 def test_paths_are_relative_to_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,6 +76,7 @@ def test_a_change_that_does_not_count_says_nothing(tmp_path: Path) -> None:
     assert list(gone.arrival(f"{tmp_path}/a", AT)) == []
     again = FileSensor("again", path=tmp_path, on={"modified"}, target="load")
     (run,) = again.arrival(f"{tmp_path}/a", AT)
+    assert isinstance(run, RunRequest)
     assert dict(run.tags) == {"file": "a", "change": "modified"}
 
 

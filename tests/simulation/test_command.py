@@ -167,7 +167,7 @@ def _past(folder: Folder, lasts: dict[str, float]) -> float:
         (["--duration", "prices=long"], "'long' is not a duration", "30s"),
         (["--speed", "0"], "--speed", "--help"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+    ids=str,
 )
 def test_a_wrong_option_is_named(
     folder: Folder, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str, hint: str
