@@ -120,7 +120,9 @@ def graphs(draw: st.DrawFn) -> Definitions:
             if draw(st.sampled_from([True, True, False]))
         ]
         policy = FreshnessSpec(3600.0) if draw(st.booleans()) else None
-        assets.append(AssetSpec(f"n{index}", tuple(deps), partitions, freshness=policy, automation=draw(conditions)))
+        by_hand = not deps and draw(st.sampled_from([True, True, False]))
+        condition = None if by_hand else draw(conditions)
+        assets.append(AssetSpec(f"n{index}", tuple(deps), partitions, freshness=policy, automation=condition))
     definitions = Definitions(assets=tuple(assets), partitions=tuple(one for one in sets if one is not None))
     for spec in assets:
         for dep in spec.deps:

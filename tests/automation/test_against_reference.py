@@ -194,8 +194,8 @@ class Agreement(RuleBasedStateMachine):
                 self.plant.start(*step)
                 (self.plant.succeed if outcome == "succeed" else self.plant.fail)(*step)
 
-    @rule(spare=st.integers(0, 9), steps=st.integers(0, 12))
-    def tide(self, spare: int, steps: int) -> None:
+    @rule(spare=st.integers(0, 3), fails=st.booleans(), steps=st.integers(0, 12))
+    def tide(self, spare: int, fails: bool, steps: int) -> None:
         """Everything moves on: windows open, combinations are used, what nothing makes by itself is reported."""
         for name in self.unopened():
             self.plant.open(name)
@@ -203,7 +203,7 @@ class Agreement(RuleBasedStateMachine):
             self.plant.use(name, *places[: MOST[name] - len(self.plant.live[name])])
         for spec in self.plant.definitions.assets:
             if spec.automation is None:
-                self.report_missing(spec.name, spare)
+                self.report_missing(spec.name, spare, fails=fails)
         self.work(["succeed"] * steps)
 
     @precondition(lambda self: self.plant.active())
@@ -222,12 +222,14 @@ class Agreement(RuleBasedStateMachine):
         """Of an asset, perhaps all but one."""
         self.report_missing(self.pick(data, sorted({asset for asset, _ in self.places()})), spare)
 
-    def report_missing(self, asset: str, spare: int) -> None:
+    def report_missing(self, asset: str, spare: int, *, fails: bool = False) -> None:
         made = self.plant.reference.facts.materialized
         missing = [p for p in sorted(self.plant.partitions(asset)) if (asset, p) not in made]
         for index, partition in enumerate(missing):
             if index != spare:
                 self.plant.report(asset, partition)
+            elif fails:
+                self.plant.fail(self.plant.request(asset, partition=partition, begin=True), asset)
 
     @precondition(lambda self: self.plant.policies)
     @rule(data=st.data(), state=st.sampled_from(["fresh", "warn", "lapsed", "lapsed"]))
@@ -280,7 +282,7 @@ class Agreement(RuleBasedStateMachine):
 
 common: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 TestAgreement = Agreement.TestCase
-TestAgreement.settings = settings(max_examples=120, stateful_step_count=40, **common)
+TestAgreement.settings = settings(max_examples=250, stateful_step_count=40, **common)
 
 
 @pytest.mark.slow
