@@ -202,7 +202,7 @@ def _names(definitions: Definitions) -> Iterable[DefinitionError]:
                 InvalidName,
                 one.source,
                 f"the partition set {one.name!r} is declared in two ways",
-                "name one differently",
+                "name one differently, or declare it once (with its keep=, if it has one) and import it",
             )
 
 

@@ -6,15 +6,14 @@ with a run that is queued or under way goes when that has ended.
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 
 import structlog
 
 from freshet.definitions.partitions import DynamicPartitions, Keep
-from freshet.engine.instruments import Instruments, persist
+from freshet.engine.instruments import Instruments, persist, recall
 from freshet.store.records import Event
-from freshet.store.retiring import Retired, retire
+from freshet.store.retiring import Cut, Retired, cut_at, retire
 
 __all__ = ["Retirer"]
 
@@ -81,14 +80,21 @@ class Retirer:
         try:
             while self._due and self.open:
                 name = self._due.pop()
-                retired = await self._retire(name)
-                if retired.more:
-                    self._due.add(name)
-                    await asyncio.sleep(0)
+                cut = await self._cut(name)
+                more = True
+                while more and self.open:
+                    more = (await self._retire(name, cut)).more
         finally:
             self._busy = False
 
-    async def _retire(self, name: str) -> Retired:
+    async def _cut(self, name: str) -> Cut | None:
+        """Up to which key there are too many."""
+        count = self._keep[name].count
+        if count is None or len(self._in.in_force.partitions.sets.named(name)) <= count:
+            return None
+        return await recall(self._in, partial(cut_at, set=name, count=count), what=f"what {name} does not keep")
+
+    async def _retire(self, name: str, cut: Cut | None) -> Retired:
         keep, now = self._keep[name], self._in.clock.now()
         retired = await persist(
             self._in,
@@ -96,7 +102,7 @@ class Retirer:
                 retire,
                 set=name,
                 age=keep.age,
-                count=keep.count,
+                cut=cut,
                 now=now,
                 limit=_PIECE,
             ),

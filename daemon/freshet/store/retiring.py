@@ -12,7 +12,7 @@ from freshet.store.events import EventLog
 from freshet.store.partitions import set_id_of
 from freshet.store.records import Event
 
-__all__ = ["Retired", "retire"]
+__all__ = ["Cut", "Retired", "cut_at", "retire"]
 
 Reason = Literal["age", "count"]
 
@@ -29,6 +29,10 @@ WHERE d.of_set = ?
 """  # noqa: S608  # a constant
 
 
+Cut = tuple[float, int]
+"""A key's place among those of its set, oldest first: when it was added, and its number."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retired:
     """What a turn did. `more`: another one finds more at once. `held`: runs that are queued or under way and keep a key
@@ -40,25 +44,27 @@ class Retired:
     oldest: float | None
 
 
-def retire(
-    db: sqlite3.Connection, set: str, *, age: float | None, count: int | None, now: float, limit: int
-) -> Retired:
-    """Delete the keys of a set that were added `age` seconds ago or longer, and the oldest beyond `count`: at most
-    `limit`, and none with a run that is queued or under way, be it of a combination that the key is a part of."""
+def cut_at(db: sqlite3.Connection, set: str, count: int) -> Cut | None:
+    """The youngest key of a set that is not among the `count` youngest; None if there are no more. It looks at `count`
+    keys: not for the writer."""
+    newest = f"{_BY_AGE.partition('ORDER BY')[0]} ORDER BY added_at DESC, number DESC LIMIT 1 OFFSET ?"
+    found = db.execute(newest, (set_id_of(db, set), count)).fetchone()
+    return None if found is None else (found[2], found[0])
+
+
+def retire(db: sqlite3.Connection, set: str, *, age: float | None, cut: Cut | None, now: float, limit: int) -> Retired:
+    """Delete the keys of a set that were added `age` seconds ago or longer, and those up to `cut`: at most `limit`, and
+    none with a run that is queued or under way, be it of a combination that the key is a part of."""
     set_id = set_id_of(db, set)
     busy = _busy(db, set_id)
-    beyond = 0
-    if count is not None:
-        query = "SELECT count(*) FROM partitions INDEXED BY partitions_by_age WHERE set_id = ? AND deleted_at IS NULL"
-        beyond = max(0, db.execute(query, (set_id,)).fetchone()[0] - count)
     gone: list[tuple[int, str, Reason]] = []
     held: list[int] = []
     more, oldest = False, None
-    for rank, (number, key, added_at) in enumerate(db.execute(_BY_AGE, (set_id,))):
+    for number, key, added_at in db.execute(_BY_AGE, (set_id,)):
         aged = age is not None and added_at + age <= now  # as the due instant is reckoned
         if not aged and oldest is None:
             oldest = added_at
-        if not aged and rank >= beyond:
+        if not aged and (cut is None or (added_at, number) > cut):
             break
         if number in busy:
             held += busy[number]
