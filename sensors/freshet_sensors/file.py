@@ -36,7 +36,7 @@ Change = Literal["created", "modified", "deleted"]
 
 _CHANGES: frozenset[str] = frozenset({"created", "modified", "deleted"})
 _DELETED: frozenset[str] = frozenset({"deleted"})
-_PIECE = 500
+_PIECE = 250
 _PIECE_UNSAID = 5_000
 _FEW = 64
 _BREATH = 5_000

@@ -32,7 +32,7 @@ async def test_all_that_a_look_may_say_arrives(made: World) -> None:
     end = await made.tick("everything", "a.csv", cursor={"old": 1})
     assert end.runs == (RequestedRun("job", "k", "once", {"n": [1, 2]}, {"a": "b"}, 3),)
     assert end.partitions == (PartitionDelta("set", (("one", {"size": 1}), ("two", {}))),)
-    assert end.reports == (ReportedMaterialization("asset", "one", {"rows": 4}),)
+    assert end.reports == (ReportedMaterialization("asset", "one", metadata={"rows": 4}),)
     assert end.skip == "nothing else"
     assert end.cursor == {"now": "2026-01-01T00:00:00+00:00", "hints": ["a.csv"]}
     assert (await made.tick("everything", full=True)).cursor["hints"] is None

@@ -266,7 +266,7 @@ async def test_a_large_look_commits_in_pieces_that_each_stand_alone(inbox: Path)
     world = World()
     with pytest.raises(Killed):
         await world.tick(sensor(inbox), kill_after=2)
-    assert (world.commits, len(world.runs), len(world.entries), len(world.partitions)) == (2, 1000, 1000, 1000)
+    assert (world.commits, len(world.runs), len(world.entries), len(world.partitions)) == (2, 500, 500, 500)
     await world.tick(sensor(inbox))
     assert len(world.runs) == 1200
     assert len(set(world.run_keys)) == 1200
@@ -278,7 +278,7 @@ async def test_twenty_thousand_files_in_one_look(inbox: Path) -> None:
     world = World()
     await world.tick(sensor(inbox, settle="0s"))
     assert len(set(world.run_keys)) == len(world.runs) == 20_000
-    assert world.commits == 40
+    assert world.commits == 80
     assert await world.tick(sensor(inbox, settle="0s")) == []
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal, overload
 
 from freshet.definitions.outcome import Json
 from freshet.executors.base import RequestedRun, TickEnd
-from freshet.host.evaluator.messages import records, split
+from freshet.host.evaluator.messages import DIGEST, PIECE, RECORD, split
 from freshet.store.records import LedgerDelta, LedgerEntry, PartitionDelta, ReportedMaterialization, TickError
 
 __all__ = ["EndStatus", "OutcomeParts"]
@@ -14,6 +15,42 @@ __all__ = ["EndStatus", "OutcomeParts"]
 EndStatus = Literal["ok", "checkpoint", "failed", "timed_out", "later", "given_up", "abandoned"]
 
 _NO_CHANGE = LedgerDelta()
+_NOTHING: dict[str, Json] = {}
+
+
+class _Entries(Sequence[LedgerEntry]):
+    """Ledger entries as columns: the garbage collector does not visit those, and there may be a million."""
+
+    __slots__ = ("_keys", "_records")
+
+    def __init__(self) -> None:
+        self._records = bytearray()
+        self._keys: list[str] = []
+
+    def extend(self, text: str, keys: list[str]) -> None:
+        """More of them, as a message holds them."""
+        self._records += bytes.fromhex(text)
+        self._keys += keys
+        if len(self._records) != RECORD * len(self._keys):
+            raise ValueError("as many keys as records")
+
+    def given(self) -> Sequence[LedgerEntry]:
+        """Itself; a few as a plain tuple."""
+        return self if len(self._keys) > PIECE else tuple(self)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    @overload
+    def __getitem__(self, at: int) -> LedgerEntry: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[LedgerEntry]: ...
+    def __getitem__(self, at: int | slice) -> LedgerEntry | Sequence[LedgerEntry]:
+        if isinstance(at, slice):
+            return tuple(self[one] for one in range(*at.indices(len(self))))
+        key = self._keys[at]
+        record = bytes(self._records[RECORD * at : RECORD * (at + 1)])
+        return LedgerEntry(record[:DIGEST], record[DIGEST:], key)
 
 
 class OutcomeParts:
@@ -23,7 +60,7 @@ class OutcomeParts:
 
     def __init__(self) -> None:
         self._cursor: list[Json] | None = None
-        self._put: list[LedgerEntry] = []
+        self._put = _Entries()
         self._remove: list[bytes] = []
         self._partitions: list[PartitionDelta] = []
         self._runs: list[RequestedRun] = []
@@ -39,9 +76,7 @@ class OutcomeParts:
                 case "cursor":
                     self._cursor = value
                 case "put":
-                    text, keys = value
-                    pairs = zip(records(text), keys, strict=True)
-                    self._put.extend(LedgerEntry(digest, version, key) for (digest, version), key in pairs)
+                    self._put.extend(*value)
                 case "remove":
                     self._remove.extend(split(value))
                 case "runs":
@@ -52,7 +87,9 @@ class OutcomeParts:
                     )
                 case "partitions":
                     self._partitions.extend(
-                        PartitionDelta(set_name, tuple((key, metadata) for key, metadata in added), tuple(deleted))
+                        PartitionDelta(
+                            set_name, tuple((key, metadata or _NOTHING) for key, metadata in added), tuple(deleted)
+                        )
                         for set_name, added, deleted in value
                     )
                 case "skip":
@@ -70,7 +107,7 @@ class OutcomeParts:
             status=status,
             cursor=None if self._cursor is None else self._cursor[0],
             cursor_changed=self._cursor is not None,
-            ledger=LedgerDelta(tuple(self._put), tuple(self._remove)) if self._put or self._remove else _NO_CHANGE,
+            ledger=LedgerDelta(self._put.given(), tuple(self._remove)) if self._put or self._remove else _NO_CHANGE,
             partitions=tuple(self._partitions),
             runs=tuple(self._runs),
             reports=tuple(self._reports),

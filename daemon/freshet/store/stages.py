@@ -123,7 +123,7 @@ def _both(one: Carried, other: Carried) -> Carried:
     commit = replace(
         b,
         partitions=a.partitions + b.partitions,
-        ledger=LedgerDelta(a.ledger.put + b.ledger.put, a.ledger.remove + b.ledger.remove),
+        ledger=LedgerDelta((*a.ledger.put, *b.ledger.put), a.ledger.remove + b.ledger.remove),
         reports=a.reports + b.reports,
     )
     first, second = one.result, other.result

@@ -37,13 +37,15 @@ if TYPE_CHECKING:  # the daemon reads this file too, and none of the evaluator's
     from freshet.host.evaluator.ledger import LedgerCache, LedgerChange
     from freshet.host.evaluator.outcome import Outcome
 
-__all__ = ["PIECE", "fill", "join", "messages_of", "records", "split"]
+__all__ = ["DIGEST", "PIECE", "RECORD", "fill", "join", "messages_of", "records", "split"]
 
 PIECE = 4096
 """Items in one message at most: below 1 MiB unless single items are huge."""
 
-_DIGEST = 16
-_RECORD = 24
+DIGEST = 16
+"""Bytes of a digest."""
+RECORD = 24
+"""Bytes of a digest and a version."""
 
 Message = list[Any]
 
@@ -56,21 +58,21 @@ def join(digests: list[bytes]) -> str:
 def split(text: str) -> list[bytes]:
     """Digests from one text."""
     data = bytes.fromhex(text)
-    return [data[start : start + _DIGEST] for start in range(0, len(data), _DIGEST)]
+    return [data[start : start + DIGEST] for start in range(0, len(data), DIGEST)]
 
 
 def records(text: str) -> list[tuple[bytes, bytes]]:
     """Pairs of digest and version from one text."""
     data = bytes.fromhex(text)
-    starts = range(0, len(data), _RECORD)
-    return [(data[start : start + _DIGEST], data[start + _DIGEST : start + _RECORD]) for start in starts]
+    starts = range(0, len(data), RECORD)
+    return [(data[start : start + DIGEST], data[start + DIGEST : start + RECORD]) for start in starts]
 
 
 def fill(cache: LedgerCache, text: str) -> None:
     """Put a piece of the ledger into the cache."""
     data, entries = bytes.fromhex(text), cache.entries
-    for start in range(0, len(data), _RECORD):
-        entries[data[start : start + _DIGEST]] = data[start + _DIGEST : start + _RECORD]
+    for start in range(0, len(data), RECORD):
+        entries[data[start : start + DIGEST]] = data[start + DIGEST : start + RECORD]
 
 
 def messages_of(tick: int, outcome: Outcome) -> Iterator[Message]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from freshet.definitions.outcome import Json
@@ -57,7 +58,7 @@ class LedgerEntry:
 class LedgerDelta:
     """Entries to put (insert or replace) and digests to remove."""
 
-    put: tuple[LedgerEntry, ...] = ()
+    put: Sequence[LedgerEntry] = ()
     remove: tuple[bytes, ...] = ()
 
 
