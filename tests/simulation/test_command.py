@@ -123,8 +123,16 @@ def test_it_reads_beside_a_daemon(folder: Folder) -> None:
     assert set(asyncio.run(beside())) == {9.0}
 
 
-def _past(folder: Folder, lasts: dict[str, float]) -> float:
-    """A state of some hours up to 2026-04-10T12:00:30 in Berlin; returns that moment."""
+def test_a_daemon_that_is_ahead_of_now_is_followed(folder: Folder) -> None:
+    end = _past(folder, {}, begin=float(int(time.time())) - 2 * 3600 + 120)
+    told = folder.entries("--state", "--until", "2h")
+    assert told[-1]["kind"] == "summary"
+    assert sum(told[-1]["ticks"].values()) in (3, 4)
+    assert end > time.time(), "else this shows nothing"
+
+
+def _past(folder: Folder, lasts: dict[str, float], begin: float = 1_775_808_030.0) -> float:
+    """A state of two hours, up to 2026-04-10T12:00:30 in Berlin or from `begin`; returns its end."""
 
     @asset(name="prices", freshness=Freshness(within="1d"))
     def prices() -> int:
@@ -133,8 +141,6 @@ def _past(folder: Folder, lasts: dict[str, float]) -> float:
     @asset(name="other")
     def other() -> int:
         return 1
-
-    begin = 1_775_808_030.0
 
     async def pass_time() -> None:
         clock = SimulatedClock.steadily(begin)

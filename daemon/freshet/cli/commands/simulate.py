@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import os
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,7 +85,9 @@ def _simulate(
     _check_known(wishes.only, {name for kind in names.values() for name in kind}, "--only")
     printer = Printer(settings.timezone, as_json=session.json, only=wishes.only, flush=wishes.speed is not None)
     given = _durations(wishes.durations, names["asset"] | names["job"])
-    recorded = _remembered(settings, begin, database if wishes.state else None)
+    recorded = _recorded(settings)
+    if wishes.state:
+        begin = _copied(settings, database, begin, now=wishes.begin.strip() == "now")
     _notes(printer, report.definitions, listed=wishes.files is not None)
     plan = Plan(
         begin=begin,
@@ -192,23 +195,39 @@ def _durations(given: Iterable[str], known: set[str]) -> dict[str, float]:
 # --- what is known -------------------------------------------------------------------------------------------
 
 
-def _remembered(settings: Settings, begin: float, copy_to: Path | None) -> Mapping[str, float]:
-    """How long steps took; with `copy_to`, also a copy of the state as it is."""
-    from freshet.store.copying import copy_database, last_moment, read_only, step_durations
-    from freshet.store.statedir import DATABASE_NAME
+def _recorded(settings: Settings) -> dict[str, float]:
+    """How long steps took, as far as anything is remembered."""
+    from freshet.store.copying import read_only, step_durations
 
-    database = settings.state_dir / DATABASE_NAME
+    database = _database(settings)
     if not database.exists():
-        if copy_to is not None:
-            raise StoreError(f"there is no state at {database}", hint="leave --state out to begin with nothing")
         return {}
     with read_only(database) as db:
-        recorded, last = step_durations(db), last_moment(db)
-    if copy_to is not None:
-        if last is not None and begin < last:
-            raise Conflict("the state holds events that are later than --from", hint="begin now, or leave --state out")
-        copy_database(database, copy_to)
-    return recorded
+        return step_durations(db)
+
+
+def _copied(settings: Settings, copy: Path, begin: float, *, now: bool) -> float:
+    """Copy the state; returns when the simulation begins: not before its last event, which a daemon that is at work
+    may have added after `now`."""
+    from freshet.store.copying import copy_database, last_moment, read_only
+
+    database = _database(settings)
+    if not database.exists():
+        raise StoreError(f"there is no state at {database}", hint="leave --state out to begin with nothing")
+    copy_database(database, copy)
+    with read_only(copy) as db:
+        last = last_moment(db)
+    if last is None or last <= begin:
+        return begin
+    if not now:
+        raise Conflict("the state holds events that are later than --from", hint="begin now, or leave --state out")
+    return float(math.ceil(last))
+
+
+def _database(settings: Settings) -> Path:
+    from freshet.store.statedir import DATABASE_NAME
+
+    return settings.state_dir / DATABASE_NAME
 
 
 def _arrivals(
