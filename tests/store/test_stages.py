@@ -169,7 +169,7 @@ def test_pieces_without_runs_go_together_while_there_is_time(db: sqlite3.Connect
     stage_id = staged(db, landing, *pieces, StagePiece(runs=(one_step("sales"),)))
     commit_tick(db, outcome(landing, stage=stage_id))
     done = carried_out(db, stage_id, seconds=2.5, monotonic=lambda: next(clock))
-    assert [one.count for one in done] == [3, 2, 1]
+    assert [one.pieces for one in done] == [3, 2, 1]
     assert [one.result.partitions_added for one in done] == [3, 2, 0]
     assert len({event.txn for event in done[0].result.events}) == 3
 

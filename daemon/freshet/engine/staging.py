@@ -235,7 +235,7 @@ class Staging:
                 self._in.bus.publish(tuple(events))
             self._launcher.admitted(piece.commit.runs, piece.result.admitted)
             carried(piece)
-            position, last = position + piece.count, piece.last
+            position, last = position + piece.pieces, piece.last
 
     async def _drop(self, stage: _Stage) -> None:
         """Nothing of it holds; unless its decision was committed although the store could not say so."""

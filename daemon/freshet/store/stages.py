@@ -133,7 +133,7 @@ def _both(one: Carried, other: Carried) -> Carried:
         ledger_revision=second.ledger_revision or first.ledger_revision,
         partitions_added=first.partitions_added + second.partitions_added,
     )
-    return Carried(commit, result, one.deleted + other.deleted, one.count + other.count, other.last)
+    return Carried(commit, result, one.deleted + other.deleted, one.pieces + other.pieces, other.last)
 
 
 @overload

@@ -43,5 +43,5 @@ class Carried(NamedTuple):
     commit: TickCommit
     result: TickResult
     deleted: int
-    count: int
+    pieces: int
     last: bool
