@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from freshet.engine.slots import RunQueue
 from freshet.store.records import QueuedStep
+from freshet.store.records.runs import RunGroup
 
 
 def _step(run_id: int, priority: int = 0) -> QueuedStep:
@@ -56,3 +59,57 @@ def test_a_canceled_run_waits_no_more() -> None:
     queue.discard_run(1)
     assert not queue.waits(1)
     assert [step.run_id for step in queue.take()] == [2]
+
+
+LINES: list[RunGroup | None] = [("schedule:a", "job", None, None), ("schedule:b", "job", None, None), None]
+
+
+@given(
+    arrivals=st.lists(st.sampled_from(LINES), min_size=1, max_size=12),
+    capacity=st.integers(1, 4),
+    order=st.randoms(use_true_random=False),
+)
+def test_runs_of_a_line_go_one_after_the_other_and_hold_back_nobody_else(
+    arrivals: list[RunGroup | None], capacity: int, order: Random
+) -> None:
+    queue = RunQueue(capacity, open=True)
+    running: list[int] = []
+    begun: list[int] = []
+    canceled: set[int] = set()
+    line_of = dict(enumerate(arrivals, start=1))
+
+    def turn() -> None:
+        taken = [step.run_id for step in queue.take()]
+        running.extend(taken)
+        begun.extend(taken)
+        active = [line_of[run] for run in running if line_of[run] is not None]
+        assert len(active) == len(set(active)), "two of one line at once"
+        for run, line in line_of.items():
+            if line is None and (run, 0) in queue:
+                assert queue.free == 0, "it waits for a slot alone"
+
+    for run, line in line_of.items():
+        if line is not None:
+            queue.join(run, line)
+        queue.put(QueuedStep(run, 0, "step", 0, None))
+        turn()
+        if running and order.random() < 0.4:
+            ended = running.pop(order.randrange(len(running)))
+            queue.release()
+            queue.left(ended)
+            turn()
+        elif order.random() < 0.2 and (waiting := [one for one in line_of if (one, 0) in queue]):
+            gone = order.choice(waiting)
+            queue.discard_run(gone)
+            queue.left(gone)
+            canceled.add(gone)
+            turn()
+    while running:
+        queue.release()
+        queue.left(running.pop(0))
+        turn()
+    assert len(queue) == 0 and queue.in_use == 0
+    assert sorted(begun) == [run for run in line_of if run not in canceled], "each goes once"
+    for line in LINES[:2]:
+        ours = [run for run in begun if line_of[run] == line]
+        assert ours == sorted(ours), "in the order in which they came"
