@@ -160,4 +160,5 @@ def _unescape(text: str) -> str:
 
 def _default_name(dimensions: Sequence[Dimension]) -> str:
     text = "|".join(f"{one.name}={one.set.name}" for one in dimensions)
-    return f"multi-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    names = "-".join(one.name for one in dimensions)
+    return f"{names[:80]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 from freshet.definitions.graph import Definitions
@@ -111,25 +112,32 @@ class Recorder:
 
     def published(self, events: tuple[Event, ...]) -> None:
         """A listener on the bus."""
+        for (type_, name), several in groupby(events, key=lambda event: (event.type, event.set)):
+            if type_ in ("partition_added", "partition_deleted") and name is not None:
+                self._partitions(name, list(several))
+            else:
+                self._others(several)
+
+    def _others(self, events: Iterable[Event]) -> None:
         for event in events:
             kind = _FRESHNESS.get(event.type)
             if kind is not None:
                 self._tell(kind, event.asset or "", partition=self._key_of(event))
-            elif event.type in ("partition_added", "partition_deleted"):
-                self._partitions(event)
             elif event.type == "run_canceled":
                 self._tell("canceled", str(_data(event).get("target", "")), run=event.run_id)
             elif event.type in ("ticker_failing", "ticker_quarantined"):
                 self._failing(event)
 
-    def _partitions(self, event: Event) -> None:
-        numbers, name = event.numbers, event.set or ""
-        key = self._key_of(event)
-        if len(numbers) > 1:
-            key = f"{key} to {self._key(name, numbers[-1])}"
+    def _partitions(self, name: str, events: list[Event]) -> None:
+        """Many at once are one line, from the first to the last."""
+        first, last = events[0], events[-1]
+        count, key = sum(len(event.numbers) for event in events), self._key_of(first)
+        if count > 1:
+            end = self._key(name, last.numbers[-1]) if len(last.numbers) > 1 else self._key_of(last)
+            key = f"{key} to {end}"
         in_time = isinstance(self._definitions.partition_set.get(name), TimePartitions)
-        kind: EntryKind = "deleted" if event.type == "partition_deleted" else "opened" if in_time else "added"
-        self._tell(kind, name, partition=key, count=len(numbers))
+        kind: EntryKind = "deleted" if first.type == "partition_deleted" else "opened" if in_time else "added"
+        self._tell(kind, name, partition=key, count=count)
 
     def _failing(self, event: Event) -> None:
         data = _data(event)
