@@ -103,7 +103,8 @@ def killed(site: Site, point: Point) -> None:
 def rest(site: Site, rounds: int) -> None:
     """A daemon that is not disturbed takes in all rounds."""
     daemon = site.start().ready()
-    daemon.wait_until(lambda: daemon.client.cursor("landing").cursor == rounds, "all rounds are seen")
+    done = "SELECT count(*) FROM runs WHERE state = 'succeeded'"
+    daemon.wait_until(lambda: rows(site, done) == [(rounds * RUNS,)], "every run of every round has succeeded")
     daemon.wait_until(daemon.idle, "nothing runs")
     assert daemon.stop() == 0
 
