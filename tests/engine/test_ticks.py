@@ -326,3 +326,28 @@ async def test_ticks_that_did_nothing_are_counted_and_not_stored(tmp_path: Path)
     async with rig(tmp_path, [idle], clock=clock) as one:
         assert one.control.sensors()[0].ticks == ticks + 1
         assert await one.store.read(lambda db: db.execute("SELECT count(*) FROM ticks").fetchone()[0]) == 0
+
+
+async def test_a_run_that_starts_in_place_of_a_dropped_one_has_its_inputs(tmp_path: Path) -> None:
+    taken: list[Any] = []
+
+    @asset
+    def base() -> int:
+        return 7
+
+    @asset
+    def above(base: int) -> int:
+        taken.append(base)
+        return base
+
+    @sensor(interval="1h")
+    async def asks(ctx: Any) -> Any:
+        yield RunRequest("base", run_key="once")
+        if ctx.cursor is not None:
+            yield RunRequest("above")
+        ctx.cursor = (ctx.cursor or 0) + 1
+
+    async with rig(tmp_path, [base, above, asks], workers=1) as one:
+        await one.advance(3601)
+        assert taken == [7]
+        assert await one.states() == ["succeeded", "succeeded"]

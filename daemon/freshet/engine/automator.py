@@ -133,7 +133,7 @@ class Automator:
             runs=runs,
             chunks=evaluation.chunks,
             start=reserved,
-            needs=input_needs(definitions, (step.name for run in runs[:reserved] for step in run.steps)),
+            needs=input_needs(definitions, (step.name for run in runs for step in run.steps) if reserved else ()),
             version=definitions.version,
         )
         admitted = await persist(self._in, partial(commit_automation, commit=commit), what="automation")

@@ -235,7 +235,9 @@ class TickLoop:
         try:
             commit = tick_commit(definitions, ticker.row, flight, end, now=self._in.clock.now())
             reserved = queue.reserve(startable(commit.runs))
-            needs = input_needs(definitions, (step.name for run in commit.runs[:reserved] for step in run.steps))
+            needs = input_needs(
+                definitions, (step.name for run in commit.runs for step in run.steps) if reserved else ()
+            )
             commit = replace(commit, start=reserved, needs=needs)
             result = await self._in.store.write(partial(commit_tick, commit=commit))
         except FreshetError:

@@ -220,7 +220,7 @@ class Backfills:
             error=error,
             runs=runs,
             start=reserved,
-            needs=input_needs(definitions, (step.name for run in runs[:reserved] for step in run.steps)),
+            needs=input_needs(definitions, (step.name for run in runs for step in run.steps) if reserved else ()),
             version=definitions.version,
             boxes=boxes,
         )
