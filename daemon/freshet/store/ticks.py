@@ -10,6 +10,7 @@ from freshet.store.admission import Admitting, admit_into
 from freshet.store.codec import dump, dump_optional
 from freshet.store.ending import is_idle
 from freshet.store.events import EventLog
+from freshet.store.inbox import settle
 from freshet.store.interning import intern
 from freshet.store.partitions import apply_delta
 from freshet.store.records import (
@@ -42,15 +43,17 @@ def commit_tick(db: sqlite3.Connection, commit: TickCommit) -> TickResult:
     effects = bool(
         commit.cursor_changed or ledger_revision > before.ledger_revision or parts.added or parts.deleted
         or commit.partitions or commit.reports or parts.admitted or parts.dropped or commit.stage is not None
+        or commit.deliveries
     )  # fmt: skip
     _remember(db, before, commit, ledger_revision, effects=effects)
+    settled, parked = settle(db, commit.ticker, commit.tick_id, commit.deliveries, commit.ended_at)
     if commit.stage is not None:
         decide_stage(db, commit.stage, commit.ended_at)
     if commit.final and before.failures:
         log.add("ticker_recovered", tick_id=commit.tick_id, data={"name": before.name, "failures": before.failures})
     if effects:
         _write_row(db, before, commit, runs=len(parts.admitted), added=parts.added, dropped=parts.dropped)
-    return TickResult(parts.admitted, parts.dropped, log.write(), ledger_revision, parts.added)
+    return TickResult(parts.admitted, parts.dropped, log.write(), ledger_revision, parts.added, settled, parked)
 
 
 def decide_stage(db: sqlite3.Connection, stage_id: int, at: float) -> None:

@@ -25,6 +25,15 @@ from freshet.store.records.events import (
     Event,
     EventType,
 )
+from freshet.store.records.inbox import (
+    DeliveryRow,
+    DeliveryState,
+    HandledDelivery,
+    InboxCount,
+    Kept,
+    NewDelivery,
+    WaitingDelivery,
+)
 from freshet.store.records.runs import (
     Admission,
     Admitted,
@@ -67,6 +76,8 @@ __all__ = [
     "BackfillRow",
     "BackfillState",
     "ConditionChunk",
+    "DeliveryRow",
+    "DeliveryState",
     "DroppedRequest",
     "EndedStep",
     "Event",
@@ -74,10 +85,14 @@ __all__ = [
     "Finished",
     "FreshnessChange",
     "FreshnessRow",
+    "HandledDelivery",
+    "InboxCount",
     "InputNeed",
+    "Kept",
     "LedgerDelta",
     "LedgerEntry",
     "NewBackfill",
+    "NewDelivery",
     "PartitionDelta",
     "PartitionRef",
     "QueuedStep",
@@ -98,4 +113,5 @@ __all__ = [
     "TickResult",
     "TickerRow",
     "ValueRef",
+    "WaitingDelivery",
 ]

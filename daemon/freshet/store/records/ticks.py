@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from freshet.definitions.outcome import Json
 from freshet.store.records.events import Event
+from freshet.store.records.inbox import HandledDelivery
 from freshet.store.records.runs import Admission, DroppedRequest, InputNeed, RunToAdmit
 from freshet.store.records.sets import PartitionRef
 
@@ -118,14 +119,18 @@ class TickCommit:
     version: str = ""
     final: bool = True
     stage: int | None = None
+    deliveries: tuple[HandledDelivery, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class TickResult:
-    """What a tick's commit did. `events` are the transaction's, in order."""
+    """What a tick's commit did. `events` are the transaction's, in order. `settled`: how many deliveries wait no more;
+    `parked`: those of them that failed too often."""
 
     admitted: tuple[Admission, ...]
     dropped: tuple[DroppedRequest, ...]
     events: tuple[Event, ...]
     ledger_revision: int
     partitions_added: int = 0
+    settled: int = 0
+    parked: tuple[int, ...] = ()
