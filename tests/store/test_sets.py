@@ -330,3 +330,16 @@ def test_a_combination_is_live_while_its_parts_are(
     current = {one for place, one in there.items() if made[place] == generation[place[2]]}
     assert set(asset_bits(db)["cubed"].materialized) == current
     db.close()
+
+
+def test_a_part_of_many_combinations_that_lie_apart_goes_and_comes_in_one_event(db: sqlite3.Connection) -> None:
+    grid = MultiPartitions(a=DynamicPartitions("a"), b=DynamicPartitions("b"), name="grid")
+    register_definitions(db, Definitions(assets=(AssetSpec("over", partitions=grid),)), 1.0)
+    change_partitions(db, PartitionDelta("a", add=(("x", {}), ("y", {}))), 1.0)
+    change_partitions(db, PartitionDelta("b", add=tuple((f"b{n}", {}) for n in range(40))), 1.0)
+    number_places(db, grid, [(a, b) for b in range(1, 41) for a in (1, 2)], 1.0)
+    gone, back = PartitionDelta("a", delete=("x",)), PartitionDelta("a", add=(("x", {}),))
+    for delta, kind in ((gone, "deleted"), (back, "added")):
+        _, events = change_partitions(db, delta, 2.0)
+        (told,) = (event for event in events if event.set == "grid")
+        assert (told.type, list(told.numbers)) == (f"partition_{kind}", list(range(1, 81, 2)))

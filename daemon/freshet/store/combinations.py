@@ -16,6 +16,9 @@ from freshet.store.events import EventLog
 
 __all__ = ["DimensionRow", "cascade_added", "cascade_deleted", "dimensions_of", "ranges"]
 
+_APART = 16
+"""The most events that combinations of one part become."""
+
 _LIVE_PART = """
 CASE s.kind WHEN 'time' THEN c.value BETWEEN s.first AND s.last ELSE EXISTS (
     SELECT 1 FROM partitions q WHERE q.set_id = s.id AND q.number = c.value AND q.deleted_at IS NULL) END
@@ -136,8 +139,11 @@ def _over(db: sqlite3.Connection, set_id: int) -> list[tuple[int, str, int]]:
 
 
 def _told(db: sqlite3.Connection, set_id: int, keys: Mapping[int, str]) -> Iterator[tuple[int, Json]]:
-    """What events say of combinations, given with their keys: many in a row by their range."""
+    """What events say of combinations, given with their keys: many in a row by their range, many apart all in one."""
     found = list(ranges(sorted(keys)))
+    if len(found) > _APART:
+        yield found[0][0], {"numbers": sorted(keys)}
+        return
     alone = [first for first, last in found if first == last]
     places: dict[int, list[Json]] = {number: [] for number in alone}
     for number, value in db.execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -39,8 +40,9 @@ class Event:
     """One row of what happened. `idle`: for materialized, failed and released, whether no other active step holds
     the same asset and partition, so that it is no longer in progress.
 
-    Partitions added or deleted many at once are one event of consecutive numbers: `partition` is the first, and
-    `data["last"]` the last. A combination's `data["place"]` holds the numbers of its dimensions."""
+    Partitions added or deleted many at once are one event: of consecutive numbers, `partition` is the first and
+    `data["last"]` the last; of scattered ones, `data["numbers"]` names them all, ascending. A combination's
+    `data["place"]` holds the numbers of its dimensions."""
 
     seq: int
     txn: int
@@ -55,9 +57,9 @@ class Event:
     data: Json = None
 
     @property
-    def numbers(self) -> range:
-        """The partitions that a `partition_added` or `partition_deleted` is about."""
+    def numbers(self) -> Sequence[int]:
+        """The partitions that a `partition_added` or `partition_deleted` is about, ascending."""
         first = self.partition or 0
         data: Any = self.data or {}
-        last: int = data.get("last", first)
-        return range(first, last + 1)
+        scattered: list[int] | None = data.get("numbers")
+        return range(first, data.get("last", first) + 1) if scattered is None else scattered
