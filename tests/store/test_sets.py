@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -42,7 +42,7 @@ def defined(days: TimePartitions = DAYS, regions: StaticPartitions = REGIONS) ->
 CUBE = defined().partition_set["cube"]
 
 
-def told(events: Iterable[Event]) -> list[tuple[str, str | None, range]]:
+def told(events: Iterable[Event]) -> list[tuple[str, str | None, Sequence[int]]]:
     return [(event.type, event.set, event.numbers) for event in events if event.type.startswith("partition_")]
 
 
