@@ -3,45 +3,36 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from freshet import (
-    Asset,
-    DefinitionError,
     Duration,
     DynamicPartitions,
     Hints,
-    PartitionKeyError,
-    RetryLater,
     Sensor,
     SensorContext,
     Skip,
     parse_duration,
 )
-from freshet_sensors.admit import Item, Rules, Said, admit, arrive, key_of
-from freshet_sensors.look import Survey, look_at, look_at_all
+from freshet_sensors.admit import Item, Rules, Said, admit, arrive
+from freshet_sensors.look import Folder, Survey
+from freshet_sensors.looker import Looker
+from freshet_sensors.options import Change, checked_changes, refuse_nonsense
 from freshet_sensors.pattern import KeyTemplate, Pattern, temporary
-from freshet_sensors.scan import File, Row, readable, scan
+from freshet_sensors.scan import File, Row, readable
 from freshet_sensors.settle import Settling
+from freshet_sensors.telling import Telling
 
 if TYPE_CHECKING:
     from freshet_sensors.wake import Waker
 
 __all__ = ["FileSensor"]
 
-Change = Literal["created", "modified", "deleted"]
-
-_CHANGES: frozenset[str] = frozenset({"created", "modified", "deleted"})
-_DELETED: frozenset[str] = frozenset({"deleted"})
 _PIECE = 250
 _PIECE_UNSAID = 5_000
-_FEW = 64
 _BREATH = 5_000
-
-_T = TypeVar("_T")
 
 
 class FileSensor(Sensor):
@@ -65,7 +56,10 @@ class FileSensor(Sensor):
     `start`: "all", or "now": what is there when the first look has ended is taken for seen.
 
     Symbolic links: a link to a file counts as its target where that lies inside the folder; other links are passed
-    over. Network file systems tell no changes made elsewhere, and are looked at each `interval`.
+    over. With `follow=True` links lead on, to files and folders anywhere: each real file counts once, by its plain path
+    where it lies inside, else by the first of the links to it; what lies behind a link that leads nowhere is not taken
+    for deleted. Changes of a linked file are seen each `interval`. Network file systems tell no changes made elsewhere,
+    and are looked at each `interval`.
     """
 
     def __init__(
@@ -81,11 +75,13 @@ class FileSensor(Sensor):
         settle: Duration = "250ms",
         start: Literal["all", "now"] = "all",
         retire: bool = False,
+        follow: bool = False,
         interval: Duration = "30s",
         timeout: Duration = "60s",
     ) -> None:
         self.path = os.fspath(path)
         self.start = start
+        self.follow = follow
         parsed = Pattern(pattern, what=f"{name}: pattern")
         settling = parse_duration(settle, what=f"{name}: settle")
         super().__init__(
@@ -98,10 +94,11 @@ class FileSensor(Sensor):
                 "path": self.path,
                 "pattern": pattern,
                 "key": key,
-                "on": sorted(_checked_changes(name, on, retire)),
+                "on": sorted(checked_changes(name, on, retire)),
                 "settle": settling,
                 "start": start,
                 "retire": retire,
+                "follow": follow,
             },
         )
         self.rules = Rules(
@@ -109,18 +106,14 @@ class FileSensor(Sensor):
             key=KeyTemplate(key, parsed, what=f"{name}: key"),
             partitions=partitions,
             target=self.spec.target,
-            on=_checked_changes(name, on, retire),
+            on=checked_changes(name, on, retire),
             retire=retire,
         )
-        _refuse_nonsense(name, self.rules, start)
-        if partitions is None and isinstance(target, Asset) and target.spec.partitions is not None:
-            said = f"{name}: its target {target.spec.name!r} is partitioned, and no file would say which one is meant"
-            raise DefinitionError(said, hint="give partitions= the asset's set")
+        refuse_nonsense(name, self.rules, start, target)
         self._settling = Settling(settling)
         self._waker: Waker | None = None
-        self._told: dict[str, str] = {}
-        self._network = False
-        self._looking = False
+        self._looker = Looker()
+        self._telling = Telling()
 
     @property
     def watching(self) -> str | None:
@@ -138,6 +131,7 @@ class FileSensor(Sensor):
             self.rules.pattern,
             self._settling,
             interested_in_gone="deleted" in self.rules.on or "modified" not in self.rules.on,
+            follow=self.follow,
         )
         try:
             while True:
@@ -149,25 +143,29 @@ class FileSensor(Sensor):
     async def evaluate(self, ctx: SensorContext) -> AsyncIterator[Said | Skip]:
         """Look at the hints, or at everything, and admit what is new in pieces."""
         root = self._root()
+        folder = Folder(root, self.rules.pattern, self.follow)
         memory: dict[str, Any] = dict(ctx.cursor or {})
         first = memory.get("folder") != root
-        hints = None if first else ctx.hints
         begun = self._settling.begin()
-        survey = await self._look(ctx, root, hints)
+        survey = await self._looker.look(folder, ctx.ledger, None if first else ctx.hints)
+        hints = None if survey.full else ctx.hints
         if hints is None:
             self._tell(ctx, root, survey)
             if (reason := _why_nothing(root, survey, memory, ctx)) is not None:
                 yield Skip(reason)
                 return
+        elif not _is_same_device(survey, memory):
+            survey.gone = []  # only a full look may say that a folder without its files is the one that is meant
         if first:
             # What another folder held, or held before the first look, is no deletion and no news.
             await self._take_for_seen(ctx, survey)
         items = await self._settled(ctx, survey, hints, begun)
         left = frozenset[str]()
         if self.rules.retire and items and items[0][1] is None:
-            left = await self._keys_left(root)
+            left = await self._looker.keys(folder, self.rules)
         again: int = memory.get("retired", 0)
-        memory |= {"folder": root} | ({"device": survey.identity[0]} if survey.identity else {})
+        if survey.full and survey.identity is not None:
+            memory |= {"folder": root, "device": survey.identity[0]}
         for at in range(0, len(items), _PIECE):
             if at:
                 await ctx.checkpoint()
@@ -198,32 +196,6 @@ class FileSensor(Sensor):
     def _root(self) -> str:
         return os.path.abspath(self.path)  # noqa: PTH100  # as text, and links stay as they are
 
-    async def _look(self, ctx: SensorContext, root: str, hints: tuple[str, ...] | None) -> Survey:
-        if (
-            hints is not None
-            and len(hints) <= _FEW
-            and not self._network
-            and not any(hint.endswith("/") for hint in hints)
-        ):
-            return look_at(root, hints, self.rules.pattern, ctx.ledger)
-        ended = threading.Event()
-
-        def look() -> Survey:
-            try:
-                if hints is None:
-                    return look_at_all(root, self.rules.pattern, ctx.ledger, ended=ended.is_set)
-                return look_at(root, hints, self.rules.pattern, ctx.ledger, ended=ended.is_set)
-            finally:
-                self._looking = False
-
-        if self._looking:
-            raise RetryLater(f"the last look at {root} has not returned: does its file system hang?")
-        self._looking = True
-        try:
-            return await _aside(look)
-        finally:
-            ended.set()
-
     async def _take_for_seen(self, ctx: SensorContext, survey: Survey) -> None:
         """At the first look at a folder: nothing has gone; with `start="now"`, what is there is no news."""
         for path in survey.gone:
@@ -245,7 +217,7 @@ class FileSensor(Sensor):
     ) -> list[tuple[str, Row | None]]:
         """What may be taken now: what has gone, then files, the oldest first. The rest gets a look when it is due."""
         settling = self._settling.copy() if ctx.dry_run else self._settling
-        settling.trusted = not self._network
+        settling.trusted = not self._looker.network
         now = ctx.now.timestamp()
         settled: list[tuple[str, Row | None]] = []
         paths: set[str] = set()
@@ -268,51 +240,19 @@ class FileSensor(Sensor):
                 settling.forget(path, begun)
         return settled
 
-    async def _keys_left(self, root: str) -> frozenset[str]:
-        """The keys of all files that are there."""
-
-        def keys() -> frozenset[str]:
-            found: set[str] = set()
-            for file in scan(root, self.rules.pattern):
-                try:
-                    found.add(key_of(self.rules, file.path))
-                except PartitionKeyError:
-                    continue
-            return frozenset(found)
-
-        return await _aside(keys)
-
     def _tell(self, ctx: SensorContext, root: str, survey: Survey) -> None:
         """Compare what was looked at with what is watched, and log what has changed about either."""
-        self._network = survey.network
-        waker = self._waker
+        waker, there = self._waker, survey.identity is not None
         if waker is not None:
             waker.check(survey.identity)
-        missing = "" if survey.identity else f"the folder {root} is not there"
-        news = {
-            "folder": missing,
-            "unreadable": ", ".join(map(readable, survey.unreadable)),
-            "watch": waker.reason if waker is not None and not missing else "",
+        found = {
+            "folder": () if there else (f"the folder {root} is not there",),
+            "unreadable": [readable(path) for path in survey.met.unreadable],
+            "links": [readable(path) for path in survey.met.broken],
+            "remote": [readable(path) for path in survey.met.remote],
+            "watch": (waker.reason,) if waker is not None and waker.reason and there else (),
         }
-        for topic, text in news.items():
-            before, self._told[topic] = self._told.get(topic, ""), text
-            if text and text != before:
-                ctx.log.warning(_NEWS[topic], folder=root, reason=text)
-            elif before and not text:
-                ctx.log.info(f"over: {_NEWS[topic]}", folder=root, reason=before)
-
-
-_NEWS = {
-    "folder": "nothing to watch yet",
-    "unreadable": "folders that may not be read",
-    "watch": "polling, not watching",
-}
-
-
-async def _aside(function: Callable[[], _T]) -> _T:
-    from freshet_sensors.aside import aside  # with asyncio, which the process that loads plugins does without
-
-    return await aside(function)
+        self._telling.tell(ctx, root, found)
 
 
 async def _turn() -> None:
@@ -332,26 +272,10 @@ def _why_nothing(root: str, survey: Survey, memory: dict[str, Any], ctx: SensorC
     return None
 
 
+def _is_same_device(survey: Survey, memory: dict[str, Any]) -> bool:
+    return survey.identity is not None and memory.get("device") in (None, survey.identity[0])
+
+
 def _remember(ctx: SensorContext, memory: dict[str, Any]) -> None:
     if ctx.cursor != memory:
         ctx.cursor = dict(memory)
-
-
-def _checked_changes(name: str, on: Iterable[str], retire: bool) -> frozenset[str]:
-    changes = frozenset([on] if isinstance(on, str) else on) | (_DELETED if retire else frozenset[str]())
-    if unknown := sorted(changes - _CHANGES):
-        raise DefinitionError(f"{name}: on={unknown[0]!r} is no change", hint=f"use {', '.join(sorted(_CHANGES))}")
-    return changes
-
-
-def _refuse_nonsense(name: str, rules: Rules, start: str) -> None:
-    if start not in ("all", "now"):
-        raise DefinitionError(f"{name}: start={start!r} is unknown", hint='use "all" or "now"')
-    if rules.partitions is None and rules.target is None:
-        raise DefinitionError(f"{name}: neither partitions nor target", hint="say what a file leads to")
-    if rules.partitions is None and (rules.retire or rules.key.text is not None):
-        raise DefinitionError(
-            f"{name}: retire= and key= are about partitions", hint="give partitions=, or leave them out"
-        )
-    if not rules.on:
-        raise DefinitionError(f"{name}: on= is empty", hint=f"use {', '.join(sorted(_CHANGES))}")

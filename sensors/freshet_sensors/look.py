@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from freshet import Ledger
+from freshet import Ledger, RetryLater
 from freshet_sensors.filesystem import is_network
+from freshet_sensors.links import Followed, is_roundabout, scan_following
 from freshet_sensors.pattern import Pattern, temporary
 from freshet_sensors.scan import File, Row, probe, readable, scan
 
-__all__ = ["LookEnded", "Survey", "look_at", "look_at_all"]
+__all__ = ["Folder", "LookEnded", "Survey", "look_at", "look_at_all"]
 
 _BREATH = 1000
 _T = TypeVar("_T")
@@ -27,31 +28,55 @@ class LookEnded(Exception):
     """Nobody waits for this look any more."""
 
 
+@dataclass(frozen=True)
+class Folder:
+    """What is looked at. `root`: its path, absolute; `follow`: links lead on, see `links`."""
+
+    root: str
+    pattern: Pattern
+    follow: bool = False
+
+    def files(self, followed: Followed) -> Iterator[File]:
+        """All files that are meant. Raises `OSError` where the folder cannot be read."""
+        if self.follow:
+            return scan_following(self.root, self.pattern, followed)
+        return scan(self.root, self.pattern, unreadable=followed.unreadable)
+
+    def identity(self) -> tuple[int, int] | None:
+        """Its device and inode, None where it is not there."""
+        try:
+            found = Path(self.root).stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+
 @dataclass
 class Survey:
     """What a look found.
 
-    `fresh`: files in a version that the ledger does not hold, the oldest first; `gone`: paths that it holds and that
-    are not there; `identity`: device and inode of the folder, None where there is no such folder.
+    `full`: it was about everything; `fresh`: files in a version that the ledger does not hold, the oldest first;
+    `gone`: paths that it holds and that are not there; `files`: how many there are; `identity`: device and inode of the
+    folder, None where there is no such folder; `network`: files lie on a network file system.
     """
 
+    full: bool = False
     fresh: list[Row] = field(default_factory=list[Row])
     gone: list[str] = field(default_factory=list[str])
     files: int = 0
-    unreadable: list[str] = field(default_factory=list[str])
+    met: Followed = field(default_factory=Followed)
     identity: tuple[int, int] | None = None
     network: bool = False
 
 
-def look_at_all(root: str, pattern: Pattern, ledger: Ledger, *, ended: Callable[[], bool] = lambda: False) -> Survey:
+def look_at_all(folder: Folder, ledger: Ledger, *, ended: Callable[[], bool] = lambda: False) -> Survey:
     """A full look. Raises `OSError` where the folder is there but cannot be read, `LookEnded` once `ended()`."""
-    survey = Survey()
+    survey = Survey(full=True, identity=folder.identity())
+    if survey.identity is None:
+        return survey
     try:
-        found = Path(root).stat()
-        survey.identity = (found.st_dev, found.st_ino)
-        survey.network = is_network(root)
         known = 0
-        for file in _breathing(scan(root, pattern, unreadable=survey.unreadable), ended):
+        for file in _breathing(folder.files(survey.met), ended):
             survey.files += 1
             path = readable(file.path)
             if ledger.seen(path, file.version):
@@ -59,32 +84,36 @@ def look_at_all(root: str, pattern: Pattern, ledger: Ledger, *, ended: Callable[
                 continue
             known += path in ledger
             survey.fresh.append(file.row)
+        survey.network = is_network(folder.root) or bool(survey.met.remote)
         if len(ledger) > known:
-            survey.gone = _absent(root, pattern, ledger, survey, ended)
+            survey.gone = _absent(folder, ledger, survey, ended)
         survey.fresh = _by_age(survey.fresh)
     except FileNotFoundError:
-        return Survey()
+        return Survey(full=True)
     return survey
 
 
 def look_at(
-    root: str,
-    paths: Iterable[str],
-    pattern: Pattern,
-    ledger: Ledger,
-    *,
-    ended: Callable[[], bool] = lambda: False,
+    folder: Folder, paths: Iterable[str], ledger: Ledger, *, ended: Callable[[], bool] = lambda: False
 ) -> Survey:
-    """A look at some paths alone, those with a slash at their end folders to look through."""
+    """A look at some paths alone, those with a slash at their end folders to look through.
+
+    A full look where one of them leads through a link that is to be followed.
+    """
     survey = Survey()
     found: dict[str, Row | None] = {}  # a path may be named twice, also by a folder above it
     for path in _breathing(paths, ended):
+        if folder.follow and is_roundabout(folder.root, path):
+            return look_at_all(folder, ledger, ended=ended)
         if path.endswith("/"):
-            below = _below(root, path, pattern, survey.unreadable)
+            below = _below(folder.root, path, folder.pattern, survey.met.unreadable)
             found |= {file.path: file.row for file in _breathing(below, ended)}
-        else:
-            file = probe(root, path, pattern)
-            found[path] = None if file is None else file.row
+            continue
+        try:
+            file = probe(folder.root, path, folder.pattern)
+        except PermissionError:
+            continue
+        found[path] = None if file is None else file.row
     for path, row in _breathing(found.items(), ended):
         if row is None:
             if path in ledger:
@@ -92,16 +121,28 @@ def look_at(
         elif not ledger.seen(readable(path), File(*row).version):
             survey.fresh.append(row)
     survey.fresh = _by_age(survey.fresh)
+    survey.identity = folder.identity()
     return survey
 
 
-def _absent(root: str, pattern: Pattern, ledger: Ledger, survey: Survey, ended: Callable[[], bool]) -> list[str]:
+def _absent(folder: Folder, ledger: Ledger, survey: Survey, ended: Callable[[], bool]) -> list[str]:
     """What the ledger holds and a second pass does not meet, without what may lie where nobody could look."""
-    again = _breathing(scan(root, pattern, unreadable=survey.unreadable), ended)
+    again = _breathing(folder.files(survey.met), ended)
     absent = list(ledger.absent(readable(file.path) for file in again))
-    hidden = tuple(map(readable, survey.unreadable))
+    if folder.identity() != survey.identity:
+        raise RetryLater(f"the folder {folder.root} was replaced while it was looked at")
+    hidden = frozenset(readable(path.rstrip("/")) for path in (*survey.met.unreadable, *survey.met.broken))
     fresh = {readable(path) for path, *_ in survey.fresh}
-    return [path for path in absent if path not in fresh and not path.startswith(hidden)]
+    return [path for path in absent if path not in fresh and not (hidden and _lies_in(path, hidden))]
+
+
+def _lies_in(path: str, folders: frozenset[str]) -> bool:
+    """Whether the path is one of these or lies below one."""
+    while path:
+        if path in folders:
+            return True
+        path = path.rpartition("/")[0]
+    return False
 
 
 def _below(root: str, folder: str, pattern: Pattern, unreadable: list[str]) -> Iterator[File]:

@@ -19,9 +19,12 @@ _DEBOUNCE_MS, _STEP_MS = 50, 5
 
 
 class PortableWatch:
-    """See `watch.Watch`. It cannot tell a rename, and reports no overflow: the interval's look makes up for that."""
+    """See `watch.Watch`. It cannot tell a rename, and reports no overflow: the interval's look makes up for that.
 
-    def __init__(self, root: str, pattern: Pattern) -> None:
+    Of what links lead to it tells what watchfiles tells, whatever `follow` asks for.
+    """
+
+    def __init__(self, root: str, pattern: Pattern, follow: bool = False) -> None:
         self.identity = (0, 0)
         self._root = root
         self._real = os.path.realpath(root)

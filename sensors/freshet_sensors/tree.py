@@ -21,10 +21,13 @@ _ENOUGH_AT_ONCE = 200
 class TreeWatch:
     """See `watch.Watch`. `handle` is its core: events in, changes out."""
 
-    def __init__(self, root: str, pattern: Pattern) -> None:
+    def __init__(self, root: str, pattern: Pattern, follow: bool = False) -> None:
         self.identity = (0, 0)
         self._root = root
         self._pattern = pattern
+        self._follow = follow
+        self._links: set[str] = set()
+        """The links to folders that are watched through."""
         self._inotify: Inotify | None = None
         self._folders: dict[int, str] = {}
         self._reading = False
@@ -81,7 +84,7 @@ class TreeWatch:
         return changes
 
     def _self_changed(self, event: Event, folder: str, changes: Changes) -> None:
-        if not folder:
+        if not folder or (folder[:-1] in self._links and not event.mask & inotify.IGNORED):
             changes.full = changes.lost = True
         elif event.mask & (inotify.IGNORED | inotify.UNMOUNT):
             self._folders.pop(event.watch, None)
@@ -89,9 +92,12 @@ class TreeWatch:
     def _entry_changed(self, path: str, mask: int, changes: Changes) -> None:
         if mask & inotify.IS_FOLDER:
             self._folder_changed(path, mask, changes)
-        elif not self._pattern.matches(path) or not _is_text(path):
             return
-        elif mask & inotify.MOVED_TO:
+        if self._follow and self._link_changed(path, mask, changes):
+            return
+        if not self._pattern.matches(path) or not _is_text(path):
+            return
+        if mask & inotify.MOVED_TO:
             _only(changes.renamed, path, changes)
         elif mask & inotify.CLOSE_WRITE:
             _only(changes.written, path, changes)
@@ -115,6 +121,22 @@ class TreeWatch:
             else:
                 changes.full = True
 
+    def _link_changed(self, path: str, mask: int, changes: Changes) -> bool:
+        """Whether it is about a link to a folder. Which real folders are looked through then is for a full look."""
+        if mask & (inotify.DELETE | inotify.MOVED_FROM) and path in self._links:
+            changes.full = changes.lost = True
+        elif mask & (inotify.CREATE | inotify.MOVED_TO) and self._pattern.enters(path) and self._leads_on(path):
+            self._links.add(path)
+            changes.full = True
+            changes.lost = not self._watch_new(path) or changes.lost
+        else:
+            return False
+        return True
+
+    def _leads_on(self, path: str) -> bool:
+        whole = Path(f"{self._root}/{path}")
+        return whole.is_symlink() and whole.is_dir()
+
     def _watch_new(self, path: str) -> bool:
         """Whether a new folder and those in it could be watched here; if not, the whole watch is set anew."""
         try:
@@ -124,32 +146,40 @@ class TreeWatch:
 
     def _watch_tree(self, path: str, *, limit: int | None = None) -> bool:
         """Watch a folder and those in it, each listed after its own watch is set. False where they exceed `limit`."""
-        waiting, count = [path], 0
-        while waiting:
+        waiting, links, count = [path], list[str](), 0
+        while waiting or links:
+            current = waiting.pop() if waiting else links.pop()
             count += 1
             if limit is not None and count > limit:
                 return False
-            current = waiting.pop()
             try:
-                self._add(current)
+                if not self._add(current):
+                    continue
                 with os.scandir(f"{self._root}/{current}") as entries:
                     for entry in entries:
-                        if temporary(entry.name) or not entry.is_dir(follow_symlinks=False):
-                            continue
                         below = f"{current}/{entry.name}" if current else entry.name
-                        if self._pattern.enters(below):
+                        if temporary(entry.name) or not self._pattern.enters(below):
+                            continue
+                        if entry.is_dir(follow_symlinks=False):
                             waiting.append(below)
+                        elif self._follow and entry.is_dir():
+                            self._links.add(below)
+                            links.append(below)
             except (FileNotFoundError, NotADirectoryError, PermissionError):
                 if not current:
                     raise
                 # Gone again, or a link; what may not be read is told by the look.
         return True
 
-    def _add(self, path: str) -> None:
+    def _add(self, path: str) -> bool:
+        """Watch one folder. False where that is done already, because links lead to it by another name."""
         if self._inotify is None:
             raise RuntimeError("no watch is set")
-        watch = self._inotify.add(f"{self._root}/{path}", follow=not path)
+        watch = self._inotify.add(f"{self._root}/{path}", follow=self._follow or not path)
+        if self._follow and watch in self._folders:
+            return False
         self._folders[watch] = path + "/" if path else ""
+        return True
 
     def _forget(self, folder: str) -> None:
         for watch in [watch for watch, path in self._folders.items() if path.startswith(folder)]:

@@ -70,6 +70,7 @@ class Waker:
         settling: Settling,
         *,
         interested_in_gone: bool,
+        follow: bool = False,
     ) -> None:
         self.state: Literal["starting", "watching", "polling"] = "starting"
         self.reason: str = ""
@@ -77,6 +78,7 @@ class Waker:
         self._root = root
         self._pattern = pattern
         self._settling = settling
+        self._follow = follow
         self._interested_in_gone = interested_in_gone
         self._watch: Watch | None = None
         self._loop = asyncio.get_running_loop()
@@ -146,7 +148,7 @@ class Waker:
     def _prepare(self) -> Watch | None:
         if is_network(self._root):
             return None
-        watch = make_watch(self._root, self._pattern)
+        watch = make_watch(self._root, self._pattern, self._follow)
         watch.prepare()
         if self._closed:  # while this waited for the disk
             watch.close()

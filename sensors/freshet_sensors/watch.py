@@ -49,12 +49,12 @@ class Watch(Protocol):
         ...
 
 
-def make_watch(root: str, pattern: Pattern) -> Watch:
-    """The best watch that this system has."""
+def make_watch(root: str, pattern: Pattern, follow: bool = False) -> Watch:
+    """The best watch that this system has. `follow`: also on the folders that links lead to."""
     if sys.platform != "linux":
         from freshet_sensors.portable import PortableWatch
 
-        return PortableWatch(root, pattern)
+        return PortableWatch(root, pattern, follow)
     from freshet_sensors.tree import TreeWatch
 
-    return TreeWatch(root, pattern)
+    return TreeWatch(root, pattern, follow)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.sensors.support import DictLedger
 
-from freshet_sensors.look import look_at_all
+from freshet_sensors.look import Folder, look_at_all
 from freshet_sensors.pattern import Pattern
 from freshet_sensors.scan import probe, readable, scan
 
@@ -143,7 +143,7 @@ def test_names_that_are_no_text_can_be_shown() -> None:
 def test_what_a_look_keeps_of_a_file_is_nothing_to_the_garbage_collector(tmp_path: Path) -> None:
     """Else a folder of a million files stops the process for the length of a full collection, again and again."""
     put(tmp_path, "a", "b")
-    rows = look_at_all(str(tmp_path), DEEP, DictLedger({})).fresh
+    rows = look_at_all(Folder(str(tmp_path), DEEP), DictLedger({})).fresh
     gc.collect()
     assert [row[0] for row in rows] == ["a", "b"]
     assert not any(map(gc.is_tracked, rows))

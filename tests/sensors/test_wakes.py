@@ -4,68 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from tests.sensors.support import World, sensor
+from tests.sensors.living import land, living, state
 
-from freshet_sensors import FileSensor, inotify, wake
+from freshet_sensors import inotify, wake
 from freshet_sensors.inotify import WatchLimit
 from freshet_sensors.pattern import Pattern
 from freshet_sensors.tree import TreeWatch
 from freshet_sensors.watch import Watch
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")]
-
-
-def land(path: Path) -> None:
-    """A file that is whole whenever somebody looks."""
-    part = path.with_name(path.name + ".part")
-    part.write_text("x")
-    part.rename(path)
-
-
-class Life:
-    """A sensor with its wakes running, and each wake answered by a tick, as the daemon does it."""
-
-    def __init__(self, sensor: FileSensor, world: World) -> None:
-        self.sensor = sensor
-        self.world = world
-        self.hints: list[set[str] | None] = []
-        """Those whose tick has ended."""
-
-    async def run(self) -> None:
-        async for hints in self.sensor.wakes():
-            told = None if hints is None else set(hints)
-            await self.world.tick(self.sensor, told, now=datetime.now(UTC))
-            self.hints.append(told)
-
-    async def until(self, met: Callable[[], bool]) -> None:
-        """Wait for a condition, at most 10 s."""
-        with anyio.fail_after(10):
-            while not met():
-                await anyio.sleep(0.001)
-
-
-@asynccontextmanager
-async def living(path: Path, **options: Any) -> AsyncGenerator[Life]:
-    """A sensor that lives for the block; entered once it watches, or polls."""
-    life = Life(sensor(path, **options), World())
-    async with anyio.create_task_group() as group:
-        group.start_soon(life.run)
-        await life.until(lambda: bool(life.hints) or state(life) == "polling")
-        yield life
-        group.cancel_scope.cancel()
-
-
-def state(life: Life) -> str:
-    """`watching`, `polling`, or what comes before."""
-    return (life.sensor.watching or "off").partition(":")[0]
 
 
 async def test_the_first_wake_is_full_and_comes_when_the_watch_is_set(inbox: Path) -> None:
@@ -244,7 +198,7 @@ async def test_an_overflow_of_a_tree_sets_the_watch_anew(inbox: Path) -> None:
 async def test_at_the_limit_of_watches_it_polls_and_says_which_setting(
     inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(root: str, pattern: Pattern) -> Watch:
+    def refuse(root: str, pattern: Pattern, follow: bool) -> Watch:
         raise WatchLimit("no more inotify watches: fs.inotify.max_user_watches is 5", hint="raise it")
 
     monkeypatch.setattr(wake, "_RETRY_LIMIT", 0.05)
