@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import struct
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,7 +48,9 @@ ATTACHED = CREATE | CLOSE_WRITE | MOVED_TO | MOVED_FROM | DELETE | DELETE_SELF |
 
 _HEADER = struct.Struct("iIII")
 _BUFFER = 64 * 1024
-_SETTINGS = Path("/proc/sys/fs/inotify")
+_SETTINGS = Path("/proc/sys")
+_ENOUGH = {"watches": 524_288, "instances": 1_024}
+"""What to set at least."""
 
 
 class WatchLimit(FreshetError):
@@ -108,17 +111,47 @@ class Inotify:
 def _failure(what: str) -> Exception:
     number = ctypes.get_errno()
     # Both read as something else ("no space left on device", "too many open files"), so the setting is named.
-    setting = {errno.ENOSPC: "max_user_watches", errno.EMFILE: "max_user_instances"}.get(number)
-    if setting is None:
-        return OSError(number, os.strerror(number), what)
+    if number == errno.ENOSPC:
+        return _reached("watches")
+    if number == errno.EMFILE:
+        return _files_reached() or _reached("instances")
+    return OSError(number, os.strerror(number), what)
+
+
+def _reached(kind: str) -> WatchLimit:
+    """Of the system's setting and that of the user namespace, the lower is the one that was met."""
+    names = (f"fs.inotify.max_user_{kind}", f"user.max_inotify_{kind}")
+    value, name = min((_value(name), name) for name in names)
+    shown = "reached" if value == sys.maxsize else f"{value}"
     return WatchLimit(
-        f"no more inotify watches: fs.inotify.{setting} is {_current(setting)}",
-        hint=f"raise it: sysctl fs.inotify.{setting}=524288; until then the folder is polled",
+        f"no more inotify {kind}: {name} is {shown}, for all programs of this user together",
+        hint=f"raise it: sysctl {name}={_enough(kind, value)}; until then the folder is polled",
     )
 
 
-def _current(setting: str) -> str:
+def _enough(kind: str, value: int) -> int:
+    return max(_ENOUGH[kind], 2 * value if value < sys.maxsize else 0)
+
+
+def _files_reached() -> WatchLimit | None:
+    """Where it is this process that may open no more files. None else."""
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     try:
-        return (_SETTINGS / setting).read_text().strip()
+        lowest = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return "reached"
+        return WatchLimit(
+            f"no inotify instance: this process may open {limit} files, and has",
+            hint="raise LimitNOFILE= of the service, or ulimit -n; until then the folder is polled",
+        )
+    os.close(lowest)
+    return None
+
+
+def _value(setting: str) -> int:
+    """A sysctl's value; where it cannot be read, more than any."""
+    try:
+        return int((_SETTINGS / setting.replace(".", "/")).read_text())
+    except (OSError, ValueError):
+        return sys.maxsize

@@ -38,6 +38,10 @@ class Life:
             await self.world.tick(self.sensor, told, now=datetime.now(UTC))
             self.hints.append(told)
 
+    async def look(self) -> None:
+        """The interval's look."""
+        await self.world.tick(self.sensor, now=datetime.now(UTC))
+
     async def until(self, met: Callable[[], bool]) -> None:
         """Wait for a condition, at most 10 s."""
         with anyio.fail_after(10):

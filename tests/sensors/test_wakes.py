@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import json
 import os
+import resource
+import subprocess
 import sys
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,7 @@ from freshet_sensors.tree import TreeWatch
 from freshet_sensors.watch import Watch
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 async def test_the_first_wake_is_full_and_comes_when_the_watch_is_set(inbox: Path) -> None:
@@ -169,7 +174,7 @@ async def test_a_folder_replaced_behind_its_name_is_found_by_the_full_look(inbox
     async with living(outer / "inbox", settle="0s") as life:
         outer.rename(inbox.parent / "moved")
         (outer / "inbox").mkdir(parents=True)
-        await life.world.tick(life.sensor, now=datetime.now(UTC))
+        await life.look()
         await life.until(lambda: life.hints.count(None) == 2)
         land(outer / "inbox" / "a.csv")
         await life.until(lambda: life.world.files_run == ["a.csv"])
@@ -207,7 +212,7 @@ async def test_at_the_limit_of_watches_it_polls_and_says_which_setting(
         async with living(inbox, settle="0s") as life:
             assert state(life) == "polling"
             land(inbox / "a.csv")
-            await life.world.tick(life.sensor, now=datetime.now(UTC))
+            await life.look()
             assert life.world.files_run == ["a.csv"]
             assert [line[1] for line in life.world.log.lines] == ["polling, not watching"]
             assert "max_user_watches is 5" in life.world.log.lines[0][2]["reason"]
@@ -217,22 +222,54 @@ async def test_at_the_limit_of_watches_it_polls_and_says_which_setting(
             await life.until(lambda: life.world.files_run == ["a.csv", "b.csv"])
 
 
-@pytest.mark.parametrize(
-    ("number", "setting"), [(28, "max_user_watches"), (24, "max_user_instances")], ids=["ENOSPC", "EMFILE"]
-)
-async def test_the_kernel_s_limits_are_told_by_their_setting(
-    inbox: Path, monkeypatch: pytest.MonkeyPatch, number: int, setting: str
+@pytest.mark.parametrize("kind", ["watches", "instances"])
+def test_the_kernel_s_own_limits_are_told_by_their_setting_and_it_watches_once_they_are_raised(
+    inbox: Path, kind: str
 ) -> None:
-    import ctypes
+    for number in range(6):
+        (inbox / f"{number}").mkdir()
+    if subprocess.run(["unshare", "-Ur", "true"], capture_output=True).returncode:
+        pytest.skip("user namespaces are not allowed here")
+    command = ["unshare", "-Ur", sys.executable, "-m", "tests.sensors.limited", kind, str(inbox)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    limit, enough = {"watches": (3, 524_288), "instances": (0, 1_024)}[kind]
+    setting = f"user.max_inotify_{kind}"
+    assert told["said"] == [
+        f"polling: no more inotify {kind}: {setting} is {limit}, for all programs of this user together"
+        f" (raise it: sysctl {setting}={enough}; until then the folder is polled)",
+        "watching",
+    ]
+    assert told["log"] == ["polling, not watching", "over: polling, not watching"]
 
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, "watches"), (errno.EMFILE, "instances")])
+async def test_the_system_s_limits_are_told_with_their_present_value(
+    inbox: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: str
+) -> None:
     watch = inotify.Inotify()
     monkeypatch.setattr(ctypes, "get_errno", lambda: number)
     with pytest.raises(WatchLimit) as caught:
         watch.add(str(inbox / "none"))
     watch.close()
-    present = Path(f"/proc/sys/fs/inotify/{setting}").read_text().strip()
-    assert f"fs.inotify.{setting} is {present}" in caught.value.message
-    assert f"sysctl fs.inotify.{setting}=" in caught.value.hint
+    present = int(Path(f"/proc/sys/fs/inotify/max_user_{kind}").read_text())
+    assert f"fs.inotify.max_user_{kind} is {present}" in caught.value.message
+    enough = int(caught.value.hint.partition(f"sysctl fs.inotify.max_user_{kind}=")[2].partition(";")[0])
+    assert enough >= 2 * present
+
+
+async def test_a_process_without_a_free_descriptor_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
+    try:
+        with pytest.raises(WatchLimit, match=f"may open {lowest} files") as caught:
+            inotify.Inotify()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert "LimitNOFILE" in caught.value.hint
 
 
 async def test_a_network_file_system_is_polled(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +282,7 @@ async def test_a_network_file_system_is_polled(inbox: Path, monkeypatch: pytest.
         assert "network file system" in (life.sensor.watching or "")
         land(inbox / "a.csv")
         os.utime(inbox / "a.csv", (1, 1))
-        await life.world.tick(life.sensor, now=datetime.now(UTC))
+        await life.look()
         assert life.world.runs == [], "another machine's clock says nothing: two looks have to agree"
         await life.until(lambda: life.world.files_run == ["a.csv"])
         await life.until(lambda: life.hints == [{"a.csv"}])
