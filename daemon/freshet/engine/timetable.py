@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -40,7 +40,7 @@ __all__ = ["Timetable"]
 Asking = tuple[tuple[RunToAdmit, ...], ...]
 
 _PIECE = 200
-"""Schedules a transaction: what the writer is held for stays under 20 ms."""
+"""Schedules a transaction, and instants that fire together: what the writer is held for stays under 20 ms."""
 
 _log = structlog.get_logger("freshet.schedules")
 
@@ -204,8 +204,8 @@ class Timetable:
                 plain.append((ticker, made))
             else:
                 self._wait(ticker, made.due)
-        if plain:
-            self._in.work.spawn(self._commit_plain(plain))
+        for piece in _pieces(plain):
+            self._in.work.spawn(self._commit_plain(piece))
 
     # --- without a body -------------------------------------------------------------------------------------
 
@@ -229,18 +229,19 @@ class Timetable:
         runs = [run for commit in commits for asked in commit.runs for run in asked]
         reserved = queue.reserve(startable(runs))
         names = {step.name for run in runs for step in run.steps} if reserved else ()
-        result = await persist(
-            self._in,
-            partial(
-                commit_schedules,
-                commits=commits,
-                start=reserved,
-                needs=input_needs(definitions, names),
-                now=self._in.clock.now(),
-                version=definitions.version,
-            ),
-            what="schedules",
+        transaction = partial(
+            commit_schedules,
+            commits=commits,
+            start=reserved,
+            needs=input_needs(definitions, names),
+            now=self._in.clock.now(),
+            version=definitions.version,
         )
+        try:
+            result = await persist(self._in, transaction, what="schedules")
+        except FreshetError:  # a body named a key that is not there, say
+            queue.release(reserved)
+            raise
         queue.release(reserved - sum(len(one.started) for one in result.admitted))
         self._in.bus.publish(result.events)
         self._launcher.admitted(result.runs, result.admitted)
@@ -335,6 +336,19 @@ class Timetable:
             delay = 0.0
         ticker.busy = False
         self._wait(ticker, now + delay)
+
+
+def _pieces(decided: Sequence[tuple[ScheduleTicker, Plan]]) -> Iterator[list[tuple[ScheduleTicker, Plan]]]:
+    """What is decided together, by what one transaction takes of it."""
+    piece, fired = list[tuple[ScheduleTicker, Plan]](), 0
+    for one in decided:
+        if piece and fired + len(one[1].fire) > _PIECE:
+            yield piece
+            piece, fired = [], 0
+        piece.append(one)
+        fired += len(one[1].fire)
+    if piece:
+        yield piece
 
 
 class _Failed(Exception):
