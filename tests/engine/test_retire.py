@@ -15,6 +15,7 @@ from tests.engine.rig import Rig, rig
 
 from freshet import DefinitionError, DynamicPartitions, Keep, MultiPartitions, StaticPartitions, asset
 from freshet.definitions.graph import Definitions
+from freshet.engine.backfill.select import BackfillRequest
 from freshet.engine.clock import SimulatedClock
 from freshet.store.records import StepToRun
 
@@ -180,6 +181,48 @@ async def test_against_a_list(
             await one.settle()
             expire(one.clock.now())
             assert await live(one) == set(expected)
+
+
+async def test_a_run_that_holds_keys_of_two_sets_lets_both_go(tmp_path: Path) -> None:
+    a, b = DynamicPartitions("a", keep=1), DynamicPartitions("b", keep=1)
+
+    @asset(partitions=MultiPartitions(a=a, b=b))
+    def cell() -> int:
+        return 1
+
+    async with rig(tmp_path, [cell], duration=_long) as one:
+        await one.control.add_partitions("a", {"a1": {}})
+        await one.control.add_partitions("b", {"b1": {}})
+        await one.control.materialize(["cell"], key="a=a1|b=b1")
+        await one.control.add_partitions("a", {"a2": {}})
+        await one.control.add_partitions("b", {"b2": {}})
+        await one.advance(1)
+        assert await live(one, "a") == {"a1", "a2"} and await live(one, "b") == {"b1", "b2"}
+        await one.advance(100)
+        assert await live(one, "a") == {"a2"} and await live(one, "b") == {"b2"}
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["keys", "combinations"])
+async def test_a_run_with_steps_of_many_keys_holds_them(tmp_path: Path, several: bool) -> None:
+    keys = DynamicPartitions("keys", keep=2)
+
+    @asset(partitions=MultiPartitions(key=keys, side=StaticPartitions(["x"])) if several else keys)
+    def each() -> int:
+        return 1
+
+    async with rig(tmp_path, [each], duration=_long, workers=1) as one:
+        await one.control.add_partitions("keys", {"k1": {}, "k2": {}})
+        await one.control.begin_backfill(BackfillRequest(("each",), "all", single_run=True))
+        await one.control.add_partitions("keys", {"k3": {}, "k4": {}})
+        await one.advance(1)
+        assert await live(one) == {"k1", "k2", "k3", "k4"}
+        await one.advance(300)
+        assert await one.states() == ["succeeded"] and len(await one.events("materialized")) == 2
+        assert await live(one) == {"k3", "k4"}
+
+
+def _long(step: StepToRun) -> float:
+    return 50.0
 
 
 # --- how it is written ------------------------------------------------------------------------------------------------

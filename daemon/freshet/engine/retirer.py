@@ -31,7 +31,7 @@ class Retirer:
         self._in = instruments
         self._keep: dict[str, Keep] = {}
         self._due: set[str] = set()
-        self._held: dict[int, str] = {}
+        self._held: dict[int, set[str]] = {}
         self._busy = False
         self.open = False
 
@@ -57,7 +57,8 @@ class Retirer:
             if event.type == "partition_added" and event.set in self._keep:
                 self._came(event.set, event.at)
             elif event.type in _ENDS and event.run_id in self._held:
-                self._look(self._held.pop(event.run_id))
+                for name in self._held.pop(event.run_id):
+                    self._look(name)
 
     def _came(self, name: str, at: float) -> None:
         keep = self._keep[name]
@@ -112,7 +113,8 @@ class Retirer:
         if retired.events:
             deleted = sum(len(event.numbers) for event in retired.events if event.set == name)
             _log.info("partitions not kept", set=name, deleted=deleted)
-        self._held.update(dict.fromkeys(retired.held, name))
+        for run_id in retired.held:
+            self._held.setdefault(run_id, set()).add(name)
         if keep.age is not None and retired.oldest is not None and not retired.more:
             self._wait(name, retired.oldest + keep.age)
         return retired

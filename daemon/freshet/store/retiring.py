@@ -8,6 +8,7 @@ from typing import Literal
 
 from freshet.store.codec import dump
 from freshet.store.combinations import cascade_deleted, ranges
+from freshet.store.ending import ACTIVE
 from freshet.store.events import EventLog
 from freshet.store.partitions import set_id_of
 from freshet.store.records import Event
@@ -25,6 +26,17 @@ _BUSY = f"SELECT r.partition, r.id FROM runs r WHERE r.state IN {_ACTIVE} AND r.
 _BUSY_PARTS = f"""
 SELECT c.value, r.id FROM dimensions d CROSS JOIN runs r ON r.set_id = d.set_id AND r.state IN {_ACTIVE}
 CROSS JOIN combinations c ON c.set_id = d.set_id AND c.number = r.partition AND c.position = d.position
+WHERE d.of_set = ?
+"""  # noqa: S608  # a constant
+_OWN_PLACE = f"""
+CROSS JOIN steps s INDEXED BY steps_active ON s.asset_id = a.id AND s.state IN {ACTIVE} AND +s.partition > 0
+CROSS JOIN runs r ON r.id = s.run_id AND r.set_id IS NULL
+"""
+"""Steps of assets `a` with a partition of their own, in a run that has none."""
+_BUSY_STEPS = f"SELECT s.partition, r.id FROM assets a {_OWN_PLACE} WHERE a.set_id = ?"  # noqa: S608
+_BUSY_STEPS_PARTS = f"""
+SELECT c.value, r.id FROM dimensions d CROSS JOIN assets a ON a.set_id = d.set_id {_OWN_PLACE}
+CROSS JOIN combinations c ON c.set_id = d.set_id AND c.number = s.partition AND c.position = d.position
 WHERE d.of_set = ?
 """  # noqa: S608  # a constant
 
@@ -79,7 +91,7 @@ def retire(db: sqlite3.Connection, set: str, *, age: float | None, cut: Cut | No
 def _busy(db: sqlite3.Connection, set_id: int) -> dict[int, list[int]]:
     """The numbers with runs that are queued or under way, and those runs."""
     found: dict[int, list[int]] = {}
-    for query in (_BUSY, _BUSY_PARTS):
+    for query in (_BUSY, _BUSY_PARTS, _BUSY_STEPS, _BUSY_STEPS_PARTS):
         for number, run_id in db.execute(query, (set_id,)):
             found.setdefault(number, []).append(run_id)
     return found
