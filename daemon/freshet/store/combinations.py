@@ -85,16 +85,17 @@ def cascade_added(
     set_id: int,
     came: Iterable[tuple[int, int]],
     *,
-    anew: bool,
+    anew: float | None,
     tick_id: int | None = None,
 ) -> None:
-    """Partitions of a set, given as ranges, are live: so are the combinations whose parts now all are. `anew`: the
-    partitions are new generations of their keys, so all their combinations are, those that stay hidden too."""
+    """Partitions of a set, given as ranges, are live: so are the combinations whose parts now all are. `anew`: since
+    when the partitions are new generations of their keys, and all their combinations are, those that stay hidden too;
+    None where they are what they were."""
     over = _over(db, set_id)
     parts = dump([list(one) for one in came] if over else [])
     for several, name, position in over:
-        if anew:
-            _renew(db, several, dict(db.execute(_WITH_PARTS, (parts, several, position))))
+        if anew is not None:
+            _renew(db, several, dict(db.execute(_WITH_PARTS, (parts, several, position))), anew)
         hidden = f"{_WITH_PARTS} WHERE p.deleted_at IS NOT NULL AND {_ALL_PARTS_LIVE}"
         found = dict(db.execute(hidden, (parts, several, position)))
         _mark(db, several, found, None)
@@ -109,14 +110,14 @@ def _mark(db: sqlite3.Connection, set_id: int, numbers: Iterable[int], deleted_a
     )
 
 
-def _renew(db: sqlite3.Connection, set_id: int, numbers: Iterable[int]) -> None:
+def _renew(db: sqlite3.Connection, set_id: int, numbers: Iterable[int], now: float) -> None:
     text = dump(sorted(numbers))
     db.execute(
         """
-        UPDATE partitions SET generation = generation + 1
+        UPDATE partitions SET generation = generation + 1, added_at = ?
         WHERE set_id = ? AND number IN (SELECT value FROM json_each(?))
         """,
-        (set_id, text),
+        (now, set_id, text),
     )
     db.execute(
         """

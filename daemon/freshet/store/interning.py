@@ -43,7 +43,7 @@ def open_windows(db: sqlite3.Connection, log: EventLog, set: str, last: int, *, 
     db.execute("UPDATE partition_sets SET last = ? WHERE id = ?", (last, set_id))
     came = (before + 1, last)
     log.add("partition_added", set=set, partition=came[0], tick_id=tick_id, data={"last": last})
-    cascade_added(db, log, set_id, [came], anew=False, tick_id=tick_id)
+    cascade_added(db, log, set_id, [came], anew=None, tick_id=tick_id)
 
 
 # --- by name ---------------------------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ def apply_delta(
     set_id = set_id_of(db, delta.set)
     added = _add(db, set_id, dict(delta.add), now) if delta.add else []
     _tell(log, "partition_added", delta.set, added, tick_id)
-    cascade_added(db, log, set_id, _ranges(added), anew=True, tick_id=tick_id)
+    cascade_added(db, log, set_id, _ranges(added), anew=now, tick_id=tick_id)
     deleted = _delete(db, set_id, delta.delete, now) if delta.delete else []
     _tell(log, "partition_deleted", delta.set, deleted, tick_id)
     cascade_deleted(db, log, set_id, _ranges(deleted), now, tick_id=tick_id)

@@ -36,7 +36,7 @@ def register_sets(db: sqlite3.Connection, log: EventLog, definitions: Definition
         set_id = set_id_of(db, one.name)
         gone, came = _live(db, log, one, set_id, now)
         cascade_deleted(db, log, set_id, gone, now)
-        cascade_added(db, log, set_id, came, anew=False)
+        cascade_added(db, log, set_id, came, anew=None)
     return renumbered
 
 

@@ -189,6 +189,8 @@ class BackfillDesk:
         row = BackfillRow(found, "running", new.request, new.priority, new.tags, 0, now, None, None, new.boxes)
         one = Active(row, Progress(marks), now)
         self._loop.adopt(one, [])
+        for name, mine in one.marks.items():  # what was deleted meanwhile
+            one.progress.drop(name, mine.wanted - graph.live(name))
         more = sum(max(box.totals.values(), default=0) - len(marks[next(iter(box.totals))].wanted) for box in boxes)
         planned = 1 if request.single_run else runs_in_all(graph, wanted) + more
         view = replace(one.view(now), planned_runs=planned)
