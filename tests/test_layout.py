@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
         "host.evaluator.messages",
         "host.evaluator.page",
     },
-    "engine": {"executors", "store", "definitions"},
+    "engine": {"executors", "store", "definitions", "secrets"},
     "http": {"engine", "executors", "store", "definitions", "settings"},
     "cli": {"http", "engine", "executors", "store", "definitions", "settings", "configfile"},
     "testing": {"engine", "executors", "store", "host", "io", "definitions"},

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from freshet.definitions.asset import Asset, Dep, asset
 from freshet.definitions.condition import AutomationCondition
+from freshet.definitions.delivery import Deliveries, Delivery, Handled
 from freshet.definitions.durations import Duration, parse_duration
 from freshet.definitions.freshness import Freshness
+from freshet.definitions.intake import Encoding, Intake, SchemeName
 from freshet.definitions.job import Job, job
 from freshet.definitions.mapping import All, ByDimension, Identity, Last, Static, TimeWindow
 from freshet.definitions.names import check_key
@@ -47,15 +49,20 @@ __all__ = [
     "ByDimension",
     "DefinitionError",
     "DeletePartitions",
+    "Deliveries",
+    "Delivery",
     "Dep",
     "Duration",
     "DynamicPartitions",
+    "Encoding",
     "FreshetError",
     "Freshness",
     "FunctionSensor",
     "GiveUp",
+    "Handled",
     "Hints",
     "Identity",
+    "Intake",
     "Job",
     "JobContext",
     "Keep",
@@ -72,6 +79,7 @@ __all__ = [
     "RunRequest",
     "Schedule",
     "ScheduleContext",
+    "SchemeName",
     "Sensor",
     "SensorContext",
     "Skip",

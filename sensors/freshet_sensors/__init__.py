@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from freshet_sensors.file import FileSensor
+    from freshet_sensors.webhook import WebhookSensor
 
-__all__ = ["FileSensor"]
+__all__ = ["FileSensor", "WebhookSensor"]
 
-_HOME = {"FileSensor": "freshet_sensors.file"}
+_HOME = {"FileSensor": "freshet_sensors.file", "WebhookSensor": "freshet_sensors.webhook"}
 
 
 def __getattr__(name: str) -> object:

@@ -26,7 +26,7 @@ from tests.evaluator.zoo import DEFINITIONS
 from freshet.executors.base import StepEnd, TickEnd, TickOrder
 from freshet.executors.evaluators import EvaluatorPool
 from freshet.executors.forked import ForkedEvaluator
-from freshet.store.records import LedgerEntry
+from freshet.store.records import LedgerEntry, WaitingDelivery
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -116,6 +116,7 @@ class World:
         zygote.pool = self.pool
         self.cursors: dict[str, Any] = {}
         self.ledgers: dict[str, dict[bytes, LedgerEntry]] = {}
+        self.inbox: dict[str, list[WaitingDelivery]] = {}
         self.revisions: dict[str, int] = {}
         self.commits: list[TickEnd] = []
         self.wakes: list[tuple[str, tuple[str, ...] | None]] = []
@@ -236,6 +237,12 @@ class World:
         await asyncio.sleep(0.01)
         ledger = self.ledgers.get(sensor, {})
         return {digest: ledger[digest].key for digest in digests if digest in ledger}
+
+    async def deliveries(
+        self, sensor: str, *, tick: int, after: int, limit: int, again: bool
+    ) -> tuple[tuple[WaitingDelivery, ...], bool]:
+        found = [one for one in self.inbox.get(sensor, ()) if one.id > after]
+        return tuple(found[:limit]), len(found) > limit
 
     def sensor_stalled(self, sensor: str, seconds: float, stack: str) -> None:
         self.stalls.append((sensor, seconds, stack))

@@ -16,7 +16,7 @@ from freshet.executors.base import LoadReport, StepEnd, TickEnd
 from freshet.executors.children import ChildrenLock
 from freshet.executors.codehost import ProcessCodeHost
 from freshet.executors.hostsettings import HostSettings
-from freshet.store.records import LedgerEntry, StepToRun, ValueRef
+from freshet.store.records import LedgerEntry, StepToRun, ValueRef, WaitingDelivery
 
 __all__ = ["Hosting", "Recorder", "hosting", "step_to_run", "write_plugins"]
 
@@ -81,6 +81,12 @@ class Recorder:
         raise NotImplementedError
 
     async def ledger_keys(self, sensor: str, digests: tuple[bytes, ...]) -> dict[bytes, str]:
+        """See `Answers`."""
+        raise NotImplementedError
+
+    async def deliveries(
+        self, sensor: str, *, tick: int, after: int, limit: int, again: bool
+    ) -> tuple[tuple[WaitingDelivery, ...], bool]:
         """See `Answers`."""
         raise NotImplementedError
 

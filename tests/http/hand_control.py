@@ -27,7 +27,17 @@ from freshet.engine.automation import AssetCounts
 from freshet.engine.backfill.active import BackfillView
 from freshet.engine.backfill.select import BackfillRequest, check_request
 from freshet.engine.bus import Bus, Subscription
-from freshet.engine.control import BackfillChange, EngineStatus, ScheduleView, SensorState, TickReport
+from freshet.engine.control import (
+    BackfillChange,
+    EngineStatus,
+    Hook,
+    HookView,
+    ReplayReport,
+    ScheduleView,
+    SensorState,
+    TickReport,
+)
+from freshet.engine.inbox import InboxFull
 from freshet.engine.requests import call_job, check_partitions, find_asset, run_of_assets
 from freshet.errors import Conflict, UnknownName
 from freshet.executors.base import HostStatus, LoadReport
@@ -38,9 +48,10 @@ from freshet.store.admission import admit
 from freshet.store.assets import asset_bits
 from freshet.store.definitions import register_definitions
 from freshet.store.finishing import finish_step
+from freshet.store.inbox import keep_deliveries
 from freshet.store.partitions import change_partitions
 from freshet.store.queries import run as read_run
-from freshet.store.records import PartitionDelta, RunRow, RunToAdmit, StepResult
+from freshet.store.records import Kept, NewDelivery, PartitionDelta, RunRow, RunToAdmit, StepResult
 from freshet.store.sets import read_sets
 from freshet.store.steps import cancel_run, start_steps
 from freshet.store.store import Store
@@ -81,6 +92,25 @@ def _state(name: str) -> SensorState:
     )
 
 
+@dataclass(frozen=True)
+class HandDoor:
+    """A way in to the real store; nobody looks at what comes."""
+
+    control: HandControl
+
+    def hook(self, path: str) -> Hook | None:
+        return self.control.taking.get(path)
+
+    def secrets(self, hook: Hook) -> tuple[bytes, ...]:
+        return self.control.secrets
+
+    async def keep(self, new: NewDelivery) -> Kept:
+        if self.control.full:
+            raise InboxFull("it is full")
+        (kept,) = await self.control.store.write(partial(keep_deliveries, deliveries=[new]))
+        return kept
+
+
 @dataclass
 class HandControl:
     """Implements `Control`. `problem`, `needs_restart` and `state` are for tests to set."""
@@ -99,6 +129,9 @@ class HandControl:
     watched: int = 0
     slots: int = 1
     asked: int = 0
+    taking: dict[str, Hook] = field(default_factory=dict[str, Hook])
+    secrets: tuple[bytes, ...] = ()
+    full: bool = False
 
     def status(self) -> EngineStatus:
         return EngineStatus(
@@ -119,6 +152,25 @@ class HandControl:
 
     def sensors(self) -> tuple[SensorState, ...]:
         return tuple(self.states[name] for name in sorted(self.states))
+
+    @property
+    def door(self) -> HandDoor | None:
+        return HandDoor(self) if self.state == "ready" else None
+
+    async def hooks(self) -> tuple[HookView, ...]:
+        return tuple(HookView(one.sensor, one.intake, 0, None, 0, None) for one in self.taking.values())
+
+    async def replay(
+        self,
+        sensor: str,
+        *,
+        ids: Sequence[int] | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        dry_run: bool = False,
+        again: bool = False,
+    ) -> ReplayReport:
+        return ReplayReport(sensor, len(ids or ()), 0)
 
     def schedules(self) -> tuple[ScheduleView, ...]:
         return ()

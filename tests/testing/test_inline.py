@@ -15,7 +15,7 @@ from freshet.engine.clock import SimulatedClock
 from freshet.executors.base import StepEnd, TickEnd, TickOrder
 from freshet.io.registry import ValueRef as KeptRef
 from freshet.io.registry import read_value
-from freshet.store.records import LedgerEntry, StepToRun, ValueRef
+from freshet.store.records import LedgerEntry, StepToRun, ValueRef, WaitingDelivery
 from freshet.testing import InlineHost
 
 pytestmark = pytest.mark.anyio
@@ -93,6 +93,11 @@ class Recorder:
         return 5
 
     async def ledger_keys(self, sensor: str, digests: tuple[bytes, ...]) -> dict[bytes, str]:
+        raise AssertionError
+
+    async def deliveries(
+        self, sensor: str, *, tick: int, after: int, limit: int, again: bool
+    ) -> tuple[tuple[WaitingDelivery, ...], bool]:
         raise AssertionError
 
     def sensor_stalled(self, sensor: str, seconds: float, stack: str) -> None:

@@ -180,7 +180,7 @@ def validate(definitions: Definitions) -> list[DefinitionError]:
 
 
 def _names(definitions: Definitions) -> Iterable[DefinitionError]:
-    targets, sensors = _Taken(), _Taken()
+    targets, sensors, hooks = _Taken(), _Taken(), _Taken()
     for asset in definitions.assets:
         if problem := targets.claim(asset.name, asset.source, "asset"):
             yield problem
@@ -189,6 +189,8 @@ def _names(definitions: Definitions) -> Iterable[DefinitionError]:
             yield problem
     for spec in definitions.sensors:
         if problem := sensors.claim(spec.name, spec.source, "sensor"):
+            yield problem
+        if spec.intake is not None and (problem := hooks.claim(spec.intake.path, spec.source, "hook")):
             yield problem
     for schedule in definitions.schedules:
         if problem := sensors.claim(schedule.name, schedule.source, "schedule"):

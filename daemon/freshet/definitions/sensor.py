@@ -10,6 +10,7 @@ from typing import Any, Literal, overload
 from freshet.definitions.asset import Asset
 from freshet.definitions.durations import Duration, parse_duration
 from freshet.definitions.expect import expect, expect_function, expect_takes_ctx
+from freshet.definitions.intake import Intake
 from freshet.definitions.job import Job
 from freshet.definitions.names import check_name
 from freshet.definitions.outcome import Json
@@ -37,6 +38,7 @@ class SensorSpec:
     options: dict[str, Json] = field(default_factory=dict[str, Json])
     doc: str = ""
     source: Source | None = None
+    intake: Intake | None = None
 
 
 class Sensor:
@@ -61,8 +63,10 @@ class Sensor:
         target: object = None,
         partitions: DynamicPartitions | None = None,
         options: dict[str, Json] | None = None,
+        intake: Intake | None = None,
     ) -> None:
-        """`target`: an asset or job, or its name. `options`: what to show of the sensor's own settings; no secrets."""
+        """`target`: an asset or job, or its name. `options`: what to show of the sensor's own settings; no secrets.
+        `intake`: what it takes in over HTTP; each delivery wakes it, and waits for it in `ctx.inbox()`."""
         check_name(name, what=type(self).__name__, identifier=False)
         every = parse_duration(interval, what=f"{name}: interval")
         if every < 0.01:
@@ -77,6 +81,7 @@ class Sensor:
             f"{name}: partitions",
             f'write DynamicPartitions("{_meant(partitions)}")',
         )
+        expect(intake, (Intake, NoneType), f"{name}: intake", 'write Intake(path="orders", secret="env:ORDERS_SECRET")')
         self.name = name
         self.partitions = partitions
         self.spec = SensorSpec(
@@ -90,6 +95,7 @@ class Sensor:
             options=options or {},
             doc=(type(self).__doc__ or "").strip().partition("\n")[0],
             source=caller_source(),
+            intake=intake,
         )
         collect(self)
 

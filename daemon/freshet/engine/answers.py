@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from freshet.executors.base import StepEnd, TickEnd
-from freshet.store.records import LedgerEntry
+from freshet.store.records import LedgerEntry, WaitingDelivery
 from freshet.store.tickers import ledger_keys, ledger_page
 
 if TYPE_CHECKING:
@@ -70,6 +70,13 @@ class EngineAnswers:
     def ledger_revision(self, sensor: str) -> int:
         """As of the last commit."""
         return self._engine.desk.find(sensor).row.ledger_revision
+
+    async def deliveries(
+        self, sensor: str, *, tick: int, after: int, limit: int, again: bool
+    ) -> tuple[tuple[WaitingDelivery, ...], bool]:
+        """From the store."""
+        ticker_id = self._engine.desk.find(sensor).row.id
+        return await self._engine.inbox.deliveries(ticker_id, tick, after, limit, again=again)
 
     def sensor_stalled(self, sensor: str, seconds: float, stack: str) -> None:
         """Say it; the tick's own end counts the failure."""

@@ -13,15 +13,28 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from freshet.definitions.graph import Definitions
+from freshet.definitions.intake import Intake
 from freshet.definitions.outcome import Json
 from freshet.engine.automation import AssetCounts
 from freshet.engine.backfill.active import BackfillView
 from freshet.engine.backfill.select import BackfillRequest
 from freshet.executors.base import HostStatus, LoadReport
-from freshet.store.records import Event, PartitionDelta, RunRow
+from freshet.store.records import Event, Kept, NewDelivery, PartitionDelta, RunRow
 from freshet.store.store import Store
 
-__all__ = ["BackfillChange", "Control", "EngineStatus", "EventStream", "ScheduleView", "SensorState", "TickReport"]
+__all__ = [
+    "BackfillChange",
+    "Control",
+    "Door",
+    "EngineStatus",
+    "EventStream",
+    "Hook",
+    "HookView",
+    "ReplayReport",
+    "ScheduleView",
+    "SensorState",
+    "TickReport",
+]
 
 
 BackfillChange = Literal["pause", "resume", "cancel", "retry"]
@@ -96,6 +109,59 @@ class TickReport:
     ledger_removed: int = 0
     skip: str | None = None
     error: Json = None
+    deliveries: tuple[Json, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """Where deliveries for one sensor come in. `ticker`: the sensor's id in the store."""
+
+    sensor: str
+    ticker: int
+    intake: Intake
+
+
+@dataclass(frozen=True, slots=True)
+class HookView:
+    """A hook as the engine sees it now. `problem`: why it takes nothing, or not everything."""
+
+    sensor: str
+    intake: Intake
+    waiting: int
+    oldest: float | None
+    parked: int
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """What a replay let wait again, or (dry run) what it would ask for. `count`: how many deliveries it is about;
+    `returned`: those that did not wait already. A dry run looks at the first thousand."""
+
+    sensor: str
+    count: int
+    returned: int
+    dry_run: TickReport | None = None
+
+
+class Door(Protocol):
+    """The way in for deliveries."""
+
+    def hook(self, path: str) -> Hook | None:
+        """The hook at a path."""
+        ...
+
+    def secrets(self, hook: Hook) -> tuple[bytes, ...]:
+        """Those of its secrets that are there now."""
+        ...
+
+    async def keep(self, new: NewDelivery) -> Kept:
+        """Keep a delivery; returns when it, or the one that it repeats, is durable.
+
+        Raises `engine.inbox.InboxFull`, and `StoreError` where the store cannot be written: nothing is acknowledged
+        then.
+        """
+        ...
 
 
 class EventStream(Protocol):
@@ -131,6 +197,29 @@ class Control(Protocol):
 
     def sensors(self) -> tuple[SensorState, ...]:
         """All, by name."""
+        ...
+
+    @property
+    def door(self) -> Door | None:
+        """The way in for deliveries; None unless the engine takes work now."""
+        ...
+
+    async def hooks(self) -> tuple[HookView, ...]:
+        """All hooks, by path."""
+        ...
+
+    async def replay(
+        self,
+        sensor: str,
+        *,
+        ids: Sequence[int] | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        dry_run: bool = False,
+        again: bool = False,
+    ) -> ReplayReport:
+        """Let kept deliveries wait again: those named, or those received from `since` up to `until`. `again`: also what
+        ran because of them may run once more."""
         ...
 
     def schedules(self) -> tuple[ScheduleView, ...]:

@@ -89,7 +89,13 @@ async def _serve(settings: Settings, store: Store, children: ChildrenLock, clock
     def make_host(answers: Answers) -> CodeHost:
         return ProcessCodeHost(hosting, answers, children)
 
-    options = EngineOptions(workers=settings.process.workers, grace=settings.shutdown_grace, timezone=settings.timezone)
+    options = EngineOptions(
+        workers=settings.process.workers,
+        grace=settings.shutdown_grace,
+        timezone=settings.timezone,
+        inbox_max=settings.http.inbox_max,
+        root=settings.root,
+    )
     engine = Engine(store=store, make_host=make_host, clock=clock, options=options)
     ready, stopped, hurry = anyio.Event(), anyio.Event(), anyio.Event()
     with closing(bind(settings)) as sockets:

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import anyio
@@ -23,6 +24,8 @@ from freshet.engine.clock import Clock
 from freshet.engine.freshness import FreshnessBook
 from freshet.engine.hand import SensorDesk
 from freshet.engine.heap import DueHeap
+from freshet.engine.inbox import Inbox
+from freshet.engine.inbox_desk import InboxDesk
 from freshet.engine.instruments import InForce, Instruments, pause
 from freshet.engine.launcher import Launcher
 from freshet.engine.partitions.graph import PartitionGraph
@@ -36,9 +39,11 @@ from freshet.engine.work import Work
 from freshet.engine.zonewatch import ZoneWatch
 from freshet.errors import DefinitionError, FreshetError, HostError
 from freshet.executors.base import Answers, CodeHost, LoadReport
+from freshet.secrets import Secrets
 from freshet.store.assets import asset_bits, automation_seq, condition_chunks, freshness_rows
 from freshet.store.definitions import register_definitions
 from freshet.store.events import events_after, last_seq
+from freshet.store.inbox import inbox_counts
 from freshet.store.overlap import active_runs
 from freshet.store.records import Event
 from freshet.store.recovery import recover
@@ -63,12 +68,15 @@ MakeHost = Callable[[Answers], CodeHost]
 class EngineOptions:
     """`workers`: steps at once. `grace`: seconds that running work gets at shutdown. `interruptions`: how often a run
     may be cut off by the end of daemon, host or machine before it fails. `timezone`: for schedules and time partitions
-    that name none."""
+    that name none. `inbox_max`: how many deliveries to hooks may wait. `root`: what the files of secrets are relative
+    to."""
 
     workers: int = 2
     grace: float = 6.0
     interruptions: int = 10
     timezone: str = "UTC"
+    inbox_max: int = 100_000
+    root: Path = Path()
 
 
 class Engine:
@@ -152,12 +160,16 @@ class Engine:
         self.ticks = TickLoop(self.instruments, self.launcher, self.staging, next_tick_id=next_id)
         rows = await store.write(partial(register_tickers, kind="sensor", names=sensors))
         self.ticks.adopt(report.definitions, rows)
+        secrets = Secrets(self.options.root)
+        self.inbox = Inbox(self.instruments, self.ticks, secrets, limit=self.options.inbox_max)
+        self.inbox.adopt(report.definitions, await store.read(inbox_counts))
         self.timetable = Timetable(self.instruments, self.launcher, take_id=self.ticks.take_id)
         rows = await store.write(partial(register_tickers, kind="schedule", names=schedules))
         self.timetable.adopt(report.definitions, rows)
         self.calendar, self.retirer = Calendar(self.instruments), Retirer(self.instruments)
         self.zones = ZoneWatch(self.instruments, self._rules_change)
-        self.desk = SensorDesk(self.instruments, self.ticks)
+        self.desk = SensorDesk(self.instruments, self.ticks, self.inbox)
+        self.inbox_desk = InboxDesk(self.instruments, self.desk, self.inbox)
         self.backfills = Backfills(self.instruments, self.launcher)
         self.backfill_desk = BackfillDesk(self.instruments, self.launcher, self.backfills)
         await self.backfills.load()

@@ -17,8 +17,18 @@ from freshet.engine.automation import AssetCounts
 from freshet.engine.backfill.active import BackfillView
 from freshet.engine.backfill.select import BackfillRequest
 from freshet.engine.bus import Subscription
-from freshet.engine.control import BackfillChange, EngineStatus, ScheduleView, SensorState, TickReport
+from freshet.engine.control import (
+    BackfillChange,
+    Door,
+    EngineStatus,
+    HookView,
+    ReplayReport,
+    ScheduleView,
+    SensorState,
+    TickReport,
+)
 from freshet.engine.engine import Engine
+from freshet.engine.inbox_desk import Chosen
 from freshet.engine.launcher import CANCEL_GRACE
 from freshet.engine.outcomes import startable
 from freshet.engine.pieces import key_pieces
@@ -106,6 +116,30 @@ class EngineControl:
     def sensors(self) -> tuple[SensorState, ...]:
         """All, by name."""
         return self._engine.desk.states()
+
+    @property
+    def door(self) -> Door | None:
+        """While it takes work."""
+        return self._engine.inbox if self._engine.state == "ready" else None
+
+    async def hooks(self) -> tuple[HookView, ...]:
+        """All, by path."""
+        return await self._engine.inbox_desk.views()
+
+    @_loud
+    async def replay(
+        self,
+        sensor: str,
+        *,
+        ids: Sequence[int] | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        dry_run: bool = False,
+        again: bool = False,
+    ) -> ReplayReport:
+        """Let kept deliveries wait again."""
+        chosen = Chosen(ids, since, until)
+        return await self._engine.inbox_desk.replay(sensor, chosen, dry_run=dry_run, again=again)
 
     def schedules(self) -> tuple[ScheduleView, ...]:
         """All, by name."""

@@ -14,6 +14,8 @@ from freshet.definitions.names import nearest_hint
 from freshet.definitions.outcome import Json
 from freshet.engine.attention import FULL
 from freshet.engine.control import SensorState, TickReport
+from freshet.engine.deliveries import prepared
+from freshet.engine.inbox import Inbox
 from freshet.engine.instruments import Instruments
 from freshet.engine.requests import sensor_run
 from freshet.engine.sensors import SensorTicker, TickTally
@@ -30,9 +32,10 @@ __all__ = ["SensorDesk"]
 class SensorDesk:
     """The hand on the sensors. Each change raises the ticker's revision, so that a tick in flight is refused."""
 
-    def __init__(self, instruments: Instruments, loop: TickLoop) -> None:
+    def __init__(self, instruments: Instruments, loop: TickLoop, inbox: Inbox) -> None:
         self._in = instruments
         self._loop = loop
+        self._inbox = inbox
         self._dry: dict[int, asyncio.Future[TickEnd]] = {}
 
     def find(self, name: str) -> SensorTicker:
@@ -62,8 +65,10 @@ class SensorDesk:
         self._in.work.end()
         return True
 
-    async def tick(self, name: str, *, dry_run: bool, cursor: Json = ...) -> TickReport:
-        """Look now, fully, and wait for the end."""
+    async def tick(
+        self, name: str, *, dry_run: bool, cursor: Json = ..., deliveries: tuple[int, ...] | None = None
+    ) -> TickReport:
+        """Look now, fully, and wait for the end. `deliveries`: what a dry run finds instead of those that wait."""
         ticker = self.find(name)
         if cursor is not ... and not dry_run:
             raise Conflict(
@@ -72,14 +77,14 @@ class SensorDesk:
         if self._in.in_force.host is None or not self._loop.open:
             raise Conflict("no plugins are running now", hint="see freshet status")
         if dry_run:
-            return await self._dry_run(ticker, ticker.row.cursor if cursor is ... else cursor)
+            return await self._dry_run(ticker, ticker.row.cursor if cursor is ... else cursor, deliveries)
         while ticker.in_flight is not None:
             await ticker.settled.wait()
         answer: asyncio.Future[TickReport] = asyncio.get_running_loop().create_future()
         self._loop.look(ticker, TickTally(ticker.row.cursor, answer))
         return await answer
 
-    async def _dry_run(self, ticker: SensorTicker, cursor: Json) -> TickReport:
+    async def _dry_run(self, ticker: SensorTicker, cursor: Json, deliveries: tuple[int, ...] | None) -> TickReport:
         host = self._in.in_force.host
         assert host is not None
         order = TickOrder(
@@ -93,9 +98,14 @@ class SensorDesk:
             dry_run=True,
         )
         self._dry[order.tick_id] = waiting = asyncio.get_running_loop().create_future()
+        self._inbox.show(order.tick_id, deliveries)
         self._in.work.begin()
         host.tick(order)
-        end = await waiting
+        try:
+            end = await waiting
+        finally:
+            self._inbox.show(order.tick_id, None)
+        end = prepared(self._in.in_force.definitions, ticker.spec.name, end, self._in.clock.now())
         if end.status == "abandoned":
             raise Conflict("the evaluator ended meanwhile", hint="try again")
         runs, dropped, refused = await self._would_admit(ticker, end)
@@ -117,6 +127,7 @@ class SensorDesk:
             ledger_removed=len(end.ledger.remove),
             skip=end.skip,
             error=None if error is None else asdict(error),
+            deliveries=tuple(asdict(one) for one in end.handled),
         )
 
     async def _would_admit(

@@ -20,6 +20,7 @@ def has_effects(end: TickEnd, row: TickerRow) -> bool:
         or end.runs
         or end.partitions
         or end.reports
+        or end.deliveries
         or end.ledger.put
         or end.ledger.remove
         or row.failures
@@ -45,6 +46,7 @@ def tick_commit(definitions: Definitions, row: TickerRow, flight: InFlight, end:
         skip=end.skip,
         version=definitions.version,
         final=end.status != "checkpoint",
+        deliveries=end.handled,
     )
 
 

@@ -5,7 +5,7 @@ due or woken  ->  evaluate(cursor)  ->  outcome  ->  one atomic commit  ->  publ
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -14,10 +14,12 @@ import structlog
 from freshet.definitions.graph import Definitions
 from freshet.engine.attention import FULL, NOTHING
 from freshet.engine.backoff import first_delay, next_delay
+from freshet.engine.deliveries import prepared
 from freshet.engine.instruments import STORE_RETRY, Instruments, persist
 from freshet.engine.launcher import Launcher
 from freshet.engine.outcomes import has_effects, startable, tally, tick_commit
 from freshet.engine.pieces import is_large
+from freshet.engine.probing import refused_deliveries
 from freshet.engine.requests import input_needs
 from freshet.engine.sensors import InFlight, SensorTicker, TickTally
 from freshet.engine.staging import Staging
@@ -45,6 +47,8 @@ class TickLoop:
         self.sensors: dict[str, SensorTicker] = {}
         self.refused = 0
         self.open = False
+        self.settled: Callable[[str, int, Sequence[int]], None] = lambda sensor, count, parked: None
+        """Told of each commit that settles deliveries: how many wait no more, and which of them are parked."""
 
     # --- the set of sensors ---------------------------------------------------------------------------------
 
@@ -207,12 +211,8 @@ class TickLoop:
         self._in.work.spawn(self._commit(ticker, flight, end))
 
     async def _commit(self, ticker: SensorTicker, flight: InFlight, end: TickEnd) -> None:
-        decided = partial(self._decided, ticker)
         try:
-            if is_large(end):
-                result = await self._staging.commit(ticker.row, flight, end, decided)
-            else:
-                result = await self._commit_at_once(ticker, flight, end)
+            result = await self._commit_possible(ticker, flight, end)
         except StoreError as error:
             await self._not_committed(ticker, flight, end, error)
             return
@@ -228,6 +228,24 @@ class TickLoop:
             self._tell_host(end, result.ledger_revision, None)
             self._answer(flight, ticker, end, None)
             self._over(ticker)
+
+    async def _commit_possible(self, ticker: SensorTicker, flight: InFlight, end: TickEnd) -> TickResult:
+        """Commit; a delivery whose results turn out to be impossible has failed, and the others go on."""
+        failed = dict[int, str]()
+        while True:
+            definitions, now = self._in.in_force.definitions, self._in.clock.now()
+            whole = prepared(definitions, ticker.row.name, end, now, failed)
+            try:
+                if is_large(whole):
+                    return await self._staging.commit(ticker.row, flight, whole, partial(self._decided, ticker))
+                return await self._commit_at_once(ticker, flight, whole)
+            except StoreError:
+                raise
+            except FreshetError:
+                found = await refused_deliveries(self._in, ticker.row, flight, whole)
+                if not found:
+                    raise
+                failed |= found
 
     async def _commit_at_once(self, ticker: SensorTicker, flight: InFlight, end: TickEnd) -> TickResult:
         definitions, queue = self._in.in_force.definitions, self._launcher.queue
@@ -255,6 +273,8 @@ class TickLoop:
     def _decided(self, ticker: SensorTicker, commit: TickCommit, result: TickResult) -> None:
         """What the ticker remembers is committed; of a large outcome, the rest is about to be carried out."""
         self._in.bus.publish(result.events)
+        if commit.deliveries:
+            self.settled(ticker.row.name, result.settled, result.parked)
         row = ticker.row
         if row.failures:
             _log.info("sensor recovered", sensor=row.name, after_failures=row.failures)

@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 from freshet.definitions.graph import Definitions
 from freshet.definitions.outcome import Json
 from freshet.store.records import (
+    HandledDelivery,
     LedgerDelta,
     LedgerEntry,
     PartitionDelta,
@@ -22,11 +23,13 @@ from freshet.store.records import (
     StepToRun,
     TickError,
     ValueRef,
+    WaitingDelivery,
 )
 
 __all__ = [
     "Answers",
     "CodeHost",
+    "DeliveryEnd",
     "HostStatus",
     "LoadProblem",
     "LoadReport",
@@ -95,12 +98,27 @@ class RequestedRun:
 
 
 @dataclass(frozen=True, slots=True)
+class DeliveryEnd:
+    """What a look made of a delivery, and what it asks for because of it; see `definitions.delivery.Handled`."""
+
+    id: int
+    outcome: Literal["admitted", "filtered", "rejected", "failed"]
+    reason: str | None = None
+    runs: tuple[RequestedRun, ...] = ()
+    partitions: tuple[PartitionDelta, ...] = ()
+    reports: tuple[ReportedMaterialization, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TickEnd:
     """How an evaluation ended.
 
     `checkpoint`: not ended: this part is to be committed and answered with `CodeHost.tick_committed`, and the look
     goes on under the `next_tick_id` given there. `abandoned`: the evaluator was killed for another's fault; start
     the tick again, it is no failure.
+
+    `deliveries`: each with what it asks for, which is not in `runs`, `partitions` and `reports` until the engine has
+    made out which of it can be (`handled`).
     """
 
     tick_id: int
@@ -115,6 +133,8 @@ class TickEnd:
     skip: str | None = None
     error: TickError | None = None
     after: float | None = None
+    deliveries: tuple[DeliveryEnd, ...] = ()
+    handled: tuple[HandledDelivery, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +196,13 @@ class Answers(Protocol):
 
     async def ledger_keys(self, sensor: str, digests: tuple[bytes, ...]) -> dict[bytes, str]:
         """The key texts of entries of the sensor's ledger; those that are not there are left out."""
+        ...
+
+    async def deliveries(
+        self, sensor: str, *, tick: int, after: int, limit: int, again: bool
+    ) -> tuple[tuple[WaitingDelivery, ...], bool]:
+        """The next deliveries for a tick of the sensor, behind row `after`, and whether there are more. `again`: also
+        those that have failed before."""
         ...
 
     def sensor_stalled(self, sensor: str, seconds: float, stack: str) -> None:

@@ -18,6 +18,7 @@ from freshet.executors.evaluator_link import EvaluatorLink
 from freshet.executors.evaluator_outcomes import OutcomeParts
 from freshet.executors.forked import ForkedEvaluator
 from freshet.executors.heartbeat import Heartbeat
+from freshet.executors.inbox_service import serve_inbox
 from freshet.executors.ledger_service import serve_ledger, serve_texts
 from freshet.executors.processes import Vitals, running_threads, vitals
 from freshet.executors.spawning import Tasks
@@ -116,6 +117,7 @@ class Lane:
             "end": self._end,
             "wake": self._wake,
             "load": self._load,
+            "inbox": self._inbox,
             "texts": self._texts,
             "pong": self._pong,
             "overdue": self._overdue,
@@ -334,6 +336,11 @@ class Lane:
     def _load(self, sensor: str) -> None:
         if self._link is not None:
             self.tasks.spawn(serve_ledger(self._answers, self._link, sensor))
+
+    def _inbox(self, request: int, tick: int, sensor: str, after: int, limit: int, again: bool) -> None:
+        if self._link is not None:
+            serving = serve_inbox(self._answers, self._link, request, tick, sensor, after, limit, again)
+            self.tasks.spawn(serving)
 
     def _texts(self, request: int, sensor: str, digests: str) -> None:
         if self._link is not None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, overload
 
 from freshet.definitions.outcome import Json
-from freshet.executors.base import RequestedRun, TickEnd
+from freshet.executors.base import DeliveryEnd, RequestedRun, TickEnd
 from freshet.host.evaluator.messages import DIGEST, PIECE, RECORD, split
 from freshet.store.records import LedgerDelta, LedgerEntry, PartitionDelta, ReportedMaterialization, TickError
 
@@ -56,7 +56,18 @@ class _Entries(Sequence[LedgerEntry]):
 class OutcomeParts:
     """An outcome as its parts arrive: each is taken apart at once, so that a large one does not hold the loop."""
 
-    __slots__ = ("_after", "_cursor", "_error", "_partitions", "_put", "_remove", "_reports", "_runs", "_skip")
+    __slots__ = (
+        "_after",
+        "_cursor",
+        "_deliveries",
+        "_error",
+        "_partitions",
+        "_put",
+        "_remove",
+        "_reports",
+        "_runs",
+        "_skip",
+    )
 
     def __init__(self) -> None:
         self._cursor: list[Json] | None = None
@@ -65,6 +76,7 @@ class OutcomeParts:
         self._partitions: list[PartitionDelta] = []
         self._runs: list[RequestedRun] = []
         self._reports: list[ReportedMaterialization] = []
+        self._deliveries: list[DeliveryEnd] = []
         self._skip: str | None = None
         self._error: TickError | None = None
         self._after: float | None = None
@@ -82,16 +94,11 @@ class OutcomeParts:
                 case "runs":
                     self._runs.extend(RequestedRun(*run) for run in value)
                 case "reports":
-                    self._reports.extend(
-                        ReportedMaterialization(asset, key, metadata=metadata) for asset, key, metadata in value
-                    )
+                    self._reports.extend(map(_report, value))
                 case "partitions":
-                    self._partitions.extend(
-                        PartitionDelta(
-                            set_name, tuple((key, metadata or _NOTHING) for key, metadata in added), tuple(deleted)
-                        )
-                        for set_name, added, deleted in value
-                    )
+                    self._partitions.extend(map(_delta, value))
+                case "deliveries":
+                    self._deliveries.extend(map(_delivery, value))
                 case "skip":
                     self._skip = value
                 case "after":
@@ -111,7 +118,30 @@ class OutcomeParts:
             partitions=tuple(self._partitions),
             runs=tuple(self._runs),
             reports=tuple(self._reports),
+            deliveries=tuple(self._deliveries),
             skip=self._skip,
             error=self._error,
             after=self._after,
         )
+
+
+def _report(told: list[Any]) -> ReportedMaterialization:
+    asset, key, metadata = told
+    return ReportedMaterialization(asset, key, metadata=metadata)
+
+
+def _delta(told: list[Any]) -> PartitionDelta:
+    set_name, added, deleted = told
+    return PartitionDelta(set_name, tuple((key, metadata or _NOTHING) for key, metadata in added), tuple(deleted))
+
+
+def _delivery(told: list[Any]) -> DeliveryEnd:
+    number, outcome, reason, runs, partitions, reports = told
+    return DeliveryEnd(
+        number,
+        outcome,
+        reason,
+        tuple(RequestedRun(*run) for run in runs),
+        tuple(map(_delta, partitions)),
+        tuple(map(_report, reports)),
+    )

@@ -76,4 +76,4 @@ def _evaluate(plan: ChildPlan, catalog: Catalog) -> None:
     line_buffered()
     page = mmap.mmap(plan.page, PAGE_SIZE)
     os.close(plan.page)
-    main.run(socket.socket(fileno=plan.sock), page, catalog.sensors)
+    main.run(socket.socket(fileno=plan.sock), page, catalog.sensors, catalog.check)

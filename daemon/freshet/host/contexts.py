@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
+from freshet.definitions.delivery import Deliveries
 from freshet.definitions.outcome import Json
 from freshet.definitions.partitions import MultiPartitions, PartitionsSpec, TimePartitions, resolved_set
 
@@ -173,6 +174,18 @@ class SensorContext(Protocol):
 
     def checkpoint_sync(self) -> None:
         """`checkpoint()` for `def` sensors."""
+        ...
+
+    async def inbox(self, limit: int = 100) -> Deliveries:
+        """The next deliveries to the sensor's hook, at most `limit`, in the order of arrival; empty when all have been
+        seen in this look. Yield `Handled` for each: what is not handled comes again. Those that failed before come
+        with a full look only. Before more than 1,000 are asked for, `checkpoint()`. Raises `RuntimeError` for a sensor
+        without `intake`; in `def` sensors it is `inbox_sync()`.
+        """
+        ...
+
+    def inbox_sync(self, limit: int = 100) -> Deliveries:
+        """`inbox()` for `def` sensors."""
         ...
 
 

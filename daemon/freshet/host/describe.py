@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,11 @@ class Catalog:
     sensors: dict[str, Sensor] = field(default_factory=dict[str, Sensor])
     parameters: dict[str, Parameters] = field(default_factory=dict[str, Parameters])
     problems: list[ProblemData] = field(default_factory=list[ProblemData])
+
+    def check(self, job: str, params: Mapping[str, Any]) -> None:
+        """Raise `InvalidParameter` where a job's annotations do not allow these parameters; of no job, nothing."""
+        if job in self.parameters:
+            self.parameters[job].check(params)
 
     def as_json(self) -> orjson.Fragment:
         """The definitions as JSON; without their contents where a setting is not plain data (a problem says so)."""

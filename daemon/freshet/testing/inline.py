@@ -76,7 +76,7 @@ class InlineHost:
         self._wakes = wakes
         self._timezone = timezone
         self._holders: dict[str, Holder] = {}
-        self._looks = InlineLooks(answers, self._log)
+        self._looks = InlineLooks(answers, self._log, self._catalog.check)
         self._asleep: dict[tuple[int, int], tuple[Any, StepEnd]] = {}
         self._closed = False
 

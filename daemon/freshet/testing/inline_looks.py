@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from freshet.definitions.delivery import Deliveries
 from freshet.executors.base import Answers, TickOrder
 from freshet.host.evaluator.context import EvaluatorContext, LookEnded
 from freshet.host.evaluator.evaluate import Why, blocking_look, failed_look, finish_look, look, partial_look
 from freshet.host.evaluator.holder import Holder
+from freshet.host.evaluator.inbox import check_intake, delivery_of
 from freshet.host.evaluator.ledger import LedgerCache, LedgerChange
-from freshet.host.evaluator.outcome import Found, Outcome
+from freshet.host.evaluator.outcome import CheckParameters, Found, Outcome
 from freshet.testing.ticking import end_of
 
 __all__ = ["InlineLooks"]
@@ -20,11 +22,11 @@ _Go = tuple[bool, int, int | None]
 
 
 class _Look:
-    def __init__(self, order: TickOrder, holder: Holder) -> None:
+    def __init__(self, order: TickOrder, holder: Holder, check: CheckParameters | None) -> None:
         self.tick_id = order.tick_id
         self.order = order
         self.holder = holder
-        self.found = Found(holder.name)
+        self.found = Found(holder.name, target=holder.sensor.spec.target, check=check)
         self.why: Why = None
         self.ctx: EvaluatorContext
         self.go: asyncio.Future[_Go] | None = None
@@ -34,15 +36,21 @@ class _Look:
 class InlineLooks:
     """Runs looks as tasks of the running loop. Also the desk that their `ctx` speaks to."""
 
-    def __init__(self, answers: Answers, log: Callable[[str, str, str, dict[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        answers: Answers,
+        log: Callable[[str, str, str, dict[str, Any]], None],
+        check: CheckParameters | None = None,
+    ) -> None:
         self._answers = answers
+        self._check = check
         self._log = log
         self._looks: dict[int, _Look] = {}
         self._uncommitted: dict[int, LedgerChange] = {}
 
     def begin(self, holder: Holder, order: TickOrder) -> None:
         """Begin a look."""
-        one = _Look(order, holder)
+        one = _Look(order, holder, self._check)
         self._looks[order.tick_id] = one
         one.task = asyncio.get_running_loop().create_task(self._look(one))
 
@@ -148,6 +156,24 @@ class InlineLooks:
     def checkpoint_sync(self, look: _Look) -> None:
         """Refused: the engine that would answer runs on this very loop."""
         raise RuntimeError("checkpoint_sync() does not work inline: test this sensor with freshet.testing.tick")
+
+    async def deliveries(self, look: _Look, after: int, limit: int) -> Deliveries:
+        """The next deliveries, from the engine's store."""
+        check_intake(look.holder.sensor)
+        found, more = await self._answers.deliveries(
+            look.holder.name, tick=look.tick_id, after=after, limit=limit, again=look.order.hints is None
+        )
+        made = (
+            delivery_of(
+                one.id, one.delivery, one.content_type, one.headers, one.attempts, one.received_at, body=one.body
+            )
+            for one in found
+        )
+        return Deliveries.of(made, more=more)
+
+    def deliveries_sync(self, look: _Look, after: int, limit: int) -> Deliveries:
+        """Refused, as `checkpoint_sync` is."""
+        raise RuntimeError("inbox_sync() does not work inline: test this sensor with freshet.testing.tick")
 
     def ledger_texts(self, sensor: str, digests: list[bytes]) -> dict[bytes, str]:
         """Never asked: the caches hold the texts."""

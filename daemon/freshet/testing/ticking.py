@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
+from freshet.definitions.delivery import Deliveries, Delivery
 from freshet.definitions.outcome import Json
 from freshet.definitions.sensor import Sensor, ability
-from freshet.executors.base import RequestedRun, TickEnd
+from freshet.executors.base import DeliveryEnd, RequestedRun, TickEnd
 from freshet.executors.evaluator_outcomes import OutcomeParts
 from freshet.host.evaluator.context import EvaluatorContext
 from freshet.host.evaluator.evaluate import blocking_look, form_of, look, partial_look
+from freshet.host.evaluator.inbox import check_intake
 from freshet.host.evaluator.ledger import LedgerCache, digest_of, version_of
 from freshet.host.evaluator.messages import messages_of
 from freshet.host.evaluator.outcome import Found, Outcome
@@ -46,7 +48,8 @@ class Seen:
 
 @dataclass(frozen=True)
 class Ticked:
-    """What a look would commit, all parts together. `checkpoints`: how many parts it committed before its end."""
+    """What a look would commit, all parts together. `checkpoints`: how many parts it committed before its end.
+    `deliveries`: what became of those it was handed, each with what it asks for."""
 
     cursor: Json
     runs: tuple[RequestedRun, ...]
@@ -55,6 +58,7 @@ class Ticked:
     skip: str | None
     ledger: Seen
     checkpoints: int
+    deliveries: tuple[DeliveryEnd, ...] = ()
 
     @property
     def run_keys(self) -> list[str | None]:
@@ -70,18 +74,19 @@ def tick(
     ledger: Seen | Mapping[str, str] | Iterable[str] = (),
     now: datetime | None = None,
     dry_run: bool = False,
+    deliveries: Iterable[Delivery] = (),
 ) -> Ticked:
     """Look once, and return what the daemon would commit.
 
     `hints`: None for a full look. `ledger`: what was seen before: `ticked.ledger` of an earlier tick, a dict of keys
-    and versions, or keys. `now`: an aware time for `ctx.now`. `open()` is called before and `close()` after.
+    and versions, or keys. `deliveries`: what `ctx.inbox()` gives, in this order. `now`: an aware time for `ctx.now`. `open()` is called before and `close()` after.
 
     What the sensor raises is raised here, `RetryLater` and `GiveUp` too; a wrong result is a `TypeError`, a cursor
     that JSON cannot hold a `ValueError`.
     """
     at = time.time() if now is None else now.timestamp()
     told = None if hints is None else tuple(hints)
-    desk = _Desk(sensor, cursor, told, _cache(ledger), at, dry_run=dry_run)
+    desk = _Desk(sensor, cursor, told, _cache(ledger), at, dry_run=dry_run, waiting=tuple(deliveries))
     _run(desk.tick())
     return desk.ticked()
 
@@ -107,11 +112,13 @@ class _Desk:
         now: float,
         *,
         dry_run: bool,
+        waiting: tuple[Delivery, ...],
     ) -> None:
         self._sensor = sensor
+        self._waiting = waiting
         self._cache = cache
         self._cursor = cursor
-        self._found = Found(sensor.name)
+        self._found = Found(sensor.name, target=sensor.spec.target)
         self._parts: list[TickEnd] = []
         self._ctx = EvaluatorContext(
             name=sensor.name, cursor=cursor, hints=hints, now=now, dry_run=dry_run, cache=cache, desk=self, look=None
@@ -151,6 +158,7 @@ class _Desk:
             skip=next((part.skip for part in reversed(parts) if part.skip), None),
             ledger=Seen(self._cache),
             checkpoints=len(parts) - 1,
+            deliveries=tuple(one for part in parts for one in part.deliveries),
         )
 
     async def checkpoint(self, look: object) -> None:
@@ -160,6 +168,16 @@ class _Desk:
     def checkpoint_sync(self, look: object) -> None:
         """A part is committed."""
         self._commit()
+
+    async def deliveries(self, look: object, after: int, limit: int) -> Deliveries:
+        """The next of those that were given."""
+        return self.deliveries_sync(look, after, limit)
+
+    def deliveries_sync(self, look: object, after: int, limit: int) -> Deliveries:
+        """The next of those that were given."""
+        check_intake(self._sensor)
+        rest = [one for one in self._waiting if one.number > after]
+        return Deliveries.of(rest[:limit], more=len(rest) > limit)
 
     def ledger_texts(self, sensor: str, digests: list[bytes]) -> dict[bytes, str]:
         """The cache holds the texts."""

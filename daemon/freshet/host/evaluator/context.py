@@ -5,11 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from freshet.definitions.delivery import Deliveries
 from freshet.definitions.outcome import Json
 from freshet.host.evaluator.ledger import LedgerCache, TickLedger
 from freshet.host.evaluator.plain import plain
 
 __all__ = ["Desk", "EvaluatorContext", "LookEnded", "SensorLogger"]
+
+
+_UNSETTLED = 1_000
+"""Deliveries that one commit settles at the most."""
 
 
 class LookEnded(BaseException):
@@ -29,6 +34,14 @@ class Desk(Protocol):
 
     def ledger_texts(self, sensor: str, digests: list[bytes]) -> dict[bytes, str]:
         """The key texts of ledger entries."""
+        ...
+
+    async def deliveries(self, look: Any, after: int, limit: int) -> Deliveries:
+        """The next deliveries for the look, behind row `after`."""
+        ...
+
+    def deliveries_sync(self, look: Any, after: int, limit: int) -> Deliveries:
+        """`deliveries`, blocking: not on the event loop's thread."""
         ...
 
     def log(self, sensor: str, level: str, message: str, fields: dict[str, Any]) -> None:
@@ -65,7 +78,20 @@ class SensorLogger:
 class EvaluatorContext:
     """What a look sees and leaves behind."""
 
-    __slots__ = ("_before", "_cache", "_desk", "_ledger", "_look", "_now", "cursor", "dry_run", "hints", "name")
+    __slots__ = (
+        "_before",
+        "_cache",
+        "_desk",
+        "_handed",
+        "_last",
+        "_ledger",
+        "_look",
+        "_now",
+        "cursor",
+        "dry_run",
+        "hints",
+        "name",
+    )
 
     def __init__(
         self,
@@ -90,6 +116,7 @@ class EvaluatorContext:
         self._desk = desk
         self._look = look
         self._ledger: TickLedger | None = None
+        self._last = self._handed = 0
 
     @property
     def ledger(self) -> TickLedger:
@@ -118,6 +145,31 @@ class EvaluatorContext:
         if not self.dry_run:
             self._desk.checkpoint_sync(self._look)
 
+    async def inbox(self, limit: int = 100) -> Deliveries:
+        """The next deliveries that wait."""
+        if self._is_full(limit):
+            return Deliveries()
+        return self._seen(await self._desk.deliveries(self._look, self._last, limit))
+
+    def inbox_sync(self, limit: int = 100) -> Deliveries:
+        """`inbox()` for `def` sensors."""
+        if self._is_full(limit):
+            return Deliveries()
+        return self._seen(self._desk.deliveries_sync(self._look, self._last, limit))
+
+    def _is_full(self, limit: int) -> bool:
+        """Whether a dry run, which has no checkpoints, has seen enough. Raises `RuntimeError` for others."""
+        full = bool(self._handed) and self._handed + limit > _UNSETTLED
+        if full and not self.dry_run:
+            raise RuntimeError(f"more than {_UNSETTLED:,} deliveries at once: `await ctx.checkpoint()` between them")
+        return full
+
+    def _seen(self, found: Deliveries) -> Deliveries:
+        self._handed += len(found)
+        if found:
+            self._last = found[-1].number
+        return found
+
     # --- for whoever runs the look -------------------------------------------------------------------------
 
     def used_ledger(self) -> TickLedger | None:
@@ -136,6 +188,7 @@ class EvaluatorContext:
 
     def committed(self, cursor: list[Json] | None) -> None:
         """A checkpoint with this cursor is durable: changes count from here."""
+        self._handed = 0
         if cursor is not None:
             self._before = cursor[0]
 

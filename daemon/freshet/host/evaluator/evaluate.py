@@ -87,6 +87,7 @@ def partial_look(ctx: EvaluatorContext, found: Found, status: Status = "checkpoi
         runs=found.runs or None,
         partitions=found.partitions or None,
         reports=found.reports or None,
+        deliveries=found.deliveries or None,
         skip=found.skip,
     )
 

@@ -11,10 +11,12 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
+from freshet.definitions.delivery import Deliveries
 from freshet.errors import HostError
 from freshet.host.evaluator.context import LookEnded
 from freshet.host.evaluator.evaluate import blocking_look, failed_look, finish_look, look, partial_look
 from freshet.host.evaluator.failure import describe, stack_of_thread
+from freshet.host.evaluator.inbox import Inbox, check_intake
 from freshet.host.evaluator.ledger import LedgerChange
 from freshet.host.evaluator.ledgers import Ledgers
 from freshet.host.evaluator.messages import messages_of
@@ -33,13 +35,19 @@ class Looks:
     """Runs looks, and is the desk that their `ctx` speaks to."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, words: Words, send: Callable[[list[Any]], None], ledgers: Ledgers
+        self,
+        loop: asyncio.AbstractEventLoop,
+        words: Words,
+        send: Callable[[list[Any]], None],
+        ledgers: Ledgers,
+        inbox: Inbox,
     ) -> None:
         self._loop = loop
         self._thread = threading.get_ident()
         self._words = words
         self._send = send
         self._ledgers = ledgers
+        self._inbox = inbox
         self._pool = ThreadPool(loop, words)
         self._ticks: dict[int, Tick] = {}
         self._untimed: list[Tick] = []
@@ -254,6 +262,17 @@ class Looks:
         if threading.get_ident() == self._thread:
             raise RuntimeError("checkpoint_sync() would block the event loop: use `await ctx.checkpoint()`")
         asyncio.run_coroutine_threadsafe(self.checkpoint(look), self._loop).result()
+
+    async def deliveries(self, look: Tick, after: int, limit: int) -> Deliveries:
+        """The next deliveries for a look."""
+        check_intake(look.holder.sensor)
+        return await self._inbox.ask(look.mark, look.holder.name, after, limit, again=look.hints is None)
+
+    def deliveries_sync(self, look: Tick, after: int, limit: int) -> Deliveries:
+        """`deliveries` from a sensor's thread."""
+        if threading.get_ident() == self._thread:
+            raise RuntimeError("inbox_sync() would block the event loop: use `await ctx.inbox()`")
+        return asyncio.run_coroutine_threadsafe(self.deliveries(look, after, limit), self._loop).result()
 
     def ledger_texts(self, sensor: str, digests: list[bytes]) -> dict[bytes, str]:
         """The key texts of ledger entries, from the daemon; blocks."""

@@ -18,9 +18,11 @@ from freshet.definitions.sensor import Sensor
 from freshet.host.evaluator.executor import SignedExecutor
 from freshet.host.evaluator.failure import describe, is_own_bug
 from freshet.host.evaluator.holder import Holder
+from freshet.host.evaluator.inbox import Inbox
 from freshet.host.evaluator.ledgers import Ledgers
 from freshet.host.evaluator.link import EvaluatorSocket
 from freshet.host.evaluator.looks import Looks
+from freshet.host.evaluator.outcome import CheckParameters
 from freshet.host.evaluator.steps import task_factory
 from freshet.host.evaluator.tick import Tick
 from freshet.host.evaluator.wakes import Wakes
@@ -33,8 +35,9 @@ _SWITCH_INTERVAL = 0.001
 sensors would make the loop miss its heartbeat."""
 
 
-def run(sock: socket.socket, page: mmap.mmap, sensors: dict[str, Sensor]) -> None:
-    """Evaluate `sensors` as the daemon at the other end of `sock` orders; return when it says so or is gone.
+def run(sock: socket.socket, page: mmap.mmap, sensors: dict[str, Sensor], check: CheckParameters | None = None) -> None:
+    """Evaluate `sensors` as the daemon at the other end of `sock` orders; return when it says so or is gone. `check`:
+    the parameters of the jobs that deliveries ask for.
 
     For a freshly forked process: it owns the process from here (loop, default executor, SIGUSR1, garbage collector).
     """
@@ -42,7 +45,7 @@ def run(sock: socket.socket, page: mmap.mmap, sensors: dict[str, Sensor]) -> Non
     gc.freeze()
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    evaluator = Evaluator(loop, sock, page, sensors)
+    evaluator = Evaluator(loop, sock, page, sensors, check)
     while not evaluator.over:
         try:
             loop.run_forever()
@@ -57,7 +60,12 @@ class Evaluator:
     """Takes the daemon's messages apart."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, page: mmap.mmap, sensors: dict[str, Sensor]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        page: mmap.mmap,
+        sensors: dict[str, Sensor],
+        check: CheckParameters | None,
     ) -> None:
         words = memoryview(page).cast("Q")
         loop.set_task_factory(task_factory(words))
@@ -67,16 +75,19 @@ class Evaluator:
         self.bug: BaseException | None = None
         self._loop = loop
         self._sensors = sensors
+        self._check = check
         self._holders: dict[str, Holder] = {}
         self._ledgers = Ledgers(loop, self._receive)
         self._link = EvaluatorSocket(loop, sock, self._receive, self._stop)
         self._ledgers.link = self._link
-        self._looks = Looks(loop, words, self._link.send, self._ledgers)
+        inbox = Inbox(loop, self._link.send)
+        self._looks = Looks(loop, words, self._link.send, self._ledgers, inbox)
         self._wakes = Wakes(loop, self._link.send)
         self._handlers: dict[str, Callable[..., None]] = {
             "open": self._open,
             "committed": self._committed,
             "cancel": self._looks.cancel,
+            "inbox": inbox.arrived,
             "ledger": self._ledger,
             "texts": self._ledgers.texts,
             "ping": self._ping,
@@ -95,7 +106,7 @@ class Evaluator:
             name = message[0]
             if name == "tick":
                 begun = True
-                self._looks.begin(Tick(self._holders[message[2]], message))
+                self._looks.begin(Tick(self._holders[message[2]], message, self._check))
             else:
                 self._handlers[name](*message[1:])
         if begun:

@@ -6,6 +6,9 @@
         committed tick, committed, ledger_revision, next_tick
         cancel    tick
         ledger    sensor, revision, records, last, first     a piece of the ledger asked for by `load`
+        inbox     request, [[number, id, content_type, headers, attempts, received_at, body, complete], ...], more
+                  a piece of the answer to `inbox`: bodies in base64, in as many entries as they need; `more` is None
+                  until the last piece; None for the entries: it failed
         texts     request, digests, [key, ...], last    a piece of the answer to `texts`; None for the keys: it failed
         ping      number
         watch     active                                run the sensors' `wakes()`, or end them
@@ -17,6 +20,7 @@
         end       tick, status, body or None
         wake      sensor, hints or None
         load      sensor
+        inbox     request, tick, sensor, after, limit, again   the next deliveries
         texts     request, sensor, digests
         pong      number
         overdue   tick, stack                           a look past its timeout that cannot be ended from within
@@ -98,6 +102,9 @@ def _body(outcome: Outcome) -> tuple[dict[str, Any], int]:
         if items:
             body[name] = items
             size += len(items)
+    if outcome.deliveries:
+        body["deliveries"] = outcome.deliveries
+        size += sum(map(_weight, outcome.deliveries))
     if outcome.partitions:
         body["partitions"] = outcome.partitions
         size += sum(len(added) + len(deleted) for _, added, deleted in outcome.partitions)
@@ -124,6 +131,8 @@ def _parts(outcome: Outcome) -> Iterator[dict[str, Any]]:
     for name, items in (("runs", outcome.runs), ("reports", outcome.reports)):
         for piece in _pieces(items or []):
             yield {name: piece}
+    for delivery in outcome.deliveries or []:
+        yield {"deliveries": [delivery]}
     for set_name, added, deleted in outcome.partitions or []:
         for piece in _pieces(added):
             yield {"partitions": [[set_name, piece, []]]}
@@ -134,6 +143,12 @@ def _parts(outcome: Outcome) -> Iterator[dict[str, Any]]:
             yield _put(outcome.ledger, piece)
         for piece in _pieces(outcome.ledger.removed):
             yield _remove(piece)
+
+
+def _weight(delivery: list[Any]) -> int:
+    """How many items a delivery's results are."""
+    _, _, _, runs, partitions, reports = delivery
+    return 1 + len(runs) + len(reports) + sum(len(added) + len(deleted) for _, added, deleted in partitions)
 
 
 def _pieces(items: Iterable[Any]) -> Iterator[list[Any]]:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from freshet.definitions.delivery import Delivery, Handled
 from freshet.definitions.names import PRIORITY_MAX, check_key
 from freshet.definitions.outcome import AddPartitions, DeletePartitions, Json, Report, RunRequest, Skip
+from freshet.errors import FreshetError
 from freshet.host.evaluator.ledger import LedgerChange
 from freshet.host.evaluator.plain import NotPlain, is_a, plain, plain_text
 from freshet.host.messages import ErrorData
 
-__all__ = ["Found", "Outcome", "Status", "WrongResult"]
+__all__ = ["CheckParameters", "Found", "Outcome", "Status", "WrongResult"]
+
+CheckParameters = Callable[[str, Mapping[str, Json]], object]
+"""Raises `FreshetError` where a job's annotations do not allow these parameters; of other names it knows nothing."""
+
 
 Status = Literal["ok", "checkpoint", "failed", "timed_out", "later", "given_up", "abandoned"]
 
-_EXPECTED = "yield RunRequest, AddPartitions, DeletePartitions, Report or Skip"
+_EXPECTED = "yield RunRequest, AddPartitions, DeletePartitions, Report, Handled or Skip"
+
+
+_OUTCOMES = ("admitted", "filtered", "rejected", "failed")
 
 
 class WrongResult(TypeError):
@@ -28,7 +37,8 @@ class Outcome:
     """How a look, or a part of one, ended: `executors.base.TickEnd` before it crosses the process boundary.
 
     `runs`: [target, partition, run_key, params, tags, priority]; `partitions`: [set, [[key, metadata]], [deleted key]];
-    `reports`: [asset, key, metadata]. `cursor` is a list of one where the cursor changed, else None.
+    `reports`: [asset, key, metadata]; `deliveries`: [number, outcome, reason, runs, partitions, reports]. `cursor` is a
+    list of one where the cursor changed, else None.
     """
 
     status: Status
@@ -37,6 +47,7 @@ class Outcome:
     runs: list[list[Json]] | None = None
     partitions: list[list[Any]] | None = None
     reports: list[list[Json]] | None = None
+    deliveries: list[list[Any]] | None = None
     skip: str | None = None
     error: ErrorData | None = None
     after: float | None = None
@@ -45,10 +56,13 @@ class Outcome:
 class Found:
     """Takes what a sensor yields, in order."""
 
-    __slots__ = ("_sensor", "partitions", "reports", "runs", "skip")
+    __slots__ = ("_check", "_sensor", "_target", "deliveries", "partitions", "reports", "runs", "skip")
 
-    def __init__(self, sensor: str) -> None:
+    def __init__(self, sensor: str, *, target: str | None = None, check: CheckParameters | None = None) -> None:
+        """`target`: the sensor's own. `check`: the parameters of jobs that deliveries ask for."""
         self._sensor = sensor
+        self._target = target
+        self._check = check
         self.clear()
 
     def clear(self) -> None:
@@ -56,10 +70,11 @@ class Found:
         self.runs: list[list[Json]] = []
         self.partitions: list[list[Any]] = []
         self.reports: list[list[Json]] = []
+        self.deliveries: list[list[Any]] = []
         self.skip: str | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.runs or self.partitions or self.reports or self.skip)
+        return bool(self.runs or self.partitions or self.reports or self.deliveries or self.skip)
 
     def add(self, item: object) -> None:
         """One result. Raises `WrongResult`, or `PartitionKeyError` for a key that no set may hold."""
@@ -72,12 +87,36 @@ class Found:
                 self._delete_partitions(item)
             elif isinstance(item, Report):
                 self.reports.append(_report(item))
+            elif isinstance(item, Handled):
+                self._add_handled(item)
             elif isinstance(item, Skip):
                 self.skip = plain_text(item.reason, "Skip(reason)")
             else:
                 raise WrongResult(f"sensor {self._sensor!r} yielded {_show(item)}; {_EXPECTED}")
         except NotPlain as error:
             raise WrongResult(f"sensor {self._sensor!r} yielded a wrong {type(item).__name__}: {error}") from None
+
+    def _add_handled(self, item: Handled) -> None:
+        """A delivery with its results; what is wrong with those is the delivery's failure, and not the look's."""
+        delivery: Any = item.delivery
+        if not isinstance(delivery, Delivery):
+            raise NotPlain(f"Handled(delivery) must be one that `ctx.inbox()` gave, found {_show(delivery)}")
+        if item.outcome not in _OUTCOMES:
+            raise NotPlain(f"Handled(outcome) must be one of {', '.join(_OUTCOMES)}, found {_show(item.outcome)}")
+        reason = None if item.reason is None else plain_text(item.reason, "Handled(reason)")
+        own = Found(self._sensor)
+        try:
+            own.take(item.results)
+            if own.deliveries or own.skip:
+                raise WrongResult("Handled(results) holds a Handled or a Skip")
+            for target, _, _, params, *_ in own.runs:
+                if self._check is not None and (name := target or self._target) is not None:
+                    self._check(name, params)
+        except Exception as error:  # what `results` raises is the plugin's too
+            said = str(error) if isinstance(error, (WrongResult, FreshetError)) else f"{type(error).__name__}: {error}"
+            self.deliveries.append([delivery.number, "failed", said, [], [], []])
+        else:
+            self.deliveries.append([delivery.number, item.outcome, reason, own.runs, own.partitions, own.reports])
 
     def take(self, returned: Any) -> None:
         """What a sensor returned: nothing, one result, or an iterable of results."""

@@ -9,7 +9,7 @@ from freshet.definitions.outcome import Json
 from freshet.host.evaluator.context import Desk, EvaluatorContext
 from freshet.host.evaluator.evaluate import Why
 from freshet.host.evaluator.holder import Holder
-from freshet.host.evaluator.outcome import Found
+from freshet.host.evaluator.outcome import CheckParameters, Found
 from freshet.host.evaluator.threads import Call
 
 __all__ = ["Go", "Tick"]
@@ -41,7 +41,7 @@ class Tick:
         "why",
     )
 
-    def __init__(self, holder: Holder, order: list[Any]) -> None:
+    def __init__(self, holder: Holder, order: list[Any], check: CheckParameters | None = None) -> None:
         hints: list[str] | None = order[5]
         self.mark: int = order[1]
         self.cursor: Json = order[3]
@@ -51,7 +51,7 @@ class Tick:
         self.timeout: float = order[7]
         self.dry_run: bool = order[8]
         self.holder = holder
-        self.found = Found(holder.name)
+        self.found = Found(holder.name, target=holder.sensor.spec.target, check=check)
         self.ctx: EvaluatorContext | None = None
         self.task: asyncio.Task[None] | None = None
         self.call: Call | None = None

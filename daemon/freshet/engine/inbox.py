@@ -1,0 +1,190 @@
+"""The inbox: hooks by their path, deliveries kept in groups, handed to looks, and settled with their ticks.
+
+The way in takes no lock of the loop: what arrives while one group is being written forms the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import structlog
+
+from freshet.definitions.graph import Definitions
+from freshet.engine.control import Hook
+from freshet.engine.instruments import Instruments
+from freshet.engine.ticks import TickLoop
+from freshet.errors import Conflict, StoreError
+from freshet.secrets import MissingSecret, Secrets
+from freshet.store.inbox import deliveries_of, keep_deliveries, waiting_deliveries
+from freshet.store.records import InboxCount, Kept, NewDelivery, WaitingDelivery
+
+__all__ = ["ARRIVED", "Inbox", "InboxFull"]
+
+ARRIVED = "inbox"
+"""The hint of a look that a delivery woke."""
+_GROUP = 500
+_GROUP_BYTES = 4 << 20
+"""How much one transaction keeps, so that it does not hold the writer for long."""
+_HANDED_BYTES = 8 << 20
+"""Bodies that a look gets at once at the most, unless one alone is larger."""
+
+_log = structlog.get_logger("freshet.hooks")
+
+
+class InboxFull(Conflict):
+    """More deliveries wait than `[http] inbox_max` allows."""
+
+
+class Inbox:
+    """Of one engine. `limit`: how many deliveries may wait before more are refused."""
+
+    def __init__(self, instruments: Instruments, ticks: TickLoop, secrets: Secrets, *, limit: int) -> None:
+        self._in = instruments
+        self._ticks = ticks
+        self._secrets = secrets
+        self._limit = limit
+        self._hooks: dict[str, Hook] = {}
+        self._pending: list[tuple[NewDelivery, asyncio.Future[Kept]]] = []
+        self._writing = False
+        self._without: set[str] = set()
+        self._replays: dict[int, tuple[int, ...]] = {}
+        ticks.settled = self.settled
+        self.waiting = 0
+        """How many are on their way into the store, or wait there."""
+
+    # --- the hooks ------------------------------------------------------------------------------------------
+
+    def adopt(self, definitions: Definitions, counts: Mapping[int, InboxCount]) -> None:
+        """Take the hooks of these definitions, of sensors that the loop holds, and say which of them cannot work.
+        `counts`: what waits in the store."""
+        self.waiting = sum(one.waiting for one in counts.values())
+        self._hooks = {
+            spec.intake.path: Hook(spec.name, self._ticks.sensors[spec.name].row.id, spec.intake)
+            for spec in definitions.sensors
+            if spec.intake is not None
+        }
+        for hook in self._hooks.values():
+            self.secrets(hook)
+
+    def hook(self, path: str) -> Hook | None:
+        """The hook at a path."""
+        return self._hooks.get(path)
+
+    def hooks(self) -> tuple[Hook, ...]:
+        """All, by path."""
+        return tuple(hook for _, hook in sorted(self._hooks.items()))
+
+    def secrets(self, hook: Hook) -> tuple[bytes, ...]:
+        """Those of its secrets that are there now; that one is missing, or is there again, is said once."""
+        found, missing = self._secrets.read_all(hook.intake.secret)
+        gone = {f"{hook.sensor} {error.message}": error for error in missing}
+        for name in [one for one in self._without if one.startswith(f"{hook.sensor} ") and one not in gone]:
+            self._without.discard(name)
+            _log.info("a secret is there again", sensor=hook.sensor, hook=hook.intake.path)
+        for name, error in gone.items():
+            if name not in self._without:
+                self._without.add(name)
+                said = "deliveries are refused" if not found else "the other secrets of the hook still work"
+                _log.warning(f"a secret is missing: {said}", sensor=hook.sensor, hook=hook.intake.path, why=str(error))
+        return found
+
+    def problem(self, hook: Hook) -> str | None:
+        """Why a hook takes nothing, or not everything, now."""
+        missing: Sequence[MissingSecret] = self._secrets.read_all(hook.intake.secret)[1]
+        return str(missing[0]) if missing else None
+
+    # --- the way in -----------------------------------------------------------------------------------------
+
+    async def keep(self, new: NewDelivery) -> Kept:
+        """Keep a delivery; returns when it, or the one that it repeats, is durable.
+
+        Raises `InboxFull`, and `StoreError` where the store cannot be written: nothing is acknowledged then.
+        """
+        if self.waiting >= self._limit:
+            raise InboxFull(
+                f"{self.waiting:,} deliveries wait", hint="see freshet inbox; [http] inbox_max is the bound"
+            )
+        answer: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()
+        self._pending.append((new, answer))
+        self.waiting += 1
+        if not self._writing:
+            self._writing = True
+            self._in.work.spawn(self._write())
+        return await answer
+
+    async def _write(self) -> None:
+        try:
+            while self._pending:
+                await self._write_group(self._next_group())
+        finally:
+            self._writing = False
+
+    def _next_group(self) -> list[tuple[NewDelivery, asyncio.Future[Kept]]]:
+        count, room = 0, _GROUP_BYTES
+        for new, _ in self._pending[:_GROUP]:
+            room -= len(new.body)
+            if room < 0 and count:
+                break
+            count += 1
+        group, self._pending = self._pending[:count], self._pending[count:]
+        return group
+
+    async def _write_group(self, group: list[tuple[NewDelivery, asyncio.Future[Kept]]]) -> None:
+        try:
+            kept = await self._in.store.write(partial(keep_deliveries, deliveries=[new for new, _ in group]))
+        except StoreError as error:
+            self.waiting -= len(group)
+            _log.error("deliveries could not be kept", count=len(group), error=str(error))
+            for _, answer in group:
+                if not answer.done():
+                    answer.set_exception(error)
+            return
+        arrived: set[int] = set()
+        for (new, answer), one in zip(group, kept, strict=True):
+            if one.how == "new":
+                arrived.add(new.ticker)
+            else:
+                self.waiting -= 1
+            if not answer.done():
+                answer.set_result(one)
+        self._wake(arrived)
+
+    def _wake(self, tickers: set[int]) -> None:
+        for hook in self._hooks.values():
+            if hook.ticker in tickers:
+                self._ticks.woken(hook.sensor, (ARRIVED,))
+
+    # --- the way on -----------------------------------------------------------------------------------------
+
+    async def deliveries(
+        self, ticker: int, tick: int, after: int, limit: int, *, again: bool
+    ) -> tuple[tuple[WaitingDelivery, ...], bool]:
+        """See `executors.base.Answers.deliveries`. A replay's dry run sees the deliveries that it is about."""
+        limit = max(1, min(limit, 1000))
+        ids = self._replays.get(tick)
+        if ids is not None:
+            query = partial(deliveries_of, ticker_id=ticker, ids=ids, after=after, limit=limit, size=_HANDED_BYTES)
+            return await self._in.store.read(query)
+        return await self._in.store.read(
+            partial(waiting_deliveries, ticker_id=ticker, after=after, limit=limit, size=_HANDED_BYTES, again=again)
+        )
+
+    def settled(self, sensor: str, count: int, parked: Sequence[int]) -> None:
+        """A tick's commit took `count` out of the waiting; those `parked` failed too often."""
+        self.waiting -= count
+        if parked:
+            _log.warning("deliveries parked", sensor=sensor, deliveries=list(parked))
+
+    def show(self, tick: int, ids: tuple[int, ...] | None) -> None:
+        """Let the dry run `tick` see these deliveries alone; None: it is over."""
+        if ids is None:
+            self._replays.pop(tick, None)
+        else:
+            self._replays[tick] = ids
+
+    def returned(self, count: int, ticker: int) -> None:
+        """Some wait again that did not."""
+        self.waiting += count
+        self._wake({ticker})

@@ -1,0 +1,260 @@
+"""`/hooks/PATH`: a delivery verified, kept, flushed to disk, and only then answered.
+
+A path of its own, without a framework: limit while reading -> signature over the raw bytes -> tolerance -> what the
+body must be -> UNIQUE insert -> flush -> 202. Nothing is made of a body before its signature is right. A path that is
+not there is answered as a wrong signature is, after the same work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import anyio
+import orjson
+import structlog
+from anyio import to_thread
+
+from freshet.definitions.intake import MAX_BODY, Intake
+from freshet.engine.control import Control, Door, Hook
+from freshet.engine.inbox import InboxFull
+from freshet.errors import StoreError
+from freshet.http.identity import is_ping, new_delivery
+from freshet.http.payload import BadPayload, parse
+from freshet.http.schemes import ID_IN_BODY, Delivery, Refused, Verified, verify
+from freshet.http.telling import Telling
+from freshet.store.records import Kept
+
+__all__ = ["BODY_WITHIN", "PREFIX", "Hooks"]
+
+PREFIX = "/hooks/"
+BODY_WITHIN = 30.0
+"""Seconds that a sender has for the body of a delivery."""
+_IN_MEMORY = 256 << 20
+"""Bytes of bodies that are held at once, over all connections, before their signatures are known to be right."""
+_LARGE = 1 << 20
+"""A body of more bytes is verified in a thread."""
+_RETRY_AFTER = (b"retry-after", b"5")
+_DRAINED = 16 << 20
+_DRAIN_WITHIN = 2.0
+"""What of a body that is too large is still read, so that the sender, who writes first and reads then, hears why."""
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_log = structlog.get_logger("freshet.hooks")
+
+
+class _Answer(Exception):
+    """The request ends here, with this answer. `close`: and so does the connection, whose body was not read."""
+
+    def __init__(self, code: int, kind: str, message: str, *, hint: str = "", close: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.close = close
+        self.body = {"error": {"type": kind, "message": message, "hint": hint, "file": None, "line": None}}
+
+
+class Hooks:
+    """The ASGI application behind `/hooks`. `now`: seconds since 1970. `body_within`: see `BODY_WITHIN`."""
+
+    def __init__(
+        self, control: Control, *, now: Callable[[], float] = time.time, body_within: float = BODY_WITHIN
+    ) -> None:
+        self._control = control
+        self._now = now
+        self._body_within = body_within
+        self._held = 0
+        self._telling = Telling(_log)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1", "replace") for name, value in scope["headers"]
+        }
+        try:
+            if scope["method"] == "OPTIONS" and "webhook-request-origin" in headers:
+                await _granted(send, headers["webhook-request-origin"])
+                return
+            code, body = await self._deliver(scope, headers, receive)
+        except _Answer as answer:
+            if answer.close:
+                await _drain(receive)
+            await _answer(send, answer.code, answer.body, close=answer.close)
+        except _Gone:
+            return
+        else:
+            await _answer(send, code, body)
+
+    async def _deliver(self, scope: Scope, headers: dict[str, str], receive: Receive) -> tuple[int, Any]:
+        door = self._control.door
+        if door is None:
+            raise _Answer(503, "Unavailable", "the daemon takes no deliveries now", close=True)
+        if scope["method"] not in ("POST", "PUT"):
+            raise _unauthorized(close=True)
+        path = scope["path"].removeprefix(PREFIX)
+        hook = door.hook(path)
+        limit = MAX_BODY if hook is None else hook.intake.max_body
+        held = _Held(self)
+        try:
+            body = await self._body(headers, limit, receive, held)
+            delivery = Delivery(headers, body)
+            if hook is None:
+                await _digest(body)
+                self._telling.refused("(unknown)", "there is no such hook")
+                raise _unauthorized()
+            return await self._taken(door, hook, delivery)
+        finally:
+            held.release()
+
+    # --- the body -------------------------------------------------------------------------------------------
+
+    async def _body(self, headers: dict[str, str], limit: int, receive: Receive, held: _Held) -> bytes:
+        announced = headers.get("content-length", "")
+        if announced.isdigit() and int(announced) > limit:
+            raise _too_large(limit)
+        with anyio.move_on_after(self._body_within):
+            return await _read(receive, limit, held)
+        raise _Answer(408, "Timeout", f"the body did not come within {self._body_within:g} s", close=True)
+
+    # --- the signature --------------------------------------------------------------------------------------
+
+    async def _verified(self, intake: Intake, delivery: Delivery, known: tuple[bytes, ...]) -> Verified:
+        if len(delivery.body) > _LARGE:
+            return await to_thread.run_sync(verify, intake, delivery, known, self._now())
+        return verify(intake, delivery, known, self._now())
+
+    async def _taken(self, door: Door, hook: Hook, delivery: Delivery) -> tuple[int, Any]:
+        intake = hook.intake
+        known = door.secrets(hook)
+        if not known and intake.scheme != "none":
+            raise _Answer(503, "Unavailable", "this hook cannot verify anything now", hint="its owner has been told")
+        unsigned: str | None = None
+        try:
+            verified = await self._verified(intake, delivery, known)
+        except Refused as refusal:
+            self._telling.refused(hook.sensor, str(refusal), observed=intake.observe)
+            if not intake.observe:
+                raise _unauthorized() from None
+            verified, unsigned = Verified(), str(refusal)
+        value = _value(intake, delivery)
+        if unsigned is None and (said := is_ping(intake, delivery, value)) is not None:
+            return 200, said
+        digest = await _digest(delivery.body)
+        new = new_delivery(hook, delivery, verified, value, digest, received_at=self._now(), unsigned=unsigned)
+        return _told(await self._kept(door, new))
+
+    async def _kept(self, door: Door, new: Any) -> Kept:
+        try:
+            return await door.keep(new)
+        except InboxFull as error:
+            self._telling.refused("(full)", error.message)
+            raise _Answer(503, "Unavailable", "too much waits already", hint="try again later") from None
+        except StoreError:
+            raise _Answer(503, "Unavailable", "it could not be kept", hint="try again later") from None
+
+
+class _Gone(Exception):
+    """The sender is."""
+
+
+class _Held:
+    """Bytes that one request holds in memory."""
+
+    def __init__(self, hooks: Hooks) -> None:
+        self._hooks = hooks
+        self._count = 0
+
+    def add(self, count: int) -> None:
+        """More of them; refused where all requests together hold too many."""
+        self._hooks._held += count  # pyright: ignore[reportPrivateUsage]  # one thing in two classes
+        self._count += count
+        if self._hooks._held > _IN_MEMORY:  # pyright: ignore[reportPrivateUsage]
+            raise _Answer(503, "Unavailable", "too much is coming in at once", hint="try again later", close=True)
+
+    def release(self) -> None:
+        """All of them."""
+        self._hooks._held -= self._count  # pyright: ignore[reportPrivateUsage]
+        self._count = 0
+
+
+async def _read(receive: Receive, limit: int, held: _Held) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Gone
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        held.add(len(chunk))
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def _drain(receive: Receive) -> None:
+    size, more = 0, True
+    with anyio.move_on_after(_DRAIN_WITHIN):
+        while more and size < _DRAINED:
+            message = await receive()
+            size += len(message.get("body", b""))
+            more = message["type"] == "http.request" and message.get("more_body", False)
+
+
+def _value(intake: Intake, delivery: Delivery) -> Any:
+    """The body as JSON, where it says that it is, or must be because the id stands in it; None where it need not be."""
+    if delivery.headers.get("content-encoding", "identity") != "identity":
+        raise _Answer(415, "BadPayload", "encoded bodies are not taken", hint="send it without Content-Encoding")
+    kind = delivery.headers.get("content-type", "").partition(";")[0].strip().lower()
+    in_body = intake.scheme in ID_IN_BODY or (intake.id_from or "").startswith("json:")
+    if not kind.endswith(("/json", "+json")) and not (in_body and kind != "application/x-www-form-urlencoded"):
+        return None
+    try:
+        return parse(delivery.body)
+    except BadPayload as error:
+        raise _Answer(400, "BadPayload", str(error)) from None
+
+
+async def _digest(body: bytes) -> bytes:
+    if len(body) > _LARGE:
+        return await to_thread.run_sync(lambda: hashlib.sha256(body).digest())
+    return hashlib.sha256(body).digest()
+
+
+def _told(kept: Kept) -> tuple[int, Any]:
+    if kept.how == "other":
+        hint = "an id is for one delivery: what is sent again must be the same"
+        raise _Answer(409, "Conflict", "a delivery of this id came with another body", hint=hint)
+    return 202 if kept.how == "new" else 200, {"id": kept.id}
+
+
+def _unauthorized(*, close: bool = False) -> _Answer:
+    return _Answer(401, "Unauthorized", "bad signature, or no such hook", close=close)
+
+
+def _too_large(limit: int) -> _Answer:
+    return _Answer(413, "TooLarge", f"more than {limit:,} bytes", close=True)
+
+
+async def _granted(send: Send, origin: str) -> None:
+    """The handshake of CloudEvents: whoever asks may try; what he sends must be signed all the same."""
+    headers = [(b"webhook-allowed-origin", origin.encode("latin-1")), (b"webhook-allowed-rate", b"*")]
+    await send({"type": "http.response.start", "status": 200, "headers": [*headers, (b"allow", b"POST, PUT, OPTIONS")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _answer(send: Send, code: int, body: Any, *, close: bool = False) -> None:
+    text = orjson.dumps(body)
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(text)).encode())]
+    if code == 503:
+        headers.append(_RETRY_AFTER)
+    if close:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": code, "headers": headers})
+    await send({"type": "http.response.body", "body": text})
