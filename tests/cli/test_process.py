@@ -81,7 +81,7 @@ def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path) -> None:
 
 
 COMMANDS = """
-run check simulate status assets sensors runs logs materialize call cancel partitions tick pause resume
+run check simulate inbox replay status assets sensors runs logs materialize call cancel partitions tick pause resume
 cursor cursor,get cursor,set cursor,history
 """
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 import freshet
-from freshet.cli import backfilling
+from freshet.cli import backfilling, inboxing
 from freshet.cli.session import (
     ConfigOption,
     JsonOption,
@@ -362,4 +362,5 @@ def simulate(
 
 
 backfilling.add_commands(_command)
+inboxing.add_commands(_command)
 app.add_typer(cursor_app)

@@ -91,6 +91,20 @@ class Client:
         """A sensor's ticks that had an effect or failed, newest first."""
         return self._many(models.TickRowAnswer, f"sensors/{_safe(sensor)}/history", limit=limit)
 
+    def hooks(self) -> list[models.HookAnswer]:
+        """All hooks, and what waits behind each."""
+        return self._many(models.HookAnswer, "inbox")
+
+    def deliveries(
+        self, sensor: str, *, state: str | None = None, limit: int = 50, before: int | None = None
+    ) -> list[models.DeliveryAnswer]:
+        """Deliveries to a sensor's hook, newest first."""
+        return self._many(models.DeliveryAnswer, f"inbox/{_safe(sensor)}", state=state, limit=limit, before=before)
+
+    def delivery(self, sensor: str, number: int) -> models.DeliveryBodyAnswer:
+        """One of them, with its body."""
+        return self._one(models.DeliveryBodyAnswer, "GET", f"inbox/{_safe(sensor)}/{number}")
+
     def runs(
         self, *, state: str | None = None, target: str | None = None, limit: int = 50, before: int | None = None
     ) -> list[models.RunAnswer]:
@@ -170,6 +184,10 @@ class Client:
     def tick(self, sensor: str, body: models.TickBody) -> models.TickAnswer:
         """Tick now and wait for the outcome, as long as the sensor's own timeout lets it take."""
         return self._one(models.TickAnswer, "POST", f"sensors/{_safe(sensor)}/tick", body=body, wait=None)
+
+    def replay(self, sensor: str, body: models.ReplayBody) -> models.ReplayAnswer:
+        """Let kept deliveries wait again, or say what that would ask for."""
+        return self._one(models.ReplayAnswer, "POST", f"inbox/{_safe(sensor)}/replay", body=body, wait=None)
 
     def set_cursor(self, sensor: str, cursor: Any) -> models.CursorAnswer:
         """Replace what a sensor remembers."""

@@ -22,7 +22,7 @@ from freshet.http.models import (
     TickBody,
 )
 
-__all__ = ["call", "cancel", "materialize", "pause", "resume", "tick"]
+__all__ = ["call", "cancel", "materialize", "pause", "resume", "tick", "tick_lines"]
 
 
 def materialize(
@@ -92,12 +92,13 @@ def tick(session: Session, sensor: str, *, dry_run: bool, cursor: str | None) ->
     if session.json:
         print_json(answer)
     else:
-        for line in _tick_lines(answer):
+        for line in tick_lines(answer):
             print(line)  # noqa: T201
     return 1 if answer.error else 0
 
 
-def _tick_lines(answer: TickAnswer) -> list[str]:
+def tick_lines(answer: TickAnswer) -> list[str]:
+    """What a tick by hand did, or would do."""
     would = "would " if answer.dry_run else ""
     lines = [f"{in_line(answer.sensor)}: {in_line(answer.status)}" + (" (dry run)" if answer.dry_run else "")]
     if answer.skip:

@@ -8,7 +8,19 @@ import anyio
 from fastapi import APIRouter, FastAPI
 
 from freshet.engine.control import Control
-from freshet.http.api import assets, backfills, events, jobs, journal, partitions, runs, schedules, sensors, status
+from freshet.http.api import (
+    assets,
+    backfills,
+    events,
+    inbox,
+    jobs,
+    journal,
+    partitions,
+    runs,
+    schedules,
+    sensors,
+    status,
+)
 from freshet.http.api.context import Context
 from freshet.http.api.errors import ERROR_ANSWERS, handle_errors
 
@@ -31,7 +43,7 @@ def create_api(control: Control, state_dir: Path, closing: anyio.Event) -> FastA
     app.state.context = Context(control, state_dir, closing)
     handle_errors(app)
     api = APIRouter(prefix="/api/v1")
-    for room in (status, assets, sensors, schedules, runs, journal, jobs, backfills, partitions, events):
+    for room in (status, assets, sensors, schedules, runs, journal, jobs, inbox, backfills, partitions, events):
         api.include_router(room.router)
     app.include_router(api)
     return app

@@ -25,6 +25,14 @@ from freshet.http.models.backfills import (
     BackfillState,
 )
 from freshet.http.models.base import FreshnessState, Json, RunState, StepState
+from freshet.http.models.inbox import (
+    DeliveryAnswer,
+    DeliveryBodyAnswer,
+    DeliveryState,
+    HookAnswer,
+    ReplayAnswer,
+    ReplayBody,
+)
 from freshet.http.models.runs import (
     CallBody,
     EventAnswer,
@@ -66,12 +74,16 @@ __all__ = [
     "CursorAnswer",
     "CursorBody",
     "DeletePartitionsBody",
+    "DeliveryAnswer",
+    "DeliveryBodyAnswer",
+    "DeliveryState",
     "ErrorAnswer",
     "ErrorBody",
     "EventAnswer",
     "EventsPage",
     "FreshnessAnswer",
     "FreshnessState",
+    "HookAnswer",
     "HostAnswer",
     "Json",
     "MaterializeBody",
@@ -80,6 +92,8 @@ __all__ = [
     "PartitionsChanged",
     "PartitionsPage",
     "ProblemAnswer",
+    "ReplayAnswer",
+    "ReplayBody",
     "RunAnswer",
     "RunState",
     "RunsAdmitted",

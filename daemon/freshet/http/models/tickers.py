@@ -129,6 +129,7 @@ class TickAnswer(Answer):
     ledger_removed: int
     skip: str | None
     error: Json
+    deliveries: tuple[Json, ...] = ()
 
 
 class TickRowAnswer(Answer):
