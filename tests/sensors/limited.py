@@ -19,7 +19,7 @@ async def main(kind: str, inbox: Path) -> None:
     """`kind`: watches or instances; `inbox`: a folder with folders in it."""
     limit = Path(f"/proc/sys/user/max_inotify_{kind}")
     limit.write_text("0" if kind == "instances" else "3")
-    vars(wake)["_RETRY_LIMIT"] = 0.05
+    setattr(wake, "_RETRY_LIMIT", 0.05)  # noqa: B010  # it is private, and a minute
     async with living(inbox, settle="0s", pattern="**/{name}.csv") as life:
         said = [life.sensor.watching]
         land(inbox / "3" / "a.csv")
