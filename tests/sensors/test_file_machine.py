@@ -74,7 +74,9 @@ class Landing(RuleBasedStateMachine):
         self.retire = retire
         self.pieces = 0
         self.open: dict[str, TextIO] = {}
-        self.moved_in: set[tuple[str, Version]] = set()
+        self.moved_in: set[tuple[str, int]] = set()
+        """Paths and inodes that were renamed into place, and not written to and closed since."""
+        self.wrong = False
         self.taken: dict[str, Version] = {}
         self.start()
 
@@ -101,9 +103,10 @@ class Landing(RuleBasedStateMachine):
         if not hasattr(self, "loop"):
             return
         try:
-            self.quiet()
-            self.look_at_all(lost=False)
-            self.quiet()
+            if not self.wrong:
+                self.quiet()
+                self.look_at_all(lost=False)
+                self.quiet()
         finally:
             self.end()
             for file in self.open.values():
@@ -130,6 +133,7 @@ class Landing(RuleBasedStateMachine):
         os.utime(file.fileno(), (self.loop.now, self.loop.now))
         if close:
             file.close()
+            self.moved_in.discard((name, self.path(name).stat().st_ino) if self.path(name).exists() else (name, 0))
         else:
             self.open[name] = file
         self.pump()
@@ -227,11 +231,14 @@ class Landing(RuleBasedStateMachine):
         self.pump()
 
     def admitted(self, path: str, version: Version, there: dict[str, Version]) -> None:
+        self.wrong = True
         assert there[path] == version
         assert self.taken.get(path) != version, "the same version twice"
         stood_still = self.loop.now - version[1] / 1e9 >= SETTLE - 1e-6
-        assert stood_still or (path, version) in self.moved_in, "taken before it stood still"
+        assert stood_still or (path, version[2]) in self.moved_in, "taken before it stood still"
+        self.moved_in.discard((path, version[2]))
         self.taken[path] = version
+        self.wrong = False
 
     # --- what must hold ----------------------------------------------------------------------------------------
 
@@ -271,7 +278,7 @@ class Landing(RuleBasedStateMachine):
 
     def rename(self, path: Path, to: str) -> None:
         path.rename(self.path(to))
-        self.moved_in.add((to, self.there()[to]))
+        self.moved_in.add((to, self.path(to).stat().st_ino))
         self.pump()
 
     def there(self) -> dict[str, Version]:
