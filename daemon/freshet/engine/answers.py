@@ -76,7 +76,7 @@ class EngineAnswers:
     ) -> tuple[tuple[WaitingDelivery, ...], bool]:
         """From the store."""
         ticker_id = self._engine.desk.find(sensor).row.id
-        return await self._engine.inbox.deliveries(ticker_id, tick, after, limit, again=again)
+        return await self._engine.inbox.deliveries(sensor, ticker_id, tick, after, limit, again=again)
 
     def sensor_stalled(self, sensor: str, seconds: float, stack: str) -> None:
         """Say it; the tick's own end counts the failure."""

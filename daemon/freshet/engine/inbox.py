@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
 
 from freshet.definitions.graph import Definitions
 from freshet.engine.control import Hook
-from freshet.engine.instruments import Instruments
+from freshet.engine.instruments import Instruments, persist
 from freshet.engine.ticks import TickLoop
 from freshet.errors import Conflict, StoreError
+from freshet.executors.base import TickEnd
 from freshet.secrets import MissingSecret, Secrets
-from freshet.store.inbox import deliveries_of, keep_deliveries, waiting_deliveries
-from freshet.store.records import InboxCount, Kept, NewDelivery, WaitingDelivery
+from freshet.store.inbox import deliveries_of, keep_deliveries, settle, waiting_deliveries
+from freshet.store.records import HandledDelivery, InboxCount, Kept, NewDelivery, WaitingDelivery
 
 __all__ = ["ARRIVED", "Inbox", "InboxFull"]
 
@@ -37,6 +39,21 @@ class InboxFull(Conflict):
     """More deliveries wait than `[http] inbox_max` allows."""
 
 
+@dataclass(slots=True)
+class _Handed:
+    """What a look has been given since its last commit."""
+
+    tick: int
+    ids: list[int] = field(default_factory=list[int])
+
+
+@dataclass(slots=True)
+class _Single:
+    """A sensor whose looks get deliveries one by one. `retried`: this look has been given one that failed before."""
+
+    retried: bool = False
+
+
 class Inbox:
     """Of one engine. `limit`: how many deliveries may wait before more are refused."""
 
@@ -50,7 +67,9 @@ class Inbox:
         self._writing = False
         self._without: set[str] = set()
         self._replays: dict[int, tuple[int, ...]] = {}
-        ticks.settled = self.settled
+        self._handed: dict[str, _Handed] = {}
+        self._single: dict[str, _Single] = {}
+        ticks.settled, ticks.look_failed = self.settled, self.look_failed
         self.waiting = 0
         """How many are on their way into the store, or wait there."""
 
@@ -159,7 +178,7 @@ class Inbox:
     # --- the way on -----------------------------------------------------------------------------------------
 
     async def deliveries(
-        self, ticker: int, tick: int, after: int, limit: int, *, again: bool
+        self, sensor: str, ticker: int, tick: int, after: int, limit: int, *, again: bool
     ) -> tuple[tuple[WaitingDelivery, ...], bool]:
         """See `executors.base.Answers.deliveries`. A replay's dry run sees the deliveries that it is about."""
         limit = max(1, min(limit, 1000))
@@ -167,12 +186,61 @@ class Inbox:
         if ids is not None:
             query = partial(deliveries_of, ticker_id=ticker, ids=ids, after=after, limit=limit, size=_HANDED_BYTES)
             return await self._in.store.read(query)
-        return await self._in.store.read(
-            partial(waiting_deliveries, ticker_id=ticker, after=after, limit=limit, size=_HANDED_BYTES, again=again)
-        )
+        if sensor in self._single:
+            found, more = await self._next_one(sensor, ticker, after, again=again)
+        else:
+            found, more = await self._waiting(ticker, after, limit, again=again)
+        handed = self._handed.get(sensor)
+        if handed is None or handed.tick != tick:
+            handed = self._handed[sensor] = _Handed(tick)
+        handed.ids += [one.id for one in found]
+        return found, more
+
+    async def _waiting(
+        self, ticker: int, after: int, limit: int, *, again: bool
+    ) -> tuple[tuple[WaitingDelivery, ...], bool]:
+        query = partial(waiting_deliveries, ticker_id=ticker, after=after, limit=limit, size=_HANDED_BYTES, again=again)
+        return await self._in.store.read(query)
+
+    async def _next_one(
+        self, sensor: str, ticker: int, after: int, *, again: bool
+    ) -> tuple[tuple[WaitingDelivery, ...], bool]:
+        """The next by itself: first all that never failed, then one that did; and always more, so that each commits
+        before the next is given."""
+        single = self._single[sensor]
+        if after == 0:
+            single.retried = False
+        if single.retried:
+            return (), False
+        found, _ = await self._waiting(ticker, after, 1, again=False)
+        if not found and again:
+            single.retried = True
+            found, _ = await self._waiting(ticker, 0, 1, again=True)
+            if not found:
+                del self._single[sensor]
+        return found, bool(found)
+
+    def look_failed(self, sensor: str, end: TickEnd) -> None:
+        """A look ended badly, as a whole. Where that may be a delivery's doing (it ends the process, or takes for
+        ever), the next looks get them one by one; and where it had been given one alone, that one has failed."""
+        handed = self._handed.pop(sensor, None)
+        if handed is None or handed.tick != end.tick_id or not handed.ids:
+            return
+        self._single.setdefault(sensor, _Single())
+        if len(handed.ids) == 1:
+            said = end.error.message if end.error is not None else end.status
+            self._in.work.spawn(self._blame(sensor, end.tick_id, handed.ids[0], f"the look failed: {said}"))
+
+    async def _blame(self, sensor: str, tick: int, number: int, reason: str) -> None:
+        ticker = self._ticks.sensors[sensor].row.id
+        failed = HandledDelivery(number, "failed", reason)
+        now = self._in.clock.now()
+        transaction = partial(settle, ticker_id=ticker, tick_id=tick, handled=[failed], now=now)
+        self.settled(sensor, *await persist(self._in, transaction, what="a delivery that failed"))
 
     def settled(self, sensor: str, count: int, parked: Sequence[int]) -> None:
         """A tick's commit took `count` out of the waiting; those `parked` failed too often."""
+        self._handed.pop(sensor, None)
         self.waiting -= count
         if parked:
             _log.warning("deliveries parked", sensor=sensor, deliveries=list(parked))
