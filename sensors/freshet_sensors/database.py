@@ -1,0 +1,92 @@
+"""Connections to a database, by a URL or by the user's own function, and reading from them without writing."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+from urllib.parse import quote
+
+from freshet import FreshetError
+from freshet_sensors.env import from_env
+
+__all__ = ["Connect", "cursor_on", "opener"]
+
+Connect = Callable[[], Any]
+"""Opens a DB-API connection, a new one at each call."""
+
+_READ_ONLY = {
+    "sqlite3": "PRAGMA query_only = ON",
+    "psycopg": "SET TRANSACTION READ ONLY",
+    "psycopg2": "SET TRANSACTION READ ONLY",
+    "oracledb": "SET TRANSACTION READ ONLY",
+    "pymysql": "START TRANSACTION READ ONLY",
+    "MySQLdb": "START TRANSACTION READ ONLY",
+}
+"""What makes a driver's transaction refuse to write; the others are rolled back all the same."""
+
+
+def opener(url: str, *, what: str) -> Connect:
+    """How to connect to `url`. `sqlite:///PATH` needs nothing, others SQLAlchemy. Raises `FreshetError` when called."""
+
+    def connect() -> Any:
+        given = from_env(url, what=what)
+        if given.startswith("sqlite:///") and "?" not in given:
+            path = given.removeprefix("sqlite:///")
+            return sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True)
+        return _by_sqlalchemy(given, what)
+
+    return connect
+
+
+@contextmanager
+def cursor_on(connect: Connect, *, what: str, style: str | None = None) -> Generator[tuple[Any, str]]:
+    """A cursor in a transaction that is rolled back, and the driver's `paramstyle` (`style`, where that is given)."""
+    connection = connect()
+    try:
+        cursor = connection.cursor()
+        modules = list(_modules(connection))
+        if (read_only := _READ_ONLY.get(modules[-1])) is not None:
+            cursor.execute(read_only)
+        yield cursor, style or _style(modules, what)
+        with suppress(Exception):  # closing ends the transaction too
+            connection.rollback()
+    finally:
+        connection.close()
+
+
+def _modules(connection: Any) -> Iterator[str]:
+    """The modules that a connection may come from, the outermost package last."""
+    connection = getattr(connection, "dbapi_connection", connection)
+    name = type(connection).__module__
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
+
+
+def _style(modules: list[str], what: str) -> str:
+    for name in modules:
+        if (style := getattr(sys.modules.get(name), "paramstyle", None)) is not None:
+            return str(style)
+    raise FreshetError(
+        f"{what}: the driver {modules[-1]} does not say how it takes parameters",
+        hint='say it: paramstyle="qmark" or another of PEP 249',
+    )
+
+
+def _by_sqlalchemy(url: str, what: str) -> Any:
+    try:
+        from sqlalchemy import create_engine
+        from sqlalchemy.exc import SQLAlchemyError
+        from sqlalchemy.pool import NullPool
+    except ModuleNotFoundError:
+        raise FreshetError(f"{what}: such a url= needs SQLAlchemy", hint="pip install 'freshet[sql]'") from None
+    try:
+        engine = create_engine(url, poolclass=NullPool)
+    except (SQLAlchemyError, ModuleNotFoundError) as error:
+        raise FreshetError(f"{what}: {error}", hint="for example postgresql+psycopg://host/database") from None
+    if engine.dialect.is_async:
+        raise FreshetError(f"{what}: {engine.dialect.driver} is an async driver", hint="name one that is not")
+    return engine.raw_connection()
