@@ -10,11 +10,24 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from freshet_sensors.file import FileSensor
+    from freshet_sensors.http import HttpSensor
+    from freshet_sensors.message import Message
+    from freshet_sensors.s3 import S3Sensor
+    from freshet_sensors.sql import SqlSensor
+    from freshet_sensors.stream import StreamSensor
     from freshet_sensors.webhook import WebhookSensor
 
-__all__ = ["FileSensor", "WebhookSensor"]
+__all__ = ["FileSensor", "HttpSensor", "Message", "S3Sensor", "SqlSensor", "StreamSensor", "WebhookSensor"]
 
-_HOME = {"FileSensor": "freshet_sensors.file", "WebhookSensor": "freshet_sensors.webhook"}
+_HOME = {
+    "FileSensor": "freshet_sensors.file",
+    "HttpSensor": "freshet_sensors.http",
+    "Message": "freshet_sensors.message",
+    "S3Sensor": "freshet_sensors.s3",
+    "SqlSensor": "freshet_sensors.sql",
+    "StreamSensor": "freshet_sensors.stream",
+    "WebhookSensor": "freshet_sensors.webhook",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -1,10 +1,10 @@
-"""What a sensor says of the files it takes: partitions, runs, and what goes into the ledger with them."""
+"""What a sensor says of the files or objects it takes: partitions, runs, and what goes into the ledger with them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from freshet import (
     AddPartitions,
@@ -23,16 +23,30 @@ __all__ = ["Item", "Rules", "Said", "admit", "arrive", "key_of"]
 Said = AddPartitions | DeletePartitions | RunRequest
 
 
+class Found(Protocol):
+    """A file or an object as a look met it. `version` tells one content from the next; `run_key`: of the run for it."""
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def run_key(self) -> str: ...
+
+    def metadata(self, root: str) -> dict[str, Any]:
+        """What a partition gets to know of it."""
+        ...
+
+
 class Item(NamedTuple):
-    """What a look has decided on: a file to take, or (`file` None) a path to forget."""
+    """What a look has decided on: a file or object to take, or (`file` None) a path to forget."""
 
     path: str
-    file: File | None
+    file: Found | None
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What the user asked for. `on`: created, modified, deleted."""
+    """What the user asked for. `on`: created, modified, deleted. `noun`: what is watched, for tags and the log."""
 
     pattern: Pattern
     key: KeyTemplate
@@ -40,6 +54,7 @@ class Rules:
     target: str | None
     on: frozenset[str]
     retire: bool
+    noun: str = "file"
 
 
 def key_of(rules: Rules, path: str) -> str:
@@ -70,7 +85,7 @@ def admit(
         if file is None:
             ctx.ledger.remove(path)
             if "deleted" in rules.on and rules.partitions is None and rules.target is not None:
-                runs.append(RunRequest(rules.target, tags={"file": path, "change": "deleted"}))
+                runs.append(RunRequest(rules.target, tags={rules.noun: path, "change": "deleted"}))
             continue
         change = "modified" if readable(path) in ctx.ledger else "created"
         ctx.ledger.add(readable(path), file.version)
@@ -79,11 +94,12 @@ def admit(
         try:
             key = key_of(rules, path)
         except PartitionKeyError as error:
-            ctx.log.warning("file passed over", file=readable(path), reason=error.message, hint=error.hint)
+            passed = {rules.noun: readable(path), "reason": error.message, "hint": error.hint}
+            ctx.log.warning(f"{rules.noun} passed over", **passed)
             continue
-        added[key] = _metadata(root, file)
+        added[key] = file.metadata(root)
         if rules.target is not None:
-            runs.append(_run(rules, file, key, change, again))
+            runs.append(_run(rules, path, file, key, change, again))
     if added and rules.partitions is not None:
         yield AddPartitions(rules.partitions, added)
     yield from runs
@@ -99,19 +115,15 @@ def arrive(rules: Rules, root: str, path: str, at: float) -> Iterator[Said]:
         return
     file, key = File(path, 0, round(at * 1e9), 0), key_of(rules, path)
     if rules.partitions is not None:
-        yield AddPartitions(rules.partitions, {key: _metadata(root, file)})
+        yield AddPartitions(rules.partitions, {key: file.metadata(root)})
     if rules.target is not None:
-        yield _run(rules, file, key, change, 0)
+        yield _run(rules, path, file, key, change, 0)
 
 
-def _metadata(root: str, file: File) -> dict[str, Any]:
-    return {"path": f"{root}/{file.path}", "size": file.size, "mtime": file.mtime_ns / 1e9}
-
-
-def _run(rules: Rules, file: File, key: str, change: str, again: int) -> RunRequest:
-    run_key = f"{file.path}@{file.version}" + (f"#{again}" if again else "")
+def _run(rules: Rules, path: str, file: Found, key: str, change: str, again: int) -> RunRequest:
+    run_key = file.run_key + (f"#{again}" if again else "")
     if rules.partitions is None:
-        return RunRequest(rules.target, run_key=run_key, tags={"file": file.path, "change": change})
+        return RunRequest(rules.target, run_key=run_key, tags={rules.noun: path, "change": change})
     return RunRequest(rules.target, partition=key, run_key=run_key)
 
 

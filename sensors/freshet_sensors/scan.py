@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from freshet_sensors.pattern import Pattern, temporary
 
@@ -34,6 +34,15 @@ class File(NamedTuple):
     def version(self) -> str:
         """What tells one content from the next."""
         return f"{self.size}:{self.mtime_ns}:{self.inode}"
+
+    @property
+    def run_key(self) -> str:
+        """Of the run for this version."""
+        return f"{self.path}@{self.version}"
+
+    def metadata(self, root: str) -> dict[str, Any]:
+        """What the file's partition gets to know of it."""
+        return {"path": f"{root}/{self.path}", "size": self.size, "mtime": self.mtime_ns / 1e9}
 
     @property
     def row(self) -> Row:
