@@ -95,3 +95,19 @@ def test_a_lapse_is_no_longer_that_of_the_newest_before() -> None:
     assert asked(plant) == [2]
     plant.delete("batches", 2)
     assert asked(plant) == [1]
+
+
+def test_what_happened_two_floors_up_before_a_partition_came_is_remembered() -> None:
+    updated = C.any_deps_match(C.any_deps_match(C.newly_updated().since(C.newly_missing())))
+    plant = Watched(
+        graph(
+            node("raw", partitions=DAYS),
+            node("part", "raw", partitions=GRID),
+            node("whole", "part", partitions=GRID, automation=updated),
+        )
+    )
+    plant.open("days")
+    plant.add("batches", 1)
+    plant.report("raw", DAY)
+    plant.use("grid", (DAY, 1))
+    assert plant.waves == [(("whole",), "grid", 1)]

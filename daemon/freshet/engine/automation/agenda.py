@@ -114,7 +114,7 @@ class Agenda:
                         missing = reached - world.levels(below).materialized
                         reached = missing - world.levels(below).in_flight(missing) if missing else missing
                     reached = reached - seen.get(below, EMPTY)
-                    if reached:
+                    if reached or distance < self._max_depth:  # what nothing depends on yet is remembered too
                         seen[below] = seen.get(below, EMPTY) | reached
                         following[below] = following.get(below, EMPTY) | reached
             front = following
