@@ -6,7 +6,6 @@ mapping means, and what it means where it names one partition or several, stands
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Sequence
 
 from tests.automation.reference_facts import News, Place, World
@@ -40,17 +39,22 @@ class Reference(World):
         first = (asset, repr(condition)) not in self.held.seen
         asked: set[int] = set()
         for number in range(8):
-            before = copy.deepcopy((self.held.bits, self.held.numbers))
+            before = self._remembered(asset)
             one_pass = Pass(self, asset, news, pulsing=number == 0, first=first, asked=asked)
             true = one_pass.true(condition, ())
             risen = true if guarded(condition) else one_pass.risen(condition, true)
             fresh = {p for p in risen if not self.flying((asset, p))}
             asked |= fresh
             self.facts.asked |= {(asset, p) for p in fresh}
-            if number and _same(before, (self.held.bits, self.held.numbers)):
+            if number and before == self._remembered(asset):
                 break
         news.asked |= {(asset, p) for p in asked}
         self.held.seen.add((asset, repr(condition)))
+
+    def _remembered(self, asset: str) -> tuple[object, object]:
+        bits = {key: set(value) for key, value in self.held.bits.items() if key[0] == asset and value}
+        numbers = {key: dict(value) for key, value in self.held.numbers.items() if key[0] == asset and value}
+        return bits, numbers
 
     # --- runs -------------------------------------------------------------------------------------------------
 
@@ -74,14 +78,6 @@ class Reference(World):
     def _adjacent(self, one: str, other: str) -> bool:
         pairs = ((one, other), (other, one))
         return any(dep.same and dep.asset == above for above, below in pairs for dep in self.deps(below))
-
-
-def _same(before: tuple[object, object], after: tuple[object, object]) -> bool:
-    def filled(memory: object) -> dict[object, object]:
-        assert isinstance(memory, dict)
-        return {key: value for key, value in memory.items() if value}  # pyright: ignore[reportUnknownVariableType]
-
-    return filled(before[0]) == filled(after[0]) and filled(before[1]) == filled(after[1])
 
 
 def guarded(condition: AutomationCondition) -> bool:
