@@ -62,11 +62,11 @@ class Hooks:
     """The ASGI application behind `/hooks`. `now`: seconds since 1970. `body_within`: see `BODY_WITHIN`."""
 
     def __init__(
-        self, control: Control, *, now: Callable[[], float] = time.time, body_within: float = BODY_WITHIN
+        self, control: Control, *, now: Callable[[], float] = time.time, body_within: float | None = None
     ) -> None:
         self._control = control
         self._now = now
-        self._body_within = body_within
+        self._body_within = BODY_WITHIN if body_within is None else body_within
         self._held = 0
         self._telling = Telling(_log)
 

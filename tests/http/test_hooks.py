@@ -1,0 +1,226 @@
+"""The door of the hooks: limits, bodies in pieces or too slow, floods, and what is kept of a delivery."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.http.hand_control import Served, served_in
+from tests.support.signers import SECRET, Signed, sign
+
+from freshet.definitions.intake import Intake
+from freshet.engine.control import Hook
+from freshet.http import hooks
+from freshet.http.identity import delivery_id, kept_headers
+from freshet.http.schemes import Delivery, Verified
+from freshet.store.tickers import register_ticker
+
+LIMIT = 4000
+INTAKE = Intake("orders/new", "hmac-sha256", "env:X", id_from="header:X-Delivery", max_body=LIMIT)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    with served_in(tmp_path) as made:
+        take(made, INTAKE)
+        yield made
+
+
+def take(served: Served, intake: Intake) -> None:
+    """Let the daemon have a hook."""
+    row = served.call(served.control.store.write, partial(register_ticker, kind="sensor", name="hook"))
+    served.control.taking[intake.path] = Hook("hook", row.id, intake)
+    served.control.secrets = (SECRET.encode(),)
+
+
+def post(served: Served, signed: Signed, *, path: str = "orders/new", method: str = "POST", **how: Any) -> Any:
+    """(status, body, headers) of one request on a connection of its own."""
+    with closing(http.client.HTTPConnection("127.0.0.1", served.sockets.port, timeout=20)) as connection:
+        connection.request(method, f"/hooks/{path}", body=signed.body, headers=signed.headers, **how)
+        answer = connection.getresponse()
+        text = answer.read()
+        return answer.status, json.loads(text) if text else None, dict(answer.getheaders())
+
+
+def kept(served: Served) -> list[tuple[str, bytes]]:
+    """What is in the inbox, in order."""
+    with closing(sqlite3.connect(served.control.store.path)) as db:
+        return db.execute("SELECT delivery, body FROM inbox ORDER BY id").fetchall()
+
+
+def test_the_raw_body_is_kept_to_the_byte(served: Served) -> None:
+    body = b'{ "a" : 1.0,\t"b":"\xc3\xbc\\u00fc" }\n'
+    assert post(served, sign("hmac-sha256", body))[:2] == (202, {"id": 1})
+    assert kept(served) == [("d-1", body)]
+
+
+@pytest.mark.parametrize("size", [LIMIT - 1, LIMIT, LIMIT + 1, 3 * LIMIT, 1 << 20, 8 << 20])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_the_limit_holds_with_and_without_a_length(served: Served, size: int, chunked: bool) -> None:
+    signed = sign("hmac-sha256", b"x" * size, content_type="text/plain")
+    if chunked:
+        pieces = (signed.body[start : start + 700_001] for start in range(0, size, 700_001))
+        code = post(served, Signed({**signed.headers, "transfer-encoding": "chunked"}, pieces), encode_chunked=True)[0]  # type: ignore[arg-type]
+    else:
+        code = post(served, signed)[0]
+    assert code == (202 if size <= LIMIT else 413)
+    assert len(kept(served)) == (size <= LIMIT)
+
+
+def test_a_body_that_comes_in_single_bytes_is_taken(served: Served) -> None:
+    signed = sign("hmac-sha256", b'{"a": 1}')
+    pieces = (bytes([one]) for one in signed.body)
+    headers = {**signed.headers, "transfer-encoding": "chunked"}
+    assert post(served, Signed(headers, pieces), encode_chunked=True)[0] == 202  # type: ignore[arg-type]
+
+
+def test_a_sender_that_dawdles_is_let_go_and_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hooks, "BODY_WITHIN", 1.0)
+    with served_in(tmp_path) as served:
+        take(served, INTAKE)
+        slow = [socket.create_connection(("127.0.0.1", served.sockets.port)) for _ in range(50)]
+        for one in slow:
+            one.sendall(b"POST /hooks/orders/new HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nab")
+        began = time.monotonic()
+        assert post(served, sign("hmac-sha256", b"{}"))[0] == 202
+        assert time.monotonic() - began < 0.9
+        for one in slow:
+            one.settimeout(10)
+            assert one.recv(100).startswith(b"HTTP/1.1 408 ")
+            one.close()
+
+
+def test_a_sender_that_leaves_within_its_body_leaves_nothing_behind(served: Served) -> None:
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", served.sockets.port)) as gone:
+            gone.sendall(b"POST /hooks/orders/new HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nab")
+    assert post(served, sign("hmac-sha256", b"{}"))[0] == 202
+    assert len(kept(served)) == 1
+
+
+def test_too_much_at_once_is_refused_for_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hooks, "_IN_MEMORY", 5000)
+    with served_in(tmp_path) as served:
+        take(served, INTAKE)
+        with socket.create_connection(("127.0.0.1", served.sockets.port)) as half:
+            half.sendall(b"POST /hooks/orders/new HTTP/1.1\r\nHost: x\r\nContent-Length: 4000\r\n\r\n" + b"x" * 3900)
+            codes = set[int]()
+            until = time.monotonic() + 10
+            while 503 not in codes and time.monotonic() < until:
+                signed = sign("hmac-sha256", b"x" * 3000, id=f"{len(codes)}", content_type="text/plain")
+                code, _, headers = post(served, signed)
+                codes.add(code)
+            assert 503 in codes
+            assert headers["retry-after"] == "5"
+        served_again = time.monotonic() + 10
+        while post(served, sign("hmac-sha256", b"x" * 3000, id="late", content_type="text/plain"))[0] == 503:
+            assert time.monotonic() < served_again, "what was held is never released"
+
+
+def test_a_full_inbox_and_a_store_that_cannot_write_say_later(served: Served) -> None:
+    served.control.full = True
+    code, body, headers = post(served, sign("hmac-sha256", b"{}"))
+    assert (code, body["error"]["type"], headers["retry-after"]) == (503, "Unavailable", "5")
+    served.control.full = False
+    with closing(sqlite3.connect(served.control.store.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert post(served, sign("hmac-sha256", b"{}"))[0] == 503
+        other.execute("ROLLBACK")
+    assert post(served, sign("hmac-sha256", b"{}"))[0] == 202
+    served.control.state = "stopping"
+    assert post(served, sign("hmac-sha256", b"{}", id="late"))[0] == 503
+
+
+def test_of_many_alike_at_once_one_is_new_and_all_are_answered_alike(served: Served) -> None:
+    signed = sign("hmac-sha256", b'{"a": 1}', id="same")
+    gate = threading.Barrier(16)
+
+    def send(number: int) -> Any:
+        gate.wait(10)
+        return post(served, signed)[:2]
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(send, range(16)))
+    assert sorted(code for code, _ in answers) == [200] * 15 + [202]
+    assert {body["id"] for _, body in answers} == {1}
+    assert len(kept(served)) == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "OPTIONS", "PATCH"])
+def test_other_methods_are_refused_alike_everywhere(served: Served, method: str) -> None:
+    empty = Signed({}, b"")
+    assert post(served, empty, method=method)[:2] == post(served, empty, path="nowhere", method=method)[:2]
+    assert post(served, empty, method=method)[0] == 401
+
+
+def test_an_encoded_body_is_refused_after_the_signature(served: Served) -> None:
+    assert post(served, sign("hmac-sha256", b"\x1f\x8b", content_encoding="gzip"))[0] == 415
+    assert post(served, sign("hmac-sha256", b"\x1f\x8b", content_encoding="gzip", secret="wrong"))[0] == 401
+
+
+def test_with_no_id_each_delivery_is_new(served: Served) -> None:
+    take(served, Intake("orders/new", "hmac-sha256", "env:X"))
+    assert [post(served, sign("hmac-sha256", b"{}"))[0] for _ in range(3)] == [202, 202, 202]
+
+
+# --- what makes a delivery the same ---------------------------------------------------------------------------
+
+NONE = Intake("x", "none")
+
+
+@pytest.mark.parametrize(
+    ("intake", "headers", "value", "expected"),
+    [
+        (Intake("x", "none", id_from="json:/a/1/id"), {}, {"a": [0, {"id": 12}]}, "12"),
+        (Intake("x", "none", id_from="json:/a~1b"), {}, {"a/b": "y"}, "y"),
+        (Intake("x", "none", id_from="json:/id"), {}, {"id": True}, None),
+        (Intake("x", "none", id_from="header:X-Id"), {"x-id": "z"}, None, "z"),
+        (Intake("x", "none", id_from="header:X-Id"), {}, None, None),
+        (Intake("x", "stripe", "env:S"), {}, {"id": "evt_1"}, "evt_1"),
+        (Intake("x", "slack", "env:S"), {}, {"event_id": "Ev1"}, "Ev1"),
+        (Intake("x", "slack", "env:S"), {}, None, None),
+        (NONE, {"content-type": "application/cloudevents+json"}, {"source": "/s", "id": "1"}, "/s 1"),
+        (NONE, {"content-type": "application/cloudevents-batch+json"}, [{"source": "/s", "id": "1"}], None),
+        (NONE, {"ce-specversion": "1.0", "ce-source": "/s", "ce-id": "1"}, None, "/s 1"),
+        (NONE, {"ce-specversion": "1.0", "ce-source": "/s"}, None, None),
+        (NONE, {"ce-source": "/s", "ce-id": "1"}, None, None),
+    ],
+)
+def test_the_id_is_found_where_the_intake_says(
+    intake: Intake, headers: dict[str, str], value: Any, expected: str | None
+) -> None:
+    assert delivery_id(intake, Delivery(headers, b""), Verified(), value) == expected
+
+
+@given(st.text(min_size=1, max_size=400), st.text(min_size=1, max_size=400))
+def test_ids_stay_apart_however_long_they_are(one: str, two: str) -> None:
+    intake = Intake("x", "none", id_from="json:/id")
+    ids = [delivery_id(intake, Delivery({}, b""), Verified(), {"id": text}) for text in (one, two)]
+    assert (ids[0] == ids[1]) == (one == two)
+    assert all(found is not None and len(found) <= 255 for found in ids)
+
+
+def test_no_header_that_signs_or_opens_a_door_is_kept() -> None:
+    intake = Intake("x", "hmac-sha256", "env:S", header="X-Sum", id_from="header:Event")
+    given = {
+        "x-sum": "s", "x-hub-signature-256": "s", "authorization": "s", "cookie": "s", "x-gitlab-token": "s",
+        "x-api-key": "s", "x-auth": "s", "x-client-secret": "s", "x-forwarded-for": "1.2.3.4", "host": "h",
+        "accept": "*/*", "x-event": "push", "event": "12", "ce-id": "1", "user-agent": "a", "webhook-id": "i",
+        "x-long": "l" * 20_000,
+    }  # fmt: skip
+    assert kept_headers(intake, given) == {
+        "x-event": "push", "event": "12", "ce-id": "1", "user-agent": "a", "webhook-id": "i"
+    }  # fmt: skip
