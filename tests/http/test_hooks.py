@@ -117,7 +117,7 @@ def test_too_much_at_once_is_refused_for_now(tmp_path: Path, monkeypatch: pytest
         take(served, INTAKE)
         with socket.create_connection(("127.0.0.1", served.sockets.port)) as half:
             half.sendall(b"POST /hooks/orders/new HTTP/1.1\r\nHost: x\r\nContent-Length: 4000\r\n\r\n" + b"x" * 3900)
-            codes = set[int]()
+            codes, headers = set[int](), dict[str, str]()
             until = time.monotonic() + 10
             while 503 not in codes and time.monotonic() < until:
                 signed = sign("hmac-sha256", b"x" * 3000, id=f"{len(codes)}", content_type="text/plain")
