@@ -113,7 +113,10 @@ class SqlSensor(Sensor):
         self._style = paramstyle
         self._reading = False
         if start is not None:
-            _kept(start, f"{name}: start")
+            try:
+                _kept(start, f"{name}: start")
+            except FreshetError as error:
+                raise DefinitionError(error.message, hint=error.hint) from None
 
     async def evaluate(self, ctx: SensorContext) -> AsyncIterator[AddPartitions | RunRequest]:
         """Read on, page by page, until a page brings nothing new."""

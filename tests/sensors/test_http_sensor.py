@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from email.utils import format_datetime
@@ -29,7 +29,8 @@ def server() -> Iterator[Web]:
 
 @asynccontextmanager
 async def asking(url: str, **options: Any) -> AsyncIterator[HttpSensor]:
-    sensor = HttpSensor("feed", url=url, **({"target": "load"} | options))
+    given: dict[str, Any] = {"target": "load", **options}
+    sensor = HttpSensor("feed", url=url, **given)
     await sensor.open()
     try:
         yield sensor
@@ -47,6 +48,10 @@ def conditional(body: bytes, etag: str, modified: str | None = None) -> Any:
         return Said(200, body, headers)
 
     return answer
+
+
+def always(said: Said) -> Callable[[Asked], Said]:
+    return lambda _: said
 
 
 def listing(*ids: object) -> Said:
@@ -71,7 +76,7 @@ async def test_a_state_that_comes_back_runs_again(server: Web) -> None:
     world = World()
     async with asking(server.url) as sensor:
         for body in (b"A", b"B", b"A", b"A", b"B"):
-            server.answer = lambda _, body=body: Said(body=body)
+            server.answer = always(Said(body=body))
             await world.tick(sensor)
     assert len(world.run_keys) == len(set(world.run_keys)) == 4
     assert [key.endswith(("#3", "#4")) for key in world.run_keys] == [False, False, True, True]
@@ -82,7 +87,7 @@ async def test_another_etag_for_the_same_body_is_no_news(server: Web) -> None:
     world = World()
     async with asking(server.url) as sensor:
         for etag in ('"1"', '"2"', '"1"'):
-            server.answer = lambda _, etag=etag: Said(body=b"same", headers={"ETag": etag})
+            server.answer = always(Said(body=b"same", headers={"ETag": etag}))
             await world.tick(sensor)
     assert len(world.runs) == 1
 
@@ -119,7 +124,7 @@ async def test_a_value_counts_when_it_is_larger_or_another(server: Web) -> None:
     world = World()
     async with asking(server.url, cursor="/v/0") as sensor:
         for value in (41, 42, 41, 42, 43, "a", "b", "b"):
-            server.answer = lambda _, value=value: Said(body=orjson.dumps({"v": [value]}))
+            server.answer = always(Said(body=orjson.dumps({"v": [value]})))
             await world.tick(sensor)
     assert world.run_keys == [f"{server.url}@{value}" for value in (41, 42, 43, "a", "b")]
     assert [line[1] for line in world.log.lines] == [
@@ -155,7 +160,7 @@ async def test_each_item_is_admitted_once(server: Web) -> None:
     world = World()
     async with asking(server.url, items="/data/items", partitions=BATCHES) as sensor:
         for ids in ((1, 2), (2, 3, 3), (1,), (4, 1)):
-            server.answer = lambda _, ids=ids: listing(*ids)
+            server.answer = always(listing(*ids))
             await world.tick(sensor)
     assert world.run_keys == ["1", "2", "3", "4"]
     assert world.partitions["3"] == {"id": 3, "n": "name 3"}
@@ -322,5 +327,6 @@ async def test_tls_errors_are_told(certificate: tuple[str, str], server: Web) ->
     ],
 )
 def test_what_cannot_be_meant_is_refused(options: dict[str, Any], error: str) -> None:
+    given: dict[str, Any] = {"url": "https://example.org", "target": "load", **options}
     with pytest.raises(DefinitionError, match=error):
-        HttpSensor("feed", **({"url": "https://example.org", "target": "load"} | options))
+        HttpSensor("feed", **given)
