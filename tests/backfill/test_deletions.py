@@ -33,10 +33,10 @@ async def test_what_is_deleted_while_it_begins_is_not_made(tmp_path: Path, monke
         await one.control.add_partitions("keys", {"a": {}, "b": {}})
         write = one.store.write
 
-        async def slow(transaction: Any) -> Any:
+        async def slow(transaction: Any, **how: Any) -> Any:
             if getattr(transaction, "func", None) is begin_backfill:
                 await one.control.delete_partitions("keys", ["b"])
-            return await write(transaction)
+            return await write(transaction, **how)
 
         monkeypatch.setattr(one.store, "write", slow)
         begun = await one.control.begin_backfill(BackfillRequest(("each",), "all"))

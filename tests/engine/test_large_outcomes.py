@@ -56,12 +56,12 @@ def writes(monkeypatch: pytest.MonkeyPatch, before: Callable[[str], Any]) -> Non
     """Call `before` with the name of each transaction; what it gives is awaited."""
     write = Store.write
 
-    async def watched(self: Store, transaction: Callable[[sqlite3.Connection], T]) -> T:
+    async def watched(self: Store, transaction: Callable[[sqlite3.Connection], T], *, patient: bool = False) -> T:
         name = getattr(getattr(transaction, "func", transaction), "__name__", "")
         waiting = before(name)
         if waiting is not None:
             await waiting
-        return await write(self, transaction)
+        return await write(self, transaction, patient=patient)
 
     monkeypatch.setattr(Store, "write", watched)
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from tests.store.support import failing, sqlite_error
 
-from freshet.errors import StoreUnavailable
+from freshet.errors import StoreError, StoreUnavailable
 from freshet.store.store import Store, StoreOptions
 from freshet.store.writer import WriterLimits
 
@@ -146,7 +146,7 @@ _CHILD = """
 import asyncio, json, resource, signal, sqlite3, sys
 from functools import partial
 from pathlib import Path
-from freshet.errors import StoreUnavailable
+from freshet.errors import StoreError, StoreUnavailable
 from freshet.store.store import Store
 
 path, position = Path(sys.argv[1]), sys.argv[2]
@@ -318,6 +318,65 @@ async def test_the_database_cannot_be_asked_after_a_failed_commit(tmp_path: Path
         assert await store.write(partial(put, key="healed")) == "healed"
         assert store.problem is None
     assert in_table(tmp_path) == (["healed", "unknown"] if committed else ["healed"])
+
+
+@pytest.mark.parametrize("committed", [True, False], ids=["committed", "not committed"])
+@pytest.mark.parametrize("others", [1, 3])
+async def test_who_is_patient_is_written_once_and_told_so(tmp_path: Path, committed: bool, others: int) -> None:
+    """Injected: no outcome is unknown to them, however long the database cannot be asked; others are told in time."""
+    armed, closed, ran = [False], threading.Event(), [0]
+
+    def script(db: sqlite3.Connection, sql: str, really: Really) -> None:
+        if sql == "COMMIT" and armed[0]:
+            armed[0] = False
+            closed.set()
+            really("COMMIT" if committed else "ROLLBACK")
+            raise sqlite_error(sqlite3.SQLITE_IOERR)
+
+    def opening() -> None:
+        if closed.is_set():
+            raise sqlite_error(sqlite3.SQLITE_CANTOPEN)
+
+    def counted(db: sqlite3.Connection) -> str:
+        ran[0] += 1
+        return put(db, "patient")
+
+    async with opened(tmp_path, failing(script, opening=opening)) as store:
+        armed[0] = True
+        patient = asyncio.create_task(store.write(counted, patient=True))
+        assert await told(store, [partial(put, key=str(n)) for n in range(others)]) == [None] * others
+        with pytest.raises(StoreUnavailable, match="was not written"):
+            await store.write(partial(put, key="refused"))
+        assert (patient.done(), bool(store.problem)) == (False, True)
+        closed.clear()
+        assert await patient == "patient"
+        assert ran == [1 if committed else 2]
+        assert await store.write(partial(put, key="z")) == "z"
+        assert store.problem is None
+    there = {"patient", "z"} | ({str(n) for n in range(others)} if committed else set[str]())
+    assert in_table(tmp_path) == sorted(there)
+
+
+async def test_a_store_that_closes_lets_go_who_is_patient(tmp_path: Path) -> None:
+    armed, closed = [False], threading.Event()
+
+    def script(db: sqlite3.Connection, sql: str, really: Really) -> None:
+        if sql == "COMMIT" and armed[0]:
+            closed.set()
+            raise sqlite_error(sqlite3.SQLITE_IOERR)
+
+    def opening() -> None:
+        if closed.is_set():
+            raise sqlite_error(sqlite3.SQLITE_CANTOPEN)
+
+    async with opened(tmp_path, failing(script, opening=opening)) as store:
+        armed[0] = True
+        patient = asyncio.create_task(store.write(partial(put, key="x"), patient=True))
+        await asyncio.sleep(0)  # it goes first
+        with pytest.raises(StoreUnavailable):
+            await store.write(partial(put, key="y"))
+    with pytest.raises(StoreError, match="closed"):
+        await patient
 
 
 async def test_a_reopening_that_takes_a_while_is_waited_for(tmp_path: Path) -> None:

@@ -77,8 +77,9 @@ async def pause(instruments: Instruments, seconds: float) -> None:
 
 
 async def persist(instruments: Instruments, transaction: Callable[[sqlite3.Connection], T], *, what: str) -> T:
-    """Write what must not be lost: try again, for as long as it takes, while the store is unavailable."""
-    return await _insist(instruments, lambda: instruments.store.write(transaction), what)
+    """Write what must not be lost: try again, for as long as it takes, while the store is unavailable. Nothing is
+    written twice: what may have committed is asked about first."""
+    return await _insist(instruments, lambda: instruments.store.write(transaction, patient=True), what)
 
 
 async def recall(instruments: Instruments, query: Callable[[sqlite3.Connection], T], *, what: str) -> T:

@@ -75,7 +75,7 @@ class Store:
         """Why the last commit failed, for health; None since one succeeded."""
         return self._writer.problem
 
-    async def write(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
+    async def write(self, transaction: Callable[[sqlite3.Connection], T], *, patient: bool = False) -> T:
         """Run a transaction and return its result once it is durable.
 
         `transaction` runs on another thread, may share its commit with others, and may be run again after a failed
@@ -84,9 +84,10 @@ class Store:
         nothing of it stays in the database.
 
         Callers are answered in the order in which they asked. A caller that is cancelled meanwhile does not stop
-        its transaction. Raises `StoreUnavailable` if the database could not be written.
+        its transaction. Raises `StoreUnavailable` if the database could not be written; a `patient` caller is never
+        told that the outcome is unknown, but waits, for as long as it takes, until the database can be asked.
         """
-        return await self._writer.write(transaction)
+        return await self._writer.write(transaction, patient=patient)
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query on a read-only connection, in one snapshot that holds everything committed before.

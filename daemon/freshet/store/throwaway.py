@@ -69,7 +69,7 @@ class ThrowawayStore(Store):
         """A commit that fails ends the simulation."""
         return None
 
-    async def write(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
+    async def write(self, transaction: Callable[[sqlite3.Connection], T], *, patient: bool = False) -> T:
         """Run a transaction, now. Raises what it raises, and then nothing of it stays; `StoreError` where the disk is
         full."""
         try:

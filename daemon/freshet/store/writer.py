@@ -6,7 +6,8 @@ a future: no timer, no poll.
 
 When COMMIT raises, its outcome is unknown. Then the connection is closed and opened anew, and the number of the
 batch, written within it, tells. In between nobody is answered. If the database cannot be opened within `patience`,
-callers get `StoreUnavailable` saying that the outcome is unknown; from then on each new batch tries again.
+callers get `StoreUnavailable` saying that the outcome is unknown; from then on each new batch tries again. Patient
+callers wait on, and are answered as soon as the database can be asked: nobody else's batch is committed before.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from freshet.errors import StoreError
 from freshet.store.batch import BatchLost, CommitUnknown, Outcome, Transaction, last_batch, run_batch
@@ -29,7 +30,21 @@ from freshet.store.faults import unavailable
 __all__ = ["Writer", "WriterLimits"]
 
 T = TypeVar("T")
-_Waiting = tuple[Transaction, "asyncio.Future[Any]"]
+
+
+class _Waiting(NamedTuple):
+    transaction: Transaction
+    future: asyncio.Future[Any]
+    patient: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Unsettled:
+    """A batch whose COMMIT raised, and what its patient callers get if it is there."""
+
+    number: int
+    entries: list[_Waiting]
+    outcomes: list[Outcome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +83,7 @@ class Writer:
         self._task: asyncio.Task[None] | None = None
         self._refusal: StoreError | None = None
         self._opening_error: BaseException | None = None
+        self._unsettled: _Unsettled | None = None
         self.problem: str | None = None
         """Why the last commit failed; None since one succeeded."""
 
@@ -82,12 +98,12 @@ class Writer:
             raise
         self._task = asyncio.create_task(self._run(), name="store-writer")
 
-    async def write(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
+    async def write(self, transaction: Callable[[sqlite3.Connection], T], *, patient: bool = False) -> T:
         """Queue a transaction and wait until it is durable. See `Store.write`."""
         if self._refusal is not None:
             raise self._refusal
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append((transaction, future))
+        self._waiting.append(_Waiting(transaction, future, patient))
         self._wake.set()
         return await future
 
@@ -126,29 +142,37 @@ class Writer:
             if self._closing:
                 return False
             self._wake.clear()
-            await self._wake.wait()
+            if self._unsettled is None:
+                await self._wake.wait()
+                continue
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), self._limits.longest_pause)
+            if not self._waiting:
+                await self._reopen(0)
         return True
 
     def _end(self, bug: BaseException | None) -> None:
         if bug is not None:
             self._refusal = StoreError("the store's writer has ended", hint="the daemon must be started anew")
             self._refusal.__cause__ = bug
+        if self._unsettled is not None:
+            self._waiting.extendleft(self._unsettled.entries)
         while self._waiting:
-            _, future = self._waiting.popleft()
+            future = self._waiting.popleft().future
             if not future.done():
                 future.set_exception(self._refusal or StoreError("the store is closed"))
 
     async def _commit(self, batch: list[_Waiting]) -> int:
         """Answer the batch's callers from the front; returns how many. The others were not begun."""
         try:
-            outcomes = await self._hop([transaction for transaction, _ in batch])
+            outcomes = await self._hop([entry.transaction for entry in batch])
         except BatchLost as lost:
             if lost.reopen:
                 await self._reopen(self._limits.patience)
         except CommitUnknown as unknown:
             there = await self._is_there(self._number)
             if there is None:
-                return self._refuse(batch[: len(unknown.outcomes)], unknown.cause, unknown=True)
+                return self._leave_open(batch, unknown)
             if there:
                 return self._answer(batch, unknown.outcomes)
         else:
@@ -171,7 +195,7 @@ class Writer:
         cause: BaseException | None = None
         for _ in range(2):  # a commit that left nothing behind gets one more chance
             try:
-                outcomes = await self._hop([entry[0]])
+                outcomes = await self._hop([entry.transaction])
             except BatchLost as lost:
                 self._refuse([entry], lost.cause)
                 if lost.reopen:
@@ -181,7 +205,7 @@ class Writer:
                 cause = unknown.cause
                 there = await self._is_there(self._number)
                 if there is None:
-                    self._refuse([entry], cause, unknown=True)
+                    self._leave_open([entry], unknown)
                     return cause
                 if there:
                     self._answer([entry], unknown.outcomes)
@@ -207,7 +231,7 @@ class Writer:
 
     def _answer(self, batch: list[_Waiting], outcomes: list[Outcome]) -> int:
         committed = False
-        for (_, future), (ok, result) in zip(batch, outcomes, strict=False):
+        for (_, future, _), (ok, result) in zip(batch, outcomes, strict=False):
             committed = committed or ok
             if future.done():  # the caller was cancelled while it waited; its transaction stands
                 continue
@@ -220,12 +244,35 @@ class Writer:
         return len(outcomes)
 
     def _refuse(self, entries: list[_Waiting], cause: BaseException | None, *, unknown: bool = False) -> int:
-        for _, future in entries:
+        for _, future, _ in entries:
             error = unavailable(self._path, cause, unknown=unknown)
             self.problem = str(error)
             if not future.done():
                 future.set_exception(error)
         return len(entries)
+
+    def _leave_open(self, batch: list[_Waiting], unknown: CommitUnknown) -> int:
+        """Nobody can say whether the batch committed: tell those who do not wait until somebody can."""
+        begun = batch[: len(unknown.outcomes)]
+        self._refuse([entry for entry in begun if not entry.patient], unknown.cause, unknown=True)
+        kept = [(entry, outcome) for entry, outcome in zip(begun, unknown.outcomes, strict=True) if entry.patient]
+        if kept:
+            self.problem = str(unavailable(self._path, unknown.cause, unknown=True))
+            self._unsettled = _Unsettled(self._number, [one for one, _ in kept], [one for _, one in kept])
+        return len(begun)
+
+    async def _settle(self, connection: StoreConnection) -> None:
+        """Answer those who waited, or let what did not commit wait in front of everything else. Raises what asking
+        raises."""
+        unsettled = self._unsettled
+        if unsettled is None:
+            return
+        there = await connection.run(last_batch) == unsettled.number
+        self._unsettled = None
+        if there:
+            self._answer(unsettled.entries, unsettled.outcomes)
+        else:
+            self._waiting.extendleft(reversed(unsettled.entries))
 
     async def _is_there(self, number: int) -> bool | None:
         """Whether a batch committed; None if the database could not be asked within `patience`."""
@@ -245,6 +292,7 @@ class Writer:
             await self._discard()
             try:
                 self._connection = await StoreConnection.open(self._connector)
+                await self._settle(self._connection)
             except (sqlite3.Error, OSError, MemoryError, StoreError) as error:
                 self._opening_error = error
                 if self._monotonic() + pause > until:
