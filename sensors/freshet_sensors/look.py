@@ -16,7 +16,7 @@ from freshet import Ledger, RetryLater
 from freshet_sensors.filesystem import is_network
 from freshet_sensors.links import Followed, is_roundabout, scan_following
 from freshet_sensors.pattern import Pattern, temporary
-from freshet_sensors.scan import File, Row, probe, readable, scan
+from freshet_sensors.scan import File, Row, probe, readable, scan, scan_rows, version_of
 
 __all__ = ["Folder", "LookEnded", "Survey", "look_at", "look_at_all"]
 
@@ -36,11 +36,11 @@ class Folder:
     pattern: Pattern
     follow: bool = False
 
-    def files(self, followed: Followed) -> Iterator[File]:
+    def rows(self, followed: Followed) -> Iterator[Row]:
         """All files that are meant. Raises `OSError` where the folder cannot be read."""
         if self.follow:
-            return scan_following(self.root, self.pattern, followed)
-        return scan(self.root, self.pattern, unreadable=followed.unreadable)
+            return (file.row for file in scan_following(self.root, self.pattern, followed))
+        return scan_rows(self.root, self.pattern, unreadable=followed.unreadable)
 
     def identity(self) -> tuple[int, int] | None:
         """Its device and inode, None where it is not there."""
@@ -75,15 +75,18 @@ def look_at_all(folder: Folder, ledger: Ledger, *, ended: Callable[[], bool] = l
     if survey.identity is None:
         return survey
     try:
-        known = 0
-        for file in _breathing(folder.files(survey.met), ended):
-            survey.files += 1
-            path = readable(file.path)
-            if ledger.seen(path, file.version):
+        known, count, seen, fresh = 0, 0, ledger.seen, survey.fresh
+        for row in folder.rows(survey.met):
+            count += 1
+            if count % _BREATH == 0 and ended():
+                raise LookEnded
+            path = readable(row[0])
+            if seen(path, version_of(row)):
                 known += 1
                 continue
             known += path in ledger
-            survey.fresh.append(file.row)
+            fresh.append(row)
+        survey.files = count
         survey.network = is_network(folder.root) or bool(survey.met.remote)
         if len(ledger) > known:
             survey.gone = _absent(folder, ledger, survey, ended)
@@ -118,7 +121,7 @@ def look_at(
         if row is None:
             if path in ledger:
                 survey.gone.append(path)
-        elif not ledger.seen(readable(path), File(*row).version):
+        elif not ledger.seen(readable(path), version_of(row)):
             survey.fresh.append(row)
     survey.fresh = _by_age(survey.fresh)
     survey.identity = folder.identity()
@@ -127,8 +130,8 @@ def look_at(
 
 def _absent(folder: Folder, ledger: Ledger, survey: Survey, ended: Callable[[], bool]) -> list[str]:
     """What the ledger holds and a second pass does not meet, without what may lie where nobody could look."""
-    again = _breathing(folder.files(survey.met), ended)
-    absent = list(ledger.absent(readable(file.path) for file in again))
+    again = _breathing(folder.rows(survey.met), ended)
+    absent = list(ledger.absent(readable(path) for path, *_ in again))
     if folder.identity() != survey.identity:
         raise RetryLater(f"the folder {folder.root} was replaced while it was looked at")
     hidden = frozenset(readable(path.rstrip("/")) for path in (*survey.met.unreadable, *survey.met.broken))

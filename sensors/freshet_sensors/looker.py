@@ -55,9 +55,9 @@ class Looker:
 
         def look() -> frozenset[str]:
             found: set[str] = set()
-            for file in folder.files(Followed()):
+            for path, *_ in folder.rows(Followed()):
                 try:
-                    found.add(key_of(rules, file.path))
+                    found.add(key_of(rules, path))
                 except PartitionKeyError:
                     continue
             return frozenset(found)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from freshet_sensors.pattern import Pattern, temporary
 
-__all__ = ["File", "Row", "probe", "readable", "scan"]
+__all__ = ["File", "Row", "probe", "readable", "scan", "scan_rows", "version_of"]
 
 
 Row = tuple[str, int, int, int]
@@ -33,7 +33,7 @@ class File(NamedTuple):
     @property
     def version(self) -> str:
         """What tells one content from the next."""
-        return f"{self.size}:{self.mtime_ns}:{self.inode}"
+        return version_of(self)
 
     @property
     def run_key(self) -> str:
@@ -50,12 +50,22 @@ class File(NamedTuple):
         return self.path, self.size, self.mtime_ns, self.inode
 
 
+def version_of(row: Row) -> str:
+    """See `File.version`."""
+    return f"{row[1]}:{row[2]}:{row[3]}"
+
+
 def scan(root: str, pattern: Pattern, *, below: str = "", unreadable: list[str] | None = None) -> Iterator[File]:
     """All files that are meant, in no order, in `below` and deeper: `""`, or a relative folder with a slash at its end.
 
     Folders and files that may not be read are added to `unreadable`: nothing is known of what lies there. What vanishes
     meanwhile is left out. Raises `OSError` where `root` itself cannot be read.
     """
+    return map(File._make, scan_rows(root, pattern, below=below, unreadable=unreadable))
+
+
+def scan_rows(root: str, pattern: Pattern, *, below: str = "", unreadable: list[str] | None = None) -> Iterator[Row]:
+    """`scan`, where there may be a million."""
     folders, matches = [below], pattern.matches
     while folders:
         folder = folders.pop()
@@ -81,13 +91,20 @@ def scan(root: str, pattern: Pattern, *, below: str = "", unreadable: list[str] 
                         folders.append(path + "/")
                 elif matches(path):
                     try:
-                        file = _entry(root, path, entry)
+                        if entry.is_file(follow_symlinks=False):
+                            found = entry.stat(follow_symlinks=False)
+                            row = path, found.st_size, found.st_mtime_ns, found.st_ino
+                        elif entry.is_symlink() and (file := _file(root, path)) is not None:
+                            row = file.row
+                        else:
+                            continue
+                    except FileNotFoundError:
+                        continue
                     except PermissionError:  # a folder that may be listed, and no more
                         if unreadable is not None:
                             unreadable.append(path)
                         continue
-                    if file is not None:
-                        yield file
+                    yield row
 
 
 def probe(root: str, path: str, pattern: Pattern) -> File | None:
@@ -104,16 +121,6 @@ def probe(root: str, path: str, pattern: Pattern) -> File | None:
 def readable(path: str) -> str:
     """A path as text that can be kept and shown: bytes that are no UTF-8 become `\\xff`."""
     return path if path.isascii() else path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def _entry(root: str, path: str, entry: os.DirEntry[str]) -> File | None:
-    if not entry.is_file(follow_symlinks=False):
-        return _file(root, path) if entry.is_symlink() else None
-    try:
-        found = entry.stat(follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    return File(path, found.st_size, found.st_mtime_ns, found.st_ino)
 
 
 def _file(root: str, path: str) -> File | None:

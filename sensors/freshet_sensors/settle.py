@@ -29,8 +29,12 @@ class Settling:
         self._renamed[path] = self._count
 
     def written(self, path: str) -> None:
-        """The path was written to: it waits, however it came to its name."""
+        """The path was written to, or has gone: what stands there next waits, however this came to its name."""
         self._renamed.pop(path, None)
+
+    def distrust(self) -> None:
+        """Events were lost, or folders moved: none of what was moved to its name is known to be there still."""
+        self._renamed.clear()
 
     def begin(self) -> int:
         """A look begins. What is heard of while it goes on is for the next: hand this number to `forget` and `keep`."""

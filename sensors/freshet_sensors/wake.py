@@ -185,9 +185,13 @@ class Waker:
             if settle > 0 or self._is_whole(path):
                 self._after_settle(path, now + settle)
         for path in changes.gone:
+            self._settling.written(path)
             self._dues.drop(path)
             if self._interested_in_gone:
                 self._at_once(path)
+        if changes.full:
+            # What was heard of single files may be about others by now: those wait, as any.
+            self._settling.distrust()
         self._ready |= changes.folders
         self._full = self._full or changes.full
         self._arm()

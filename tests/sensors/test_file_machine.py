@@ -181,6 +181,13 @@ class Landing(RuleBasedStateMachine):
         self.pump()
 
     @rule(folder=folders)
+    def move_a_folder_out(self, folder: str) -> None:
+        if self.path(folder).exists():
+            self.path(folder).rename(self.outside / f"folder-{self.pieces}-{self.loop.now}")
+            self.pieces += 1
+            self.pump()
+
+    @rule(folder=folders)
     def move_a_full_folder_in(self, folder: str) -> None:
         if not self.path(folder).exists():
             full = self.outside / "full"
