@@ -8,6 +8,7 @@ from tests.bench.figures import (
     blocked,
     commits,
     evaluations,
+    files,
     idle,
     keys,
     latency,
@@ -36,6 +37,7 @@ FIGURES: dict[str, Figure] = {
         commits,
         keys,
         backfill,
+        files,
         simulate,
     )
 }
