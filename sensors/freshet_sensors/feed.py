@@ -73,7 +73,7 @@ class Feed:
             if self.over:
                 return None
             if fresh or steady:
-                return [message.key for message in islice(reversed(self.waiting), fresh)]
+                return [message.key for message in islice(self.waiting, len(self.waiting) - fresh, None)]
 
     def steady(self) -> None:
         """It has held for a while."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from email.utils import format_datetime
@@ -28,7 +28,7 @@ def server() -> Iterator[Web]:
 
 
 @asynccontextmanager
-async def asking(url: str, **options: Any) -> AsyncIterator[HttpSensor]:
+async def asking(url: str, **options: Any) -> AsyncGenerator[HttpSensor]:
     given: dict[str, Any] = {"target": "load", **options}
     sensor = HttpSensor("feed", url=url, **given)
     await sensor.open()
