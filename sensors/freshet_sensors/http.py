@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["HttpSensor"]
 
 _PIECE = 250
+_BREATH = 5_000
 _VERSION_MAX = 200
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
@@ -164,7 +165,9 @@ class HttpSensor(Sensor):
             raise FreshetError(f"{self._shown}: at {self._items} stands no list", hint="mend items=")
         fresh: list[Item] = []
         wrong = ""
-        for member in cast("Sequence[Any]", found):
+        for at, member in enumerate(cast("Sequence[Any]", found)):
+            if at % _BREATH == _BREATH - 1:
+                await _turn()
             fields = cast("dict[str, Any]", member) if isinstance(member, dict) else {"item": member}
             try:
                 key = self._plan.checked(self._key.key(fields))
@@ -224,6 +227,13 @@ class HttpSensor(Sensor):
         elif self._told and not reason:
             ctx.log.info(f"over: {news}", url=self._shown, reason=self._told)
         self._told = reason
+
+
+async def _turn() -> None:
+    """Give way: the loop has other sensors."""
+    import asyncio
+
+    await asyncio.sleep(0)
 
 
 def _is_number(value: object) -> bool:
