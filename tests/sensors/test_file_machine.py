@@ -300,3 +300,16 @@ TestLanding = Landing.TestCase
 TestLanding.settings = settings(
     max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+def test_what_stands_where_a_renamed_file_has_gone_must_settle() -> None:
+    """Renamed into place, deleted before anybody looked, and made again by other means: that may be half-written."""
+    state = Landing()
+    state.begin(retire=False)
+    state.replace_in_one_step(name="sub/a.csv")
+    state.delete_folder(folder="sub")
+    state.move_a_full_folder_in(folder="sub")
+    state.answer_the_wake(lost=False)
+    assert state.world.runs == []
+    state.teardown()
+    assert sorted(state.world.files_run) == ["sub/a.csv", "sub/deep/b.csv"]

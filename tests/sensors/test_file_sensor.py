@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 from tests.sensors.support import BATCHES, NOW, OLD, Killed, World, put, sensor
 
 from freshet import AddPartitions, DefinitionError, RunRequest, StaticPartitions, asset
+from freshet.host.evaluator.ledger import LedgerCache, TickLedger
 from freshet_sensors import FileSensor
+from freshet_sensors.look import Folder, look_at_all
 
 pytestmark = pytest.mark.anyio
 
@@ -280,6 +283,32 @@ async def test_twenty_thousand_files_in_one_look(inbox: Path) -> None:
     assert len(set(world.run_keys)) == len(world.runs) == 20_000
     assert world.commits == 80
     assert await world.tick(sensor(inbox, settle="0s")) == []
+
+
+@pytest.mark.slow
+async def test_a_hundred_thousand_files_in_small_pieces_and_little_memory(inbox: Path) -> None:
+    for number in range(100_000):
+        os.close(os.open(inbox / f"{number}.csv", os.O_CREAT | os.O_WRONLY))
+    world, each = World(), sensor(inbox, settle="0s")
+    await world.tick(each)
+    assert len(set(world.run_keys)) == len(world.runs) == 100_000
+    assert world.commits == 400, "250 a commit"
+    ledger = LedgerCache(keep_texts=True)
+    counted = TickLedger(ledger, ledger.texts_of)
+    for path, version in world.entries.items():
+        counted.add(path, version)
+    folder = Folder(str(inbox), each.rules.pattern)
+    tracemalloc.start()
+    try:
+        assert look_at_all(folder, counted).fresh == []
+        following = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        assert len(look_at_all(folder, TickLedger(LedgerCache(), ledger.texts_of)).fresh) == 100_000
+        first = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert following < 2**20, "a look at what is known keeps nothing"
+    assert first < 50 * 2**20, "some hundred bytes for each new file"
 
 
 def len_of(path: str) -> int:
