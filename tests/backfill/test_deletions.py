@@ -10,6 +10,7 @@ from tests.engine.rig import rig
 
 from freshet import DynamicPartitions, MultiPartitions, StaticPartitions, asset
 from freshet.engine.backfill.select import BackfillRequest
+from freshet.engine.clock import SimulatedClock
 from freshet.store.backfills import begin_backfill
 from freshet.store.records import StepToRun
 
@@ -63,4 +64,36 @@ async def test_what_a_single_run_makes_of_a_key_that_is_a_new_one_since_does_not
         await one.control.add_partitions("keys", {"a": {}})
         await one.advance(100)
         assert await one.states() == ["succeeded"]
+        assert [event.partition for event in await one.events("materialized")] == [2]
+
+
+async def test_what_a_single_run_makes_counts_though_the_clock_was_set_back(tmp_path: Path) -> None:
+    @asset(partitions=KEYS)
+    def each() -> int:
+        return 1
+
+    clock = SimulatedClock()
+    async with rig(tmp_path, [each], clock=clock) as one:
+        await one.control.add_partitions("keys", {"a": {}, "b": {}})
+        await one.advance(1)
+        clock.step_wall(-60)
+        await one.control.begin_backfill(BackfillRequest(("each",), "all", single_run=True))
+        await one.advance(10)
+        assert [event.partition for event in await one.events("materialized")] == [1, 2]
+
+
+async def test_a_key_that_is_a_new_one_since_is_known_though_the_clock_was_set_back(tmp_path: Path) -> None:
+    @asset(partitions=KEYS)
+    def each() -> int:
+        return 1
+
+    clock = SimulatedClock()
+    async with rig(tmp_path, [each], clock=clock, duration=_long) as one:
+        await one.control.add_partitions("keys", {"a": {}, "b": {}})
+        await one.control.begin_backfill(BackfillRequest(("each",), "all", single_run=True))
+        await one.advance(1)
+        clock.step_wall(-60)
+        await one.control.delete_partitions("keys", ["a"])
+        await one.control.add_partitions("keys", {"a": {}})
+        await one.advance(100)
         assert [event.partition for event in await one.events("materialized")] == [2]

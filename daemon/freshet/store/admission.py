@@ -30,7 +30,8 @@ __all__ = ["Admitting", "admit", "admit_into"]
 
 _RUN = """INSERT INTO runs (id, kind, target, set_id, partition, generation, state, priority, params, tags, run_key,
 origin, ticker_id, tick_id, version, created_at, started_at)"""
-_STEP = """INSERT INTO steps (run_id, position, name, asset_id, partition, state, attempt, needs, started_at)"""
+_STEP = """INSERT INTO steps (run_id, position, name, asset_id, partition, state, attempt, needs, started_at,
+generation)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def admit_into(
         admitted.append(Admission(rows.next_id, index, run.priority, started))
         rows.next_id += 1
     insert_rows(db, _RUN, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.runs)
-    insert_rows(db, _STEP, "(?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.steps)
+    insert_rows(db, _STEP, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.steps)
     return tuple(admitted), tuple(dropped)
 
 
@@ -128,7 +129,10 @@ def _lay_out(
         state, attempt, started_at = ("started", 1, how.now) if begins else ("queued", 0, None)
         asset_id = assets[step.name] if run.kind == "asset" else None
         rows.steps.append(
-            (rows.next_id, position, step.name, asset_id, at.number, state, attempt, dump(step.needs), started_at)
+            (
+                *(rows.next_id, position, step.name, asset_id, at.number, state, attempt, dump(step.needs)),
+                *(started_at, at.generation),
+            )
         )
         if run.kind == "asset":
             log.add(

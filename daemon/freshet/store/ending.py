@@ -84,7 +84,7 @@ def fail_for_good(db: sqlite3.Connection, log: EventLog, run_id: int, position: 
         (at, dump_optional(error), run_id, position),
     ).fetchone()
     if asset_id is not None:
-        current = is_current(db, run_id, asset_id, partition)
+        current = is_current(db, run_id, position)
         seq = log.add(
             "failed" if current else "released",
             asset=name,
@@ -120,19 +120,20 @@ def dependents(db: sqlite3.Connection, run_id: int, position: int) -> list[int]:
     return found
 
 
-def is_current(db: sqlite3.Connection, run_id: int, asset_id: int, partition: int) -> bool:
-    """Whether the run's partition is still what its number means: not deleted, in the same generation of the set
-    that the asset has now. A step with a partition of its own: there, and not added since."""
+def is_current(db: sqlite3.Connection, run_id: int, position: int) -> bool:
+    """Whether the partition of an asset's step is still what its number means: not deleted, in the same generation of
+    the set that the asset has now: the one that the run began with, or that a step with a partition of its own was
+    admitted with."""
     row = db.execute(
         """
-        SELECT CASE WHEN ?3 = 0 THEN a.set_id IS NULL
-               WHEN r.set_id IS NULL THEN p.deleted_at IS NULL AND p.added_at <= r.created_at
+        SELECT CASE WHEN s.partition = 0 THEN a.set_id IS NULL
+               WHEN r.set_id IS NULL THEN p.deleted_at IS NULL AND p.generation = s.generation
                ELSE a.set_id = r.set_id AND p.deleted_at IS NULL AND p.generation = r.generation END
-        FROM runs r JOIN assets a ON a.id = ?2
-        LEFT JOIN partitions p ON p.set_id = coalesce(r.set_id, a.set_id) AND p.number = ?3
-        WHERE r.id = ?1
+        FROM steps s JOIN runs r ON r.id = s.run_id JOIN assets a ON a.id = s.asset_id
+        LEFT JOIN partitions p ON p.set_id = coalesce(r.set_id, a.set_id) AND p.number = s.partition
+        WHERE s.run_id = ? AND s.position = ?
         """,
-        (run_id, asset_id, partition),
+        (run_id, position),
     ).fetchone()
     return bool(row[0])
 

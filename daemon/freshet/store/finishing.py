@@ -80,7 +80,7 @@ def _succeed(db: sqlite3.Connection, log: EventLog, result: StepResult) -> None:
     ).fetchone()
     if asset_id is None:
         return
-    current = is_current(db, result.run_id, asset_id, partition)
+    current = is_current(db, result.run_id, result.position)
     seq = log.add(
         "materialized" if current else "released",
         asset=name,
