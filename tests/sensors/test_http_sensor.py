@@ -293,6 +293,7 @@ def certificate(tmp_path: Path) -> tuple[str, str]:
     """One that nobody trusts, and its key."""
     files = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
     made = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost"]
+    made += ["-addext", "subjectAltName=IP:127.0.0.1"]
     subprocess.run(["openssl", "req", *made, "-out", files[0], "-keyout", files[1]], check=True, capture_output=True)
     return files
 
@@ -305,6 +306,22 @@ async def test_tls_errors_are_told(certificate: tuple[str, str], server: Web) ->
     async with asking(server.url.replace("http:", "https:")) as sensor:
         with pytest.raises(FreshetError, match=r"no TLS: .*at this port"):
             await World().tick(sensor)
+
+
+async def test_it_follows_from_a_trusted_server_but_not_into_the_clear(
+    certificate: tuple[str, str], server: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", certificate[0])
+    world = World()
+    with web(certificate=certificate) as secure:
+        secure.answer = always(Said(body=b"x"))
+        async with asking(secure.url) as sensor:
+            await world.tick(sensor)
+            secure.answer = always(Said(307, headers={"Location": server.url}))
+            with pytest.raises(FreshetError, match="in the clear"):
+                await world.tick(sensor)
+    assert len(world.runs) == 1
+    assert server.asked == []
 
 
 @pytest.mark.parametrize(
