@@ -64,6 +64,10 @@ class Settling:
         for path in [path for path in (*self._candidates, *self._renamed) if path not in paths]:
             self.forget(path, begun)
 
+    def waiting(self) -> tuple[int, float | None]:
+        """How many were seen and not taken yet, and since when (seconds since 1970) the oldest; None where none is."""
+        return len(self._candidates), min((since for _, since in self._candidates.values()), default=None)
+
     def copy(self) -> Settling:
         """The same, for a look that must leave no trace."""
         return Settling(self.seconds, self.trusted, dict(self._candidates), dict(self._renamed), self._count)

@@ -108,3 +108,15 @@ def test_nothing_is_taken_before_it_stood_still_and_everything_is_after(
             settling.forget("a", settling.begin())
     last = settling.wait("a", file(written), now)
     assert settling.wait("a", file(written), now + last + 1e-6) == 0
+
+
+def test_what_waits_is_counted_with_the_age_of_the_oldest() -> None:
+    settling = Settling(5.0, trusted=False)
+    assert settling.waiting() == (0, None)
+    settling.wait("a", ("a", 1, 0, 1), 100.0)
+    settling.wait("b", ("b", 1, 0, 2), 103.0)
+    assert settling.waiting() == (2, 100.0)
+    settling.wait("a", ("a", 2, 0, 1), 104.0)
+    assert settling.waiting() == (2, 103.0), "it has changed, and waits from now"
+    settling.forget("b", settling.begin())
+    assert settling.waiting() == (1, 104.0)
