@@ -9,6 +9,7 @@ from freshet.definitions.asset import Asset, Dep, asset
 from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.delivery import Deliveries, Delivery, Handled
 from freshet.definitions.durations import Duration, parse_duration
+from freshet.definitions.flow import Batch, SensorOptions
 from freshet.definitions.freshness import Freshness
 from freshet.definitions.intake import Encoding, Intake, SchemeName
 from freshet.definitions.job import Job, job
@@ -46,6 +47,7 @@ __all__ = [
     "All",
     "Asset",
     "AutomationCondition",
+    "Batch",
     "ByDimension",
     "DefinitionError",
     "DeletePartitions",
@@ -82,6 +84,7 @@ __all__ = [
     "SchemeName",
     "Sensor",
     "SensorContext",
+    "SensorOptions",
     "Skip",
     "Static",
     "StaticPartitions",

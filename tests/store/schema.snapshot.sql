@@ -19,6 +19,7 @@ CREATE UNIQUE INDEX inbox_signed ON inbox (ticker_id, signed) WHERE signed IS NO
 CREATE INDEX inbox_waiting ON inbox (ticker_id, id) WHERE state = 'waiting';
 CREATE TABLE lapses ( asset_id INTEGER NOT NULL REFERENCES assets, partition INTEGER NOT NULL, baseline_seq INTEGER NOT NULL, deadline REAL NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (asset_id, partition, baseline_seq) ) STRICT, WITHOUT ROWID;
 CREATE TABLE ledger ( ticker_id INTEGER NOT NULL REFERENCES tickers, digest BLOB NOT NULL, version BLOB NOT NULL, key TEXT NOT NULL, tick_id INTEGER NOT NULL, PRIMARY KEY (ticker_id, digest) ) STRICT, WITHOUT ROWID;
+CREATE TABLE ledger_past ( ticker_id INTEGER NOT NULL REFERENCES tickers, until INTEGER NOT NULL, digest BLOB NOT NULL, version BLOB NOT NULL, key TEXT NOT NULL, tick_id INTEGER NOT NULL, PRIMARY KEY (ticker_id, until, digest) ) STRICT, WITHOUT ROWID;
 CREATE TABLE meta ( key TEXT PRIMARY KEY, value TEXT NOT NULL ) STRICT, WITHOUT ROWID;
 CREATE TABLE migrations ( number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at REAL NOT NULL ) STRICT;
 CREATE TABLE partition_sets ( id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL CHECK (kind IN ('dynamic', 'static', 'time', 'multi')), next_number INTEGER NOT NULL DEFAULT 1 , numbering TEXT, declared TEXT, first INTEGER, last INTEGER) STRICT;
@@ -26,13 +27,17 @@ CREATE TABLE partitions ( set_id INTEGER NOT NULL REFERENCES partition_sets, num
 CREATE INDEX partitions_by_age ON partitions (set_id, added_at, number) WHERE deleted_at IS NULL;
 CREATE INDEX partitions_deleted ON partitions (set_id, number) WHERE deleted_at IS NOT NULL;
 CREATE INDEX partitions_live ON partitions (set_id, number) WHERE deleted_at IS NULL;
+CREATE TABLE pending ( id INTEGER PRIMARY KEY AUTOINCREMENT, ticker_id INTEGER NOT NULL REFERENCES tickers, tick_id INTEGER NOT NULL, target TEXT NOT NULL, key TEXT, run_key TEXT, params TEXT NOT NULL, tags TEXT NOT NULL, priority INTEGER NOT NULL, came_at REAL NOT NULL, state TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'admitted', 'folded', 'refused')), settled_at REAL, run_id INTEGER, into_id INTEGER, reason TEXT ) STRICT;
+CREATE INDEX pending_begun ON pending (ticker_id, settled_at) WHERE state = 'admitted';
+CREATE INDEX pending_waiting ON pending (ticker_id, id) WHERE state = 'waiting';
 CREATE TABLE run_keys ( target TEXT NOT NULL, partition TEXT NOT NULL, run_key TEXT NOT NULL, run_id INTEGER NOT NULL, tick_id INTEGER, PRIMARY KEY (target, partition, run_key) ) STRICT, WITHOUT ROWID;
-CREATE TABLE runs ( id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL CHECK (kind IN ('asset', 'job')), target TEXT NOT NULL, set_id INTEGER REFERENCES partition_sets, partition INTEGER NOT NULL DEFAULT 0, generation INTEGER NOT NULL DEFAULT 0, state TEXT NOT NULL CHECK (state IN ('queued', 'started', 'succeeded', 'failed', 'canceling', 'canceled', 'interrupted')), priority INTEGER NOT NULL DEFAULT 0, params TEXT NOT NULL DEFAULT '{}', tags TEXT NOT NULL DEFAULT '{}', run_key TEXT, origin TEXT NOT NULL, ticker_id INTEGER REFERENCES tickers, tick_id INTEGER, version TEXT, interruptions INTEGER NOT NULL DEFAULT 0, created_at REAL NOT NULL, started_at REAL, ended_at REAL, error TEXT ) STRICT;
+CREATE TABLE runs ( id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL CHECK (kind IN ('asset', 'job')), target TEXT NOT NULL, set_id INTEGER REFERENCES partition_sets, partition INTEGER NOT NULL DEFAULT 0, generation INTEGER NOT NULL DEFAULT 0, state TEXT NOT NULL CHECK (state IN ('queued', 'started', 'succeeded', 'failed', 'canceling', 'canceled', 'interrupted')), priority INTEGER NOT NULL DEFAULT 0, params TEXT NOT NULL DEFAULT '{}', tags TEXT NOT NULL DEFAULT '{}', run_key TEXT, origin TEXT NOT NULL, ticker_id INTEGER REFERENCES tickers, tick_id INTEGER, version TEXT, interruptions INTEGER NOT NULL DEFAULT 0, created_at REAL NOT NULL, started_at REAL, ended_at REAL, error TEXT , overlap TEXT NOT NULL DEFAULT 'allow') STRICT;
 CREATE INDEX runs_active ON runs (state, id) WHERE state IN ('queued', 'started', 'canceling', 'interrupted');
 CREATE INDEX runs_failed ON runs (ended_at) WHERE state = 'failed';
 CREATE INDEX runs_of ON runs (target, id);
 CREATE INDEX runs_of_origin ON runs (origin, id) WHERE origin LIKE 'backfill:%';
 CREATE INDEX runs_of_schedules ON runs (origin, id) WHERE state IN ('queued', 'started', 'canceling', 'interrupted') AND origin LIKE 'schedule:%';
+CREATE INDEX runs_overlapping ON runs (origin, id) WHERE state IN ('queued', 'started', 'canceling', 'interrupted') AND overlap <> 'allow';
 CREATE TABLE schedule_ticks ( ticker_id INTEGER NOT NULL REFERENCES tickers, version TEXT NOT NULL, nominal REAL NOT NULL, until REAL NOT NULL, count INTEGER NOT NULL, status TEXT NOT NULL CHECK (status IN ('fired', 'skipped')), reason TEXT, tick_id INTEGER NOT NULL, decided_at REAL NOT NULL, PRIMARY KEY (ticker_id, version, nominal) ) STRICT, WITHOUT ROWID;
 CREATE INDEX schedule_ticks_skipped ON schedule_ticks (ticker_id, nominal) WHERE status = 'skipped';
 CREATE TABLE stage_pieces ( id INTEGER PRIMARY KEY, stage_id INTEGER NOT NULL REFERENCES stages, position INTEGER NOT NULL, body TEXT NOT NULL, UNIQUE (stage_id, position) ) STRICT;

@@ -259,7 +259,8 @@ def test_a_run_key_admits_one_run_through_any_replays(db: sqlite3.Connection, la
     assert again.dropped == first.dropped
     assert [admission.request for admission in again.admitted] == [1]
     (latest, _) = ticks(db)
-    assert latest.dropped == [{"target": "raw", "key": "a", "run_key": "a.csv", "run_id": admitted.run_id}]
+    held = {"run_key": "a.csv", "run_id": admitted.run_id, "reason": "run_key"}
+    assert latest.dropped == [{"target": "raw", "key": "a", **held}]
     assert rows(db, "SELECT count(*) FROM run_keys") == [2]
 
 

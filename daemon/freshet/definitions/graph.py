@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from freshet.definitions.asset import AssetSpec, DepSpec
+from freshet.definitions.flow_check import target_problem
 from freshet.definitions.job import JobSpec
 from freshet.definitions.mapping import Mapping, default_mapping
 from freshet.definitions.mapping_check import misfit
@@ -229,6 +230,8 @@ def _references(definitions: Definitions) -> Iterable[DefinitionError]:
                 f"sensor {sensor.name!r} targets {sensor.target!r}, which no plugin declares",
                 nearest_hint(sensor.target, targets),
             )
+        elif (found := target_problem(definitions, sensor, sensor.target)) is not None:
+            yield _at(GraphError, sensor.source, *found)
 
 
 def _mapping_problem(definitions: Definitions, spec: AssetSpec, dep: DepSpec) -> DefinitionError | None:

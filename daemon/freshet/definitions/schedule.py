@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 from freshet.definitions.cron import check_cron
 from freshet.definitions.durations import Duration, parse_duration
 from freshet.definitions.expect import expect, expect_function, expect_takes_ctx
+from freshet.definitions.flow import Overlap
 from freshet.definitions.instants import CronTimes, EveryTimes, Times
 from freshet.definitions.names import check_name, nearest_hint
 from freshet.definitions.outcome import Json
@@ -25,7 +26,6 @@ from freshet.errors import DefinitionError
 __all__ = ["MAX_CATCH_UP", "Misfire", "Overlap", "Schedule", "ScheduleSpec", "schedule"]
 
 Misfire = Literal["latest", "all", "skip"]
-Overlap = Literal["allow", "skip", "queue", "latest", "cancel"]
 MAX_CATCH_UP = 10_000
 """The largest `max_catch_up`."""
 

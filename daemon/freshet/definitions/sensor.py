@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from types import NoneType
-from typing import Any, Literal, overload
+from typing import Any, Literal, Unpack, overload
 
 from freshet.definitions.asset import Asset
 from freshet.definitions.durations import Duration, parse_duration
 from freshet.definitions.expect import expect, expect_function, expect_takes_ctx
+from freshet.definitions.flow import Flow, SensorOptions, flow_of
 from freshet.definitions.intake import Intake
 from freshet.definitions.job import Job
 from freshet.definitions.names import check_name
@@ -39,6 +40,7 @@ class SensorSpec:
     doc: str = ""
     source: Source | None = None
     intake: Intake | None = None
+    flow: Flow = field(default_factory=Flow)
 
 
 class Sensor:
@@ -50,8 +52,25 @@ class Sensor:
     Optional, and used where a subclass has them:
     `wakes()`: an async iterator of hints, each of which makes a tick happen now;
     `open()` and `close()`: async, around the sensor's life in one evaluator;
-    `arrival(path, at)`: for `freshet simulate`, what the sensor would yield of a file that arrives at `at` (seconds since
-    1970) under `path` (relative to `root`), nothing where it does not watch it. Pure: it may look at nothing else.
+    `arrival(path, at)`: for `freshet simulate`, what the sensor would yield of a file that arrives at `at` (seconds
+    since 1970) under `path` (relative to `root`), nothing where it does not watch it. Pure: it looks at nothing else.
+
+    Every sensor takes these options for the runs that it asks for:
+    `debounce`: a request waits until no further one for the same target and partition has come for that long; the
+    last one runs, and stands for those before it. `batch`: requests for the same target wait for each other, and
+    become one run with `params={"items": [...]}`, the params of each in order: `Batch(count=100, within="10s")`,
+    a count, or how long the first waits at the most. `throttle`: so many runs in a period at the most, "10/min" or
+    "1/30s", in order; the rest waits. What waits is kept in the store, with its run key taken; it waits on while
+    the sensor is paused.
+
+    `overlap`: what becomes of a run that is asked for while one of the same sensor, target and partition is queued
+    or under way. "allow": it runs beside it. "skip": it is dropped. "queue": it waits until those before it have
+    ended. "latest": those that are still queued are canceled. "cancel": those under way, too.
+
+    `run_key`, `partition`, `params`: templates for what a request leaves out: texts with the fields `{partition}`,
+    `{target}`, `{params.NAME}`, `{tags.NAME}` and `{metadata.NAME}`, of the partition where it is added together
+    with the request; `{NAME}` is looked for in metadata, params and tags. In `params`, a text that is one field
+    becomes what that is, a number a number. A request without such a field is a failure of the look.
     """
 
     def __init__(
@@ -64,6 +83,7 @@ class Sensor:
         partitions: DynamicPartitions | None = None,
         options: dict[str, Json] | None = None,
         intake: Intake | None = None,
+        **flow: Unpack[SensorOptions],
     ) -> None:
         """`target`: an asset or job, or its name. `options`: what to show of the sensor's own settings; no secrets.
         `intake`: what it takes in over HTTP; each delivery wakes it, and waits for it in `ctx.inbox()`."""
@@ -96,6 +116,7 @@ class Sensor:
             doc=(type(self).__doc__ or "").strip().partition("\n")[0],
             source=caller_source(),
             intake=intake,
+            flow=flow_of(name, **flow),
         )
         collect(self)
 
@@ -132,6 +153,7 @@ def sensor(
     timeout: Duration = "60s",
     target: object = None,
     partitions: DynamicPartitions | None = None,
+    **flow: Unpack[SensorOptions],
 ) -> Callable[[Callable[..., Any]], FunctionSensor]: ...
 
 
@@ -144,8 +166,10 @@ def sensor(
     timeout: Duration = "60s",
     target: object = None,
     partitions: DynamicPartitions | None = None,
+    **flow: Unpack[SensorOptions],
 ) -> Any:
-    """Make a function a sensor: `@sensor`, or `@sensor(interval="5s")`."""
+    """Make a function a sensor: `@sensor`, or `@sensor(interval="5s")`. `flow`: `debounce`, `batch`, `throttle`,
+    `overlap`, `run_key`, `partition`, `params`: see `Sensor`."""
 
     def make(wrapped: Callable[..., Any]) -> FunctionSensor:
         expect_function(wrapped, "@sensor")
@@ -157,6 +181,7 @@ def sensor(
             timeout=timeout,
             target=target,
             partitions=partitions,
+            **flow,
         )
         doc = (wrapped.__doc__ or "").strip().partition("\n")[0]
         code = wrapped.__code__

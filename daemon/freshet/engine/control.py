@@ -63,7 +63,8 @@ class EngineStatus:
 @dataclass(frozen=True, slots=True)
 class SensorState:
     """A sensor as the engine sees it now. Times are seconds since 1970; `due_at` None while paused or quarantined,
-    `looking_since` None unless it looks now."""
+    `looking_since` None unless it looks now. `pending`: requests that wait before they become runs. `lag`: these, and
+    what the sensor itself says that it has seen and not admitted; `lag_since`: since when the oldest waits."""
 
     name: str
     status: Literal["ok", "failing", "paused", "quarantined"]
@@ -79,6 +80,9 @@ class SensorState:
     revision: int
     quarantined: str | None = None
     looking_since: float | None = None
+    pending: int = 0
+    lag: int = 0
+    lag_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,8 @@ class ScheduleView:
 
 @dataclass(frozen=True, slots=True)
 class TickReport:
-    """What a tick by hand did, or (dry run) would do. `runs`, `partitions`, `reports`: as JSON for display."""
+    """What a tick by hand did, or (dry run) would do. `runs`, `partitions`, `reports`: as JSON for display.
+    `pending`: requests that wait before they become runs."""
 
     sensor: str
     status: str
@@ -110,6 +115,7 @@ class TickReport:
     skip: str | None = None
     error: Json = None
     deliveries: tuple[Json, ...] = ()
+    pending: tuple[Json, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from freshet.engine.instruments import InForce, Instruments, pause
 from freshet.engine.launcher import Launcher
 from freshet.engine.partitions.graph import PartitionGraph
 from freshet.engine.partitions.sets import Sets
+from freshet.engine.pending import Pending
 from freshet.engine.refresher import Refresher
 from freshet.engine.retirer import Retirer
 from freshet.engine.staging import Staging, finish_stages
@@ -44,7 +45,7 @@ from freshet.store.assets import asset_bits, automation_seq, condition_chunks, f
 from freshet.store.definitions import register_definitions
 from freshet.store.events import events_after, last_seq
 from freshet.store.inbox import inbox_counts
-from freshet.store.overlap import active_runs
+from freshet.store.overlap import active_runs, overlapping_runs
 from freshet.store.records import Event
 from freshet.store.recovery import recover
 from freshet.store.sets import read_sets
@@ -168,7 +169,10 @@ class Engine:
         self.timetable.adopt(report.definitions, rows)
         self.calendar, self.retirer = Calendar(self.instruments), Retirer(self.instruments)
         self.zones = ZoneWatch(self.instruments, self._rules_change)
-        self.desk = SensorDesk(self.instruments, self.ticks, self.inbox)
+        self.pending = Pending(self.instruments, self.launcher)
+        await self.pending.load(self.ticks.sensors.values())
+        self.ticks.commits.waits = self.pending.came
+        self.desk = SensorDesk(self.instruments, self.ticks, self.inbox, self.pending)
         self.inbox_desk = InboxDesk(self.instruments, self.desk, self.inbox)
         self.backfills = Backfills(self.instruments, self.launcher)
         self.backfill_desk = BackfillDesk(self.instruments, self.launcher, self.backfills)
@@ -189,6 +193,7 @@ class Engine:
             behind=await store.read(partial(events_after, seq=seq, limit=_EVERYTHING)),
         )
         self.automator = Automator(self.instruments, self.launcher, automation, seq=seq)
+        self.backfills.follow(self.automator)
         self.refresher = Refresher(self.instruments, FreshnessBook(report.definitions, freshness))
 
     async def _begin(self) -> None:
@@ -204,6 +209,10 @@ class Engine:
         self.instruments.heap.start()
         self.launcher.queue.open = self.instruments.in_force.host is not None  # it may have been lost meanwhile
         self.timetable.resume_lines(await store.read(partial(active_runs, schedules=self.timetable.in_line)))
+        queueing = [
+            f"sensor:{one.spec.name}" for one in self.ticks.sensors.values() if one.spec.flow.overlap == "queue"
+        ]
+        self.timetable.resume_lines(await store.read(partial(overlapping_runs, origins=queueing)))
         self.launcher.wait(await store.read(queued_steps))
         self.refresher.start()
         await self.automator.start(seen)
@@ -213,6 +222,7 @@ class Engine:
         self.timetable.start()
         self.zones.start()
         self.backfills.start()
+        self.pending.start()
         self.state = "ready"
 
     def _rules_change(self) -> Callable[[], None]:
@@ -316,6 +326,7 @@ class Engine:
         self.refresher.stop()
         self.automator.stop()
         self.backfills.stop()
+        self.pending.stop()
         self.launcher.queue.open = False
         if self._replacing is not None:
             self._replacing.cancel()

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from functools import partial
 
 import anyio
+import structlog
 
 from freshet.definitions.names import nearest_hint
 from freshet.definitions.outcome import Json
@@ -17,25 +18,31 @@ from freshet.engine.control import SensorState, TickReport
 from freshet.engine.deliveries import prepared
 from freshet.engine.inbox import Inbox
 from freshet.engine.instruments import Instruments
-from freshet.engine.requests import sensor_run
+from freshet.engine.outcomes import asked_for
+from freshet.engine.pending import Pending
 from freshet.engine.sensors import SensorTicker, TickTally
+from freshet.engine.templates import filled
 from freshet.engine.ticks import TickLoop
 from freshet.errors import Conflict, FreshetError, UnknownName
 from freshet.executors.base import TickEnd, TickOrder
+from freshet.store.overlap import settle_runs
 from freshet.store.queries import run_key_holders
-from freshet.store.records import TickError, TickerRow
+from freshet.store.records import RunToAdmit, TickError, TickerRow
 from freshet.store.tickers import resume, set_cursor, set_paused
 
 __all__ = ["SensorDesk"]
+
+_log = structlog.get_logger("freshet.sensors")
 
 
 class SensorDesk:
     """The hand on the sensors. Each change raises the ticker's revision, so that a tick in flight is refused."""
 
-    def __init__(self, instruments: Instruments, loop: TickLoop, inbox: Inbox) -> None:
+    def __init__(self, instruments: Instruments, loop: TickLoop, inbox: Inbox, pending: Pending) -> None:
         self._in = instruments
         self._loop = loop
         self._inbox = inbox
+        self._pending = pending
         self._dry: dict[int, asyncio.Future[TickEnd]] = {}
 
     def find(self, name: str) -> SensorTicker:
@@ -51,7 +58,7 @@ class SensorDesk:
 
     def state(self, ticker: SensorTicker) -> SensorState:
         """One sensor."""
-        return ticker.state(self._in.heap.due_at(("sensor", ticker.spec.name)))
+        return ticker.state(self._in.heap.due_at(("sensor", ticker.spec.name)), self._pending.lag(ticker.spec.name))
 
     # --- ticks ----------------------------------------------------------------------------------------------
 
@@ -105,10 +112,17 @@ class SensorDesk:
             end = await waiting
         finally:
             self._inbox.show(order.tick_id, None)
-        end = prepared(self._in.in_force.definitions, ticker.spec.name, end, self._in.clock.now())
         if end.status == "abandoned":
             raise Conflict("the evaluator ended meanwhile", hint="try again")
-        runs, dropped, refused = await self._would_admit(ticker, end)
+        definitions, refused = self._in.in_force.definitions, None
+        runs: tuple[Json, ...] = tuple(asdict(run) for run in end.runs)
+        pending: tuple[Json, ...] = ()
+        dropped: tuple[Json, ...] = ()
+        try:
+            end = prepared(definitions, ticker.spec.name, filled(definitions, ticker.spec, end), self._in.clock.now())
+            runs, pending, dropped = await self._would_admit(ticker, end)
+        except FreshetError as wrong:
+            refused = TickError(type(wrong).__name__, str(wrong))
         error = end.error or refused
         return TickReport(
             sensor=ticker.spec.name,
@@ -128,33 +142,34 @@ class SensorDesk:
             skip=end.skip,
             error=None if error is None else asdict(error),
             deliveries=tuple(asdict(one) for one in end.handled),
+            pending=pending,
         )
 
     async def _would_admit(
         self, ticker: SensorTicker, end: TickEnd
-    ) -> tuple[tuple[Json, ...], tuple[Json, ...], TickError | None]:
-        """The runs that would be admitted; those whose run key is taken, also by one before it; and why a commit of
-        them would be refused."""
-        name, definitions, now = ticker.spec.name, self._in.in_force.definitions, self._in.clock.now()
-        try:
-            asked = [sensor_run(definitions, run, sensor=name, origin=f"sensor:{name}", now=now) for run in end.runs]
-        except FreshetError as error:
-            return tuple(asdict(run) for run in end.runs), (), TickError(type(error).__name__, str(error))
-        keys = [(run.target, run.key, run.run_key) for run in asked if run.run_key is not None]
+    ) -> tuple[tuple[Json, ...], tuple[Json, ...], tuple[Json, ...]]:
+        """The runs that would be admitted, the requests that would wait, and those that would be dropped: their run key
+        is taken, also by one before them, or they give way to a run. Raises as a commit of them would."""
+        asked, waits = asked_for(self._in.in_force.definitions, ticker.spec.name, end.runs, self._in.clock.now())
+        settled = await self._in.store.read(partial(settle_runs, runs=asked))
+        dropped: list[Json] = [
+            {**_named(asked[at]), "held_by": by or None, "reason": "overlap"} for at, by in settled.lost
+        ]
+        chosen = [(asked[at], end.runs[at]) for at in settled.kept]
+        chosen += [(one.run, request) for one, request in zip(waits, end.runs, strict=False)]
+        keys = [(run.target, run.key, run.run_key) for run, _ in chosen if run.run_key is not None]
         holders: dict[tuple[str, str | None, str], int | None] = {}
         holders.update(await self._in.store.read(partial(run_key_holders, keys=keys)))
         runs: list[Json] = []
-        dropped: list[Json] = []
-        for request, run in zip(end.runs, asked, strict=True):
+        for run, request in chosen:
             key = (run.target, run.key, run.run_key or "")
             if run.run_key is not None and key in holders:
-                held = {"run_key": run.run_key, "held_by": holders[key]}
-                dropped.append({"target": run.target, "partition": run.key, **held})
+                dropped.append({**_named(run), "held_by": holders[key], "reason": "run_key"})
                 continue
             if run.run_key is not None:
                 holders[key] = None
             runs.append({**asdict(request), "target": run.target})
-        return tuple(runs), tuple(dropped), None
+        return ((), tuple(runs), tuple(dropped)) if waits else (tuple(runs), (), tuple(dropped))
 
     # --- changes --------------------------------------------------------------------------------------------
 
@@ -166,13 +181,22 @@ class SensorDesk:
     async def pause(self, name: str) -> SensorState:
         """Stop ticking."""
         ticker = self.find(name)
-        return await self._change(ticker, partial(set_paused, ticker_id=ticker.row.id, paused=True))
+        paused = ticker.row.paused
+        state = await self._change(ticker, partial(set_paused, ticker_id=ticker.row.id, paused=True))
+        if not paused:
+            _log.info("sensor paused", sensor=name)
+        return state
 
     async def resume(self, name: str) -> SensorState:
         """Tick again, whatever held it back."""
         ticker = self.find(name)
         ticker.holds_off = False
-        return await self._change(ticker, partial(resume, ticker_id=ticker.row.id))
+        paused = ticker.row.paused
+        state = await self._change(ticker, partial(resume, ticker_id=ticker.row.id))
+        if paused:
+            _log.info("sensor resumed", sensor=name)
+            self._pending.resumed(name)
+        return state
 
     async def _change(
         self, ticker: SensorTicker, transaction: Callable[[sqlite3.Connection], TickerRow]
@@ -190,3 +214,7 @@ class SensorDesk:
             self._in.in_force.host.cancel_tick(ticker.in_flight.order.tick_id)
         self._loop.look(ticker)
         return self.state(ticker)
+
+
+def _named(run: RunToAdmit) -> dict[str, Json]:
+    return {"target": run.target, "partition": run.key, "run_key": run.run_key}

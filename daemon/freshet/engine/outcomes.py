@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from freshet.definitions.flow import Flow
+from freshet.definitions.flow_check import target_problem
 from freshet.definitions.graph import Definitions
 from freshet.engine.requests import check_partitions, check_reports, sensor_run
 from freshet.engine.sensors import InFlight, TickTally
-from freshet.executors.base import TickEnd
+from freshet.errors import DefinitionError
+from freshet.executors.base import RequestedRun, TickEnd
 from freshet.store.records import RunToAdmit, TickCommit, TickerRow, TickResult
+from freshet.store.records.pending import RequestToKeep
 
-__all__ = ["has_effects", "startable", "tally", "tick_commit"]
+__all__ = ["asked_for", "has_effects", "startable", "tally", "tick_commit", "under"]
 
 
 def has_effects(end: TickEnd, row: TickerRow) -> bool:
@@ -30,7 +35,7 @@ def has_effects(end: TickEnd, row: TickerRow) -> bool:
 
 def tick_commit(definitions: Definitions, row: TickerRow, flight: InFlight, end: TickEnd, *, now: float) -> TickCommit:
     """The commit of one outcome. Raises `FreshetError` where the sensor asked for what cannot be."""
-    origin = f"sensor:{row.name}"
+    runs, pending = asked_for(definitions, row.name, end.runs, now)
     return TickCommit(
         ticker=row.id,
         tick_id=end.tick_id,
@@ -41,13 +46,42 @@ def tick_commit(definitions: Definitions, row: TickerRow, flight: InFlight, end:
         cursor_changed=end.cursor_changed,
         ledger=end.ledger,
         partitions=tuple(check_partitions(definitions, delta) for delta in end.partitions),
-        runs=tuple(sensor_run(definitions, run, sensor=row.name, origin=origin, now=now) for run in end.runs),
+        runs=runs,
+        pending=pending,
+        release=flight.release,
         reports=check_reports(definitions, end.reports, now),
         skip=end.skip,
         version=definitions.version,
         final=end.status != "checkpoint",
         deliveries=end.handled,
     )
+
+
+def asked_for(
+    definitions: Definitions, sensor: str, asked: Sequence[RequestedRun], now: float
+) -> tuple[tuple[RunToAdmit, ...], tuple[RequestToKeep, ...]]:
+    """The runs that a sensor's requests are, or the requests that wait, as its options say. Raises `FreshetError`."""
+    runs = tuple(sensor_run(definitions, one, sensor=sensor, origin=f"sensor:{sensor}", now=now) for one in asked)
+    spec = definitions.sensor.get(sensor)
+    flow = Flow() if spec is None else spec.flow
+    if spec is not None and flow.batch is not None:
+        for target in {run.target for run in runs} - {spec.target}:
+            if (problem := target_problem(definitions, spec, target)) is not None:
+                raise DefinitionError(problem[0], hint=problem[1])
+    runs = tuple(under(flow, run) for run in runs)
+    if not flow.waits:
+        return runs, ()
+    keep = zip(runs, asked, strict=True)
+    return (), tuple(RequestToKeep(run, one.params, one.tags, one.priority) for run, one in keep)
+
+
+def under(flow: Flow, run: RunToAdmit) -> RunToAdmit:
+    """The run, under the sensor's `overlap`. One that queues never begins with its commit: only then is it known which
+    is first."""
+    if flow.overlap == "allow":
+        return run
+    queues = flow.overlap == "queue"
+    return replace(run, overlap=flow.overlap, in_order=queues, held=queues)
 
 
 def startable(runs: Sequence[RunToAdmit]) -> int:
@@ -64,9 +98,16 @@ def tally(report: TickTally, commit: TickCommit, result: TickResult) -> None:
         if index in run_ids
     )
     report.dropped.extend(
-        {"target": one.target, "partition": one.key, "run_key": one.run_key, "held_by": one.run_id}
+        {
+            "target": one.target,
+            "partition": one.key,
+            "run_key": one.run_key or None,
+            "held_by": one.run_id,
+            "reason": one.reason,
+        }
         for one in result.dropped
     )
+    report.pending.extend({"request": one.id, "target": one.target, "partition": one.key} for one in result.pending)
     report.partitions.extend(
         {"set": delta.set, "add": [key for key, _ in delta.add], "delete": list(delta.delete)}
         for delta in commit.partitions

@@ -91,15 +91,19 @@ def halves(piece: StagePiece) -> tuple[StagePiece, StagePiece] | None:
     """The piece as two; None where it is of one item."""
     sizes = [len(delta.add) + len(delta.delete) for delta in piece.partitions]
     put, remove = piece.ledger.put, piece.ledger.remove
-    if sum(sizes) + len(put) + len(remove) + len(piece.reports) + len(piece.runs) < 2:
+    others = len(piece.reports) + len(piece.runs) + len(piece.pending) + len(piece.release)
+    if sum(sizes) + len(put) + len(remove) + others < 2:
         return None
     keys = list(key_pieces(piece.partitions, (sum(sizes) + 1) // 2 or 1))
     reports, runs = (len(piece.reports) + 1) // 2, (len(piece.runs) + 1) // 2
+    pending, release = (len(piece.pending) + 1) // 2, (len(piece.release) + 1) // 2
     first = StagePiece(
         partitions=keys[0] if keys else (),
         ledger=LedgerDelta(put[: len(put) // 2], remove[: len(remove) // 2]),
         reports=piece.reports[:reports],
         runs=piece.runs[:runs],
+        pending=piece.pending[:pending],
+        release=piece.release[:release],
     )
     second = StagePiece(
         partitions=tuple(delta for rest in keys[1:] for delta in rest),
@@ -107,6 +111,8 @@ def halves(piece: StagePiece) -> tuple[StagePiece, StagePiece] | None:
         ends_ledger=piece.ends_ledger,
         reports=piece.reports[reports:],
         runs=piece.runs[runs:],
+        pending=piece.pending[pending:],
+        release=piece.release[release:],
     )
     return first, second
 

@@ -12,6 +12,7 @@ from freshet.engine.attention import FULL, Attention
 from freshet.engine.control import SensorState, TickReport
 from freshet.executors.base import TickEnd, TickOrder
 from freshet.store.records import TickerRow
+from freshet.store.records.ticks import RunKey
 
 __all__ = ["InFlight", "SensorTicker", "TickTally"]
 
@@ -26,6 +27,7 @@ class TickTally:
     dropped: list[Json] = field(default_factory=list[Json])
     partitions: list[Json] = field(default_factory=list[Json])
     reports: list[Json] = field(default_factory=list[Json])
+    pending: list[Json] = field(default_factory=list[Json])
     ledger_added: int = 0
     ledger_removed: int = 0
 
@@ -41,6 +43,7 @@ class TickTally:
             dropped=tuple(self.dropped),
             partitions=tuple(self.partitions),
             reports=tuple(self.reports),
+            pending=tuple(self.pending),
             ledger_added=self.ledger_added,
             ledger_removed=self.ledger_removed,
             skip=end.skip,
@@ -52,7 +55,8 @@ class TickTally:
 class InFlight:
     """A tick under way, and the ticker's revision with which it began. After a checkpoint it goes on under a new id.
 
-    `committing`: a part of it is on its way to the store. `overtaken`: its end, where that came meanwhile."""
+    `committing`: a part of it is on its way to the store. `overtaken`: its end, where that came meanwhile.
+    `release`: run keys that are free again with its commit (of a rollback)."""
 
     order: TickOrder
     revision: int
@@ -61,11 +65,13 @@ class InFlight:
     report: TickTally | None = None
     committing: bool = False
     overtaken: TickEnd | None = None
+    release: tuple[RunKey, ...] = ()
 
 
 @dataclass(slots=True)
 class SensorTicker:
-    """One sensor. `row` is what the store holds, as of the last commit of this process."""
+    """One sensor. `row` is what the store holds, as of the last commit of this process. `told`: what it said of its own
+    lag: how many items, since when the oldest waits."""
 
     spec: SensorSpec
     row: TickerRow
@@ -76,6 +82,7 @@ class SensorTicker:
     ticks: int = 0
     idle_ticks: int = 0
     last_tick_at: float | None = None
+    told: tuple[int, float | None] | None = None
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -83,8 +90,10 @@ class SensorTicker:
         """Whether a wake may start a tick now: nothing in flight, no pause, no quarantine, no back-off."""
         return not (self.in_flight or self.holds_off or self.row.paused or self.row.quarantined is not None)
 
-    def state(self, due_at: float | None) -> SensorState:
-        """For display."""
+    def state(self, due_at: float | None, pending: tuple[int, float | None] = (0, None)) -> SensorState:
+        """For display. `pending`: how many requests wait, and since when the oldest does."""
+        items, since = self.told or (0, None)
+        waiting = [at for at in (since, pending[1]) if at is not None]
         row = self.row
         resting = row.paused or row.quarantined is not None
         status: Literal["ok", "failing", "paused", "quarantined"] = "failing" if row.failures else "ok"
@@ -107,4 +116,7 @@ class SensorTicker:
             revision=row.revision,
             quarantined=row.quarantined,
             looking_since=None if self.in_flight is None else self.in_flight.began,
+            pending=pending[0],
+            lag=pending[0] + items,
+            lag_since=min(waiting, default=None),
         )

@@ -17,7 +17,7 @@ import structlog
 
 from freshet.definitions.graph import Definitions
 from freshet.engine.instruments import Instruments, persist
-from freshet.engine.launcher import Launcher
+from freshet.engine.launcher import CANCEL_GRACE, Launcher
 from freshet.engine.outcomes import startable, tally, tick_commit
 from freshet.engine.pieces import GivenKeys, halves, key_pieces, ledger_pieces, slices
 from freshet.engine.requests import input_needs
@@ -28,6 +28,7 @@ from freshet.store import stages
 from freshet.store.partitions import change_partitions
 from freshet.store.pieces import encode
 from freshet.store.records import LedgerDelta, PartitionDelta, TickCommit, TickerRow, TickResult
+from freshet.store.records.pending import WaitingRequest
 from freshet.store.records.stages import Carried, StagePiece
 from freshet.store.store import Store
 from freshet.store.ticks import commit_tick
@@ -116,7 +117,7 @@ class Staging:
         """
         definitions, now = self._in.in_force.definitions, self._in.clock.now()
         bare = replace(end, ledger=_NO_CHANGE, partitions=(), reports=(), runs=())
-        head = tick_commit(definitions, row, flight, bare, now=now)
+        head = replace(tick_commit(definitions, row, flight, bare, now=now), release=())
         stage = await self._begin(row.id, end.tick_id)
         try:
             await self._write_down(stage, definitions, row, flight, end, bare)
@@ -126,17 +127,18 @@ class Staging:
             self._in.work.spawn(self._drop(stage))
             raise
         decided(head, result)
-        added, revision = 0, result.ledger_revision
+        added, revision, pending = 0, result.ledger_revision, list[WaitingRequest]()
 
         def carried(piece: Carried) -> None:
             nonlocal added, revision
             added += piece.result.partitions_added
             revision = piece.result.ledger_revision or revision
+            pending.extend(piece.result.pending)
             if flight.report is not None:
                 tally(flight.report, piece.commit, piece.result)
 
         await self._carry_out(stage, carried)
-        return TickResult((), (), (), revision, added)
+        return TickResult((), (), (), revision, added, pending=tuple(pending))
 
     async def _write_down(
         self, stage: _Stage, definitions: Definitions, row: TickerRow, flight: InFlight, end: TickEnd, bare: TickEnd
@@ -154,8 +156,12 @@ class Staging:
             told = tick_commit(definitions, row, flight, replace(bare, reports=reports), now=now).reports
             await stage.add(StagePiece(reports=told), given.check(definitions, StagePiece(reports=told)))
         for runs in slices(end.runs, "runs"):
-            asked = tick_commit(definitions, row, flight, replace(bare, runs=runs), now=now).runs
-            await stage.add(StagePiece(runs=asked), given.check(definitions, StagePiece(runs=asked)))
+            asked = tick_commit(definitions, row, flight, replace(bare, runs=runs), now=now)
+            wanted = (*asked.runs, *(one.run for one in asked.pending))
+            check = given.check(definitions, StagePiece(runs=wanted))
+            await stage.add(StagePiece(runs=asked.runs, pending=asked.pending), check)
+        for keys in slices(flight.release, "runs"):
+            await stage.add(StagePiece(release=keys))
         await stage.flush()
 
     # --- by hand --------------------------------------------------------------------------------------------
@@ -234,6 +240,8 @@ class Staging:
             for _, events in groupby(piece.result.events, key=lambda event: event.txn):
                 self._in.bus.publish(tuple(events))
             self._launcher.admitted(piece.commit.runs, piece.result.admitted)
+            for run_id in piece.result.canceled:
+                self._launcher.cancel(run_id, grace=CANCEL_GRACE)
             carried(piece)
             position, last = position + piece.pieces, piece.last
 

@@ -14,20 +14,17 @@ import structlog
 from freshet.definitions.graph import Definitions
 from freshet.engine.attention import FULL, NOTHING
 from freshet.engine.backoff import first_delay, next_delay
-from freshet.engine.deliveries import prepared
+from freshet.engine.commits import TickCommits
 from freshet.engine.instruments import STORE_RETRY, Instruments, persist
 from freshet.engine.launcher import Launcher
-from freshet.engine.outcomes import has_effects, startable, tally, tick_commit
-from freshet.engine.pieces import is_large
-from freshet.engine.probing import refused_deliveries
-from freshet.engine.requests import input_needs
+from freshet.engine.outcomes import has_effects
 from freshet.engine.sensors import InFlight, SensorTicker, TickTally
 from freshet.engine.staging import Staging
 from freshet.errors import Conflict, FreshetError, StoreError, TickRefused
 from freshet.executors.base import TickEnd, TickOrder
 from freshet.store.records import TickCommit, TickError, TickerRow, TickResult
 from freshet.store.tickers import count_refused, count_ticks
-from freshet.store.ticks import commit_tick, fail_tick
+from freshet.store.ticks import fail_tick
 
 __all__ = ["TickLoop"]
 
@@ -41,14 +38,14 @@ class TickLoop:
 
     def __init__(self, instruments: Instruments, launcher: Launcher, staging: Staging, *, next_tick_id: int) -> None:
         self._in = instruments
-        self._launcher = launcher
-        self._staging = staging
+        self.commits = TickCommits(instruments, launcher, staging)
         self._next_id = next_tick_id
         self.sensors: dict[str, SensorTicker] = {}
         self.refused = 0
         self.open = False
         self.settled: Callable[[str, int, Sequence[int]], None] = lambda sensor, count, parked: None
         """Told of each commit that settles deliveries: how many wait no more, and which of them are parked."""
+        self.look_failed: Callable[[str, TickEnd], None] = lambda sensor, end: None
 
     # --- the set of sensors ---------------------------------------------------------------------------------
 
@@ -160,6 +157,10 @@ class TickLoop:
         if flight.committing:
             flight.overtaken = end
             return
+        if end.lag is not None:
+            ticker.told = end.lag
+        elif end.status == "ok" and flight.order.hints is None:
+            ticker.told = None
         match end.status:
             case "abandoned":
                 self._again(ticker, flight)
@@ -212,7 +213,7 @@ class TickLoop:
 
     async def _commit(self, ticker: SensorTicker, flight: InFlight, end: TickEnd) -> None:
         try:
-            result = await self._commit_possible(ticker, flight, end)
+            result = await self.commits.commit(ticker, flight, end, self._decided)
         except StoreError as error:
             await self._not_committed(ticker, flight, end, error)
             return
@@ -229,47 +230,6 @@ class TickLoop:
             self._answer(flight, ticker, end, None)
             self._over(ticker)
 
-    async def _commit_possible(self, ticker: SensorTicker, flight: InFlight, end: TickEnd) -> TickResult:
-        """Commit; a delivery whose results turn out to be impossible has failed, and the others go on."""
-        failed = dict[int, str]()
-        while True:
-            definitions, now = self._in.in_force.definitions, self._in.clock.now()
-            whole = prepared(definitions, ticker.row.name, end, now, failed)
-            try:
-                if is_large(whole):
-                    return await self._staging.commit(ticker.row, flight, whole, partial(self._decided, ticker))
-                return await self._commit_at_once(ticker, flight, whole)
-            except StoreError:
-                raise
-            except FreshetError:
-                found = await refused_deliveries(self._in, ticker.row, flight, whole)
-                if not found:
-                    raise
-                failed |= found
-
-    async def _commit_at_once(self, ticker: SensorTicker, flight: InFlight, end: TickEnd) -> TickResult:
-        definitions, queue = self._in.in_force.definitions, self._launcher.queue
-        reserved = 0
-        try:
-            commit = tick_commit(definitions, ticker.row, flight, end, now=self._in.clock.now())
-            reserved = queue.reserve(startable(commit.runs))
-            needs = input_needs(
-                definitions, (step.name for run in commit.runs for step in run.steps) if reserved else ()
-            )
-            commit = replace(commit, start=reserved, needs=needs)
-            result = await self._in.store.write(partial(commit_tick, commit=commit))
-        except FreshetError:
-            queue.release(reserved)
-            raise
-        queue.release(reserved - sum(len(admission.started) for admission in result.admitted))
-        self._decided(ticker, commit, result)
-        for dropped in result.dropped:
-            _log.debug("run key taken", sensor=ticker.row.name, run_key=dropped.run_key, held_by=dropped.run_id)
-        self._launcher.admitted(commit.runs, result.admitted)
-        if flight.report is not None:
-            tally(flight.report, commit, result)
-        return result
-
     def _decided(self, ticker: SensorTicker, commit: TickCommit, result: TickResult) -> None:
         """What the ticker remembers is committed; of a large outcome, the rest is about to be carried out."""
         self._in.bus.publish(result.events)
@@ -277,7 +237,7 @@ class TickLoop:
             self.settled(ticker.row.name, result.settled, result.parked)
         row = ticker.row
         if row.failures:
-            _log.info("sensor recovered", sensor=row.name, after_failures=row.failures)
+            _log.info(f"sensor recovered after {row.failures} ticks", sensor=row.name, after_failures=row.failures)
         now = self._in.clock.now()
         ticker.row = replace(
             row,
@@ -332,6 +292,8 @@ class TickLoop:
     async def _fail(self, ticker: SensorTicker, flight: InFlight, end: TickEnd) -> None:
         row, now = ticker.row, self._in.clock.now()
         later = end.status == "later"
+        if not later:
+            self.look_failed(row.name, end)
         failures = row.failures if later else row.failures + 1
         delay = (
             end.after if later and end.after is not None else next_delay(ticker.spec.interval, failures, self._in.rng)
@@ -358,7 +320,10 @@ class TickLoop:
             return
         self._in.bus.publish(events)
         if not later and row.failures == 0:
-            _log.warning("sensor failing", sensor=row.name, error=end.error and end.error.message, retry_in=delay)
+            said = end.error or TickError(end.status, end.status)
+            _log.warning("sensor failing", sensor=row.name, type=said.type, error=said.message, retry_in=delay)
+        if given_up is not None:
+            _log.warning("sensor quarantined", sensor=row.name, error=given_up)
         ticker.last_tick_at = now
         self._hold_off(ticker, delay)
         self._answer(flight, ticker, end, None)

@@ -117,7 +117,8 @@ class TickEnd:
     goes on under the `next_tick_id` given there. `abandoned`: the evaluator was killed for another's fault; start
     the tick again, it is no failure.
 
-    `deliveries`: each with what it asks for, which is not in `runs`, `partitions` and `reports` until the engine has
+    `lag`: how many items it says it has not admitted, since when the oldest waits. `deliveries`: each with what it asks
+    for, which is not in `runs`, `partitions` and `reports` until the engine has
     made out which of it can be (`handled`).
     """
 
@@ -133,6 +134,7 @@ class TickEnd:
     skip: str | None = None
     error: TickError | None = None
     after: float | None = None
+    lag: tuple[int, float | None] | None = None
     deliveries: tuple[DeliveryEnd, ...] = ()
     handled: tuple[HandledDelivery, ...] = ()
 

@@ -61,6 +61,7 @@ class OutcomeParts:
         "_cursor",
         "_deliveries",
         "_error",
+        "_lag",
         "_partitions",
         "_put",
         "_remove",
@@ -80,6 +81,7 @@ class OutcomeParts:
         self._skip: str | None = None
         self._error: TickError | None = None
         self._after: float | None = None
+        self._lag: tuple[int, float | None] | None = None
 
     def add(self, body: dict[str, Any]) -> None:
         """The next part, or the whole."""
@@ -103,6 +105,8 @@ class OutcomeParts:
                     self._skip = value
                 case "after":
                     self._after = value
+                case "lag":
+                    self._lag = (value[0], value[1])
                 case _:
                     self._error = TickError(value["type"], value["message"], value["traceback"])
 
@@ -122,6 +126,7 @@ class OutcomeParts:
             skip=self._skip,
             error=self._error,
             after=self._after,
+            lag=self._lag,
         )
 
 

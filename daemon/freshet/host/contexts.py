@@ -188,6 +188,12 @@ class SensorContext(Protocol):
         """`inbox()` for `def` sensors."""
         ...
 
+    def lag(self, items: int, oldest: datetime | None = None) -> None:
+        """Say how many items have been seen and are not admitted yet (a queue's length, what a page left over), and
+        since when the oldest waits; for `freshet sensors`. It holds until a look says otherwise, or a full look says
+        nothing. Raises `ValueError` for fewer than none, or a time without a zone."""
+        ...
+
 
 class ScheduleContext(Protocol):
     """What a schedule's body gets."""

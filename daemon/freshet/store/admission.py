@@ -26,10 +26,10 @@ from freshet.store.records import (
     StepToRun,
 )
 
-__all__ = ["Admitting", "admit", "admit_into"]
+__all__ = ["Admitting", "admit", "admit_into", "resolve"]
 
 _RUN = """INSERT INTO runs (id, kind, target, set_id, partition, generation, state, priority, params, tags, run_key,
-origin, ticker_id, tick_id, version, created_at, started_at)"""
+origin, ticker_id, tick_id, version, created_at, started_at, overlap)"""
 _STEP = """INSERT INTO steps (run_id, position, name, asset_id, partition, state, attempt, needs, started_at,
 generation)"""
 
@@ -92,7 +92,7 @@ def admit_into(
     """As `admit`, as a part of a larger transaction whose events are in `log`."""
     if not runs:
         return (), ()
-    places, assets = _resolve(db, log, runs, how), _asset_ids(db, runs)
+    places, assets = resolve(db, log, runs, how), _asset_ids(db, runs)
     own = _own_places(db, log, runs, how)
     row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'runs'").fetchone()
     rows = _Rows(next_id=1 if row is None else row[0] + 1, left=how.start)
@@ -106,7 +106,7 @@ def admit_into(
         started = _lay_out(db, log, run, place, own, assets, how, rows)
         admitted.append(Admission(rows.next_id, index, run.priority, started))
         rows.next_id += 1
-    insert_rows(db, _RUN, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.runs)
+    insert_rows(db, _RUN, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.runs)
     insert_rows(db, _STEP, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.steps)
     return tuple(admitted), tuple(dropped)
 
@@ -151,7 +151,7 @@ def _lay_out(
         (
             *(rows.next_id, run.kind, run.target, place.set_id, place.number, place.generation, state, run.priority),
             *(dump(run.params), dump(run.tags), run.run_key, run.origin, how.ticker_id, how.tick_id),
-            *(how.version if started else None, how.now, started_at),
+            *(how.version if started else None, how.now, started_at, run.overlap),
         )
     )
     return tuple(started)
@@ -209,7 +209,8 @@ def _claim(db: sqlite3.Connection, run: RunToAdmit, place: _Place, run_id: int, 
     return holder
 
 
-def _resolve(db: sqlite3.Connection, log: EventLog, runs: Sequence[RunToAdmit], how: Admitting) -> list[_Place]:
+def resolve(db: sqlite3.Connection, log: EventLog, runs: Sequence[RunToAdmit], how: Admitting) -> list[_Place]:
+    """Where each run stands; a window or a combination is remembered. Raises `UnknownName` for what is not there."""
     refs = [_named(run) for run in runs]
     found = intern(db, log, (ref for ref in refs if ref is not None), how.now, tick_id=how.tick_id)
     numbers: dict[str, list[int]] = {}
@@ -234,7 +235,7 @@ def _own_places(
     """The partitions of steps that have one of their own, resolved as those of runs are."""
     wanted = list(dict.fromkeys(step.at for run in runs for step in run.steps if step.at is not None))
     as_runs = [RunToAdmit("asset", "", (), "", set=at.set, key=at.key or None, partition=at.number) for at in wanted]
-    return dict(zip(wanted, _resolve(db, log, as_runs, how), strict=True)) if wanted else {}
+    return dict(zip(wanted, resolve(db, log, as_runs, how), strict=True)) if wanted else {}
 
 
 def _named(run: RunToAdmit) -> PartitionRef | None:

@@ -134,7 +134,10 @@ def release(db: sqlite3.Connection, ticker_id: int, ids: Sequence[int], *, again
             (ticker_id, wanted),
         )
         keys = [(target, key or "", run_key) for (text,) in asked for target, key, run_key in load(text) if run_key]
-        db.executemany("DELETE FROM run_keys WHERE target = ? AND partition = ? AND run_key = ?", keys)
+        free = (
+            "DELETE FROM run_keys WHERE target = ? AND partition = ? AND run_key = ? AND run_id > 0"  # no run yet: kept
+        )
+        db.executemany(free, keys)
     (waited,) = db.execute(
         """
         SELECT count(*) FROM inbox WHERE ticker_id = ? AND state = 'waiting'

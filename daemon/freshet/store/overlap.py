@@ -1,4 +1,4 @@
-"""Runs of a schedule that overlap: which are admitted, which go without, and which of before are canceled."""
+"""Runs of schedules and sensors that overlap: which are admitted, which give way, and which are canceled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from freshet.store.codec import dump
 from freshet.store.records.runs import RunGroup, RunToAdmit
 from freshet.store.records.schedules import ActiveRun, ScheduleCommit, SkippedInstants
 
-__all__ = ["Settled", "active_runs", "settle_overlaps"]
+__all__ = ["Settled", "SettledRuns", "active_runs", "overlapping_runs", "settle_overlaps", "settle_runs"]
 
 _ACTIVE = """
 SELECT r.id, r.state, r.origin, r.target, ps.name, p.key FROM json_each(?) wanted
@@ -19,6 +19,23 @@ LEFT JOIN partition_sets ps ON ps.id = r.set_id
 LEFT JOIN partitions p ON p.set_id = r.set_id AND p.number = r.partition
 WHERE r.state IN ('queued', 'started', 'canceling', 'interrupted') AND r.origin LIKE 'schedule:%' ORDER BY r.id
 """
+_OVERLAPPING = """
+SELECT r.id, r.state, r.origin, r.target, ps.name, p.key FROM json_each(?) wanted
+CROSS JOIN runs r INDEXED BY runs_overlapping ON r.origin = wanted.value
+LEFT JOIN partition_sets ps ON ps.id = r.set_id
+LEFT JOIN partitions p ON p.set_id = r.set_id AND p.number = r.partition
+WHERE r.state IN ('queued', 'started', 'canceling', 'interrupted') AND r.overlap <> 'allow' ORDER BY r.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SettledRuns:
+    """Of runs that were asked for, the positions of those to admit; those that give way, each with the run that goes
+    on instead (0: another of these); and the runs of before that are to be canceled."""
+
+    kept: tuple[int, ...]
+    lost: tuple[tuple[int, int], ...] = ()
+    cancel: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +109,42 @@ def _cut(commit: ScheduleCommit, kept: tuple[tuple[RunToAdmit, ...], ...], cance
 
 def _runs(commit: ScheduleCommit) -> Iterable[RunToAdmit]:
     return (run for runs in commit.runs for run in runs)
+
+
+def overlapping_runs(db: sqlite3.Connection, origins: Iterable[str]) -> tuple[ActiveRun, ...]:
+    """The runs of sensors that may not overlap, as long as they are queued or under way, oldest first."""
+    return tuple(ActiveRun(*row) for row in db.execute(_OVERLAPPING, (dump(list(origins)),)))
+
+
+def settle_runs(db: sqlite3.Connection, runs: Sequence[RunToAdmit]) -> SettledRuns:
+    """Apply the `overlap` of each run, as things stand in this transaction: the runs are asked for in this order."""
+    asking = sorted({run.origin for run in runs if run.overlap in ("skip", "latest", "cancel")})
+    if not asking:
+        return SettledRuns(tuple(range(len(runs))))
+    active: dict[RunGroup, list[ActiveRun]] = {}
+    for one in overlapping_runs(db, asking):
+        active.setdefault(one.group, []).append(one)
+    last = {run.group: at for at, run in enumerate(runs)}
+    first: dict[RunGroup, int] = {}
+    kept: list[int] = []
+    lost: list[tuple[int, int]] = []
+    for at, run in enumerate(runs):
+        if run.overlap == "skip":
+            before = active.get(run.group)
+            taken = run.group in first or before is not None
+            first.setdefault(run.group, at)
+        else:
+            before, taken = None, run.overlap in ("latest", "cancel") and last[run.group] != at
+        if taken:
+            lost.append((at, before[-1].run_id if before else 0))
+        else:
+            kept.append(at)
+    waiting = ("queued", "interrupted")
+    cancel = sorted(
+        one.run_id
+        for at in kept
+        if runs[at].overlap in ("latest", "cancel")
+        for one in active.get(runs[at].group, ())
+        if one.state != "canceling" and (runs[at].overlap == "cancel" or one.state in waiting)
+    )
+    return SettledRuns(tuple(kept), tuple(lost), tuple(cancel))

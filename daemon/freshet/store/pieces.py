@@ -10,6 +10,7 @@ import orjson
 
 from freshet.errors import ValueFormatError
 from freshet.store.records import LedgerDelta, LedgerEntry, PartitionDelta, ReportedMaterialization, RunToAdmit
+from freshet.store.records.pending import RequestToKeep
 from freshet.store.records.stages import StagePiece
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ def encode(piece: StagePiece) -> str:
         body["reports"] = piece.reports
     if piece.runs:
         body["runs"] = piece.runs
+    if piece.pending:
+        body["pending"] = piece.pending
+    if piece.release:
+        body["release"] = piece.release
     try:
         return orjson.dumps(body).decode()
     except orjson.JSONEncodeError as error:
@@ -62,6 +67,8 @@ def decode(text: str) -> StagePiece:
         ends_ledger=body.get("ends_ledger", False),
         reports=_reports().validate_python(body["reports"]) if "reports" in body else (),
         runs=_runs().validate_python(body["runs"]) if "runs" in body else (),
+        pending=_pending().validate_python(body["pending"]) if "pending" in body else (),
+        release=tuple((target, partition, run_key) for target, partition, run_key in body.get("release", ())),
     )
 
 
@@ -86,6 +93,13 @@ def _runs() -> TypeAdapter[tuple[RunToAdmit, ...]]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(tuple[RunToAdmit, ...])
+
+
+@cache
+def _pending() -> TypeAdapter[tuple[RequestToKeep, ...]]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(tuple[RequestToKeep, ...])
 
 
 @cache

@@ -53,7 +53,7 @@ def stage_pieces(
     if check is not None:
         db.execute("SAVEPOINT checked")
         (ticker,) = db.execute("SELECT ticker_id FROM stages WHERE id = ?", (stage_id,)).fetchone()
-        runs = tuple(replace(run, run_key=None) for run in check.runs)
+        runs = tuple(replace(run, run_key=None, overlap="allow") for run in check.runs)
         commit = TickCommit(ticker, 0, 0, now, now, reports=check.reports, runs=runs)
         apply_parts(db, EventLog(db, now), commit)
         db.execute("ROLLBACK TO checked")
@@ -125,6 +125,7 @@ def _both(one: Carried, other: Carried) -> Carried:
         partitions=a.partitions + b.partitions,
         ledger=LedgerDelta((*a.ledger.put, *b.ledger.put), a.ledger.remove + b.ledger.remove),
         reports=a.reports + b.reports,
+        pending=a.pending + b.pending,
     )
     first, second = one.result, other.result
     result = replace(
@@ -132,6 +133,8 @@ def _both(one: Carried, other: Carried) -> Carried:
         events=first.events + second.events,
         ledger_revision=second.ledger_revision or first.ledger_revision,
         partitions_added=first.partitions_added + second.partitions_added,
+        pending=first.pending + second.pending,
+        dropped=first.dropped + second.dropped,
     )
     return Carried(commit, result, one.deleted + other.deleted, one.pieces + other.pieces, other.last)
 
@@ -157,6 +160,8 @@ def _carry_out(db: sqlite3.Connection, stage_id: int, how: Admitting | None) -> 
         partitions=piece.partitions,
         runs=piece.runs,
         reports=piece.reports,
+        pending=piece.pending,
+        release=piece.release,
         start=how.start if how else 0,
         needs={name: tuple(needs) for name, needs in how.needs.items()} if how else {},
         version=how.version if how else "",
@@ -169,7 +174,15 @@ def _carry_out(db: sqlite3.Connection, stage_id: int, how: Admitting | None) -> 
     db.execute("DELETE FROM stage_pieces WHERE id = ?", (piece_id,))
     if last:
         db.execute("DELETE FROM stages WHERE id = ?", (stage_id,))
-    result = TickResult(parts.admitted, parts.dropped, log.write(), revision, parts.added)
+    result = TickResult(
+        parts.admitted,
+        parts.dropped,
+        log.write(),
+        revision,
+        parts.added,
+        pending=parts.pending,
+        canceled=parts.canceled,
+    )
     return Carried(commit, result, parts.deleted, 1, bool(last))
 
 
@@ -201,7 +214,7 @@ def _apply(
 
 def _possible(db: sqlite3.Connection, commit: TickCommit, refused: list[dict[str, Json]]) -> TickCommit:
     """What can be done, each part tried by itself; `refused` gets the rest with its reason."""
-    alone = replace(commit, partitions=(), reports=(), runs=(), start=0)
+    alone = replace(commit, partitions=(), reports=(), runs=(), pending=(), release=(), start=0)
     partitions = [
         one for one in commit.partitions if _can(db, replace(alone, partitions=(one,)), {"set": one.set}, refused)
     ]
@@ -217,7 +230,14 @@ def _possible(db: sqlite3.Connection, commit: TickCommit, refused: list[dict[str
             db, replace(alone, runs=(one,)), {"target": one.target, "key": one.key, "run_key": one.run_key}, refused
         )
     ]
-    return replace(commit, partitions=tuple(partitions), reports=tuple(reports), runs=tuple(runs))
+    pending = [
+        one
+        for one in commit.pending
+        if _can(db, replace(alone, pending=(one,)), {"target": one.run.target, "key": one.run.key}, refused)
+    ]
+    return replace(
+        commit, partitions=tuple(partitions), reports=tuple(reports), runs=tuple(runs), pending=tuple(pending)
+    )
 
 
 def _can(db: sqlite3.Connection, commit: TickCommit, what: dict[str, Json], refused: list[dict[str, Json]]) -> bool:

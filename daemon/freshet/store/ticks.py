@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from freshet.errors import Conflict, TickRefused, UnknownName
 from freshet.store.admission import Admitting, admit_into
@@ -12,7 +12,9 @@ from freshet.store.ending import is_idle
 from freshet.store.events import EventLog
 from freshet.store.inbox import settle
 from freshet.store.interning import intern
+from freshet.store.overlap import settle_runs
 from freshet.store.partitions import apply_delta
+from freshet.store.pending import keep_pending
 from freshet.store.records import (
     Admission,
     DroppedRequest,
@@ -20,14 +22,19 @@ from freshet.store.records import (
     LedgerDelta,
     PartitionRef,
     ReportedMaterialization,
+    RunToAdmit,
     TickCommit,
     TickError,
     TickerRow,
     TickResult,
 )
+from freshet.store.records.pending import WaitingRequest
+from freshet.store.steps import cancel_into
 from freshet.store.tickers import ticker
 
 __all__ = ["AppliedParts", "apply_ledger", "apply_parts", "commit_tick", "decide_stage", "fail_tick"]
+
+_RELEASE = "DELETE FROM run_keys WHERE target = ? AND partition = ? AND run_key = ?"
 
 
 def commit_tick(db: sqlite3.Connection, commit: TickCommit) -> TickResult:
@@ -43,7 +50,7 @@ def commit_tick(db: sqlite3.Connection, commit: TickCommit) -> TickResult:
     effects = bool(
         commit.cursor_changed or ledger_revision > before.ledger_revision or parts.added or parts.deleted
         or commit.partitions or commit.reports or parts.admitted or parts.dropped or commit.stage is not None
-        or commit.deliveries
+        or commit.deliveries or parts.pending or commit.release
     )  # fmt: skip
     _remember(db, before, commit, ledger_revision, effects=effects)
     settled, parked = settle(db, commit.ticker, commit.tick_id, commit.deliveries, commit.ended_at)
@@ -53,7 +60,8 @@ def commit_tick(db: sqlite3.Connection, commit: TickCommit) -> TickResult:
         log.add("ticker_recovered", tick_id=commit.tick_id, data={"name": before.name, "failures": before.failures})
     if effects:
         _write_row(db, before, commit, runs=len(parts.admitted), added=parts.added, dropped=parts.dropped)
-    return TickResult(parts.admitted, parts.dropped, log.write(), ledger_revision, parts.added, settled, parked)
+    did = parts.pending, parts.canceled
+    return TickResult(parts.admitted, parts.dropped, log.write(), ledger_revision, parts.added, settled, parked, *did)
 
 
 def decide_stage(db: sqlite3.Connection, stage_id: int, at: float) -> None:
@@ -70,10 +78,15 @@ class AppliedParts:
     deleted: int
     admitted: tuple[Admission, ...]
     dropped: tuple[DroppedRequest, ...]
+    pending: tuple[WaitingRequest, ...] = ()
+    canceled: tuple[int, ...] = ()
 
 
 def apply_parts(db: sqlite3.Connection, log: EventLog, commit: TickCommit) -> AppliedParts:
-    """The partitions, reports and runs of an outcome, in this order. Raises as `commit_tick`."""
+    """The partitions, reports and runs of an outcome, in this order; before them, the run keys that are free again.
+    Raises as `commit_tick`."""
+    if commit.release:
+        db.executemany(_RELEASE, commit.release)
     added = deleted = 0
     for delta in commit.partitions:
         new, gone = apply_delta(db, delta, commit.ended_at, log, tick_id=commit.tick_id or None)
@@ -81,8 +94,29 @@ def apply_parts(db: sqlite3.Connection, log: EventLog, commit: TickCommit) -> Ap
     for report in commit.reports:
         _report(db, log, report, commit)
     how = Admitting(commit.start, commit.needs, commit.ended_at, commit.version, commit.ticker, commit.tick_id)
-    admitted, dropped = admit_into(db, log, commit.runs, how)
-    return AppliedParts(added, deleted, admitted, dropped)
+    admitted, dropped, canceled = _admit(db, log, commit.runs, how)
+    pending, taken = keep_pending(db, log, commit.pending, how) if commit.pending else ((), ())
+    return AppliedParts(added, deleted, admitted, (*dropped, *taken), pending, canceled)
+
+
+def _admit(
+    db: sqlite3.Connection, log: EventLog, runs: tuple[RunToAdmit, ...], how: Admitting
+) -> tuple[tuple[Admission, ...], tuple[DroppedRequest, ...], tuple[int, ...]]:
+    """Admit what `overlap` lets; also the runs of before that it cancels."""
+    settled = settle_runs(db, runs)
+    for run_id in settled.cancel:
+        cancel_into(db, log, run_id, how.now)
+    admitted, dropped = admit_into(db, log, [runs[at] for at in settled.kept], how)
+    if not settled.lost:
+        return admitted, dropped, settled.cancel
+    lost = (
+        DroppedRequest(runs[at].target, runs[at].key, runs[at].run_key or "", by, "overlap") for at, by in settled.lost
+    )
+    return (
+        tuple(replace(one, request=settled.kept[one.request]) for one in admitted),
+        (*dropped, *lost),
+        settled.cancel,
+    )
 
 
 def fail_tick(
@@ -144,6 +178,7 @@ def _take(db: sqlite3.Connection, ticker_id: int, tick_id: int, revision: int) -
 
 def apply_ledger(db: sqlite3.Connection, ticker_id: int, tick_id: int, delta: LedgerDelta) -> int:
     """Remove entries, then put some; returns by how much that raises the ledger's revision."""
+    _keep_past(db, ticker_id, tick_id, delta)
     if delta.remove:
         db.execute(
             """
@@ -164,6 +199,20 @@ def apply_ledger(db: sqlite3.Connection, ticker_id: int, tick_id: int, delta: Le
             ),
         )
     return 1 if delta.put or delta.remove else 0
+
+
+def _keep_past(db: sqlite3.Connection, ticker_id: int, tick_id: int, delta: LedgerDelta) -> None:
+    """What is replaced or removed stays known as it was until this tick, for a rollback."""
+    digests = [*delta.remove, *(entry.digest for entry in delta.put)]
+    if digests:
+        db.execute(
+            """
+            INSERT OR IGNORE INTO ledger_past (ticker_id, until, digest, version, key, tick_id)
+            SELECT l.ticker_id, ?2, l.digest, l.version, l.key, l.tick_id FROM json_each(?4) w CROSS JOIN ledger l
+            ON l.ticker_id = ?1 AND l.digest = substr(?3, 16 * w.key + 1, 16) WHERE l.tick_id < ?2
+            """,
+            (ticker_id, tick_id, b"".join(digests), dump([0] * len(digests))),
+        )
 
 
 def _report(db: sqlite3.Connection, log: EventLog, report: ReportedMaterialization, commit: TickCommit) -> None:

@@ -107,6 +107,7 @@ def tick_lines(answer: TickAnswer) -> list[str]:
         (f"{would}run", answer.runs),
         (f"{would}change partitions", answer.partitions),
         (f"{would}report", answer.reports),
+        ("would wait" if answer.dry_run else "waits", answer.pending),
     ):
         lines += [f"{label}: {_shown(item)}" for item in items]
     lines += [f"{'would be ' * answer.dry_run}dropped: {_dropped(item)}" for item in answer.dropped]
@@ -121,8 +122,13 @@ def tick_lines(answer: TickAnswer) -> list[str]:
 
 def _dropped(item: Any) -> str:
     partition = "" if item["partition"] is None else f" [{item['partition']}]"
-    holder = "is asked for twice" if item["held_by"] is None else f"made run {item['held_by']}"
-    return in_line(f"{item['target']}{partition}: run_key {json.dumps(item['run_key'], ensure_ascii=False)} {holder}")
+    holder = item["held_by"]
+    if item.get("reason") == "overlap":
+        return in_line(f"{item['target']}{partition}: {f'run {holder} is' if holder else 'another is'} under way")
+    taken = "is asked for twice" if holder is None else f"made run {holder}"
+    if holder is not None and holder < 0:
+        taken = f"waits as request {-holder}"
+    return in_line(f"{item['target']}{partition}: run_key {json.dumps(item['run_key'], ensure_ascii=False)} {taken}")
 
 
 def _shown(item: Any) -> str:

@@ -143,7 +143,7 @@ def sensors(session: Session, name: str | None) -> None:
         return
     now = time.time()
     table(
-        ("name", "type", "status", "target", "#ticks", "last", "next", "skipped last"),
+        ("name", "type", "status", "target", "#ticks", "last", "next", "lag", "skipped last"),
         (*(_sensor_row(one, now) for one in found), *(_scheduled_row(one, now) for one in scheduled)),
         empty="no plugin declares a sensor or a schedule",
     )
@@ -156,7 +156,7 @@ def sensors(session: Session, name: str | None) -> None:
 def _scheduled_row(one: ScheduleAnswer, now: float) -> tuple[object, ...]:
     state = state_text(one.status)
     last, due = age(one.last_fired, now), age(one.next, now)
-    return one.name, "schedule", state, one.target or "-", "-", last, due, _skipped(one.last_skip, now)
+    return one.name, "schedule", state, one.target or "-", "-", last, due, "-", _skipped(one.last_skip, now)
 
 
 def _skipped(one: SkipAnswer | None, now: float) -> str:
@@ -185,7 +185,15 @@ def _sensor_row(one: SensorAnswer, now: float) -> tuple[object, ...]:
     if one.failures:
         state.append(" (once)" if one.failures == 1 else f" ({one.failures} times)")
     due = _looking(one.looking_since, now) if one.in_flight else age(one.due_at, now)
-    return one.name, one.type, state, one.target or "-", one.ticks, age(one.last_tick_at, now), due, "-"
+    last = age(one.last_tick_at, now)
+    return one.name, one.type, state, one.target or "-", one.ticks, last, due, _lag(one, now), "-"
+
+
+def _lag(one: SensorAnswer, now: float) -> str:
+    """How many items wait, and for how long the oldest does."""
+    if not one.lag:
+        return "-"
+    return f"{one.lag:,}" if one.lag_since is None else f"{one.lag:,}, {format_duration(max(0.0, now - one.lag_since))}"
 
 
 def _looking(since: float | None, now: float) -> str:

@@ -83,6 +83,7 @@ class EvaluatorContext:
         "_cache",
         "_desk",
         "_handed",
+        "_lag",
         "_last",
         "_ledger",
         "_look",
@@ -117,6 +118,7 @@ class EvaluatorContext:
         self._look = look
         self._ledger: TickLedger | None = None
         self._last = self._handed = 0
+        self._lag: list[Json] | None = None
 
     @property
     def ledger(self) -> TickLedger:
@@ -170,7 +172,19 @@ class EvaluatorContext:
             self._last = found[-1].number
         return found
 
+    def lag(self, items: int, oldest: datetime | None = None) -> None:
+        """How much waits, and since when."""
+        if type(items) is not int or items < 0:
+            raise ValueError(f"ctx.lag(items) takes a number from 0 up, not {items!r}")
+        if oldest is not None and oldest.tzinfo is None:
+            raise ValueError(f"ctx.lag(oldest) takes a time with a zone, not {oldest!r}")
+        self._lag = [items, None if oldest is None else oldest.timestamp()]
+
     # --- for whoever runs the look -------------------------------------------------------------------------
+
+    def told_lag(self) -> list[Json] | None:
+        """What `lag` was told last."""
+        return self._lag
 
     def used_ledger(self) -> TickLedger | None:
         """The ledger, if the look touched it."""

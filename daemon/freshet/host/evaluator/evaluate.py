@@ -89,6 +89,7 @@ def partial_look(ctx: EvaluatorContext, found: Found, status: Status = "checkpoi
         reports=found.reports or None,
         deliveries=found.deliveries or None,
         skip=found.skip,
+        lag=ctx.told_lag(),
     )
 
 

@@ -51,6 +51,8 @@ DIGEST = 16
 RECORD = 24
 """Bytes of a digest and a version."""
 
+_SMALL = ("cursor", "skip", "error", "after", "lag")
+
 Message = list[Any]
 
 
@@ -85,7 +87,7 @@ def messages_of(tick: int, outcome: Outcome) -> Iterator[Message]:
     if size <= PIECE:
         yield ["end", tick, outcome.status, body or None]
         return
-    small = {name: body[name] for name in ("cursor", "skip", "error", "after") if name in body}
+    small = {name: body[name] for name in _SMALL if name in body}
     for part in _parts(outcome):
         yield ["part", tick, part]
     yield ["end", tick, outcome.status, small or None]
@@ -94,7 +96,7 @@ def messages_of(tick: int, outcome: Outcome) -> Iterator[Message]:
 def _body(outcome: Outcome) -> tuple[dict[str, Any], int]:
     body: dict[str, Any] = {}
     size = 0
-    for name in ("cursor", "skip", "error", "after"):
+    for name in _SMALL:
         value = getattr(outcome, name)
         if value is not None:
             body[name] = value

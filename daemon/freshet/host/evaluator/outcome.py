@@ -38,7 +38,7 @@ class Outcome:
 
     `runs`: [target, partition, run_key, params, tags, priority]; `partitions`: [set, [[key, metadata]], [deleted key]];
     `reports`: [asset, key, metadata]; `deliveries`: [number, outcome, reason, runs, partitions, reports]. `cursor` is a
-    list of one where the cursor changed, else None.
+    list of one where the cursor changed, else None. `lag`: [items, since].
     """
 
     status: Status
@@ -51,6 +51,7 @@ class Outcome:
     skip: str | None = None
     error: ErrorData | None = None
     after: float | None = None
+    lag: list[Json] | None = None
 
 
 class Found:

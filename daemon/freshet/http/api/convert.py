@@ -68,6 +68,9 @@ def sensor_answer(spec: SensorSpec, state: SensorState) -> SensorAnswer:
         quarantined=state.quarantined,
         isolated=state.isolated,
         revision=state.revision,
+        pending=state.pending,
+        lag=state.lag,
+        lag_since=state.lag_since,
         file=spec.source.file if spec.source else None,
         line=spec.source.line if spec.source else None,
     )

@@ -21,7 +21,9 @@ __all__ = [
 
 class SensorAnswer(Answer):
     """A sensor as declared, and as the engine sees it. `isolated`: it has an evaluator of its own.
-    `looking_since`: when the look began that is under way."""
+    `looking_since`: when the look began that is under way. `pending`: requests that wait before they become runs.
+    `lag`: these, and what the sensor itself says that it has seen and not admitted; `lag_since`: since when the oldest
+    waits."""
 
     kind: Literal["sensor"] = "sensor"
     name: str
@@ -44,6 +46,9 @@ class SensorAnswer(Answer):
     quarantined: str | None
     isolated: bool
     revision: int
+    pending: int = 0
+    lag: int = 0
+    lag_since: float | None = None
     file: str | None
     line: int | None
 
@@ -114,7 +119,7 @@ class TickBody(Body):
 
 
 class TickAnswer(Answer):
-    """What a tick by hand did, or would do."""
+    """What a tick by hand did, or would do. `pending`: requests that wait before they become runs."""
 
     sensor: str
     status: str
@@ -125,6 +130,7 @@ class TickAnswer(Answer):
     dropped: tuple[Json, ...]
     partitions: tuple[Json, ...]
     reports: tuple[Json, ...]
+    pending: tuple[Json, ...] = ()
     ledger_added: int
     ledger_removed: int
     skip: str | None
@@ -133,7 +139,8 @@ class TickAnswer(Answer):
 
 
 class TickRowAnswer(Answer):
-    """A tick that had an effect or failed, as remembered. `dropped`: requests whose run key was taken."""
+    """A tick that had an effect or failed, as remembered. `dropped`: requests whose run key was taken, or
+    that gave way (`reason`: overlap); a `run_id` below zero is the number of a request that waits."""
 
     id: int
     status: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from freshet.definitions.flow import Overlap
 from freshet.definitions.outcome import Json
 from freshet.store.records.events import Event
 from freshet.store.records.sets import PartitionRef
@@ -80,7 +81,8 @@ class RunToAdmit:
     names the partition; neither: without partitions. Both: a window of time, whose number follows from its key; it is
     remembered when it is first used, and so is a combination, whose dimensions are `parts`.
 
-    `in_order`: the runs of its group go one after the other; `held`: one of them has not ended, so no step begins."""
+    `in_order`: the runs of its group go one after the other; `held`: one of them has not ended, so no step begins.
+    `overlap`: of a sensor, what becomes of it while another of its group has not ended."""
 
     kind: Literal["asset", "job"]
     target: str
@@ -96,6 +98,7 @@ class RunToAdmit:
     priority: int = 0
     in_order: bool = False
     held: bool = False
+    overlap: Overlap = "allow"
 
     @property
     def group(self) -> RunGroup:
@@ -105,12 +108,15 @@ class RunToAdmit:
 
 @dataclass(frozen=True, slots=True)
 class DroppedRequest:
-    """A request whose run key is taken, and by which run."""
+    """A request whose run key is taken, and by which run (below zero: by the request of that number, which waits).
+
+    `overlap`: it gave way to that run, or (0) to another request of its tick; it took no run key then."""
 
     target: str
     key: str | None
     run_key: str
     run_id: int
+    reason: Literal["run_key", "overlap"] = "run_key"
 
 
 @dataclass(frozen=True, slots=True)

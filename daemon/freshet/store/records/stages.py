@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from freshet.store.records.pending import RequestToKeep
 from freshet.store.records.runs import RunToAdmit
 from freshet.store.records.ticks import (
     LedgerDelta,
     PartitionDelta,
     ReportedMaterialization,
+    RunKey,
     TickCommit,
     TickResult,
 )
@@ -26,6 +28,8 @@ class StagePiece:
     ends_ledger: bool = False
     reports: tuple[ReportedMaterialization, ...] = ()
     runs: tuple[RunToAdmit, ...] = ()
+    pending: tuple[RequestToKeep, ...] = ()
+    release: tuple[RunKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from freshet.definitions.outcome import Json
 from freshet.store.records.events import Event
 from freshet.store.records.inbox import HandledDelivery
+from freshet.store.records.pending import RequestToKeep, WaitingRequest
 from freshet.store.records.runs import Admission, DroppedRequest, InputNeed, RunToAdmit
 from freshet.store.records.sets import PartitionRef
 
@@ -16,11 +17,16 @@ __all__ = [
     "LedgerEntry",
     "PartitionDelta",
     "ReportedMaterialization",
+    "RunKey",
     "TickCommit",
     "TickError",
     "TickResult",
     "TickerRow",
 ]
+
+
+RunKey = tuple[str, str, str]
+"""Target, key of the partition ("" without one), run key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,7 @@ class TickCommit:
 
     Conditional on the ticker's `revision` and on `tick_id` being later than its last. `start`: how many of
     `runs`, from the front, have a slot reserved and are committed as already started.
+    `pending`: requests that wait before they become runs. `release`: run keys that are free again, before all else.
     `final`: False for a checkpoint, after which the tick goes on under the next tick id. `stage`: where the outcome
     was too large for one transaction, the stage that holds its partitions, ledger, reports and runs.
     """
@@ -120,12 +127,15 @@ class TickCommit:
     final: bool = True
     stage: int | None = None
     deliveries: tuple[HandledDelivery, ...] = ()
+    pending: tuple[RequestToKeep, ...] = ()
+    release: tuple[RunKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class TickResult:
     """What a tick's commit did. `events` are the transaction's, in order. `settled`: how many deliveries wait no more;
-    `parked`: those of them that failed too often."""
+    `parked`: those of them that failed too often. `pending`: the requests that wait from now on. `canceled`: the runs
+    that gave way."""
 
     admitted: tuple[Admission, ...]
     dropped: tuple[DroppedRequest, ...]
@@ -134,3 +144,5 @@ class TickResult:
     partitions_added: int = 0
     settled: int = 0
     parked: tuple[int, ...] = ()
+    pending: tuple[WaitingRequest, ...] = ()
+    canceled: tuple[int, ...] = ()

@@ -1,0 +1,101 @@
+"""From the outcome of a tick to its one commit: templates filled, deliveries settled, slots reserved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+import structlog
+
+from freshet.engine.deliveries import prepared
+from freshet.engine.instruments import Instruments
+from freshet.engine.launcher import CANCEL_GRACE, Launcher
+from freshet.engine.outcomes import startable, tally, tick_commit
+from freshet.engine.pieces import is_large
+from freshet.engine.probing import refused_deliveries
+from freshet.engine.requests import input_needs
+from freshet.engine.sensors import InFlight, SensorTicker
+from freshet.engine.staging import Staging
+from freshet.engine.templates import filled
+from freshet.errors import FreshetError, StoreError
+from freshet.executors.base import TickEnd
+from freshet.store.records import TickCommit, TickResult
+from freshet.store.records.pending import WaitingRequest
+from freshet.store.ticks import commit_tick
+
+__all__ = ["Decided", "TickCommits"]
+
+Decided = Callable[[SensorTicker, TickCommit, TickResult], None]
+"""Told when what a ticker remembers is committed; of a large outcome, the rest is carried out afterwards."""
+
+_KEYS_AT_ONCE = 500
+
+_log = structlog.get_logger("freshet.sensors")
+
+
+class TickCommits:
+    """Commits outcomes. `waits` is told of requests that are kept until they may become runs."""
+
+    def __init__(self, instruments: Instruments, launcher: Launcher, staging: Staging) -> None:
+        self._in = instruments
+        self._launcher = launcher
+        self._staging = staging
+        self.waits: Callable[[str, Sequence[WaitingRequest]], None] = lambda sensor, requests: None
+
+    async def commit(self, ticker: SensorTicker, flight: InFlight, end: TickEnd, decided: Decided) -> TickResult:
+        """Commit; a delivery whose results turn out to be impossible has failed, and the others go on.
+
+        Raises `StoreError`, and `FreshetError` where the sensor asked for what cannot be: then nothing of it holds.
+        """
+        failed = dict[int, str]()
+        end = filled(self._in.in_force.definitions, ticker.spec, end)
+        while True:
+            definitions, now = self._in.in_force.definitions, self._in.clock.now()
+            whole = prepared(definitions, ticker.row.name, end, now, failed)
+            try:
+                result = await self._commit(ticker, flight, whole, decided)
+            except StoreError:
+                raise
+            except FreshetError:
+                found = await refused_deliveries(self._in, ticker.row, flight, whole)
+                if not found:
+                    raise
+                failed |= found
+            else:
+                if result.pending:
+                    self.waits(ticker.row.name, result.pending)
+                return result
+
+    async def _commit(self, ticker: SensorTicker, flight: InFlight, end: TickEnd, decided: Decided) -> TickResult:
+        if is_large(end) or len(flight.release) > _KEYS_AT_ONCE:
+            return await self._staging.commit(ticker.row, flight, end, partial(decided, ticker))
+        return await self._commit_at_once(ticker, flight, end, decided)
+
+    async def _commit_at_once(
+        self, ticker: SensorTicker, flight: InFlight, end: TickEnd, decided: Decided
+    ) -> TickResult:
+        definitions, queue = self._in.in_force.definitions, self._launcher.queue
+        reserved = 0
+        try:
+            commit = tick_commit(definitions, ticker.row, flight, end, now=self._in.clock.now())
+            reserved = queue.reserve(startable(commit.runs))
+            needs = input_needs(
+                definitions, (step.name for run in commit.runs for step in run.steps) if reserved else ()
+            )
+            commit = replace(commit, start=reserved, needs=needs)
+            result = await self._in.store.write(partial(commit_tick, commit=commit))
+        except FreshetError:
+            queue.release(reserved)
+            raise
+        queue.release(reserved - sum(len(admission.started) for admission in result.admitted))
+        decided(ticker, commit, result)
+        for dropped in result.dropped:
+            said = "run key taken" if dropped.reason == "run_key" else "a run gave way to another"
+            _log.debug(said, sensor=ticker.row.name, run_key=dropped.run_key, held_by=dropped.run_id)
+        self._launcher.admitted(commit.runs, result.admitted)
+        for run_id in result.canceled:
+            self._launcher.cancel(run_id, grace=CANCEL_GRACE)
+        if flight.report is not None:
+            tally(flight.report, commit, result)
+        return result
