@@ -84,9 +84,9 @@ def _prepare(service: str, access: Access) -> tuple[Any, dict[str, Any]]:
 
     inner = AioSession()
     loader = inner.get_component("data_loader")
-    for kind in ("service-2", "endpoint-rule-set-1", "paginators-1", "waiters-2"):
+    for kind in ("service-2", "endpoint-rule-set-1"):
         loader.load_service_model(service, kind)
-    for kind in ("endpoints", "partitions", "_retry"):
+    for kind in ("endpoints", "partitions"):
         loader.load_data(kind)
     # A page has a thousand times, and the default parser takes longer for them than all else.
     inner.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
@@ -139,7 +139,7 @@ def errors_of(service: str, action: str) -> Generator[None]:
         raise S3Error(f"may not or cannot {action}: {code}", hint=hint.format(actions=_ACTIONS[service])) from None
     except (known.NoCredentialsError, known.PartialCredentialsError, known.CredentialRetrievalError):
         raise S3Error(f"could not {action}: there are no credentials", hint=_KEYS) from None
-    except (known.HTTPClientError, ResponseParserError, known.IncompleteReadError) as error:
+    except (known.HTTPClientError, known.ConnectionError, ResponseParserError, known.IncompleteReadError) as error:
         raise Busy(f"could not {action}: {type(error).__name__}") from None
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise Busy(f"could not {action}: {type(error).__name__}") from None

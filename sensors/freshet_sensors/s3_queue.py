@@ -43,10 +43,9 @@ def _records(body: str, *, passed_on: bool) -> Iterator[tuple[str, str]]:
     if not passed_on and isinstance(told.get("Message"), str) and "TopicArn" in told:
         yield from _records(told["Message"], passed_on=True)
         return
-    records = told.get("Records")
-    if not isinstance(records, list):
-        return
-    for record in cast("list[Any]", records):
+    records: Any = told.get("Records")
+    listed: list[Any] = records if isinstance(records, list) else []
+    for record in listed:
         try:
             bucket, key = record["s3"]["bucket"]["name"], record["s3"]["object"]["key"]
         except (KeyError, TypeError):
@@ -195,6 +194,9 @@ class _Post:
                 await asyncio.sleep(random.uniform(0, min(_CAP, 0.2 * 2**failures)))
             except S3Error as error:
                 self._tell("stopped", str(error))
+                await asyncio.sleep(_STOPPED)
+            except Exception as error:  # a reader that is dead must not look like a queue that is quiet
+                self._tell("stopped", f"reading the queue failed: {type(error).__name__}")
                 await asyncio.sleep(_STOPPED)
 
     def _tell(self, state: Literal["listening", "backing off", "stopped"], reason: str = "") -> None:

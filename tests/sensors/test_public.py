@@ -29,6 +29,8 @@ def test_they_stand_on_the_public_names_alone(source: Path) -> None:
 def test_they_are_registered_as_a_stranger_s_would_be() -> None:
     (file,) = entry_points(group="freshet.sensors", name="file")
     assert file.load() is freshet_sensors.FileSensor
+    (s3,) = entry_points(group="freshet.sensors", name="s3")
+    assert s3.load() is freshet_sensors.S3Sensor
 
 
 def test_an_unknown_name_is_an_error() -> None:
@@ -39,8 +41,8 @@ def test_an_unknown_name_is_an_error() -> None:
 def test_loading_one_brings_nothing_heavy() -> None:
     """The process that loads plugins is forked from, and stays small: no loop, no threads, no foreign library."""
     code = (
-        "import sys; from freshet_sensors import FileSensor\n"
-        "print(sorted({'asyncio', 'ctypes', 'watchfiles', 'anyio', 'concurrent.futures'} & set(sys.modules)))"
+        "import sys; from freshet_sensors import FileSensor, S3Sensor\n"
+        "print(sorted({'asyncio', 'ctypes', 'watchfiles', 'anyio', 'concurrent.futures', 'botocore'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -196,7 +196,8 @@ async def test_patience_has_an_end_and_the_cursor_stays(s3: FakeS3) -> None:
     many(s3, 30)
     world = World()
     async with sensor(s3) as one:
-        s3.faults.extend([None, *["slow_down"] * 10])
+        busy: list[Fault] = ["slow_down"] * 10
+        s3.faults.extend([None, *busy])
         with pytest.raises(RetryLater, match="SlowDown"):
             await world.tick(one)
         assert s3.calls["list"] == 5, "three more tries, and no more"
