@@ -18,6 +18,7 @@ from tests.bench.figures import (
     startup,
     status,
     thousand,
+    webhooks,
 )
 
 __all__ = ["FIGURES"]
@@ -39,5 +40,6 @@ FIGURES: dict[str, Figure] = {
         backfill,
         files,
         simulate,
+        webhooks,
     )
 }
