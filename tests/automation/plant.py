@@ -156,6 +156,7 @@ class Plant:
 
     def add(self, set_: str, *numbers: int, ranged: bool = False, look: bool = True) -> tuple[Event, ...]:
         """Dynamic keys, by their numbers."""
+        self.sets.now = self.now
         return self.commit(*self.sets.added(set_, numbers, ranged=ranged), look=look)
 
     def open(self, set_: str, count: int = 1, *, look: bool = True) -> tuple[Event, ...]:

@@ -10,7 +10,7 @@ from pyroaring import BitMap
 
 from freshet.definitions.graph import Definitions
 from freshet.definitions.partitions import MultiPartitions, StaticPartitions, TimePartitions
-from freshet.store.records import SetState
+from freshet.store.records import AddedAgain, SetState
 
 __all__ = ["PlantSets", "dynamic_key", "in_runs"]
 
@@ -42,6 +42,10 @@ class PlantSets:
     def __init__(self, definitions: Definitions, live: Mapping[str, Iterable[int]]) -> None:
         self.spec = definitions.partition_set
         self.live: dict[str, set[int]] = {name: set(numbers) for name, numbers in live.items()}
+        self.now = 0.0
+        self.added_at = {name: dict.fromkeys(numbers, 0.0) for name, numbers in self.live.items()}
+        self.top = {name: max(numbers, default=0) for name, numbers in self.live.items()}
+        self.again: dict[str, set[int]] = {}
         self.keys: dict[str, dict[str, int]] = {}
         self.places: dict[str, dict[int, Place]] = {}
         for name, spec in self.spec.items():
@@ -61,9 +65,18 @@ class PlantSets:
                 BitMap(self.live[name]),
                 dict(self.keys.get(name, {})),
                 tuple(self.places.get(name, {}).items()),
+                self.top.get(name, 0),
+                tuple(self._again(name)),
             )
             for name, spec in self.spec.items()
         }
+
+    def _again(self, name: str) -> Iterator[AddedAgain]:
+        """The live numbers that came back, each behind those that were added before it."""
+        again, at = self.again.get(name, set()) & self.live[name], self.added_at.get(name, {})
+        for number in again:
+            before = (one for one in self.live[name] - again if (at[one], one) < (at[number], number))
+            yield AddedAgain(number, at[number], max(before, default=0))
 
     def key(self, name: str, number: int) -> str:
         """The key of a number."""
@@ -91,7 +104,10 @@ class PlantSets:
 
     def added(self, name: str, numbers: Iterable[int], *, ranged: bool = False) -> list[Part]:
         """Dynamic keys, one by one or in ranges; a key that comes back brings its combinations back."""
-        wanted = sorted(set(numbers))
+        wanted, top = sorted(set(numbers)), self.top.get(name, 0)
+        self.again.setdefault(name, set()).update(one for one in wanted if one <= top and one not in self.live[name])
+        self.added_at.setdefault(name, {}).update((one, self.now) for one in wanted if one not in self.live[name])
+        self.top[name] = max((top, *wanted))
         self.live[name] |= set(wanted)
         if ranged:
             parts = [_event("partition_added", name, first, last=last) for first, last in in_runs(wanted)]

@@ -13,7 +13,13 @@ from tests.automation.reference_keys import depends, unnamed
 from freshet.definitions.graph import Definitions
 from freshet.definitions.mapping import Identity, gives_one
 from freshet.definitions.mapping import Mapping as PartitionMapping
-from freshet.definitions.partitions import MultiPartitions, PartitionsSpec, StaticPartitions, TimePartitions
+from freshet.definitions.partitions import (
+    DynamicPartitions,
+    MultiPartitions,
+    PartitionsSpec,
+    StaticPartitions,
+    TimePartitions,
+)
 from freshet.store.records import Event, SetState
 
 __all__ = ["Dependency", "Facts", "Held", "News", "Path", "Place", "World", "up_to"]
@@ -36,6 +42,7 @@ class Facts:
     lapsed: set[str] = field(default_factory=set[str])
     warned: set[str] = field(default_factory=set[str])
     live: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
+    added_at: dict[str, dict[int, float]] = field(default_factory=dict[str, dict[int, float]])
 
 
 @dataclass
@@ -85,7 +92,7 @@ class World:
     while none of them is materialized, and while one was never tried, is on no way and not below a failure; one that
     failed is left out. A key that a `Static` names nothing for does not have that dependency at all: nothing holds it,
     and it counts neither for nor against `any_deps_match` and `all_deps_match`. The newest partition is the last key of
-    a static list, otherwise the highest number.
+    a static list, the dynamic key that was added last, otherwise the highest number.
     """
 
     def __init__(self, definitions: Definitions, states: Mapping[str, SetState]) -> None:
@@ -115,6 +122,9 @@ class World:
         live = self.facts.live.get(spec.name, set())
         if isinstance(spec, StaticPartitions):
             return {number for number in live if self.key(spec, number) == spec.keys[-1]}
+        if isinstance(spec, DynamicPartitions):
+            added = self.facts.added_at.get(spec.name, {})
+            return {max(live, key=lambda number: (added.get(number, 0.0), number))} if live else set()
         return {max(live)} if live else set()
 
     def _newest_key(self, spec: PartitionsSpec) -> str | None:
@@ -179,11 +189,12 @@ class World:
                 found |= self.sources(dep.asset)
         return found
 
-    def restarted(self, live: Mapping[str, Iterable[int]]) -> None:
+    def restarted(self, live: Mapping[str, Iterable[int]], added_at: Mapping[str, Mapping[int, float]]) -> None:
         """Whatever ran is queued again. `live`: sets as the store has them, ahead of what has been looked at."""
         self.facts.queued = set(self.facts.in_progress)
         self.facts.asked = set()
         self.facts.live = {name: set(numbers) for name, numbers in live.items()}
+        self.facts.added_at = {name: dict(when) for name, when in added_at.items()}
         self._named.clear()
 
     # --- a transaction ----------------------------------------------------------------------------------------
@@ -240,6 +251,7 @@ class World:
         members = [spec.name for spec in self.definitions.assets if self.set_of(spec.name) == name]
         self._named.clear()
         if event.type == "partition_added":
+            self.facts.added_at.setdefault(name, {}).update((number, event.at) for number in numbers - live)
             live |= numbers
             news.added |= {(asset, number) for asset in members for number in numbers}
             if "place" in data:

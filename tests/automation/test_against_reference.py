@@ -204,7 +204,7 @@ class Agreement(RuleBasedStateMachine):
     @precondition(lambda self: not self.plant.asked)
     @rule()
     def restart(self) -> None:
-        self.plant.reference.restarted(self.plant.live)
+        self.plant.reference.restarted(self.plant.live, self.plant.sets.added_at)
         self.plant.restart()
 
     @precondition(lambda self: not self.plant.asked)

@@ -385,3 +385,29 @@ def test_bitmaps_that_are_given_are_left_alone() -> None:
     plant.add("batches", 1)
     plant.report("raw", 1)
     assert bits["raw"].materialized == sets["batches"].live == BitMap()
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_key_that_comes_back_is_the_newest(restart: bool) -> None:
+    """It keeps its number, the lowest."""
+    plant = pair(BATCHES, None, Last())
+    for number in (1, 2, 3):
+        plant.wait(10)
+        plant.add("batches", number)
+    plant.wait(10)
+    plant.delete("batches", 1)
+    plant.wait(10)
+    plant.add("batches", 1)
+    if restart:
+        plant.restart()
+    report(plant, 3)
+    assert asked(plant) == []
+    report(plant, 1)
+    assert asked(plant) == [0]
+    plant.wait(10)
+    plant.delete("batches", 1)
+    report(plant, 3)
+    assert asked(plant) == [0], "the newest falls back to the one before"
+    plant.add("batches", 4)
+    report(plant, 3)
+    assert asked(plant) == []

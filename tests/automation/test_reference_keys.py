@@ -18,8 +18,9 @@ from freshet.engine.partitions.sets import Sets
 from freshet.store.records import Event
 
 
-def grow(definitions: Definitions, data: st.DataObject, sets: PlantSets) -> list[Event]:
-    """Something happens to each set."""
+def grow(definitions: Definitions, data: st.DataObject, sets: PlantSets, at: float) -> list[Event]:
+    """Something happens to each set, at an instant."""
+    sets.now = at
     parts: list[dict[str, Any]] = []
     for name, spec in definitions.partition_set.items():
         match spec:
@@ -35,7 +36,7 @@ def grow(definitions: Definitions, data: st.DataObject, sets: PlantSets) -> list
     for name, spec in definitions.partition_set.items():
         if isinstance(spec, MultiPartitions) and (free := sets.free_places(name)):
             parts += sets.used(name, data.draw(st.lists(st.sampled_from(free), max_size=6, unique=True)))
-    return [Event(seq=number, txn=1, at=0.0, **part) for number, part in enumerate(parts, 1)]
+    return [Event(seq=number, txn=1, at=at, **part) for number, part in enumerate(parts, 1)]
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -45,8 +46,8 @@ def test_partitions_follow(definitions: Definitions, data: st.DataObject) -> Non
     reference = World(definitions, sets.states())
     known = Sets(definitions, sets.states())
     partitions = PartitionGraph(definitions, known)
-    for _ in range(2):
-        for event in grow(definitions, data, sets):
+    for turn in range(3):
+        for event in grow(definitions, data, sets, float(turn)):
             known.apply(event)
             reference.apply(event, News(0.0), set())
         for spec in definitions.assets:

@@ -52,5 +52,6 @@ class Watched(Plant):
             if event.asset is not None and (place := (event.asset, event.partition or 0)) not in seen:
                 seen.add(place)
                 (facts.in_progress.discard if event.type == "requested" else facts.in_progress.add)(place)
-        self.reference.restarted({name: set(numbers) for name, numbers in self.live.items()})
+        live = {name: set(numbers) for name, numbers in self.live.items()}
+        self.reference.restarted(live, self.sets.added_at)
         self.restart(behind)

@@ -42,8 +42,9 @@ class All:
 
 @dataclass(frozen=True)
 class Last:
-    """The upstream's newest partition: of a dynamic set the one added last, of a static set the last in its list, in
-    time the latest window."""
+    """The upstream's newest partition: of a dynamic set the one added last (also one that was there before, was deleted
+    and came back), of a static set the last in its list, in time the latest window, of several dimensions the
+    combination that was first used last."""
 
     kind: Literal["last"] = "last"
 

@@ -28,10 +28,15 @@ JOIN partitions p ON p.set_id = a.set_id AND p.number = ?2 AND p.deleted_at IS N
 JOIN asset_state s ON s.asset_id = a.id AND s.partition = p.number WHERE a.name = ?1
 """
 _LAST = """
-SELECT p.key, s.value FROM partition_sets ps JOIN partitions p ON p.set_id = ps.id
+SELECT p.key, s.value FROM partition_sets ps
+JOIN partitions p ON p.set_id = ps.id AND p.number = CASE ps.kind WHEN 'dynamic'
+    THEN (SELECT q.number FROM partitions q WHERE q.set_id = ps.id AND q.deleted_at IS NULL
+          ORDER BY q.added_at DESC, q.number DESC LIMIT 1)
+    ELSE (SELECT max(q.number) FROM partitions q WHERE q.set_id = ps.id AND q.deleted_at IS NULL) END
 LEFT JOIN asset_state s ON s.asset_id = (SELECT id FROM assets WHERE name = ?1) AND s.partition = p.number
-WHERE ps.name = ?2 AND p.deleted_at IS NULL ORDER BY p.number DESC LIMIT 1
+WHERE ps.name = ?2
 """
+"""A key that comes back keeps its number: of dynamic keys the last is told by when they were added."""
 
 
 def gather_inputs(db: sqlite3.Connection, needs: Sequence[InputNeed], partition: int, key: str | None) -> Inputs:

@@ -7,7 +7,7 @@ import sqlite3
 from pyroaring import BitMap
 
 from freshet.store.codec import load
-from freshet.store.records import SetState
+from freshet.store.records import AddedAgain, SetState
 
 __all__ = ["LIVE_STATE", "read_numbers", "read_sets"]
 
@@ -24,7 +24,9 @@ WHERE CASE WHEN ps.kind IS NULL THEN s.partition = 0
 def read_sets(db: sqlite3.Connection) -> dict[str, SetState]:
     """All sets by name, those too that nobody declares any more."""
     found: dict[str, SetState] = {}
-    for set_id, name, kind, first, last in db.execute("SELECT id, name, kind, first, last FROM partition_sets"):
+    for set_id, name, kind, first, last, following in db.execute(
+        "SELECT id, name, kind, first, last, next_number FROM partition_sets"
+    ):
         if kind == "time":
             live = BitMap() if first is None or last is None or last < first else BitMap(range(first, last + 1))
         else:
@@ -32,7 +34,9 @@ def read_sets(db: sqlite3.Connection) -> dict[str, SetState]:
         keys: dict[str, int] = {}
         if kind == "static":
             keys = dict(db.execute("SELECT key, number FROM partitions WHERE set_id = ?", (set_id,)))
-        found[name] = SetState(name, kind, live, keys, _places(db, set_id) if kind == "multi" else ())
+        places = _places(db, set_id) if kind == "multi" else ()
+        again = _again(db, set_id) if kind == "dynamic" else ()
+        found[name] = SetState(name, kind, live, keys, places, following - 1, again)
     return found
 
 
@@ -51,3 +55,18 @@ def _places(db: sqlite3.Connection, set_id: int) -> tuple[tuple[int, tuple[int, 
     ):
         places[number] = (*places.get(number, ()), value)
     return tuple(places.items())
+
+
+_ANY_AGAIN = "SELECT EXISTS (SELECT 1 FROM partitions WHERE set_id = ? AND deleted_at IS NULL AND generation > 1)"
+_AGAIN = """
+SELECT number, added_at, coalesce(behind, 0) FROM (
+    SELECT number, added_at, generation, max(CASE generation WHEN 1 THEN number END)
+        OVER (ORDER BY added_at, number ROWS UNBOUNDED PRECEDING) AS behind
+    FROM partitions WHERE set_id = ? AND deleted_at IS NULL
+) WHERE generation > 1
+"""
+
+
+def _again(db: sqlite3.Connection, set_id: int) -> tuple[AddedAgain, ...]:
+    (any_again,) = db.execute(_ANY_AGAIN, (set_id,)).fetchone()
+    return tuple(AddedAgain(*row) for row in db.execute(_AGAIN, (set_id,))) if any_again else ()

@@ -174,7 +174,7 @@ class World:
         return name is None or partition in self.sets.named(name)
 
     def newest(self, asset: str) -> BitMap:
-        """The last key of a static list, otherwise the partition that was added last (the highest number); {0} for an
+        """The last key of a static list, the dynamic key that was added last, otherwise the highest number; {0} for an
         asset without; empty if none."""
         spec = self.topology.spec_of.get(asset)
         return _ONE if spec is None else self.sets.newest(spec)

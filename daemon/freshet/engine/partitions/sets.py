@@ -16,6 +16,7 @@ from freshet.definitions.partitions import (
     TimePartitions,
 )
 from freshet.engine.partitions.combinations import Combinations
+from freshet.engine.partitions.order import Order
 from freshet.store.records import Event, SetState
 
 __all__ = ["Sets"]
@@ -33,6 +34,7 @@ class Sets:
         self._spec = definitions.partition_set
         self._live = {name: state.live.copy() for name, state in states.items()}
         self._keys = {name: dict(state.keys) for name, state in states.items() if state.keys}
+        self._order = {name: Order(one) for name, one in states.items() if one.kind == "dynamic"}
         self._combinations: dict[str, Combinations] = {}
         for name, spec in self._spec.items():
             if isinstance(spec, MultiPartitions):
@@ -45,6 +47,7 @@ class Sets:
         for name in self._live.keys() - states.keys():
             made._live[name] = self._live[name]
             made._keys[name] = self._keys.get(name, {})
+            made._order.setdefault(name, self._order.get(name, Order()))
             spec, known = made._spec.get(name), self._combinations.get(name)
             if isinstance(spec, MultiPartitions) and known is not None and known.dimensions == spec.names:
                 made._combinations[name] = known
@@ -58,9 +61,11 @@ class Sets:
         if event.type == "partition_deleted":
             live -= numbers
             return numbers
+        spec = self._spec.get(event.set)
+        if spec is None or isinstance(spec, DynamicPartitions):
+            self._order.setdefault(event.set, Order()).added(event.numbers, live, event.at)
         live |= numbers
         data: Any = event.data or {}
-        spec = self._spec.get(event.set)
         if isinstance(spec, StaticPartitions) and "key" in data:
             self._keys.setdefault(event.set, {})[data["key"]] = event.partition
         if isinstance(spec, MultiPartitions) and "place" in data:
@@ -78,11 +83,15 @@ class Sets:
         return self._live.get(spec.name, _NONE)
 
     def newest(self, spec: PartitionsSpec) -> BitMap:
-        """The last key of a static list; otherwise the highest live number. Nothing if none is live."""
+        """The last key of a static list; of dynamic keys the one added last; otherwise the highest live number. Nothing
+        if none is live."""
         live = self.live(spec)
         if isinstance(spec, StaticPartitions):
             last = self._keys.get(spec.name, {}).get(spec.keys[-1])
             return BitMap([last]) if last is not None and last in live else BitMap()
+        if isinstance(spec, DynamicPartitions) and spec.name in self._order:
+            newest = self._order[spec.name].newest(live)
+            return BitMap() if newest is None else BitMap([newest])
         return BitMap([live.max()]) if live else BitMap()
 
     def number(self, spec: PartitionsSpec, key: str) -> int | None:

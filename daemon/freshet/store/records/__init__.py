@@ -53,7 +53,7 @@ from freshet.store.records.runs import (
     StepToRun,
     ValueRef,
 )
-from freshet.store.records.sets import AssetBits, PartitionRef, SetState
+from freshet.store.records.sets import AddedAgain, AssetBits, PartitionRef, SetState
 from freshet.store.records.ticks import (
     LedgerDelta,
     LedgerEntry,
@@ -66,6 +66,7 @@ from freshet.store.records.ticks import (
 )
 
 __all__ = [
+    "AddedAgain",
     "Admission",
     "Admitted",
     "AssetBits",

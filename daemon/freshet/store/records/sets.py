@@ -7,20 +7,33 @@ from typing import Literal
 
 from pyroaring import BitMap
 
-__all__ = ["AssetBits", "PartitionRef", "SetState"]
+__all__ = ["AddedAgain", "AssetBits", "PartitionRef", "SetState"]
+
+
+@dataclass(frozen=True, slots=True)
+class AddedAgain:
+    """A key that was deleted and came back `at` (seconds since 1970), under its old number: `behind` is the highest
+    number that was added before."""
+
+    number: int
+    at: float
+    behind: int
 
 
 @dataclass(frozen=True, slots=True)
 class SetState:
     """A partition set. `live`: the numbers that are there; of a set in time, from its first window to the last that
     was opened. `keys`: of a static set, number by key, hidden ones too. `places`: of a set of several dimensions,
-    each numbered combination (deleted ones too) with the numbers of its dimensions, in their order."""
+    each numbered combination (deleted ones too) with the numbers of its dimensions, in their order. `top`: the highest
+    number ever given; `again`: of a dynamic set, the live keys that came back."""
 
     name: str
     kind: Literal["dynamic", "static", "time", "multi"]
     live: BitMap
     keys: dict[str, int] = field(default_factory=dict[str, int])
     places: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    top: int = 0
+    again: tuple[AddedAgain, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

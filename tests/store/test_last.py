@@ -1,0 +1,91 @@
+"""Which key of a set is the last: the store and the memory of the engine agree, whatever came, went and came back."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.store.support import open_database
+
+from freshet.definitions.asset import AssetSpec
+from freshet.definitions.graph import Definitions
+from freshet.definitions.partitions import DynamicPartitions
+from freshet.engine.partitions.sets import Sets
+from freshet.store.definitions import register_definitions
+from freshet.store.inputs import gather_inputs
+from freshet.store.partitions import change_partitions
+from freshet.store.records import Event, InputNeed, PartitionDelta
+from freshet.store.sets import read_sets
+
+KEYS = DynamicPartitions("keys")
+DEFINED = Definitions(assets=(AssetSpec("raw", partitions=KEYS),), version="v1")
+STEPS = st.lists(
+    st.tuples(st.integers(0, 2), st.booleans(), st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=3)),
+    max_size=12,
+)
+
+
+def last(db: sqlite3.Connection) -> str | None:
+    """The key that a step with `Last()` is given or misses."""
+    _, missing, _ = gather_inputs(db, [InputNeed("raw", "last", "keys")], 0, None)
+    return missing["raw"][0] if missing["raw"] else None
+
+
+def test_a_key_that_was_deleted_and_came_back_is_the_last(db: sqlite3.Connection) -> None:
+    register_definitions(db, DEFINED, 1.0)
+    change_partitions(db, PartitionDelta("keys", add=(("k1", {}), ("k2", {}))), 2.0)
+    assert last(db) == "k2"
+    change_partitions(db, PartitionDelta("keys", delete=("k1",)), 3.0)
+    change_partitions(db, PartitionDelta("keys", add=(("k1", {}),)), 4.0)
+    assert last(db) == "k1"
+    change_partitions(db, PartitionDelta("keys", delete=("k1",)), 5.0)
+    assert last(db) == "k2"
+    change_partitions(db, PartitionDelta("keys", delete=("k2",)), 6.0)
+    assert last(db) is None
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps=STEPS, replayed=st.integers(0, 6))
+def test_memory_agrees_with_the_store(steps: list[tuple[int, bool, list[str]]], replayed: int) -> None:
+    """Fed by events, loaded anew, and loaded anew and fed again with what is known already."""
+    with database() as db:
+        register_definitions(db, DEFINED, 0.0)
+        followed, order = Sets(DEFINED, read_sets(db)), dict[str, tuple[float, int]]()
+        events, numbers = list[Event](), dict[str, int]()
+        now = 1.0
+        for wait, add, keys in steps:
+            now += wait
+            if add:
+                keys = list(dict.fromkeys(keys))
+                order |= {key: (now, numbers.setdefault(key, len(numbers) + 1)) for key in keys if key not in order}
+                told = change_partitions(db, PartitionDelta("keys", add=tuple((key, {}) for key in keys)), now)[1]
+            else:
+                order = {key: place for key, place in order.items() if key not in keys}
+                told = change_partitions(db, PartitionDelta("keys", delete=tuple(keys)), now)[1]
+            events += told
+            for event in told:
+                followed.apply(event)
+            expected = max(order, key=lambda key: order[key], default=None)
+            newest = [] if expected is None else [numbers[expected]]
+            assert last(db) == expected
+            assert list(followed.newest(KEYS)) == newest
+            assert list(Sets(DEFINED, read_sets(db)).newest(KEYS)) == newest
+            again = Sets(DEFINED, read_sets(db))
+            for event in events[max(0, len(events) - replayed) :]:
+                again.apply(event)
+            assert list(again.newest(KEYS)) == newest, "what is known changes nothing"
+
+
+@contextmanager
+def database() -> Generator[sqlite3.Connection]:
+    with tempfile.TemporaryDirectory() as folder:
+        db = open_database(Path(folder, "freshet.db"))
+        try:
+            yield db
+        finally:
+            db.close()
