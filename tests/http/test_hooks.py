@@ -8,7 +8,7 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -26,6 +26,7 @@ from freshet.engine.control import Hook
 from freshet.http import hooks
 from freshet.http.identity import delivery_id, kept_headers
 from freshet.http.schemes import Delivery, Verified
+from freshet.store.records import TickerRow
 from freshet.store.tickers import register_ticker
 
 LIMIT = 4000
@@ -41,7 +42,8 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 def take(served: Served, intake: Intake) -> None:
     """Let the daemon have a hook."""
-    row = served.call(served.control.store.write, partial(register_ticker, kind="sensor", name="hook"))
+    register: Callable[[sqlite3.Connection], TickerRow] = partial(register_ticker, kind="sensor", name="hook")
+    row: TickerRow = served.call(served.control.store.write, register)
     served.control.taking[intake.path] = Hook("hook", row.id, intake)
     served.control.secrets = (SECRET.encode(),)
 

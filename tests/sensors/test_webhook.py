@@ -14,11 +14,12 @@ from freshet_sensors import WebhookSensor
 
 
 def made(**options: Any) -> WebhookSensor:
-    return WebhookSensor("hook", path="p", scheme="none", **{"target": "note", **options})
+    given: dict[str, Any] = {"target": "note", **options}
+    return WebhookSensor("hook", path="p", scheme="none", **given)
 
 
-def of(number: int, value: Any, **more: Any) -> Delivery:
-    return Delivery(number, f"d{number}", json.dumps(value).encode(), **{"content_type": "application/json", **more})
+def of(number: int, value: Any) -> Delivery:
+    return Delivery(number, f"d{number}", json.dumps(value).encode(), "application/json")
 
 
 def handled(sensor: WebhookSensor, *deliveries: Delivery) -> tuple[DeliveryEnd, ...]:
@@ -140,27 +141,34 @@ def test_each_delivery_ends_by_itself() -> None:
     assert all(not end.runs and not end.partitions for end in found[:6])
 
 
+def _three(a: object, b: object, c: object) -> None: ...
+
+
+def _none() -> None: ...
+
+
 def test_many_commit_in_pieces() -> None:
     ticked = tick(made(), deliveries=[of(number, {"n": number}) for number in range(1, 602)])
     assert (len(ticked.deliveries), ticked.checkpoints) == (601, 2)
 
 
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ({"target": None}, "target="),
-        ({"map": 3}, "map takes a function"),
-        ({"map": lambda: None}, "called with the payload"),
-        ({"filter": lambda a, b, c: True}, "called with the payload"),
-        ({"path": "../etc"}, "no such path can be"),
-        ({"scheme": "githb", "secret": "env:X"}, "did you mean 'github'"),
-        ({"scheme": "github"}, "needs a secret"),
-        ({"scheme": "github", "secret": "hunter2"}, "the secret itself stands in the plugin"),
-    ],
-)
+MISTAKES: list[tuple[dict[str, Any], str]] = [
+    ({"target": None}, "target="),
+    ({"map": 3}, "map takes a function"),
+    ({"map": _none}, "called with the payload"),
+    ({"filter": max, "map": _three}, "called with the payload"),
+    ({"path": "../etc"}, "no such path can be"),
+    ({"scheme": "githb", "secret": "env:X"}, "did you mean 'github'"),
+    ({"scheme": "github"}, "needs a secret"),
+    ({"scheme": "github", "secret": "hunter2"}, "the secret itself stands in the plugin"),
+]
+
+
+@pytest.mark.parametrize(("options", "says"), MISTAKES)
 def test_mistakes_are_told_at_once(options: dict[str, Any], says: str) -> None:
+    given: dict[str, Any] = {"path": "p", "scheme": "none", "target": "note", **options}
     with pytest.raises(DefinitionError) as error:
-        WebhookSensor("hook", **{"path": "p", "scheme": "none", "target": "note", **options})
+        WebhookSensor("hook", **given)
     assert says in str(error.value)
     assert "hunter2" not in str(error.value)
 

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 from tests.bench.figure import Bar, Bench, Figure, Row
 from tests.bench.lab import Lab
@@ -130,7 +131,7 @@ def flood(port: int, count: int, turn: int) -> float:
         sent += 1
     while answered < count:
         for key, _ in selector.select(30):
-            sock = key.fileobj  # type: ignore[assignment]
+            sock = cast("socket.socket", key.fileobj)
             data = heard.pop(sock, b"") + sock.recv(65536)
             assert data.startswith(b"HTTP/1.1 202 "), data[:300]
             if not data.endswith(b"}"):
