@@ -44,7 +44,7 @@ def _records(body: str, *, passed_on: bool) -> Iterator[tuple[str, str]]:
         yield from _records(told["Message"], passed_on=True)
         return
     records: Any = told.get("Records")
-    listed: list[Any] = records if isinstance(records, list) else []
+    listed: Any = records if isinstance(records, list) else ()  # pyright: ignore[reportUnknownVariableType]
     for record in listed:
         try:
             bucket, key = record["s3"]["bucket"]["name"], record["s3"]["object"]["key"]

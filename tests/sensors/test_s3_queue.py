@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import Any
@@ -62,7 +62,7 @@ class Woken:
 
 
 @asynccontextmanager
-async def woken(one: S3Sensor) -> AsyncIterator[Woken]:
+async def woken(one: S3Sensor) -> AsyncGenerator[Woken]:
     beside = Woken(one)
     try:
         yield beside

@@ -13,6 +13,7 @@ from tests.bench.figures import (
     keys,
     latency,
     request,
+    s3,
     schedules,
     simulate,
     startup,
@@ -40,6 +41,7 @@ FIGURES: dict[str, Figure] = {
         backfill,
         files,
         simulate,
+        s3,
         webhooks,
     )
 }
