@@ -120,24 +120,7 @@ class S3Sensor(Sensor):
             timeout=timeout,
             target=target,
             partitions=partitions,
-            options={
-                "bucket": bucket,
-                "prefix": prefix,
-                "endpoint_url": self.access.endpoint_url,
-                "region": region,
-                "credentials": access_key or "the usual AWS places",
-                "queue_url": queue_url,
-                "pattern": pattern,
-                "key": key,
-                "order": order,
-                "reconcile": self.reconcile,
-                "on": sorted(changes),
-                "retire": retire,
-                "versions": versions,
-                "start": start.isoformat() if isinstance(start, datetime) else start,
-                "list_calls": f"{86400 / (looks if order == 'any' else self.reconcile):,.0f} a day for 1,000 keys"
-                + ("" if order == "any" else f", and {86400 / looks:,.0f}"),
-            },
+            options=self._shown(pattern, key, changes, retire, start, looks),
         )
         self.rules = Rules(
             pattern=parsed,
@@ -154,6 +137,30 @@ class S3Sensor(Sensor):
         self._stack: AsyncExitStack | None = None
         self._told: dict[str, str] = {}
         self.sweep: Sweep | None = None
+
+    def _shown(
+        self, pattern: str, key: str | None, changes: frozenset[str], retire: bool, start: object, looks: float
+    ) -> dict[str, Any]:
+        """The options that may be seen, and what listing costs as far as it is known beforehand."""
+        full = looks if self.order == "any" else self.reconcile
+        calls = f"{86400 / full:,.0f} a day for 1,000 keys" + ("" if full == looks else f", and {86400 / looks:,.0f}")
+        return {
+            "bucket": self.bucket,
+            "prefix": self.prefix,
+            "endpoint_url": self.access.endpoint_url,
+            "region": self.access.region,
+            "credentials": self.access.access_key or "the usual AWS places",
+            "queue_url": self.queue_url,
+            "pattern": pattern,
+            "key": key,
+            "order": self.order,
+            "reconcile": self.reconcile,
+            "on": sorted(changes),
+            "retire": retire,
+            "versions": self.versions,
+            "start": start.isoformat() if isinstance(start, datetime) else start,
+            "list_calls": calls,
+        }
 
     async def wakes(self) -> AsyncIterator[Hints]:
         """The keys that notifications name, as they come."""
