@@ -1,0 +1,188 @@
+"""The inbox in a whole engine, in virtual time: woken at once, tried again by interval, settled by large outcomes too."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import sqlite3
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.engine.rig import Rig, rig
+
+from freshet import AddPartitions, DynamicPartitions, Handled, Intake, RunRequest, Sensor, asset, job
+from freshet.engine.inbox import InboxFull
+from freshet.errors import StoreUnavailable
+from freshet.store.inbox import delivery_rows
+from freshet.store.records import DeliveryRow, Kept, NewDelivery
+from freshet_sensors import WebhookSensor
+
+pytestmark = pytest.mark.anyio
+
+things = DynamicPartitions("things")
+
+
+@job
+def note(n: int) -> None: ...
+
+
+@asset(partitions=things)
+def thing(ctx: Any) -> str:
+    return str(ctx.partition.key)
+
+
+def asked(payload: dict[str, Any]) -> Any:
+    """Runs as many as it says; what it says to be missing is."""
+    if "boom" in payload:
+        raise ValueError("boom")
+    keys = [f"{payload['n']}-{number}" for number in range(payload.get("many", 0))]
+    if keys:
+        yield AddPartitions(things, keys)
+    for key in keys:
+        yield RunRequest(target="thing", partition=key)
+    if "missing" in payload:
+        yield RunRequest(target="thing", partition="nobody")
+    yield RunRequest(target="note", params={"n": payload["n"]})
+
+
+def hook(**options: Any) -> WebhookSensor:
+    return WebhookSensor("hook", path="hook", scheme="none", map=asked, partitions=things, **options)
+
+
+def delivery(made: Rig, id: str, **payload: Any) -> NewDelivery:
+    found = made.engine.inbox.hook("hook")
+    assert found is not None
+    body = json.dumps(payload).encode()
+    at = made.clock.now()
+    return NewDelivery(found.ticker, id, hashlib.sha256(body).digest(), body, at, "application/json")
+
+
+async def deliver(made: Rig, id: str, **payload: Any) -> Kept:
+    """Keep one, and let all come to rest."""
+    kept = await made.engine.inbox.keep(delivery(made, id, **payload))
+    await made.settle()
+    return kept
+
+
+async def inbox(made: Rig) -> dict[str, DeliveryRow]:
+    ticker = made.engine.ticks.sensors["hook"].row.id
+    rows = await made.store.read(partial(delivery_rows, ticker_id=ticker, state=None, limit=1000, before=None))
+    return {row.delivery: row for row in rows}
+
+
+async def test_a_delivery_wakes_its_sensor_and_runs_in_no_time(tmp_path: Path) -> None:
+    async with rig(tmp_path, [hook(), note, thing]) as made:
+        await deliver(made, "a", n=1)
+        assert [run.params for run in await made.runs("note")] == [{"n": 1}]
+        assert ((await inbox(made))["a"].state, made.engine.inbox.waiting) == ("admitted", 0)
+        assert (await deliver(made, "a", n=1)).how == "same"
+        assert (await deliver(made, "a", n=2)).how == "other"
+        assert (len(await made.runs()), made.engine.inbox.waiting) == (1, 0)
+
+
+async def test_what_waits_in_one_group_is_answered_together(tmp_path: Path) -> None:
+    async with rig(tmp_path, [hook(), note, thing]) as made:
+        many = [delivery(made, "a", n=1), delivery(made, "a", n=1), delivery(made, "a", n=2), delivery(made, "b", n=3)]
+        kept = await asyncio.gather(*map(made.engine.inbox.keep, many))
+        assert [one.how for one in kept] == ["new", "same", "other", "new"]
+        await made.settle()
+        assert [run.params["n"] for run in await made.runs("note")] == [1, 3]
+
+
+async def test_one_that_fails_is_tried_again_by_interval_and_then_parked(tmp_path: Path) -> None:
+    async with rig(tmp_path, [hook(interval="30s"), note, thing]) as made:
+        await deliver(made, "bad", n=1, boom=True)
+        for attempts in (1, 2):
+            row = (await inbox(made))["bad"]
+            assert (row.state, row.attempts, row.reason) == ("waiting", attempts, "ValueError: boom")
+            await deliver(made, f"good {attempts}", n=attempts)
+            assert (await inbox(made))["bad"].attempts == attempts
+            assert (await inbox(made))[f"good {attempts}"].state == "admitted"
+            assert made.engine.inbox.waiting == 1
+            await made.advance(30)
+        assert ((await inbox(made))["bad"].state, made.engine.inbox.waiting) == ("parked", 0)
+        await made.advance(300)
+        assert (await inbox(made))["bad"].attempts == 3
+
+
+async def test_a_large_outcome_settles_its_deliveries_too_and_those_that_cannot_be_fail_alone(tmp_path: Path) -> None:
+    async with rig(tmp_path, [hook(interval="1h"), note, thing], workers=8) as made:
+        await made.control.pause("hook")
+        for number in range(4):
+            more: dict[str, Any] = {"missing": True} if number == 2 else {}
+            await deliver(made, f"d{number}", n=number, many=150, **more)
+        await made.control.resume("hook")
+        await made.settle()
+        found = await inbox(made)
+        assert [found[f"d{number}"].state for number in range(4)] == ["admitted", "admitted", "waiting", "admitted"]
+        assert "nobody" in (found["d2"].reason or "")
+        assert sorted(run.params["n"] for run in await made.runs("note")) == [0, 1, 3]
+        assert len(await made.runs("thing")) == 450
+        assert made.engine.inbox.waiting == 1
+        with closing(sqlite3.connect(tmp_path / "freshet.db")) as db:
+            (keys,) = db.execute("SELECT count(*) FROM partitions WHERE key LIKE '2-%'").fetchone()
+        assert keys == 0
+
+
+async def test_a_full_inbox_refuses_and_takes_again_when_it_is_empty(tmp_path: Path) -> None:
+    async with rig(tmp_path, [hook(), note, thing]) as made:
+        made.engine.inbox._limit = 2  # pyright: ignore[reportPrivateUsage]
+        await made.control.pause("hook")
+        await deliver(made, "a", n=1)
+        await deliver(made, "b", n=2)
+        with pytest.raises(InboxFull, match="2 deliveries wait"):
+            await deliver(made, "c", n=3)
+        await made.control.resume("hook")
+        await made.settle()
+        assert (await deliver(made, "c", n=3)).how == "new"
+
+
+async def test_a_store_that_cannot_write_takes_nothing_and_counts_nothing(tmp_path: Path) -> None:
+    async with rig(tmp_path, [hook(), note, thing]) as made:
+        with closing(sqlite3.connect(tmp_path / "freshet.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreUnavailable):
+                await made.engine.inbox.keep(delivery(made, "a", n=1))
+            other.execute("ROLLBACK")
+        assert made.engine.inbox.waiting == 0
+        assert (await deliver(made, "a", n=1)).how == "new"
+
+
+async def test_what_waited_when_the_daemon_went_is_looked_at_when_it_is_back(tmp_path: Path) -> None:
+    async with rig(tmp_path, [hook(), note, thing], stop=False) as made:
+        await made.control.pause("hook")
+        await deliver(made, "a", n=1)
+    async with rig(tmp_path, [hook(), note, thing]) as made:
+        assert made.engine.inbox.waiting == 1
+        await made.control.resume("hook")
+        await made.settle()
+        assert ((await inbox(made))["a"].state, made.engine.inbox.waiting) == ("admitted", 0)
+
+
+class Careless(Sensor):
+    """Handles one of two, and falls over the words of some."""
+
+    async def evaluate(self, ctx: Any) -> Any:
+        for number, one in enumerate(await ctx.inbox()):
+            if "fall" in one.payload:
+                raise RuntimeError("fell")
+            if number % 2 == 0:
+                yield Handled(one, "filtered", "even")
+
+
+async def test_what_a_sensor_does_not_handle_waits_and_what_fells_it_is_parked(tmp_path: Path) -> None:
+    sensor = Careless("hook", intake=Intake("hook", "none"), interval="1s")
+    async with rig(tmp_path, [sensor, note]) as made:
+        await made.control.pause("hook")
+        for id, payload in (("a", {}), ("b", {}), ("c", {"fall": 1}), ("d", {})):
+            await deliver(made, id, **payload)
+        await made.control.resume("hook")
+        await made.advance(60)
+        assert {id: row.state for id, row in (await inbox(made)).items()} == {
+            "a": "filtered", "b": "filtered", "c": "parked", "d": "filtered"
+        }  # fmt: skip
+        assert "the look failed: fell" in ((await inbox(made))["c"].reason or "")
