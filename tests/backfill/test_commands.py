@@ -15,7 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 from tests.engine.rig import Rig, rig
 
-from freshet import DynamicPartitions, asset
+from freshet import All, Dep, DynamicPartitions, TimePartitions, asset
 from freshet.cli.app import run
 from freshet.http.serve import serve
 from freshet.http.sockets import bind
@@ -58,6 +58,14 @@ def served(tmp_path: Path) -> Iterator[Served]:
     def clean(raw: str) -> str:
         return raw
 
+    @asset(partitions=TimePartitions("daily", start="2025-12-20", timezone="UTC", name="dates"))
+    def dated() -> int:
+        return 1
+
+    @asset(partitions=days, deps=[Dep(dated, mapping=All())])
+    def mixed() -> int:
+        return 1
+
     def duration(_: StepToRun) -> float:
         return slow[0]
 
@@ -66,7 +74,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
     settings = load_settings(config)
     settings.state_dir.mkdir()
     with capture_logs(), anyio.from_thread.start_blocking_portal(backend_options={"use_uvloop": True}) as portal:
-        engine = portal.wrap_async_context_manager(rig(tmp_path, [raw, clean], duration=duration))
+        engine = portal.wrap_async_context_manager(rig(tmp_path, [raw, clean, dated, mixed], duration=duration))
         with engine as one:
             portal.call(_add_days, one)
             portal.call(one.settle)
@@ -134,6 +142,24 @@ def test_a_backfill_says_its_plan_and_goes_its_way(served: Served, cli: Cli) -> 
     assert "2026-03-01..2026-03-10" in cli("backfills").out
 
 
+def test_a_plan_says_what_of_the_range_is_not_there(cli: Cli) -> None:
+    said = cli("backfill", "dated", "--partitions", "2025-12-30..2026-01-05")
+    assert said.out.splitlines()[0] == (
+        "backfill 1: 2 partitions in 2 runs (2026-01-05 is not closed yet: the last is 2025-12-31)"
+    )
+    said = cli("backfill", "dated", "--partitions", "2025-12-01..2025-12-21", "--json")
+    assert json.loads(said.out)["notes"] == ["dates begins at 2025-12-20"]
+
+
+def test_what_cannot_go_in_one_run_is_a_backfill(served: Served, cli: Cli) -> None:
+    said = cli("materialize", "mixed", "--partition", "2026-03-04", "--upstream")
+    assert said.status == 1
+    remedy = "freshet backfill mixed --partitions 2026-03-04 --upstream"
+    assert remedy in said.err
+    assert cli(*remedy.split()[1:], "--wait").status == 0
+    assert [run.target for run in served.portal.call(served.one.runs)] == ["dated"] * 12 + ["mixed"]
+
+
 def test_waiting_ends_with_it(served: Served, cli: Cli) -> None:
     served.bad.add("2026-03-04")
     said = cli("backfill", "raw", "clean", "--all", "--wait")
@@ -191,6 +217,10 @@ def test_ctrl_c_leaves_it_running(served: Served, cli: Cli, monkeypatch: pytest.
         (("backfill", "raw", "--all", "--tag", "x"), 2, "--tag 'x' is not K=V"),
         (("backfill", "raw", "--partitions", "2026-03-04..2026-03-01"), 1, "write 2026-03-01..2026-03-04"),
         (("backfill", "row", "--all"), 1, "did you mean 'raw'?"),
+        (("backfill", "raw", "--partitions", "../../etc"), 1, "'../../etc'"),
+        (("backfill", "raw", "--partitions", "2026-03-01..../etc/passwd"), 1, "'2026-03-01..../etc/passwd'"),
+        (("backfill", "raw", "--partitions", "../etc"), 1, "no key '/etc', nor '../etc'"),
+        (("backfill", "dated", "--partitions", "2026-01-05"), 1, "is not closed yet: it is from 2026-01-06T00:00"),
         (("backfill", "raw", "--failed"), 1, "nothing of raw has failed"),
         (("backfills", "9"), 1, "there is no backfill 9"),
         (("backfills", "--wait"), 2, "freshet backfills ID --wait"),

@@ -106,6 +106,22 @@ async def test_windows_by_time_and_what_covers_them(tmp_path: Path) -> None:
         assert len([row for row in rows if (row.added_at or 0.0) >= NOW]) == 28 + 48 + 6
 
 
+async def test_a_range_that_is_clipped_says_so(tmp_path: Path) -> None:
+    async with rig(tmp_path, Plant().objects, clock=clock()) as one:
+        ends = "2026-03-20 is not closed yet: the last is 2026-03-19"
+        for partitions, count, notes in (
+            ("2026-03-18..2026-03-20", 2, (ends,)),
+            ("2026-02-01..2026-03-20", 19, ("days begins at 2026-03-01", ends)),
+            ("2026-03-18..2026-03-19", 2, ()),
+            ("..", 19, ()),
+        ):
+            view = await begun(one, "daily", partitions=partitions)
+            assert (wanted(view), view.notes) == ({"daily": count}, notes)
+        view = await begun(one, "cells", partitions="day=2026-03-18..2026-03-20|region=eu")
+        assert (wanted(view), view.notes) == ({"cells": 2}, (ends,))
+        assert (await one.control.backfill(view.row.id)).notes == (), "told when begun"
+
+
 async def test_by_dimension_and_what_is_left_out_means_all(tmp_path: Path) -> None:
     plant = Plant()
     async with rig(tmp_path, plant.objects, clock=clock()) as one:
@@ -191,13 +207,19 @@ def test_a_box_is_gone_through_piece_by_piece() -> None:
 @pytest.mark.parametrize(
     ("assets", "partitions", "kind", "says"),
     [
-        (("daily",), "2026-03-25", UnknownName, "those there are go from 2026-03-01 to 2026-03-19"),
+        (("daily",), "2026-03-25", PartitionKeyError, "is not closed yet: it is from 2026-03-26T00:00+00:00 on"),
+        (("daily",), "2026-02-25", PartitionKeyError, "lies before the start of 'days' (the first is '2026-03-01')"),
+        (("daily",), "2026-03-10,2026-03-20", PartitionKeyError, "'2026-03-20' of 'days' is not closed yet"),
         (("daily",), "2026-03-05..2026-03-03", PartitionKeyError, "write 2026-03-03..2026-03-05"),
         (("daily",), "2027-03-05..2027-03-09", Conflict, "holds no partition of daily"),
+        (("daily",), "2027-03-05..2027-03-09", Conflict, "2027-03-09 is not closed yet: the last is 2026-03-19"),
+        (("daily",), "../../etc", PartitionKeyError, "'../../etc'"),
         (("daily",), "March", PartitionKeyError, "March"),
         (("cells",), "2026-03-05", PartitionKeyError, "write day=A..B|region=KEY"),
         (("cells",), "day=2026-03-05|regin=eu", PartitionKeyError, "did you mean 'region'?"),
         (("cells",), "day=2026-03-05|region=mars", UnknownName, "has no key 'mars'"),
+        (("cells",), "day=2026-03-05|region=../../etc", UnknownName, "has no key '../../etc'"),
+        (("cells",), "day=2026-03-05|region=../mars", UnknownName, "has no key '/mars', nor '../mars'"),
         (("cells",), "region=us..eu", PartitionKeyError, "runs backward"),
         (("cells",), "region=eu|region=us", PartitionKeyError, "write region=K1,K2"),
     ],

@@ -65,20 +65,15 @@ class Plain:
         """The upstream's live partitions that one depends on."""
         return {(name, number) for number in self.graph.above(place[0], name, BitMap([place[1]]))}
 
-    def deps(self, asset: str) -> list[tuple[str, bool]]:
-        """Upstreams, each with whether one of its partitions is meant."""
-        found = self.graph.definitions.asset[asset].deps
-        return [(dep.asset, self.graph.single(asset, dep.asset)) for dep in found]
+    def deps(self, asset: str) -> list[str]:
+        """Upstreams."""
+        return [dep.asset for dep in self.graph.definitions.asset[asset].deps]
 
-    def unmade(
-        self, wanted: set[Place], failed: set[Place], there: set[Place], coming: frozenset[Place] = frozenset()
-    ) -> set[Place]:
-        """What failures keep from being made; `coming`: what may still be made, failures aside."""
+    def unmade(self, wanted: set[Place], failed: set[Place]) -> set[Place]:
+        """What failures keep from being made: what depends, by whatever way, on one of them within `wanted`."""
         bad = set(failed)
         for asset in self.graph.definitions.order:
             for place in sorted(place for place in wanted - failed if place[0] == asset):
-                for name, single in self.deps(asset):
-                    above = self.above(place, name)
-                    if above & bad & wanted and (single or not above & (there | (coming - bad))):
-                        bad.add(place)
+                if any(self.above(place, name) & bad for name in self.deps(asset)):
+                    bad.add(place)
         return bad - failed

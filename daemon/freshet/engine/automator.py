@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections import deque
 from functools import partial
 
+from pyroaring import BitMap
+
 from freshet.definitions.graph import Definitions
 from freshet.engine.automation import AssetCounts, Automation, Evaluation, Request
+from freshet.engine.bus import Listener
 from freshet.engine.instruments import Instruments, persist, recall
 from freshet.engine.launcher import Launcher
 from freshet.engine.outcomes import startable
@@ -34,6 +37,7 @@ class Automator:
         self._launcher = launcher
         self._automation = automation
         self._seq = seq
+        self._listeners: list[Listener] = []
         self._waiting: deque[tuple[Event, ...]] = deque()
         self._busy = False
         self._looked_at = 0.0
@@ -48,6 +52,19 @@ class Automator:
     def counts(self, asset: str) -> AssetCounts:
         """How many partitions an asset has, and in which state. Raises `UnknownName`."""
         return self._automation.summary(asset)
+
+    @property
+    def seq(self) -> int:
+        """The last event that the facts hold."""
+        return self._seq
+
+    def in_flight(self, asset: str) -> BitMap:
+        """The partitions of an asset that are queued, running or asked for, as of `seq`."""
+        return self._automation.in_flight(asset)
+
+    def listen(self, listener: Listener) -> None:
+        """`listener` gets each transaction's events when the facts hold them; it must not block."""
+        self._listeners.append(listener)
 
     async def start(self, last_seq: int) -> None:
         """Look at what was committed and not looked at before the daemon ended, then at the definitions as they are.
@@ -112,6 +129,8 @@ class Automator:
     async def _look(self, events: tuple[Event, ...]) -> None:
         evaluation = self._automation.evaluate(events, self._in.clock.now())
         self._seq = events[-1].seq
+        for listener in self._listeners:
+            listener(events)
         await self._settle(evaluation)
 
     async def _settle(self, evaluation: Evaluation) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from freshet.errors import Conflict
 from freshet.store.records import Event
 
-__all__ = ["Bus", "Subscription"]
+__all__ = ["Bus", "Listener", "Subscription"]
 
 _BEHIND_MAX = 10_000
 

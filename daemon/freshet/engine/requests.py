@@ -198,7 +198,7 @@ def run_of_assets(
         (one, first), (two, second) = list(sets.items())[:2]
         raise Conflict(
             f"{first.name!r} and {second.name!r} have different partitions ({one!r} and {two!r})",
-            hint="materialize them one after the other",
+            hint=f"freshet backfill {names[-1]} --partitions {key or 'A..B'} --upstream makes them in order",
         )
     set_name, owner = next(iter(sets.items()), (None, None))
     if owner is not None and key is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pyroaring import BitMap
@@ -14,7 +15,8 @@ from pyroaring import BitMap
 from freshet.errors import UnknownName
 from freshet.store.admission import Admitting, admit_into
 from freshet.store.codec import dump, load
-from freshet.store.events import EventLog
+from freshet.store.ending import ACTIVE
+from freshet.store.events import EventLog, last_seq
 from freshet.store.records import (
     Admitted,
     BackfillChunk,
@@ -25,10 +27,12 @@ from freshet.store.records import (
     EndedStep,
     Event,
     NewBackfill,
+    RunToAdmit,
 )
 from freshet.store.steps import cancel_run
 
 __all__ = [
+    "Overtaken",
     "active_backfills",
     "backfill",
     "backfill_bits",
@@ -38,12 +42,21 @@ __all__ = [
     "cancel_backfill",
     "commit_backfill",
     "known_numbers",
+    "made_since",
     "numbers_of_asset",
     "steps_of_runs",
 ]
 
 _ROW = "SELECT id, state, request, priority, tags, low_run, created_at, ended_at, error, boxes FROM backfills"
 _OF_ORIGIN = "origin = ? AND origin LIKE 'backfill:%'"  # the second part is what the partial index is of
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """Nothing was written: something of the runs to admit is in a run of somebody else. `seq`: of the last event; the
+    facts as they are after it tell what."""
+
+    seq: int
 
 
 def begin_backfill(db: sqlite3.Connection, new: NewBackfill) -> int:
@@ -59,8 +72,10 @@ def begin_backfill(db: sqlite3.Connection, new: NewBackfill) -> int:
     return int(found)
 
 
-def commit_backfill(db: sqlite3.Connection, commit: BackfillCommit) -> Admitted:
+def commit_backfill(db: sqlite3.Connection, commit: BackfillCommit) -> Admitted | Overtaken:
     """Commit one turn: the bits that changed, the runs that are next, and a change of state."""
+    if _in_flight(db, commit.runs):
+        return Overtaken(last_seq(db))
     _write_chunks(db, commit.id, commit.chunks)
     log = EventLog(db, commit.at)
     how = Admitting(commit.start, commit.needs, commit.at, commit.version)
@@ -75,6 +90,24 @@ def commit_backfill(db: sqlite3.Connection, commit: BackfillCommit) -> Admitted:
     if commit.state is not None:
         _set_state(db, commit.id, commit.state, commit.error, commit.at)
     return Admitted(admitted, log.write())
+
+
+def _in_flight(db: sqlite3.Connection, runs: Iterable[RunToAdmit]) -> bool:
+    """Whether a run that has not ended makes something of what these would."""
+    places = [
+        (step.name, step.at.number if step.at is not None else run.partition if step.partitioned else 0)
+        for run in runs
+        for step in run.steps
+    ]
+    row = db.execute(
+        f"""
+        SELECT 1 FROM json_each(?) wanted CROSS JOIN assets a ON a.name = wanted.value ->> 0
+        CROSS JOIN steps s INDEXED BY steps_active ON s.asset_id = a.id AND s.partition = wanted.value ->> 1
+        WHERE s.state IN {ACTIVE} LIMIT 1
+        """,  # noqa: S608  # a constant
+        (dump(places),),
+    ).fetchone()
+    return row is not None
 
 
 def cancel_backfill(db: sqlite3.Connection, commit: BackfillCommit) -> tuple[tuple[int, ...], tuple[Event, ...]]:
@@ -183,6 +216,18 @@ def numbers_of_asset(db: sqlite3.Connection, asset: str, *, failed: bool = False
     rows = db.execute(
         f"SELECT partition FROM asset_state WHERE asset_id = (SELECT id FROM assets WHERE name = ?) AND {which}",  # noqa: S608
         (asset,),
+    )
+    return BitMap([number for (number,) in rows])
+
+
+def made_since(db: sqlite3.Connection, asset: str, seq: int) -> BitMap:
+    """The partitions of an asset that were made after an event."""
+    rows = db.execute(
+        """
+        SELECT partition FROM asset_state INDEXED BY asset_state_latest
+        WHERE asset_id = (SELECT id FROM assets WHERE name = ?) AND materialized_seq > ?
+        """,
+        (asset, seq),
     )
     return BitMap([number for (number,) in rows])
 

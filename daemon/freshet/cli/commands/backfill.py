@@ -128,7 +128,8 @@ def _watch(session: Session, client: Client, found: int) -> int:
 
 def _plan(answer: BackfillAnswer) -> list[str]:
     many = f"in {_count(answer.planned_runs, 'run')}" if answer.planned_runs is not None else ""
-    lines = [f"backfill {answer.id}: {_count(answer.total('wanted'), 'partition')} {many}".rstrip()]
+    notes = f" ({'; '.join(map(in_line, answer.notes))})" if answer.notes else ""
+    lines = [f"backfill {answer.id}: {_count(answer.total('wanted'), 'partition')} {many}".rstrip() + notes]
     lines += [f"  {in_line(one.asset)}: {one.wanted:,}" for one in answer.progress]
     return [*lines, f"freshet backfills {answer.id} shows how far it is, freshet pause {_PREFIX}{answer.id} holds it"]
 

@@ -229,6 +229,11 @@ class Automation:
         self._check(asset)
         return self._world.counts(asset)
 
+    def in_flight(self, asset: str) -> BitMap:
+        """The partitions that are queued, running or asked for."""
+        levels = self._world.levels(asset)
+        return levels.in_progress | levels.asked
+
     def explain(self, asset: str, partition: int, now: float) -> Explanation | None:
         """The condition of one partition, node by node, as it stands; None for an asset without a condition.
 

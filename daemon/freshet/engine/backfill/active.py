@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,10 +14,11 @@ from freshet.engine.backfill.boxes import OpenBox
 from freshet.engine.backfill.marks import Marks, Progress
 from freshet.engine.backfill.plan import blocked_below
 from freshet.engine.partitions.graph import PartitionGraph
-from freshet.store.records import BackfillMark, BackfillRow, BackfillState, EndedStep
+from freshet.store.records import BackfillMark, BackfillRow, BackfillState, EndedStep, Event
 
 __all__ = ["Active", "AssetProgress", "BackfillView", "Pace", "ended_view", "marks_of"]
 
+_ENDS = ("materialized", "failed", "released")
 _RECENT = 300.0
 """Seconds over which the rate is taken."""
 
@@ -42,13 +43,15 @@ class AssetProgress:
 @dataclass(frozen=True, slots=True)
 class BackfillView:
     """A backfill as it stands. `runs`: under way; `eta`: seconds to go by the rate of the last minutes, None while it
-    is unknown; `planned_runs`: how many it makes if no dependency parts what can go together, told when begun."""
+    is unknown; `planned_runs`: how many it makes if no dependency parts what can go together, told when begun, as are
+    the `notes`: what of the range is not there."""
 
     row: BackfillRow
     assets: tuple[AssetProgress, ...]
     runs: tuple[int, ...] = ()
     eta: float | None = None
     planned_runs: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -74,9 +77,10 @@ class Pace:
 
 
 class Active:
-    """One that runs or is paused. `runs`: those not accounted for yet; `ended`: which of them have ended. `made`: what
-    there is of assets beside what the backfill made; None until a failure asks for it. `boxes`: what has no numbers
-    yet; `boxes_moved`: that is still to be written. `lock`: held by who takes a turn with it or changes its state."""
+    """One that runs or is paused. `runs`: those not accounted for yet; `ended`: which of them have ended. `elsewhere`:
+    what it waits for, being in runs of others; `behind`: the facts that tell must have come so far, 0 if they have.
+    `boxes`: what has no numbers yet; `boxes_moved`: that is still to be written. `lock`: held by who takes a turn with
+    it or changes its state."""
 
     def __init__(self, row: BackfillRow, progress: Progress, now: float) -> None:
         self.row = row
@@ -84,8 +88,9 @@ class Active:
         self.progress = progress
         self.runs: set[int] = set()
         self.ended: list[int] = []
-        self.made: Mapping[str, BitMap] | None = None
         self.blocked: dict[str, BitMap] = {}
+        self.elsewhere: dict[str, BitMap] = {}
+        self.behind = 0
         self.boxes = tuple(OpenBox.load(found) for found in row.boxes)
         self.boxes_moved = False
         self.lock = asyncio.Lock()
@@ -109,15 +114,42 @@ class Active:
         """Something of it has failed."""
         return any(marks.failed for marks in self.marks.values())
 
-    def needs_made(self, graph: PartitionGraph) -> tuple[str, ...]:
-        """The assets of which it matters, once something failed, what else there is: of which others map several."""
+    @property
+    def lazy(self) -> tuple[str, ...]:
+        """The assets of which it takes what others make since it began for done: the named ones, of what is missing."""
+        asked: dict[str, Any] = self.row.request
+        return tuple(name for name in asked["assets"] if name in self.marks) if asked.get("select") == "missing" else ()
+
+    @property
+    def since(self) -> int:
+        """The last event before it began."""
+        return int(self.row.request.get("since", 0))
+
+    def heard(self, event: Event) -> bool:
+        """A partition came on in a run of somebody else, or was reported. Returns whether that lets it go on."""
+        asset, number = event.asset or "", event.partition or 0
+        marks = self.marks.get(asset)
+        if marks is None or event.seq <= self.since or number not in marks.wanted or number in marks.asked:
+            return False
+        if asset in self.lazy and (event.type == "materialized" or (event.type == "failed" and event.idle)):
+            self.settle(asset, "done" if event.type == "materialized" else "failed", [number])
+            return True
+        return event.type in _ENDS and event.idle and number in self.elsewhere.get(asset, ())
+
+    def settle(self, asset: str, how: BackfillMark, numbers: Iterable[int]) -> None:
+        """What was not asked for, and is not to be any more, counts as done or failed."""
+        marks = self.marks[asset]
+        found = (BitMap(numbers) & marks.wanted) - marks.asked
+        self.progress.set(asset, "asked", found)
+        self.progress.set(asset, how, found)
+
+    def meet(self, in_flight: Callable[[str], BitMap]) -> None:
+        """Find out anew what of the rest is in runs of others."""
         found = {
-            dep.asset: None
-            for name in self.marks
-            for dep in graph.definitions.asset[name].deps
-            if dep.asset in self.marks and not graph.single(name, dep.asset)
+            name: (in_flight(name) & marks.wanted) - marks.asked - self.blocked.get(name, BitMap())
+            for name, marks in self.marks.items()
         }
-        return tuple(found)
+        self.elsewhere = {name: numbers for name, numbers in found.items() if numbers}
 
     def account(self, graph: PartitionGraph, steps: Iterable[EndedStep], now: float) -> None:
         """Take in how the steps of ended runs ended. Done twice, it changes nothing.
@@ -152,7 +184,7 @@ class Active:
 
     def look(self, graph: PartitionGraph) -> None:
         """Find out anew what failures block."""
-        self.blocked = blocked_below(graph, self.marks, self.made or {}) if self.failing else {}
+        self.blocked = blocked_below(graph, self.marks) if self.failing else {}
 
     def rest(self) -> dict[str, BitMap]:
         """What is still to be asked for."""

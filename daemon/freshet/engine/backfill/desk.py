@@ -15,7 +15,7 @@ from freshet.engine.backfill.boxes import OpenBox
 from freshet.engine.backfill.loop import Backfills
 from freshet.engine.backfill.marks import Marks, Progress, chunks_of
 from freshet.engine.backfill.numbering import PIECE, numbered
-from freshet.engine.backfill.ranges import Part, box_of, everything, numbers_of, parse, to_look_up
+from freshet.engine.backfill.ranges import Part, box_of, clipped, everything, numbers_of, parse, to_look_up
 from freshet.engine.backfill.select import BackfillRequest, check_request, check_wanted, runs_in_all, wanted_by
 from freshet.engine.instruments import Instruments
 from freshet.engine.launcher import Launcher
@@ -31,6 +31,7 @@ from freshet.store.backfills import (
     known_numbers,
     numbers_of_asset,
 )
+from freshet.store.events import last_seq
 from freshet.store.records import BackfillCommit, BackfillRow, BackfillState, NewBackfill
 
 __all__ = ["BackfillDesk"]
@@ -56,6 +57,7 @@ class BackfillDesk:
         """Begin a backfill; its first runs are admitted right after."""
         definitions, graph = self._in.in_force.definitions, self._in.in_force.partitions
         check_request(definitions, request)
+        request = replace(request, since=await self._in.store.read(last_seq))
         boxes = await self._boxes(request)
         open_boxes = await self._number(request, boxes)
         chosen = await self._chosen(request, boxes)
@@ -65,12 +67,14 @@ class BackfillDesk:
                 read = partial(numbers_of_asset, asset=name, failed=request.select == "failed")
                 facts[name] = await self._in.store.read(read)
         wanted = wanted_by(graph, request, chosen, facts)
+        notes = self._notes(request)
         totals = self._totals(request, wanted, boxes, open_boxes)
         if not open_boxes:
-            check_wanted(request, wanted)
+            check_wanted(request, wanted, notes)
             wanted = {name: numbers for name, numbers in wanted.items() if numbers}
         marks = {name: Marks.fresh(numbers) for name, numbers in wanted.items()}
-        return await self._begin(request, marks, [replace(box, totals=totals[box.set]) for box in open_boxes])
+        view = await self._begin(request, marks, [replace(box, totals=totals[box.set]) for box in open_boxes])
+        return replace(view, notes=notes)
 
     async def retry(self, backfill_id: int) -> BackfillView:
         """Begin a backfill of what another left unmade, failed or not."""
@@ -94,7 +98,9 @@ class BackfillDesk:
         if not left:
             raise Conflict(f"backfill {backfill_id} left nothing to be made", hint="freshet backfill makes it again")
         old = BackfillRequest.of(row)
-        named = tuple(name for name in old.assets if name in left) or tuple(left)
+        named = tuple(name for name in old.assets if name in left)
+        if not named:  # what lies above or below: there may be something of it that is to be made again
+            old, named = replace(old, select="all" if old.select == "missing" else old.select), tuple(left)
         order = sorted(left, key=graph.definitions.position.__getitem__)
         return await self._begin(
             replace(old, assets=named, retry_of=backfill_id), {name: left[name] for name in order}, boxes
@@ -109,7 +115,14 @@ class BackfillDesk:
         if isinstance(spec, MultiPartitions):
             return sets.combinations(spec).inside(boxes[spec.name])
         (part,) = parse(spec, request.partitions)
-        return numbers_of(part, sets, await self._looked_up((part,)))
+        return numbers_of(part, sets, await self._looked_up((part,)), self._in.clock.now())
+
+    def _notes(self, request: BackfillRequest) -> tuple[str, ...]:
+        """What of the range is not there."""
+        spec = self._in.in_force.definitions.asset[request.assets[0]].partitions
+        parts = () if request.partitions is None or spec is None else parse(spec, request.partitions)
+        sets = self._in.in_force.partitions.sets
+        return tuple(said for part in parts for said in clipped(part, sets))
 
     async def _boxes(self, request: BackfillRequest) -> dict[str, Box]:
         """By set of several dimensions, the combinations that are selected, numbered or not."""
@@ -123,7 +136,7 @@ class BackfillDesk:
                 continue
             parts = parse(spec, request.partitions) if request.partitions is not None else everything(spec)
             looked_up = await self._looked_up(parts)
-            sides = {part.dimension or "": numbers_of(part, sets, looked_up) for part in parts}
+            sides = {part.dimension or "": numbers_of(part, sets, looked_up, self._in.clock.now()) for part in parts}
             found[spec.name] = box_of(spec, parts, sets, sides)
         return found
 
@@ -191,6 +204,7 @@ class BackfillDesk:
         self._loop.adopt(one, [])
         for name, mine in one.marks.items():  # what was deleted meanwhile
             one.progress.drop(name, mine.wanted - graph.live(name))
+        await self._loop.catch_up(one)
         more = sum(max(box.totals.values(), default=0) - len(marks[next(iter(box.totals))].wanted) for box in boxes)
         planned = 1 if request.single_run else runs_in_all(graph, wanted) + more
         view = replace(one.view(now), planned_runs=planned)

@@ -2,6 +2,10 @@
 
 Few runs of a backfill wait at a time, so that the queue and its limits stay in charge. What has ended is read from the
 store by run: a turn after a restart is a turn as any other.
+
+A partition that is in a run of somebody else is not asked for until that has ended. Which are is told by the facts that
+conditions read; these trail the store, so the commit looks for itself, and nothing of it comes about where they were
+behind: the turn is taken again when they have caught up.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from functools import partial
 import structlog
 from pyroaring import BitMap
 
+from freshet.engine.automator import Automator
 from freshet.engine.backfill.active import Active, marks_of
 from freshet.engine.backfill.boxes import held_by
 from freshet.engine.backfill.marks import Progress
@@ -24,11 +29,12 @@ from freshet.engine.outcomes import startable
 from freshet.engine.requests import input_needs
 from freshet.errors import FreshetError, StoreUnavailable
 from freshet.store.backfills import (
+    Overtaken,
     active_backfills,
     backfill_bits,
     backfill_runs,
     commit_backfill,
-    numbers_of_asset,
+    made_since,
     steps_of_runs,
 )
 from freshet.store.records import BackfillCommit, BackfillRow, BackfillState, Event, RunToAdmit
@@ -56,6 +62,11 @@ class Backfills:
         oldest = min((one.turned_at for one in self.active.values() if one.busy), default=None)
         return None if oldest is None else self._in.clock.monotonic() - oldest
 
+    def follow(self, facts: Automator) -> None:
+        """Read from there what is in flight; before the start."""
+        self._facts = facts
+        facts.listen(self.heard)
+
     async def load(self) -> None:
         """Take up what an earlier daemon left, before anything of it goes on."""
         for row in await self._in.store.read(active_backfills):
@@ -71,6 +82,7 @@ class Backfills:
             self.adopt(one, [run_id for run_id, _ in runs])
             for name, marks in one.marks.items():
                 one.progress.drop(name, marks.wanted - self._in.in_force.partitions.live(name))
+            await self.catch_up(one)
             await self._account(one)
             one.forget_lost(await self._in.store.read(partial(steps_of_runs, runs=under_way)))
 
@@ -105,6 +117,19 @@ class Backfills:
             elif event.type == "partition_deleted" and self.active:
                 self._deleted(event)
 
+    def heard(self, events: tuple[Event, ...]) -> None:
+        """The facts have moved on by a transaction."""
+        for one in self.active.values():
+            news = [event for event in events if event.asset is not None and one.heard(event)]
+            if news or 0 < one.behind <= self._facts.seq:
+                self.pump(one)
+
+    async def catch_up(self, one: Active) -> None:
+        """Take for done what others have made of it since it began, where that counts."""
+        for name in one.lazy:
+            read = partial(made_since, asset=name, seq=one.since)
+            one.settle(name, "done", await recall(self._in, read, what=f"backfill {one.row.id}"))
+
     def pump(self, one: Active) -> None:
         """Take a turn with a backfill, or one more if one is being taken."""
         one.dirty = True
@@ -129,12 +154,13 @@ class Backfills:
         runs, asked = await self._next(one)
         state: BackfillState | None = None
         error: str | None = None
-        if one.state == "running" and one.row.id in self.active and not (runs or one.runs or one.ended or one.boxes):
+        going_on = runs or one.runs or one.ended or one.boxes or one.elsewhere or one.behind
+        if one.state == "running" and one.row.id in self.active and not going_on:
             state, error = one.outcome()
         for name, numbers in asked.items():
             one.progress.set(name, "asked", numbers)
         try:
-            await self._commit(one, runs, state, error)
+            overtaken = await self._commit(one, runs, state, error)
         except StoreUnavailable:
             raise
         except FreshetError as refused:
@@ -143,7 +169,14 @@ class Backfills:
                 one.progress.clear(name, "asked", numbers)
             await self._fail(one, str(refused))
             return
-        if state is not None:
+        if overtaken is not None:
+            one.progress.not_written()
+            for name, numbers in asked.items():
+                one.progress.clear(name, "asked", numbers)
+            one.behind = overtaken.seq
+            await self.catch_up(one)
+            self.pump(one)
+        elif state is not None:
             self.drop(one)
             _log.info("backfill ended", backfill=one.row.id, state=state, error=error)
 
@@ -151,17 +184,22 @@ class Backfills:
         """The runs that are next, and what they make."""
         if one.state != "running" or one.row.id not in self.active:
             return (), {}
+        if one.behind > self._facts.seq:
+            return (), {}
+        one.behind = 0
+        one.meet(self._facts.in_flight)
         graph = self._in.in_force.partitions
         if one.single_run:
-            rest = {} if one.runs else one.rest()
+            rest = {} if one.runs or one.elsewhere else one.rest()
             return ((run_of_all(graph, one.row, rest),) if rest else ()), rest
         room = max(_AT_LEAST, 2 * self._launcher.queue.capacity) - len(one.runs)
         while True:
             held = held_by(graph, {box.set for box in one.boxes}, one.marks) if one.boxes else frozenset[str]()
-            found = next_runs(graph, one.marks, one.blocked, room, held) if room > 0 else ()
+            found = next_runs(graph, one.marks, one.blocked, room, held, one.elsewhere) if room > 0 else ()
             if not one.boxes or len(found) >= room:
                 break
             await self._number_more(one)
+            one.meet(self._facts.in_flight)
         asked: dict[str, BitMap] = {}
         for run in found:
             for name in run.assets:
@@ -193,20 +231,16 @@ class Backfills:
             steps = await recall(self._in, read, what=f"backfill {one.row.id}")
             one.account(graph, steps, self._in.clock.now())
             one.runs.difference_update(ended)
-        if one.failing and one.made is None:
-            one.made = {
-                name: await recall(self._in, partial(numbers_of_asset, asset=name), what="a backfill's asset")
-                for name in one.needs_made(graph)
-            }
         one.look(graph)
 
     async def _commit(
         self, one: Active, runs: tuple[RunToAdmit, ...], state: BackfillState | None, error: str | None
-    ) -> None:
+    ) -> Overtaken | None:
+        """Write the turn; where others were faster nothing is written."""
         definitions = self._in.in_force.definitions
         chunks = one.progress.changes()
         if not runs and not chunks and state is None and not one.boxes_moved:
-            return
+            return None
         boxes = tuple(box.dump() for box in one.boxes) if one.boxes_moved else None
         one.boxes_moved = False
         queue = self._launcher.queue
@@ -229,11 +263,16 @@ class Backfills:
         except BaseException:
             queue.release(reserved)
             raise
+        if isinstance(admitted, Overtaken):
+            queue.release(reserved)
+            one.boxes_moved = boxes is not None
+            return admitted
         one.state = state or one.state
         self._own(one, [admission.run_id for admission in admitted.runs])
         queue.release(reserved - sum(len(run.started) for run in admitted.runs))
         self._in.bus.publish(admitted.events)
         self._launcher.admitted(runs, admitted.runs)
+        return None
 
     def _own(self, one: Active, runs: list[int]) -> None:
         one.runs.update(runs)

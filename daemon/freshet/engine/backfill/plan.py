@@ -1,8 +1,8 @@
 """Which runs of a backfill are next. Pure: bitmaps in, runs out.
 
-A partition is ready when everything wanted above it in the same backfill is done. What failed above it, or is itself
-below such a failure, blocks it where it depends on that alone; among several it does not, if at least one of them is
-there and none is still to come. Assets over one set that depend on each other partition by partition go in one run.
+A partition is ready when everything that it depends on and that is wanted in the same backfill is done, whatever the
+mapping. It is blocked as long as any of that failed or is blocked; what is not wanted does not matter. Assets over one
+set that depend on each other partition by partition go in one run.
 """
 
 from __future__ import annotations
@@ -32,21 +32,15 @@ class NextRun:
     partition: int
 
 
-def blocked_below(graph: PartitionGraph, marks: Mapping[str, Marks], made: Mapping[str, BitMap]) -> dict[str, BitMap]:
-    """By asset, what will not be asked for because of failures above it. `marks` in dependency order; `made`: what
-    there was of an asset beside what this backfill made."""
+def blocked_below(graph: PartitionGraph, marks: Mapping[str, Marks]) -> dict[str, BitMap]:
+    """By asset, what will not be asked for because of failures above it. `marks` in dependency order."""
     found: dict[str, BitMap] = {}
     for asset, own in marks.items():
         stuck = BitMap()
         for above in _above(graph, asset, marks):
-            upper = marks[above]
-            bad = upper.failed | found.get(above, _NONE)
-            hit = graph.link(asset, above).below(bad) & (own.wanted - own.asked) if bad else _NONE
-            if hit and not graph.single(asset, above):
-                there = upper.done | (made.get(above, _NONE) & graph.live(above))
-                coming = upper.to_come - bad
-                hit = hit - graph.link(asset, above).below(coming) - graph.link(asset, above).below(there)
-            stuck |= hit
+            bad = marks[above].failed | found.get(above, _NONE)
+            if bad:
+                stuck |= graph.link(asset, above).below(bad) & (own.wanted - own.asked)
         if stuck:
             found[asset] = stuck
     return found
@@ -58,17 +52,21 @@ def next_runs(
     blocked: Mapping[str, BitMap],
     room: int,
     held: Collection[str] = (),
+    elsewhere: Mapping[str, BitMap] | None = None,
 ) -> tuple[NextRun, ...]:
     """Up to `room` runs that may begin now, in dependency order and within it by partition number.
 
-    `marks` in dependency order; `blocked` as `blocked_below` says; `held`: assets that are to wait. The cost is that of
-    `room`, of what is held by something above it, and the algebra's, not that of partitions.
+    `marks` in dependency order; `blocked` as `blocked_below` says; `held`: assets that are to wait; `elsewhere`:
+    partitions that are to wait, being in runs of others. The cost is that of `room`, of what is held by something above
+    it, and the algebra's, not that of partitions.
     """
     ready = _Ready(graph, marks, blocked)
     begun: dict[str | None, BitMap] = {}
     left = room
     for asset, own in marks.items():
         rest = own.wanted - own.asked - blocked.get(asset, _NONE)
+        if elsewhere and asset in elsewhere:
+            rest -= elsewhere[asset]
         if not rest or asset in held:
             continue
         with_others = begun.setdefault(_set_of(graph, asset), BitMap())

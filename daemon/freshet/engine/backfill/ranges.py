@@ -15,10 +15,11 @@ from freshet.definitions.multi_partitions import MAX_COMBINATIONS, DimensionSet,
 from freshet.definitions.names import check_key, nearest_hint
 from freshet.definitions.partitions import DynamicPartitions, PartitionsSpec, StaticPartitions, TimePartitions
 from freshet.engine.partitions.combinations import Box
+from freshet.engine.partitions.refs import not_yet, partition_ref
 from freshet.engine.partitions.sets import Sets
 from freshet.errors import Conflict, PartitionKeyError, UnknownName
 
-__all__ = ["Part", "box_of", "everything", "numbers_of", "parse", "to_look_up"]
+__all__ = ["Part", "box_of", "clipped", "everything", "numbers_of", "parse", "to_look_up"]
 
 _FORM = "write A..B, or K1,K2"
 _ESCAPED = (("%7C", "|"), ("%3D", "="), ("%25", "%"))
@@ -71,8 +72,9 @@ def to_look_up(parts: tuple[Part, ...]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def numbers_of(part: Part, sets: Sets, looked_up: Mapping[str, Mapping[str, int]]) -> BitMap:
-    """The live numbers that a part means. Raises `UnknownName` and `PartitionKeyError`, naming the key."""
+def numbers_of(part: Part, sets: Sets, looked_up: Mapping[str, Mapping[str, int]], now: float) -> BitMap:
+    """The live numbers that a part means. Raises `UnknownName` and `PartitionKeyError`, naming the key; of a single
+    window that is not live at `now`, as everywhere."""
     live = sets.live(part.set)
     if part.span is None and not part.keys:
         return live.copy()
@@ -81,9 +83,26 @@ def numbers_of(part: Part, sets: Sets, looked_up: Mapping[str, Mapping[str, int]
         return BitMap([_number(part.set, part.whole, sets, known, live)])
     if part.whole in known:
         return BitMap([known[part.whole]])
-    if part.span is None:
-        return BitMap(_number(part.set, key, sets, known, live) for key in part.keys)
-    return _spanned(part.set, *part.span, sets, known, live)
+    if part.span is not None:
+        return _spanned(part, *part.span, sets, known, live)
+    if isinstance(part.set, TimePartitions):
+        for key in part.keys:
+            partition_ref(part.set, key, now)
+    return BitMap(_number(part.set, key, sets, known, live) for key in part.keys)
+
+
+def clipped(part: Part, sets: Sets) -> tuple[str, ...]:
+    """What is to be said of a range in time of which only a part is there."""
+    live = sets.live(part.set)
+    if part.span is None or not live or not isinstance(spec := part.set, TimePartitions):
+        return ()
+    first, last = part.span
+    said: list[str] = []
+    if first and spec.number(first) < live.min():
+        said.append(f"{spec.name} begins at {spec.key(live.min())}")
+    if last and spec.number(last) > live.max():
+        said.append(f"{last} {not_yet(spec)}: the last is {spec.key(live.max())}")
+    return tuple(said)
 
 
 def box_of(spec: MultiPartitions, parts: tuple[Part, ...], sets: Sets, sides: Mapping[str, BitMap]) -> Box:
@@ -101,11 +120,11 @@ def box_of(spec: MultiPartitions, parts: tuple[Part, ...], sets: Sets, sides: Ma
 
 def _part(spec: DimensionSet, dimension: str | None, text: str) -> Part:
     first, dots, last = text.partition("..")
-    if dots:
+    if dots and ".." not in last:  # else it can be a key alone
         return Part(spec, dimension, span=(first.strip(), last.strip()), whole=text)
     keys = tuple(key.strip() for key in text.split(","))
     if not all(keys):
-        raise PartitionKeyError(f"{text[:60]!r} is no selection of partitions", hint=_FORM)
+        raise PartitionKeyError(f"{text!r} is no selection of partitions", hint=_FORM)
     return Part(spec, dimension, keys=keys, whole=text)
 
 
@@ -115,11 +134,12 @@ def _plain(text: str) -> str:
     return text
 
 
-def _spanned(spec: DimensionSet, first: str, last: str, sets: Sets, known: Mapping[str, int], live: BitMap) -> BitMap:
+def _spanned(part: Part, first: str, last: str, sets: Sets, known: Mapping[str, int], live: BitMap) -> BitMap:
     """From one key to another: by time, by the list's order, or by order of addition."""
+    spec = part.set
     if isinstance(spec, StaticPartitions):
-        low = 0 if not first else _index(spec, first)
-        high = len(spec.keys) - 1 if not last else _index(spec, last)
+        low = 0 if not first else _index(spec, first, part.whole)
+        high = len(spec.keys) - 1 if not last else _index(spec, last, part.whole)
         _forward(low, high, first, last)
         numbers = (sets.number(spec, key) for key in spec.keys[low : high + 1])
         return BitMap(number for number in numbers if number is not None) & live
@@ -129,8 +149,8 @@ def _spanned(spec: DimensionSet, first: str, last: str, sets: Sets, known: Mappi
         low = live.min() if not first else spec.number(first)
         high = live.max() if not last else spec.number(last)
     else:
-        low = live.min() if not first else _number(spec, first, sets, known, live)
-        high = live.max() if not last else _number(spec, last, sets, known, live)
+        low = live.min() if not first else _number(spec, first, sets, known, live, part.whole)
+        high = live.max() if not last else _number(spec, last, sets, known, live, part.whole)
     if first and last:
         _forward(low, high, first, last)
     return live & BitMap(range(low, high + 1)) if low <= high else BitMap()
@@ -141,20 +161,25 @@ def _forward(low: int, high: int, first: str, last: str) -> None:
         raise PartitionKeyError(f"{first}..{last} runs backward", hint=f"write {last}..{first}")
 
 
-def _index(spec: StaticPartitions, key: str) -> int:
+def _index(spec: StaticPartitions, key: str, whole: str = "") -> int:
     if key not in spec.keys:
-        raise UnknownName(f"the partition set {spec.name!r} has no key {key[:60]!r}", hint=nearest_hint(key, spec.keys))
+        raise _unknown(spec, key, whole, nearest_hint(key, spec.keys))
     return spec.keys.index(key)
 
 
-def _number(spec: DimensionSet, key: str, sets: Sets, known: Mapping[str, int], live: BitMap) -> int:
-    """The live number of a key."""
+def _unknown(spec: DimensionSet, key: str, whole: str, hint: str) -> UnknownName:
+    given = f", nor {whole!r}" if whole not in ("", key) else ""
+    return UnknownName(f"the partition set {spec.name!r} has no key {key!r}{given}", hint=hint)
+
+
+def _number(spec: DimensionSet, key: str, sets: Sets, known: Mapping[str, int], live: BitMap, whole: str = "") -> int:
+    """The live number of a key; `whole`: the text of a range, which may have been meant for a key."""
     if isinstance(spec, StaticPartitions):
-        _index(spec, key)
+        _index(spec, key, whole)
     number = known.get(check_key(key)) if isinstance(spec, DynamicPartitions) else sets.number(spec, key)
     if number is not None and number in live:
         return number
     hint = f"freshet partitions {spec.name} lists them"
     if isinstance(spec, TimePartitions) and live:
         hint = f"those there are go from {spec.key(live.min())} to {spec.key(live.max())}"
-    raise UnknownName(f"the partition set {spec.name!r} has no key {key[:60]!r}", hint=hint)
+    raise _unknown(spec, key, whole, hint)

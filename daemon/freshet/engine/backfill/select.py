@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -24,7 +24,8 @@ Selecting = Literal["partitions", "all", "missing", "failed"]
 class BackfillRequest:
     """A backfill asked for. `partitions`: the text of a range or of keys, with `select="partitions"` alone.
     `upstream`, `downstream`: what lies above and below the named assets, too. `retry_of`: of which backfill this is
-    what was not made."""
+    what was not made. `since`: the last event before it (or what it retries) began; with "missing", what is made of the
+    named assets after that counts as done."""
 
     assets: tuple[str, ...]
     select: Selecting
@@ -35,6 +36,7 @@ class BackfillRequest:
     priority: int = 0
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     retry_of: int | None = None
+    since: int = 0
 
     @classmethod
     def of(cls, row: BackfillRow) -> BackfillRequest:
@@ -50,6 +52,7 @@ class BackfillRequest:
             row.priority,
             row.tags,
             old["retry_of"],
+            old["since"],
         )
 
     def shown(self, sets: Mapping[str, str | None]) -> dict[str, Any]:
@@ -62,6 +65,7 @@ class BackfillRequest:
             "downstream": self.downstream,
             "single_run": self.single_run,
             "retry_of": self.retry_of,
+            "since": self.since,
             "sets": dict(sets),
         }
 
@@ -121,11 +125,11 @@ def spread(graph: PartitionGraph, request: BackfillRequest, start: dict[str, Bit
     return {name: found[name] for name in sorted(found, key=graph.definitions.position.__getitem__)}
 
 
-def check_wanted(request: BackfillRequest, wanted: Mapping[str, BitMap]) -> None:
-    """Raise `Conflict` where nothing is selected."""
+def check_wanted(request: BackfillRequest, wanted: Mapping[str, BitMap], notes: Iterable[str] = ()) -> None:
+    """Raise `Conflict` where nothing is selected; `notes`: what there is to be said of the range."""
     if not any(wanted.values()):
         said, hint = _nothing(request)
-        raise Conflict(said, hint=hint)
+        raise Conflict(said, hint="; ".join(notes) or hint)
 
 
 def runs_in_all(graph: PartitionGraph, wanted: Mapping[str, BitMap]) -> int:

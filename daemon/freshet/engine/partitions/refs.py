@@ -17,7 +17,7 @@ from freshet.definitions.zones import ZoneClock
 from freshet.errors import FreshetError, PartitionKeyError, UnknownName
 from freshet.store.records import PartitionRef
 
-__all__ = ["partition_ref"]
+__all__ = ["not_yet", "partition_ref"]
 
 
 def partition_ref(spec: PartitionsSpec, key: str, now: float) -> PartitionRef:
@@ -61,9 +61,7 @@ def _live_number(spec: TimePartitions, key: str, now: float) -> int:
         )
     if spec.is_live(number, now):
         return number
-    said, hint = f"the partition {key!r} of {spec.name!r} is not closed yet", ""
-    if spec.end_offset:
-        said = f"the partition {key!r} of {spec.name!r} is not shown yet (end_offset={spec.end_offset})"
+    said, hint = f"the partition {key!r} of {spec.name!r} {not_yet(spec)}", ""
     with contextlib.suppress(OverflowError):
         at = spec.windows.edge(number + 1 - spec.end_offset)
         said += f": it is from {_on_the_clock(spec, at)} on"
@@ -72,6 +70,11 @@ def _live_number(spec: TimePartitions, key: str, now: float) -> int:
     elif (last := spec.closed_by(now)) is not None:
         hint = f"the last is {spec.key(last)!r}"
     raise PartitionKeyError(said, hint=hint)
+
+
+def not_yet(spec: TimePartitions) -> str:
+    """What is to be said of a window that is still to come."""
+    return f"is not shown yet (end_offset={spec.end_offset})" if spec.end_offset else "is not closed yet"
 
 
 def _on_the_clock(spec: TimePartitions, at: float) -> str:

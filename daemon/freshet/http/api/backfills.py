@@ -89,4 +89,5 @@ def _answer(view: BackfillView) -> BackfillAnswer:
         runs=view.runs,
         eta=view.eta,
         planned_runs=view.planned_runs,
+        notes=view.notes,
     )

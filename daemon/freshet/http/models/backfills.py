@@ -44,7 +44,7 @@ class BackfillAssetAnswer(Answer):
 
 class BackfillAnswer(Answer):
     """A backfill as it stands. `runs`: under way; `eta`: seconds to go, by the rate of the last minutes;
-    `planned_runs`: only when it has just begun."""
+    `planned_runs`, `notes` (what of the range is not there): only when it has just begun."""
 
     id: int
     state: BackfillState
@@ -64,6 +64,7 @@ class BackfillAnswer(Answer):
     runs: tuple[int, ...]
     eta: float | None
     planned_runs: int | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def ended(self) -> bool:
