@@ -98,11 +98,7 @@ class S3Sensor(Sensor):
     ) -> None:
         _check_texts(name, bucket=bucket, prefix=prefix, region=region)
         secrets = {"access_key": access_key, "secret_key": secret_key, "session_token": session_token}
-        for what, reference in secrets.items():
-            checked_reference(f"{name}: {what}", reference)
-        if (access_key is None) != (secret_key is None) or (session_token is not None and access_key is None):
-            said = f"{name}: access_key and secret_key go together, session_token goes with both"
-            raise DefinitionError(said, hint="give them, or leave out all three for the usual AWS places")
+        _check_secrets(name, secrets)
         self.access = Access(checked_url(f"{name}: endpoint_url", endpoint_url), region, **secrets)
         self.queue_url = checked_url(f"{name}: queue_url", queue_url)
         self.bucket, self.prefix, self.order, self.versions = bucket, prefix, order, versions
@@ -260,6 +256,15 @@ def _check_texts(name: str, **texts: Any) -> None:
         raise DefinitionError(f"{name}: bucket={bucket!r} is no bucket's name", hint="what follows it goes to prefix=")
     if texts["prefix"].startswith("/"):
         raise DefinitionError(f"{name}: prefix={texts['prefix']!r}", hint="keys do not begin with a slash")
+
+
+def _check_secrets(name: str, secrets: dict[str, str | None]) -> None:
+    for what, reference in secrets.items():
+        checked_reference(f"{name}: {what}", reference)
+    key, secret, token = secrets.values()
+    if (key is None) != (secret is None) or (token is not None and key is None):
+        said = f"{name}: access_key and secret_key go together, session_token goes with both"
+        raise DefinitionError(said, hint="give them, or leave out all three for the usual AWS places")
 
 
 def _checked_start(name: str, start: Any) -> datetime | Literal["all", "now"]:
