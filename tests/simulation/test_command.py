@@ -74,6 +74,37 @@ def test_only_some_names(folder: Folder) -> None:
     assert (told[-1]["ticks"], list(told[-1]["runs"])) == ({"half": 24}, ["prices"])
 
 
+def test_spans_that_meet_hold_each_instant_once(tmp_path: Path) -> None:
+    """The instant of --from belongs to the span, that of --until does not."""
+    folder = folder_at(
+        tmp_path,
+        days="from freshet import Schedule, asset\n@asset\ndef a(): return 1\n"
+        "Schedule('midnight', cron='0 0 * * *', target=a)\nSchedule('each', every='1h', target=a)\n",
+    )
+    ticks = [
+        [one["at"] for one in folder.entries("--from", day, "--until", "1d", "--only", "midnight") if "at" in one]
+        for day in ("2026-05-01", "2026-05-02")
+    ]
+    assert ticks == [["2026-05-01T00:00:00+02:00"], ["2026-05-02T00:00:00+02:00"]]
+    often = "from freshet import Schedule\nSchedule('often', cron='*/2 * * * * *', target='a')\n"
+    (folder.path / "plugins" / "often.py").write_text(often)
+    told = folder.entries("--from", "2026-05-01T08:00", "--until", "2m")[-1]
+    assert (told["ticks"], told["skipped"]) == ({"often": 60, "each": 1}, {})
+
+
+def test_nothing_is_said_to_happen(folder: Folder) -> None:
+    done = folder.simulate("--from", "2026-05-01T05:01", "--until", "1m")
+    assert done.stdout.splitlines()[0] == "nothing would happen"
+
+
+def test_the_summary_is_of_what_was_asked_for(folder: Folder) -> None:
+    told = folder.entries("--from", "2026-05-01T05:45", "--until", "5m", "--only", "prices", "--duration", "other=1h")
+    assert (told[-1]["busiest_minute"], told[-1]["running"]) == (None, 0)
+    told = folder.entries("--from", "2026-05-01T05:30", "--until", "31m", "--only", "prices", "--duration", "other=2h")
+    assert told[-1]["busiest_minute"] == {"count": 1, "at": "2026-05-01T06:00:00+02:00"}
+    assert told[-1]["running"] == 0
+
+
 def test_now_and_a_duration_are_the_default(folder: Folder) -> None:
     summary = folder.entries("--only", "half")[-1]
     assert summary["ticks"] == {"half": 30 * 24}

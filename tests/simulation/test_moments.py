@@ -38,6 +38,11 @@ def test_the_end_is_a_duration_or_a_moment() -> None:
     begin = _utc("2026-03-01T00:00")
     assert until_of("36h", begin, BERLIN, what="--until") == begin + 36 * 3600
     assert until_of("2026-04-01", begin, BERLIN, what="--until") == _utc("2026-03-31T22:00")
+    assert until_of("2d", _utc("2026-03-28T11:00"), BERLIN, what="--until") == _utc("2026-03-30T10:00")
+    assert until_of("48h", _utc("2026-03-28T11:00"), BERLIN, what="--until") == _utc("2026-03-30T11:00")
+    assert until_of("1w1d30m", _utc("2026-10-20T10:00:00.5"), BERLIN, what="--until") == _utc("2026-10-28T11:30:00.5")
+    with pytest.raises(WrongMoment, match="too far away"):
+        until_of("999999999d", begin, BERLIN, what="--until")
     with pytest.raises(WrongMoment, match='as a duration: "36h"'):
         until_of("36 parsecs", begin, BERLIN, what="--until")
 

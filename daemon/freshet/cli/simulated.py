@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
 from typing import Any
 
 from freshet.cli.text import in_line
@@ -19,13 +18,13 @@ _KIND = 9
 
 
 class Printer:
-    """`only`: names whose entries are printed; empty for all. Notes go to stderr, or as JSON in their place."""
+    """Notes go to stderr, or as JSON in their place."""
 
-    def __init__(self, zone: str, *, as_json: bool, only: Iterable[str] = (), flush: bool = False) -> None:
+    def __init__(self, zone: str, *, as_json: bool, flush: bool = False) -> None:
         self._zone = zone
         self._json = as_json
-        self._only = frozenset(only)
         self._flush = flush
+        self._told = False
 
     def note(self, text: str) -> None:
         """Something to know beforehand."""
@@ -36,8 +35,7 @@ class Printer:
 
     def entry(self, entry: Entry) -> None:
         """What would happen."""
-        if self._only and entry.name not in self._only:
-            return
+        self._told = True
         if self._json:
             self._object(self._as_json(entry))
         else:
@@ -60,26 +58,23 @@ class Printer:
     # --- the summary ---------------------------------------------------------------------------------------
 
     def summary(self, tally: Tally, begin: float) -> None:
-        """What it comes to. The peaks are of all that ran, whatever was printed."""
+        """What it comes to."""
         if self._json:
             self._object(self._summary_json(tally, begin))
         else:
             print("\n".join(in_line(line) if line else "" for line in self._summary_lines(tally, begin)))  # noqa: T201
-
-    def _wanted(self, counts: dict[str, Any]) -> list[tuple[str, Any]]:
-        return [(name, value) for name, value in sorted(counts.items()) if not self._only or name in self._only]
 
     def _summary_json(self, tally: Tally, begin: float) -> dict[str, Any]:
         return {
             "kind": "summary",
             "from": shown(begin, self._zone),
             "until": shown(tally.ended, self._zone),
-            "ticks": dict(self._wanted(tally.ticks)),
-            "skipped": dict(self._wanted(tally.skipped)),
+            "ticks": dict(sorted(tally.ticks.items())),
+            "skipped": dict(sorted(tally.skipped.items())),
             "runs": {
-                name: {"runs": one.runs, "seconds": round(one.seconds, 3)} for name, one in self._wanted(tally.runs)
+                name: {"runs": one.runs, "seconds": round(one.seconds, 3)} for name, one in sorted(tally.runs.items())
             },
-            "lapses": dict(self._wanted(tally.lapses)),
+            "lapses": dict(sorted(tally.lapses.items())),
             "busiest_minute": self._peak(tally.busiest),
             "longest_queue": self._peak(tally.queue),
             "running": tally.running,
@@ -90,12 +85,15 @@ class Printer:
 
     def _summary_lines(self, tally: Tally, begin: float) -> list[str]:
         span = format_duration(tally.ended - begin)
-        lines = ["", f"{shown(begin, self._zone)} to {shown(tally.ended, self._zone)}  ({span})"]
-        lines += _section("ticks", [(name, str(count)) for name, count in self._wanted(tally.ticks)])
-        lines += _section("skipped ticks", [(name, str(count)) for name, count in self._wanted(tally.skipped)])
-        runs = [(name, f"{one.runs}  {format_duration(one.seconds)} in all") for name, one in self._wanted(tally.runs)]
+        head = "" if self._told else "nothing would happen"
+        lines = [head, f"{shown(begin, self._zone)} to {shown(tally.ended, self._zone)}  ({span})"]
+        lines += _section("ticks", [(name, str(count)) for name, count in sorted(tally.ticks.items())])
+        lines += _section("skipped ticks", [(name, str(count)) for name, count in sorted(tally.skipped.items())])
+        runs = [
+            (name, f"{one.runs}  {format_duration(one.seconds)} in all") for name, one in sorted(tally.runs.items())
+        ]
         lines += _section("runs", runs)
-        lines += _section("lapses", [(name, str(count)) for name, count in self._wanted(tally.lapses)])
+        lines += _section("lapses", [(name, str(count)) for name, count in sorted(tally.lapses.items())])
         peaks = [
             (name, f"{peak.count} {what}, {shown(peak.at, self._zone)}")
             for name, peak, what in (

@@ -25,7 +25,7 @@ from freshet.engine.instruments import Instruments, persist
 from freshet.engine.launcher import CANCEL_GRACE, Launcher
 from freshet.engine.outcomes import startable
 from freshet.engine.requests import input_needs, sensor_run
-from freshet.engine.schedules.plan import Plan, plan
+from freshet.engine.schedules.plan import Plan, anchor, plan
 from freshet.engine.scheduling import Asked, ScheduleTicker, commit_of, in_line, ticker_of
 from freshet.errors import FreshetError, TickRefused
 from freshet.executors.base import TickEnd, TickOrder
@@ -71,6 +71,12 @@ class Timetable:
     def in_line(self) -> tuple[str, ...]:
         """The schedules whose runs go one after the other."""
         return tuple(name for name, ticker in self.schedules.items() if ticker.spec.overlap == "queue")
+
+    def anchor(self, at: float) -> None:
+        """Let schedules that are new, or have been edited, come into force `at` an instant before the start."""
+        for ticker in self.schedules.values():
+            if ticker.state is None or ticker.state.version != ticker.spec.version:
+                ticker.state = anchor(ticker.spec, at)
 
     def start(self) -> None:
         """Decide what passed while the daemon was down, then wait."""

@@ -83,7 +83,7 @@ def _simulate(
 
     names = _names(report.definitions)
     _check_known(wishes.only, {name for kind in names.values() for name in kind}, "--only")
-    printer = Printer(settings.timezone, as_json=session.json, only=wishes.only, flush=wishes.speed is not None)
+    printer = Printer(settings.timezone, as_json=session.json, flush=wishes.speed is not None)
     given = _durations(wishes.durations, names["asset"] | names["job"])
     recorded = _recorded(settings)
     if wishes.state:
@@ -97,6 +97,7 @@ def _simulate(
         durations={**recorded, **given},
         arrivals=_arrivals(wishes.files, settings, report.definitions, printer, begin, end),
         speed=wishes.speed,
+        only=frozenset(wishes.only),
     )
     interrupted = False
 

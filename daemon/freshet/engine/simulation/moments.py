@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 
 from freshet.definitions.durations import parse_duration
-from freshet.definitions.zones import EPOCH, ZoneClock
+from freshet.definitions.zones import DAY, EPOCH, ZoneClock
 from freshet.errors import DurationError, FreshetError
 
 __all__ = ["WrongMoment", "moment_of", "shown", "until_of"]
 
 _HOW = 'write it as "2026-03-01", "2026-03-01T02:30" or "2026-03-01T02:30:00+01:00"'
+_TIMES = "give a time between 1971 and 2400"
 _YEARS = range(1971, 2400)
+_DAYS = re.compile(r"(?:(\d+)w)?(?:(\d+)d)?")
 
 
 class WrongMoment(FreshetError):
@@ -30,7 +33,7 @@ def moment_of(text: str, zone: str, *, what: str) -> float:
     except ValueError:
         raise WrongMoment(f"{what}: {text[:60]!r} is no date and no time", hint=_HOW) from None
     if found.year not in _YEARS:
-        raise WrongMoment(f"{what}: {text[:60]!r} is too far away", hint="give a time between 1971 and 2400")
+        raise WrongMoment(f"{what}: {text[:60]!r} is too far away", hint=_TIMES)
     if found.tzinfo is not None:
         return found.timestamp()
     local = (found - EPOCH) / timedelta(seconds=1)
@@ -39,11 +42,25 @@ def moment_of(text: str, zone: str, *, what: str) -> float:
 
 
 def until_of(text: str, begin: float, zone: str, *, what: str) -> float:
-    """A moment, or a duration after `begin`. Raises `WrongMoment`."""
+    """A moment, or a duration after `begin`: of that, whole days (and weeks) are days on the zone's clock, which may
+    have 23 or 25 hours. Raises `WrongMoment`."""
     try:
-        return begin + parse_duration(text, what=what)
+        seconds = parse_duration(text, what=what)
     except DurationError:
-        pass
+        return _end_of(text, zone, what=what)
+    said = _DAYS.match(text.strip())
+    weeks, days = (int(count or 0) for count in said.groups()) if said else (0, 0)
+    whole = (7 * weeks + days) * DAY
+    if not whole:
+        return begin + seconds
+    clock, start = ZoneClock(zone), math.floor(begin)
+    try:
+        return clock.instant(clock.local(start) + whole) + (begin - start) + (seconds - whole)
+    except OverflowError:
+        raise WrongMoment(f"{what}: {text[:60]!r} is too far away", hint=_TIMES) from None
+
+
+def _end_of(text: str, zone: str, *, what: str) -> float:
     try:
         return moment_of(text, zone, what=what)
     except WrongMoment as error:

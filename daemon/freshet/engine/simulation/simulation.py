@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -33,9 +34,10 @@ _LOUD = 50
 
 @dataclass(frozen=True)
 class Plan:
-    """What to simulate. `begin`, `end`: seconds since 1970. `database`: a file that is not there yet, or a copy of a
-    state to begin with. `durations`: seconds by name of asset or job. `speed`: virtual seconds in a real one; None: as
-    fast as it goes. `options`: as the daemon would run."""
+    """What to simulate, from `begin` up to and without `end` (seconds since 1970). `database`: a file that is not there
+    yet, or a copy of a state to begin with. `durations`: seconds by name of asset or job. `speed`: virtual seconds in a
+    real one; None: as fast as it goes. `options`: as the daemon would run. `only`: names that are told and counted,
+    empty for all."""
 
     begin: float
     end: float
@@ -44,6 +46,7 @@ class Plan:
     durations: Mapping[str, float] = field(default_factory=dict[str, float])
     arrivals: Sequence[Arrival] = ()
     speed: float | None = None
+    only: frozenset[str] = frozenset()
 
 
 async def simulate(plan: Plan, report: LoadReport, tell: Callable[[Entry], None], *, stop: Callable[[], bool]) -> Tally:
@@ -58,10 +61,12 @@ async def simulate(plan: Plan, report: LoadReport, tell: Callable[[Entry], None]
     recorder = Recorder(store, clock, zone=plan.options.timezone, bodies=bodies)
 
     def note(entry: Entry) -> None:
-        tally.add(entry)
-        tell(entry)
+        if not plan.only or entry.name in plan.only:
+            tally.add(entry)
+            tell(entry)
 
     def begin() -> None:
+        engine.timetable.anchor(math.nextafter(plan.begin, -math.inf))  # a tick at `begin` itself is of the span
         engine.instruments.bus.listen(recorder.published)
         recorder.begin(engine.instruments.in_force.definitions, note)
 
@@ -119,7 +124,8 @@ async def _let_pass(
             break
         clock.leap(due)
         await engine.settled()
-        tally.waiting(len(engine.launcher.queue), clock.now())
+        if not plan.only:
+            tally.waiting(len(engine.launcher.queue), clock.now())
     tally.ended = clock.now() if stop() else plan.end
 
 
