@@ -71,6 +71,11 @@ class S3Sensor(Sensor):
     A look that a busy service or a time-out cuts off keeps what it has seen, and the next goes on behind it.
     """
 
+    sweep: Sweep | None = None
+    _mail: Mail | None = None
+    _client: Any = None
+    _stack: AsyncExitStack | None = None
+
     def __init__(
         self,
         name: str,
@@ -96,7 +101,7 @@ class S3Sensor(Sensor):
         interval: Duration = "60s",
         timeout: Duration = "120s",
     ) -> None:
-        _check_texts(name, bucket=bucket, prefix=prefix, region=region)
+        _check_texts(name, bucket=bucket, prefix=prefix, region=region, order=order)
         secrets = {"access_key": access_key, "secret_key": secret_key, "session_token": session_token}
         _check_secrets(name, secrets)
         self.access = Access(checked_url(f"{name}: endpoint_url", endpoint_url), region, **secrets)
@@ -104,8 +109,6 @@ class S3Sensor(Sensor):
         self.bucket, self.prefix, self.order, self.versions = bucket, prefix, order, versions
         self.start = _checked_start(name, start)
         self.reconcile = _checked_reconcile(name, reconcile)
-        if order not in ("any", "key"):
-            raise DefinitionError(f"{name}: order={order!r} is unknown", hint='use "any" or "key"')
         changes, parsed = checked_changes(name, on, retire), Pattern(pattern, what=f"{name}: pattern")
         looks = parse_duration(interval, what=f"{name}: interval")
         if queue_url is None:
@@ -128,11 +131,7 @@ class S3Sensor(Sensor):
             noun="object",
         )
         refuse_nonsense(name, self.rules, "all", target)
-        self._mail: Mail | None = None
-        self._client: Any = None
-        self._stack: AsyncExitStack | None = None
         self._told: dict[str, str] = {}
-        self.sweep: Sweep | None = None
 
     def _shown(
         self, pattern: str, key: str | None, changes: frozenset[str], retire: bool, start: object, looks: float
@@ -251,6 +250,8 @@ def _check_texts(name: str, **texts: Any) -> None:
     for what, text in texts.items():
         if not isinstance(text, str | (NoneType if what == "region" else str)):
             raise DefinitionError(f"{name}: {what}={text!r} is no text", hint=f'for example {what}="landing"')
+    if texts["order"] not in ("any", "key"):
+        raise DefinitionError(f"{name}: order={texts['order']!r} is unknown", hint='use "any" or "key"')
     bucket: str = texts["bucket"]
     if not bucket or "/" in bucket or bucket.strip() != bucket:
         raise DefinitionError(f"{name}: bucket={bucket!r} is no bucket's name", hint="what follows it goes to prefix=")
