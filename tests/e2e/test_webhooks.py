@@ -245,6 +245,7 @@ def test_a_hook_without_its_secret_says_so_and_takes_nothing_until_it_is_there(w
     assert "file:later" in hooks["unready"]["problem"]
     assert hooks["github"]["problem"] is None
     assert "a secret is missing" in world.daemon.log_text()
+    assert "the hook of unready refuses what it cannot verify" in world.site.cli("status").stdout
     (world.site.folder / "later").write_text(SECRET)
     world.daemon.wait_until(
         lambda: world.sender.post("unready", "github", {"order": 2}).status_code == 202, "it takes deliveries"

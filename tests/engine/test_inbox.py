@@ -1,4 +1,4 @@
-"""The inbox in a whole engine, in virtual time: woken at once, tried again by interval, settled by large outcomes too."""
+"""The inbox in a whole engine, in virtual time: woken at once, tried again by interval, settled with large outcomes."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 
 from freshet.http.api.context import Api
 from freshet.http.api.convert import freshness_state, problem_answer
-from freshet.http.models import HostAnswer, StatusAnswer
+from freshet.http.models import HostAnswer, ProblemAnswer, StatusAnswer
 from freshet.store.assets import freshness_rows
 from freshet.store.queries import failures
 
@@ -59,5 +59,12 @@ async def status(api: Api) -> StatusAnswer:
         failed={name: count for name, count in failed.partitions.items() if name in definitions.asset},
         failed_runs=failed.runs,
         load_problems=tuple(map(problem_answer, report.problems)),
-        load_warnings=tuple(map(problem_answer, report.warnings)),
+        load_warnings=(
+            *map(problem_answer, report.warnings),
+            *(
+                ProblemAnswer(message=f"the hook of {one.sensor} refuses what it cannot verify: {one.problem}")
+                for one in await api.control.hooks()
+                if one.problem is not None
+            ),
+        ),
     )
