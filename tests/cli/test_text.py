@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freshet.cli.arguments import json_argument, parameters
+from freshet.cli.commands.show import failing_schedule
 from freshet.cli.journal_lines import parse_line, rendered
 from freshet.cli.session import UsageError
 from freshet.cli.text import age, error_line, error_text, in_line, plain
+from freshet.http.models import ScheduleAnswer
 
 
 @given(st.text(alphabet=st.characters(categories=None)))
@@ -119,3 +121,31 @@ def test_parameters_are_json_or_text() -> None:
 def test_a_json_argument_must_be_json(text: str) -> None:
     with pytest.raises(UsageError, match="the cursor is not JSON"):
         json_argument(text, "the cursor")
+
+
+def test_a_failing_schedule_is_told_in_one_line() -> None:
+    trace = (
+        'Traceback:\n  File "/opt/lib.py", line 3, in go\n  File "/p/a.py", line 7, in body\n'
+    )
+    answer = ScheduleAnswer(
+        name="nightly",
+        doc="",
+        cron="0 6 * * *",
+        every=None,
+        timezone="UTC",
+        target=None,
+        misfire="latest",
+        status="failing",
+        next=86_400.0,
+        last_fired=None,
+        held_at=21_600.0,
+        retry_at=21_700.0,
+        failures=2,
+        last_error={"type": "ValueError", "message": "not\ntoday", "traceback": trace},
+        file=None,
+        line=None,
+    )
+    assert failing_schedule(answer, 21_690.0) == (
+        "nightly: failed 2 times, held at 1970-01-01T06:00:00+00:00, asked again in 10s: "
+        "/p/a.py:7: ValueError: not\\ntoday"
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from tests.engine.rig import Rig, rig
 
 from freshet import RunRequest, Schedule, TimePartitions, asset, job, schedule
@@ -164,6 +165,35 @@ async def test_a_body_is_asked_about_each_instant_and_answers_with_runs(tmp_path
         assert asked[0] == datetime(2026, 3, 1, 6, tzinfo=UTC)
         await one.advance(24 * 3600)
         assert done[-1] == "2026-03-03"
+
+
+async def test_a_failing_body_says_what_it_is_held_at_and_when_it_is_asked_again(tmp_path: Path) -> None:
+    broken = [True]
+
+    @job
+    def note() -> None:
+        return None
+
+    @schedule(cron="0 6 * * *", target=note)
+    async def every_morning(ctx: Any) -> Any:
+        if broken[0]:
+            raise ValueError("not today")
+        yield RunRequest()
+
+    six = MIDNIGHT + 6 * 3600
+    async with rig(tmp_path, [note, every_morning], clock=_clock()) as one:
+        with capture_logs() as logs:
+            await one.advance(6 * 3600 + 60)
+            (view,) = one.control.schedules()
+            assert (view.status, view.held_at, view.next) == ("failing", six, six + 86_400)
+            assert view.retry_at is not None
+            assert one.clock.now() < view.retry_at
+            broken[0] = False
+            await one.advance(view.retry_at - one.clock.now())
+            (view,) = one.control.schedules()
+            assert (view.status, view.held_at, view.retry_at, view.next) == ("ok", None, None, six + 86_400)
+        said = [line["event"] for line in logs if line.get("schedule") == "every_morning"]
+        assert said == ["schedule failing", "schedule recovered"]
 
 
 async def test_a_thousand_schedules_of_one_instant_all_fire(tmp_path: Path) -> None:

@@ -87,13 +87,16 @@ class SensorState:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleView:
-    """A schedule as the engine sees it now. `next`: the nominal instant to come, None while it is paused."""
+    """A schedule as the engine sees it now. `next`: the nominal instant to come, None while it is paused. While its
+    body fails, `held_at` is the instant that it is asked about again, and `retry_at` when."""
 
     name: str
     status: Literal["ok", "failing", "paused"]
     next: float | None
     failures: int
     last_error: Json
+    held_at: float | None = None
+    retry_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,12 +46,18 @@ class ScheduleTicker:
     def view(self, now: float) -> ScheduleView:
         """For display."""
         following = self.spec.times.after(self.state.decided if self.state else now)
+        failing = bool(self.row.failures) and not self.row.paused
+        held = following if failing and following is not None and following <= now else None
+        if held is not None:
+            following = self.spec.times.after(now)
         return ScheduleView(
             name=self.spec.name,
             status="paused" if self.row.paused else "failing" if self.row.failures else "ok",
             next=None if self.row.paused else following,
             failures=self.row.failures,
             last_error=self.row.last_error,
+            held_at=held,
+            retry_at=None if held is None else self.row.retry_at,
         )
 
     def likeness(self) -> object:

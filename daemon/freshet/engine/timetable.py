@@ -261,6 +261,7 @@ class Timetable:
                 continue
             ticker.state = made.state
             if ticker.row.failures:
+                _log.info("schedule recovered", schedule=ticker.row.name, failures=ticker.row.failures)
                 ticker.row = replace(ticker.row, failures=0, retry_at=None)
             if made.skipped or ticker.row.id in result.overlapped:
                 _tell(ticker.spec, made, result.overlapped.get(ticker.row.id, ()))

@@ -23,7 +23,7 @@ from freshet.http.models import (
     StatusAnswer,
 )
 
-__all__ = ["assets", "runs", "schedules", "sensors", "status"]
+__all__ = ["assets", "failing_schedule", "runs", "schedules", "sensors", "status"]
 
 _LONG_LOOK = 2.0
 """Seconds after which a look is worth a word."""
@@ -155,7 +155,7 @@ def sensors(session: Session, name: str | None) -> None:
 
 def _scheduled_row(one: ScheduleAnswer, now: float) -> tuple[object, ...]:
     state = state_text(one.status)
-    last, due = age(one.last_fired, now), age(one.next, now)
+    last, due = age(one.last_fired, now), _next(one, now)
     return one.name, "schedule", state, one.target or "-", "-", last, due, "-", _skipped(one.last_skip, now)
 
 
@@ -164,10 +164,22 @@ def _skipped(one: SkipAnswer | None, now: float) -> str:
     return "-" if one is None else f"{age(one.last, now)}: {one.count} ({one.reason})"
 
 
+def _next(one: ScheduleAnswer, now: float) -> str:
+    """The instant to come, or when it is asked again about one that has passed."""
+    return age(one.next, now) if one.held_at is None else f"again {age(max(one.retry_at or now, now), now)}"
+
+
 def _failing(found: Iterable[ScheduleAnswer]) -> None:
     for one in found:
         if one.status == "failing":
-            print(f"{in_line(one.name)}: {plain(error_text(one.last_error))}")  # noqa: T201
+            print(failing_schedule(one, time.time()))  # noqa: T201
+
+
+def failing_schedule(one: ScheduleAnswer, now: float) -> str:
+    """Which instant a failing schedule is held at, when it is asked again, and its last error, in one line."""
+    held = "" if one.held_at is None else f", held at {_instant(one.held_at)}, asked {_next(one, now)}"
+    times = "once" if one.failures == 1 else f"{one.failures} times"
+    return f"{in_line(one.name)}: failed {times}{held}: {error_line(one.last_error, with_place=True)}"
 
 
 def _sensor_said(one: SensorAnswer, *, whole: bool) -> Iterable[str]:
@@ -206,6 +218,8 @@ def schedules(session: Session, name: str | None) -> None:
     with session.client() as client:
         if name is not None:
             _schedule_history(session, client.schedule_history(name))
+            if not session.json:
+                _failing(one for one in client.schedules() if one.name == name)
             return
         found = client.schedules()
     if session.json:
@@ -222,7 +236,7 @@ def schedules(session: Session, name: str | None) -> None:
                 one.target or "-",
                 state_text(one.status),
                 age(one.last_fired, now),
-                age(one.next, now),
+                _next(one, now),
                 _skipped(one.last_skip, now),
             )
             for one in found

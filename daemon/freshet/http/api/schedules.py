@@ -78,6 +78,8 @@ def _answer(spec: ScheduleSpec, view: ScheduleView, last: LastTicks | None) -> S
         next=view.next,
         last_fired=None if last is None else last.fired,
         last_skip=None if last is None or last.skipped is None else _skip(last.skipped),
+        held_at=view.held_at,
+        retry_at=view.retry_at,
         failures=view.failures,
         last_error=view.last_error,
         file=spec.source.file if spec.source else None,

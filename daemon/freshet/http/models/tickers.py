@@ -64,7 +64,8 @@ class SkipAnswer(Answer):
 
 class ScheduleAnswer(Answer):
     """A schedule as declared, and as the engine sees it. Exactly one of `cron` and `every` (seconds) is set; `next`
-    (None while it is paused) and `last_fired` are nominal instants; `last_skip`: what was skipped last."""
+    (None while it is paused) and `last_fired` are nominal instants; `last_skip`: what was skipped last. While its body
+    fails, `held_at` is the instant that it is asked about again, and `retry_at` when."""
 
     kind: Literal["schedule"] = "schedule"
     name: str
@@ -79,6 +80,8 @@ class ScheduleAnswer(Answer):
     next: float | None
     last_fired: float | None
     last_skip: SkipAnswer | None = None
+    held_at: float | None = None
+    retry_at: float | None = None
     failures: int
     last_error: Json
     file: str | None
