@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import random
 import re
 import time
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ from tests.support.signers import SECRET, STANDARD_SECRET, Sender, sign
 SCHEMES = ("standard-webhooks", "github", "stripe", "slack", "gitlab", "hmac-sha256", "bearer", "none")
 
 PLUGIN = """
+import hashlib
 import os
 from freshet import DynamicPartitions, GiveUp, RunRequest, AddPartitions, asset, job, sensor, Sensor, Intake, Handled
 from freshet_sensors import WebhookSensor
@@ -76,7 +79,8 @@ WebhookSensor("mapped", path="mapped", scheme="none", id_from="json:/id", map=ke
               filter=lambda payload: not payload.get("skip"), partitions=orders)
 WebhookSensor("unready", path="unready", scheme="github", secret="file:later", target=note)
 WebhookSensor("watched", path="watched", scheme="github", secret="env:SECRET", observe=True, target=note)
-WebhookSensor("small", path="small", scheme="none", max_body=1000, target=note)
+WebhookSensor("large", path="large", scheme="none", max_body=8 << 20, target=note,
+              map=lambda payload: RunRequest(params={"text": hashlib.sha256(payload).hexdigest()}))
 
 
 class Stranger(Sensor):
@@ -343,6 +347,16 @@ def test_a_delivery_is_shown_with_its_body_and_without_what_signed_it(world: Wor
     assert "signature-256" not in shown
     assert "x-secret-token" not in shown
     assert "/hooks/of/github" in world.site.cli("inbox").stdout
+
+
+def test_a_body_of_any_size_and_kind_reaches_map_to_the_byte(world: World) -> None:
+    wanted: set[str] = set()
+    for size in (0, 1, 600_000, 600_001, 6 << 20):
+        body = random.Random(size).randbytes(size)
+        wanted.add(hashlib.sha256(body).hexdigest())
+        answer = world.sender.http.post("/hooks/large", content=body, headers={"content-type": "image/png"})
+        assert answer.status_code == 202
+    world.daemon.wait_until(lambda: wanted <= {one.get("text") for one in world.params("note")}, "all have been seen")
 
 
 def test_two_sensors_cannot_have_one_hook(tmp_path: Path) -> None:
