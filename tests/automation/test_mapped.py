@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from tests.automation.build import EAGER, node
 from tests.automation.random_graphs import DAYS, GRID, HOURS, LANDS, LETTERS, PLAN, THIRDS
-from tests.automation.test_against_reference import Watched
+from tests.automation.watched import Watched
 
 from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.graph import Definitions

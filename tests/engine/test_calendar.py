@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zoneinfo
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -43,7 +43,7 @@ async def _nothing() -> None:
     return None
 
 
-async def opened(one: Rig, name: str) -> list[tuple[float, range]]:
+async def opened(one: Rig, name: str) -> list[tuple[float, Sequence[int]]]:
     """When which numbers were opened, beyond those that the definitions brought with them."""
     found = [(event.at, event.numbers) for event in await one.events("partition_added") if event.set == name]
     return found[1:]

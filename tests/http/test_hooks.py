@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -43,7 +43,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 def take(served: Served, intake: Intake) -> None:
     """Let the daemon have a hook."""
     register: Callable[[sqlite3.Connection], TickerRow] = partial(register_ticker, kind="sensor", name="hook")
-    row: TickerRow = served.call(served.control.store.write, register)
+    row = cast("TickerRow", served.call(served.control.store.write, register))
     served.control.taking[intake.path] = Hook("hook", row.id, intake)
     served.control.secrets = (SECRET.encode(),)
 

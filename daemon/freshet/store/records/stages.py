@@ -41,8 +41,8 @@ class StageRow:
 
 
 class Carried(NamedTuple):
-    """What was carried out: as a commit of its own, what that did (`ledger_revision`: 0 before the ledger's last piece),
-    how many keys it deleted, of how many pieces it is, and whether it was the last."""
+    """What was carried out: as a commit of its own, what that did (`ledger_revision`: 0 before the ledger's last
+    piece), how many keys it deleted, of how many pieces it is, and whether it was the last."""
 
     commit: TickCommit
     result: TickResult
