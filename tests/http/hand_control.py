@@ -33,6 +33,7 @@ from freshet.engine.control import (
     Hook,
     HookView,
     ReplayReport,
+    RollbackReport,
     ScheduleView,
     SensorState,
     TickReport,
@@ -222,6 +223,10 @@ class HandControl:
 
     async def set_cursor(self, sensor: str, cursor: Json) -> SensorState:
         return self._change(sensor, cursor=cursor)
+
+    async def roll_back(self, sensor: str, to: int, *, again: bool = False, dry_run: bool = False) -> RollbackReport:
+        keys = ({"target": "raw", "key": "a", "run_key": "a.csv", "run_id": 7},)
+        return RollbackReport(sensor, to, again, dry_run, 9, 4, 2, 1, keys, 1, 3)
 
     async def pause(self, sensor: str) -> SensorState:
         return self._change(sensor, status="paused", due_at=None)

@@ -332,11 +332,33 @@ def cursor_history(session: Session, sensor: Sensor, limit: Limit = 20) -> None:
     cursor.history(session, sensor, limit)
 
 
+@_command("rollback", of=cursor_app)
+def cursor_rollback(
+    session: Session,
+    sensor: Sensor,
+    to: Annotated[int, typer.Option("--to", metavar="TICK", min=1, help="As it was at the end of this tick.")],
+    again: Annotated[
+        bool, typer.Option("--again", help="What ran since may run once more: free its run keys.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would do, and change nothing.")] = False,
+) -> None:
+    """Set a sensor's cursor and ledger back to an earlier tick.
+
+    What came since is seen again; what ran since with a run key does not run twice, unless --again is given. Look with
+    --dry-run first. It is a tick of its own in the history, and can be rolled back.
+    """
+    from freshet.cli.commands import cursor
+
+    cursor.rollback(session, sensor, to, again=again, dry_run=dry_run)
+
+
 @_command()
 def simulate(
     session: Session,
     begin: Annotated[str, typer.Option("--from", metavar="T", help="When it begins: a local time, or now.")] = "now",
-    until: Annotated[str, typer.Option(metavar="T", help="When it ends: a local time, or a duration.")] = "30d",
+    until: Annotated[
+        str, typer.Option(metavar="T", help="When it ends: a local time, or a duration (days on the clock).")
+    ] = "30d",
     files: Annotated[
         Path | None, typer.Option(metavar="LISTING", help="What arrives: lines such as 2026-03-01T02:30 inbox/a.csv")
     ] = None,

@@ -194,6 +194,11 @@ class Client:
         body = models.CursorBody(cursor=cursor)
         return self._one(models.CursorAnswer, "PUT", f"sensors/{_safe(sensor)}/cursor", body=body)
 
+    def roll_back(self, sensor: str, to: int, *, again: bool, dry_run: bool) -> models.RollbackAnswer:
+        """Set a sensor back to the end of a tick, as long as that takes."""
+        body = models.RollbackBody(to=to, again=again, dry_run=dry_run)
+        return self._one(models.RollbackAnswer, "POST", f"sensors/{_safe(sensor)}/rollback", body=body, wait=None)
+
     def pause(self, sensor: str) -> models.SensorAnswer:
         """Stop ticking."""
         return self._one(models.SensorAnswer, "POST", f"sensors/{_safe(sensor)}/pause")

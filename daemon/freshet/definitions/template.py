@@ -87,9 +87,11 @@ def fill_value(template: Json, scope: Scope, what: str) -> Json:
 
 def _inside(value: Json) -> Iterator[tuple[Any, Json]]:
     if isinstance(value, dict):
-        yield from cast("dict[str, Json]", value).items()
+        named: dict[str, Json] = value
+        yield from named.items()
     elif isinstance(value, list):
-        yield from enumerate(cast("list[Json]", value))
+        listed: list[Json] = value
+        yield from enumerate(listed)
 
 
 @lru_cache(maxsize=1024)

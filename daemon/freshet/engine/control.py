@@ -31,6 +31,7 @@ __all__ = [
     "Hook",
     "HookView",
     "ReplayReport",
+    "RollbackReport",
     "ScheduleView",
     "SensorState",
     "TickReport",
@@ -119,6 +120,27 @@ class TickReport:
     error: Json = None
     deliveries: tuple[Json, ...] = ()
     pending: tuple[Json, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackReport:
+    """What a rollback did, or (dry run) would do. `ledger_removed`: entries of the ledger that were added since;
+    `ledger_restored`: those that were replaced or removed since, and are again as they were. `run_keys`: the first
+    thousand of `run_key_count` that were taken since, with their runs; with `again` they are free. `waiting`: requests
+    of since that still wait; they stay. `takes_deliveries`: of a hook, whose deliveries a replay brings back."""
+
+    sensor: str
+    to: int
+    again: bool
+    dry_run: bool
+    cursor_before: Json
+    cursor: Json
+    ledger_removed: int
+    ledger_restored: int
+    run_keys: tuple[Json, ...]
+    run_key_count: int
+    waiting: int
+    takes_deliveries: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +290,10 @@ class Control(Protocol):
 
     async def set_cursor(self, sensor: str, cursor: Json) -> SensorState:
         """Replace the cursor; a tick in flight is refused when it ends."""
+        ...
+
+    async def roll_back(self, sensor: str, to: int, *, again: bool = False, dry_run: bool = False) -> RollbackReport:
+        """Set cursor and ledger back to the end of the tick `to`. `again`: what ran since may run once more."""
         ...
 
     async def pause(self, sensor: str) -> SensorState:

@@ -23,6 +23,7 @@ from freshet.engine.control import (
     EngineStatus,
     HookView,
     ReplayReport,
+    RollbackReport,
     ScheduleView,
     SensorState,
     TickReport,
@@ -33,6 +34,7 @@ from freshet.engine.launcher import CANCEL_GRACE
 from freshet.engine.outcomes import startable
 from freshet.engine.pieces import key_pieces
 from freshet.engine.requests import call_job, check_partitions, find_asset, input_needs, run_of_assets
+from freshet.engine.rollback import roll_back
 from freshet.errors import FreshetError, UnknownName
 from freshet.executors.base import LoadReport
 from freshet.store.admission import admit
@@ -224,6 +226,13 @@ class EngineControl:
     async def set_cursor(self, sensor: str, cursor: Json) -> SensorState:
         """Replace the cursor."""
         return await self._engine.desk.set_cursor(sensor, cursor)
+
+    @_loud
+    async def roll_back(self, sensor: str, to: int, *, again: bool = False, dry_run: bool = False) -> RollbackReport:
+        """Back to the end of a tick."""
+        engine = self._engine
+        ticker = engine.desk.find(sensor)
+        return await roll_back(engine.instruments, engine.ticks, ticker, to=to, again=again, dry_run=dry_run)
 
     @_loud
     async def pause(self, sensor: str) -> SensorState:

@@ -25,6 +25,7 @@ from freshet.engine.templates import filled
 from freshet.engine.ticks import TickLoop
 from freshet.errors import Conflict, FreshetError, UnknownName
 from freshet.executors.base import TickEnd, TickOrder
+from freshet.store.history import note_cursor
 from freshet.store.overlap import settle_runs
 from freshet.store.queries import run_key_holders
 from freshet.store.records import RunToAdmit, TickError, TickerRow
@@ -176,7 +177,13 @@ class SensorDesk:
     async def set_cursor(self, name: str, cursor: Json) -> SensorState:
         """Replace the cursor and look again."""
         ticker = self.find(name)
-        return await self._change(ticker, partial(set_cursor, ticker_id=ticker.row.id, cursor=cursor))
+        tick_id, now = self._loop.take_id(), self._in.clock.now()
+
+        def change(db: sqlite3.Connection) -> TickerRow:
+            note_cursor(db, ticker.row.id, tick_id, cursor, now)
+            return set_cursor(db, ticker.row.id, cursor)
+
+        return await self._change(ticker, change)
 
     async def pause(self, name: str) -> SensorState:
         """Stop ticking."""

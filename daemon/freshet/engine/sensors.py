@@ -70,8 +70,8 @@ class InFlight:
 
 @dataclass(slots=True)
 class SensorTicker:
-    """One sensor. `row` is what the store holds, as of the last commit of this process. `told`: what it said of its own
-    lag: how many items, since when the oldest waits."""
+    """One sensor. `row` is what the store holds, as of the last commit of this process. `held`: it is being rolled
+    back, and does not look. `told`: what it said of its own lag: how many items, since when the oldest waits."""
 
     spec: SensorSpec
     row: TickerRow
@@ -79,6 +79,7 @@ class SensorTicker:
     in_flight: InFlight | None = None
     holds_off: bool = False
     isolated: bool = False
+    held: bool = False
     ticks: int = 0
     idle_ticks: int = 0
     last_tick_at: float | None = None

@@ -118,9 +118,10 @@ class TickLoop:
         host = self._in.in_force.host
         if ticker.in_flight is not None:
             return
-        if host is None or not self.open:
+        if host is None or not self.open or ticker.held:
             if report is not None and not report.answer.done():
-                report.answer.set_exception(Conflict("no plugins are running now", hint="see freshet status"))
+                why = "its cursor is being rolled back" if ticker.held else "no plugins are running now"
+                report.answer.set_exception(Conflict(why, hint="see freshet status"))
             return
         if report is None and not (ticker.attention and ticker.may_look):
             return
@@ -213,7 +214,7 @@ class TickLoop:
 
     async def _commit(self, ticker: SensorTicker, flight: InFlight, end: TickEnd) -> None:
         try:
-            result = await self.commits.commit(ticker, flight, end, self._decided)
+            result = await self.commits.commit(ticker, flight, end, self.decided)
         except StoreError as error:
             await self._not_committed(ticker, flight, end, error)
             return
@@ -230,28 +231,21 @@ class TickLoop:
             self._answer(flight, ticker, end, None)
             self._over(ticker)
 
-    def _decided(self, ticker: SensorTicker, commit: TickCommit, result: TickResult) -> None:
+    def decided(self, ticker: SensorTicker, commit: TickCommit, result: TickResult) -> None:
         """What the ticker remembers is committed; of a large outcome, the rest is about to be carried out."""
         self._in.bus.publish(result.events)
         if commit.deliveries:
             self.settled(ticker.row.name, result.settled, result.parked)
-        row = ticker.row
+        row, now = ticker.row, self._in.clock.now()
+        cursor = commit.cursor if commit.cursor_changed else row.cursor
+        ticker.row = row = replace(row, cursor=cursor, last_tick=commit.tick_id)
+        if not commit.final:
+            return
         if row.failures:
             _log.info(f"sensor recovered after {row.failures} ticks", sensor=row.name, after_failures=row.failures)
-        now = self._in.clock.now()
-        ticker.row = replace(
-            row,
-            cursor=commit.cursor if commit.cursor_changed else row.cursor,
-            last_tick=commit.tick_id,
-            failures=0,
-            retry_at=None,
-            last_tick_at=now,
-            last_ok_at=now,
-            ticks=row.ticks + (1 if commit.final else 0),
-        )
+        ticker.row = replace(row, failures=0, retry_at=None, last_tick_at=now, last_ok_at=now, ticks=row.ticks + 1)
         ticker.last_tick_at = now
-        if commit.final:
-            self._resume_interval(ticker)
+        self._resume_interval(ticker)
 
     def _go_on(self, flight: InFlight, end: TickEnd, ledger_revision: int) -> None:
         """A checkpoint has committed: the look goes on under a new id, or has ended meanwhile (its evaluator died)."""

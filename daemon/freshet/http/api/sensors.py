@@ -9,7 +9,16 @@ from fastapi import APIRouter
 from freshet.engine.control import SensorState
 from freshet.http.api.context import Api, Before, Limit, known
 from freshet.http.api.convert import cursor_answer, sensor_answer, tick_answer
-from freshet.http.models import CursorAnswer, CursorBody, SensorAnswer, TickAnswer, TickBody, TickRowAnswer
+from freshet.http.models import (
+    CursorAnswer,
+    CursorBody,
+    RollbackAnswer,
+    RollbackBody,
+    SensorAnswer,
+    TickAnswer,
+    TickBody,
+    TickRowAnswer,
+)
 from freshet.store.queries import ticks
 
 __all__ = ["router"]
@@ -50,6 +59,14 @@ async def put_cursor(api: Api, name: str, body: CursorBody) -> CursorAnswer:
     """Replace it; a tick in flight will be refused."""
     known(api.control.definitions.sensor, name, "sensor")
     return cursor_answer(await api.control.set_cursor(name, body.cursor))
+
+
+@router.post("/{name}/rollback")
+async def roll_back(api: Api, name: str, body: RollbackBody) -> RollbackAnswer:
+    """Set cursor and ledger back to the end of a tick; with `dry_run`, say what that would do."""
+    known(api.control.definitions.sensor, name, "sensor")
+    report = await api.control.roll_back(name, body.to, again=body.again, dry_run=body.dry_run)
+    return RollbackAnswer.model_validate(report, from_attributes=True)
 
 
 @router.post("/{name}/pause")

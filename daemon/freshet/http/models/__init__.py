@@ -52,6 +52,8 @@ from freshet.http.models.status import (
 from freshet.http.models.tickers import (
     CursorAnswer,
     CursorBody,
+    RollbackAnswer,
+    RollbackBody,
     ScheduleAnswer,
     ScheduleTickAnswer,
     SensorAnswer,
@@ -94,6 +96,8 @@ __all__ = [
     "ProblemAnswer",
     "ReplayAnswer",
     "ReplayBody",
+    "RollbackAnswer",
+    "RollbackBody",
     "RunAnswer",
     "RunState",
     "RunsAdmitted",

@@ -9,6 +9,8 @@ from freshet.http.models.base import Answer, Body, Json
 __all__ = [
     "CursorAnswer",
     "CursorBody",
+    "RollbackAnswer",
+    "RollbackBody",
     "ScheduleAnswer",
     "ScheduleTickAnswer",
     "SensorAnswer",
@@ -111,6 +113,34 @@ class CursorBody(Body):
     """A new cursor."""
 
     cursor: Json
+
+
+class RollbackBody(Body):
+    """Back to the end of the tick `to`. `again`: what ran since may run once more."""
+
+    to: int
+    again: bool = False
+    dry_run: bool = False
+
+
+class RollbackAnswer(Answer):
+    """What a rollback did, or (`dry_run`) would do. `ledger_removed`: entries of the ledger that were added since;
+    `ledger_restored`: those that were replaced or removed since, and are again as they were. `run_keys`: the first
+    thousand of `run_key_count` that were taken since; with `again` they are free. `waiting`: requests of since that
+    still wait; they stay. `takes_deliveries`: of a hook, whose deliveries a replay brings back."""
+
+    sensor: str
+    to: int
+    again: bool
+    dry_run: bool
+    cursor_before: Json
+    cursor: Json
+    ledger_removed: int
+    ledger_restored: int
+    run_keys: tuple[Json, ...]
+    run_key_count: int
+    waiting: int
+    takes_deliveries: bool
 
 
 class TickBody(Body):
