@@ -163,6 +163,14 @@ async def test_what_waited_when_the_daemon_went_is_looked_at_when_it_is_back(tmp
         assert ((await inbox(made))["a"].state, made.engine.inbox.waiting) == ("admitted", 0)
 
 
+async def test_what_a_sensor_that_is_gone_left_behind_fills_nothing(tmp_path: Path) -> None:
+    async with rig(tmp_path, [hook(), note, thing]) as made:
+        await made.control.pause("hook")
+        await deliver(made, "a", n=1)
+    async with rig(tmp_path, [note, thing]) as made:
+        assert (made.engine.inbox.waiting, made.engine.inbox.hook("hook")) == (0, None)
+
+
 class Careless(Sensor):
     """Handles one of two, and falls over the words of some."""
 

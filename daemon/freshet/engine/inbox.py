@@ -77,13 +77,14 @@ class Inbox:
 
     def adopt(self, definitions: Definitions, counts: Mapping[int, InboxCount]) -> None:
         """Take the hooks of these definitions, of sensors that the loop holds, and say which of them cannot work.
-        `counts`: what waits in the store."""
-        self.waiting = sum(one.waiting for one in counts.values())
+        `counts`: what waits in the store; what a sensor that is gone left there takes nobody's place."""
         self._hooks = {
             spec.intake.path: Hook(spec.name, self._ticks.sensors[spec.name].row.id, spec.intake)
             for spec in definitions.sensors
             if spec.intake is not None
         }
+        known = {hook.ticker for hook in self._hooks.values()}
+        self.waiting = sum(one.waiting for one in counts.values() if one.ticker in known)
         for hook in self._hooks.values():
             self.secrets(hook)
 
