@@ -35,8 +35,8 @@ LETTERS = [f"k{number:02}" for number in range(12)]
 
 
 class Plant:
-    """part -> whole over keys, a sum of all below. `bad`: keys whose part fails. `slow`: seconds a step takes.
-    `reports`: what others have made, to be told."""
+    """part -> whole over keys, a sum of all below. `bad`: keys whose part fails, or "whole KEY". `slow`: seconds that a
+    step takes. `reports`: what others have made, to be told."""
 
     def __init__(self) -> None:
         self.bad = set[str]()
@@ -54,6 +54,8 @@ class Plant:
         @asset(partitions=KEYS)
         def whole(ctx: Any, part: int) -> int:
             self.seen["whole", ctx.partition.key] += 1
+            if f"whole {ctx.partition.key}" in self.bad:
+                raise ValueError("no such whole")
             return part
 
         @asset(deps=[Dep(whole, mapping=All())])
@@ -137,6 +139,38 @@ async def test_what_is_missing_is_not_made_again_if_others_made_it_or_failed(tmp
         await one.advance(5)
         assert (await one.control.backfill(again.row.id)).assets[0].done == 1, "made since the first began"
         assert plant.made("part")["k10"] == 2
+
+
+async def test_what_others_made_counts_though_the_daemon_was_cut_off(tmp_path: Path) -> None:
+    plant = Plant()
+    async with rig(tmp_path, plant.objects, workers=1, duration=plant.duration, stop=False) as one:
+        await with_keys(one)
+        view = await begun(one, "part", select="missing")
+        one.engine.backfills.stop()  # it writes nothing more
+        plant.reports = [Report("part", partition="k09")]
+        await one.advance(1)
+        assert len(await one.events("materialized")) == 1
+    async with rig(tmp_path, plant.objects, clock=one.clock, duration=plant.duration) as one:
+        await one.advance(100)
+        assert (await one.control.backfill(view.row.id)).row.state == "succeeded"
+        assert plant.made("part") == {key: 1 for key in LETTERS if key != "k09"}
+
+
+async def test_a_retry_makes_what_lay_below_again_though_others_made_it(tmp_path: Path) -> None:
+    plant = Plant()
+    async with rig(tmp_path, plant.objects, workers=4, duration=plant.duration) as one:
+        await with_keys(one)
+        plant.bad = {"whole k05"}
+        view = await begun(one, "part", select="missing", downstream=True)
+        await one.advance(100)
+        plant.reports = [Report("whole", partition="k05")]
+        plant.bad.clear()
+        await one.advance(1)
+        again = await one.control.change_backfill(view.row.id, "retry")
+        await one.advance(10)
+        found = await one.control.backfill(again.row.id)
+        assert [(row.asset, row.done) for row in found.assets] == [("whole", 1), ("total", 1)]
+        assert plant.made("whole")["k05"] == 2
 
 
 async def test_what_others_let_go_is_made_after_all(tmp_path: Path) -> None:
