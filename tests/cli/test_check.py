@@ -11,7 +11,7 @@ import pytest
 from freshet.cli.app import run
 
 GOOD = """
-from freshet import AutomationCondition, Freshness, asset, job, sensor
+from freshet import AutomationCondition, Freshness, Schedule, asset, job, sensor
 
 @asset(freshness=Freshness(within="1h"), automation=AutomationCondition.eager())
 def raw(): return 1
@@ -24,6 +24,8 @@ def notify(ctx, order_id: int): ...
 
 @sensor(interval="5s", target="raw")
 def look(ctx): yield from ()
+
+Schedule("nightly", cron="0 3 * * *", target="raw")
 """
 
 
@@ -37,7 +39,7 @@ def _site(folder: Path, **plugins: str) -> list[str]:
 
 def test_a_clean_folder_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(_site(tmp_path, good=GOOD)) == 0
-    assert capsys.readouterr() == ("ok: 2 assets, 1 job, 1 sensor, 0 partition sets\n", "")
+    assert capsys.readouterr() == ("ok: 2 assets, 1 job, 1 sensor, 1 schedule, 0 partition sets\n", "")
     assert not (tmp_path / "state").exists(), "nothing was started"
 
 
@@ -51,6 +53,7 @@ def test_it_works_beside_a_running_daemon(tmp_path: Path, capsys: pytest.Capture
         assert sorted((tmp_path / "state").rglob("*")) == before
     said = json.loads(capsys.readouterr().out)
     assert (said["ok"], said["assets"], said["jobs"], said["sensors"]) == (True, ["raw", "made"], ["notify"], ["look"])
+    assert said["schedules"] == ["nightly"]
 
 
 @pytest.mark.parametrize(

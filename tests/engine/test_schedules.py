@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 from tests.engine.rig import Rig, rig
 
-from freshet import RunRequest, Schedule, TimePartitions, asset, job, schedule
+from freshet import AddPartitions, RunRequest, Schedule, TimePartitions, asset, job, schedule
 from freshet.engine.clock import SimulatedClock
 from freshet.errors import UnknownName
 from freshet.store.records import StepToRun
@@ -194,6 +194,30 @@ async def test_a_failing_body_says_what_it_is_held_at_and_when_it_is_asked_again
             assert (view.status, view.held_at, view.retry_at, view.next) == ("ok", None, None, six + 86_400)
         said = [line["event"] for line in logs if line.get("schedule") == "every_morning"]
         assert said == ["schedule failing", "schedule recovered"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (RunRequest(), "schedule 'wrong' asked for a run without a target"),
+        (RunRequest("nobody"), "schedule 'wrong' asked for 'nobody', which is no asset and no job"),
+        (7, "schedule 'wrong' yielded 7 (int); a schedule yields RunRequest or Skip"),
+        (RunRequest("note", tags={"a": 1}), "schedule 'wrong' yielded a wrong RunRequest"),  # type: ignore[dict-item]
+        (AddPartitions("keys", ["a"]), "schedule 'wrong' yielded partitions; a schedule yields RunRequest or Skip"),
+    ],
+    ids=["target", "unknown", "type", "field", "partitions"],
+)
+async def test_what_a_body_yields_wrongly_is_said_of_a_schedule(tmp_path: Path, wrong: object, says: str) -> None:
+    @schedule(cron="0 6 * * *", name="wrong")
+    def body(ctx: Any) -> Any:
+        yield wrong
+
+    async with rig(tmp_path, [body], clock=_clock()) as one:
+        await one.advance(6 * 3600 + 1)
+        (view,) = one.control.schedules()
+        error: Any = view.last_error
+        assert error["message"].startswith(says)
+        assert await one.runs() == []
 
 
 async def test_a_thousand_schedules_of_one_instant_all_fire(tmp_path: Path) -> None:

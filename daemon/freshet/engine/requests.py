@@ -99,12 +99,13 @@ def _found_by(
 
 
 def sensor_run(definitions: Definitions, request: RequestedRun, *, sensor: str, origin: str, now: float) -> RunToAdmit:
-    """A sensor's request, resolved against the definitions in force."""
+    """A request of a sensor, or of a schedule's body, resolved against the definitions in force."""
+    kind = "schedule" if sensor in definitions.schedule else "sensor"
     asking = definitions.sensor.get(sensor) or definitions.schedule.get(sensor)
     target = request.target or (None if asking is None else asking.target)
     if target is None:
         raise UnknownName(
-            f"sensor {sensor!r} asked for a run without a target", hint="give the sensor or the RunRequest a target="
+            f"{kind} {sensor!r} asked for a run without a target", hint=f"give the {kind} or the RunRequest a target="
         )
     if target in definitions.job:
         if request.partition is not None:
@@ -121,7 +122,7 @@ def sensor_run(definitions: Definitions, request: RequestedRun, *, sensor: str, 
         )
     if target not in definitions.asset:
         raise UnknownName(
-            f"sensor {sensor!r} asked for {target!r}, which is no asset and no job",
+            f"{kind} {sensor!r} asked for {target!r}, which is no asset and no job",
             hint=nearest_hint(target, {*definitions.asset, *definitions.job}),
         )
     return run_of_assets(

@@ -12,11 +12,12 @@ from freshet.definitions.schedule import ScheduleSpec
 from freshet.engine.control import ScheduleView
 from freshet.engine.requests import SCHEDULED_TIME, scheduled_runs
 from freshet.engine.schedules.plan import Plan, ScheduleState
-from freshet.store.records import RunToAdmit, TickerRow
+from freshet.executors.base import TickEnd
+from freshet.store.records import RunToAdmit, TickError, TickerRow
 from freshet.store.records.runs import RunGroup
 from freshet.store.records.schedules import ScheduleCommit, SkippedInstants
 
-__all__ = ["Asked", "ScheduleTicker", "commit_of", "in_line", "ticker_of"]
+__all__ = ["Asked", "ScheduleTicker", "commit_of", "in_line", "refused_answer", "ticker_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +132,18 @@ def in_line(
             before.add(run.group)
         found.append(tuple(here))
     return tuple(found)
+
+
+_MAY = "a schedule yields RunRequest or Skip"
+
+
+def refused_answer(end: TickEnd) -> TickError | None:
+    """Why what a body answered is not taken: to the evaluator that asks it, it is a sensor, which may yield more."""
+    if end.error is not None:
+        said, _, expected = end.error.message.partition("; yield RunRequest")
+        wrong = said.replace(f"sensor {end.sensor!r} yielded", f"schedule {end.sensor!r} yielded", 1)
+        return replace(end.error, message=f"{wrong}; {_MAY}" if expected else wrong)
+    for given, what in ((end.partitions, "partitions"), (end.reports, "a Report"), (end.deliveries, "a Handled")):
+        if given:
+            return TickError("WrongResult", f"schedule {end.sensor!r} yielded {what}; {_MAY}")
+    return None if end.status == "ok" else TickError("Refused", f"the body of a schedule cannot {end.status}")

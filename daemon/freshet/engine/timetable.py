@@ -26,7 +26,7 @@ from freshet.engine.launcher import CANCEL_GRACE, Launcher
 from freshet.engine.outcomes import startable
 from freshet.engine.requests import input_needs, sensor_run
 from freshet.engine.schedules.plan import Plan, anchor, plan
-from freshet.engine.scheduling import Asked, ScheduleTicker, commit_of, in_line, ticker_of
+from freshet.engine.scheduling import Asked, ScheduleTicker, commit_of, in_line, refused_answer, ticker_of
 from freshet.errors import FreshetError, TickRefused
 from freshet.executors.base import TickEnd, TickOrder
 from freshet.store.records import RunToAdmit, TickError, TickerRow
@@ -301,8 +301,8 @@ class Timetable:
             self._wait(ticker, self._in.clock.now())
             return
         try:
-            if end.status != "ok" or end.error is not None:
-                raise _Failed(end.error or TickError("Refused", f"the body of a schedule cannot {end.status}"))
+            if (wrong := refused_answer(end)) is not None:
+                raise _Failed(wrong)
             origin = f"schedule:{ticker.spec.name}"
             asking = partial(sensor_run, definitions, sensor=ticker.spec.name, origin=origin)
             runs = tuple(asking(one, now=self._in.clock.now()) for one in end.runs)

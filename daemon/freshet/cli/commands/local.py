@@ -95,6 +95,7 @@ def _print(report: LoadReport) -> None:
         ("asset", len(found.assets)),
         ("job", len(found.jobs)),
         ("sensor", len(found.sensors)),
+        ("schedule", len(found.schedules)),
         ("partition set", len(found.partition_set)),
     )
     said = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts)
@@ -126,6 +127,7 @@ def _as_json(report: LoadReport) -> dict[str, object]:
         "assets": [one.name for one in found.assets],
         "jobs": [one.name for one in found.jobs],
         "sensors": [one.name for one in found.sensors],
+        "schedules": [one.name for one in found.schedules],
         "partitions": sorted(found.partition_set),
         "start_method": report.start_method,
     }
