@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -13,11 +14,20 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from tests.engine.rig import Rig, rig
 
-from freshet import DefinitionError, DynamicPartitions, Keep, MultiPartitions, StaticPartitions, asset
+from freshet import (
+    AutomationCondition,
+    DefinitionError,
+    DynamicPartitions,
+    Keep,
+    MultiPartitions,
+    StaticPartitions,
+    asset,
+)
 from freshet.definitions.graph import Definitions
 from freshet.engine.backfill.select import BackfillRequest
 from freshet.engine.clock import SimulatedClock
 from freshet.store.records import StepToRun
+from freshet.store.retiring import look, retire
 
 pytestmark = pytest.mark.anyio
 
@@ -223,6 +233,103 @@ async def test_a_run_with_steps_of_many_keys_holds_them(tmp_path: Path, several:
 
 def _long(step: StepToRun) -> float:
     return 50.0
+
+
+async def test_a_key_that_goes_between_the_look_and_the_deletion_is_not_counted_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with rig(tmp_path, _plant(3)) as one:
+        for key in ("k1", "k2", "k3"):
+            await one.control.add_partitions("keys", {key: {}})
+            await one.advance(1)
+        write = one.store.write
+
+        async def late(transaction: Any, **how: Any) -> Any:
+            if getattr(transaction, "func", None) is retire:
+                monkeypatch.undo()
+                await one.control.delete_partitions("keys", ["k3"])
+            return await write(transaction, **how)
+
+        monkeypatch.setattr(one.store, "write", late)
+        await one.control.add_partitions("keys", {"k4": {}})
+        await one.advance(10)
+        assert await live(one) == {"k1", "k2", "k4"}
+        await one.control.add_partitions("keys", {"k5": {}})
+        await one.advance(10)
+        assert await live(one) == {"k2", "k4", "k5"}
+
+
+async def test_a_run_that_ends_while_it_is_looked_at_holds_its_key_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with rig(tmp_path, _plant(1), duration=_long) as one:
+        await one.control.add_partitions("keys", {"old": {}})
+        await one.control.materialize(["each"], key="old")
+        await one.advance(1)
+        read = one.store.read
+
+        async def slow(query: Any) -> Any:
+            found = await read(query)
+            if getattr(query, "func", None) is look:
+                monkeypatch.undo()
+                assert found.held
+                await one.control.cancel(1)
+                while one.engine.launcher.running:
+                    await asyncio.sleep(0)
+            return found
+
+        monkeypatch.setattr(one.store, "read", slow)
+        await one.control.add_partitions("keys", {"young": {}})
+        await one.settle()
+        assert await live(one) == {"young"}
+
+
+async def test_the_end_of_a_run_costs_a_look_at_its_own_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with rig(tmp_path, _plant(100), duration=_long, workers=100) as one:
+        await one.control.add_partitions("keys", {f"k{number}": {} for number in range(100)})
+        for number in range(100):
+            await one.control.materialize(["each"], key=f"k{number}")
+        await one.control.add_partitions("keys", {f"young{number}": {} for number in range(100)})
+        await one.settle()
+        there = one.engine.instruments.in_force.partitions.sets
+        assert len(there.named("keys")) == 200
+        write, counted = one.store.write, list[int]()
+
+        async def counting(transaction: Any, **how: Any) -> Any:
+            if getattr(transaction, "func", None) is retire:
+                counted.append(len(transaction.keywords["numbers"]))
+            return await write(transaction, **how)
+
+        monkeypatch.setattr(one.store, "write", counting)
+        await one.advance(100)
+        assert list(there.named("keys")) == list(range(101, 201))
+        assert sum(counted) == 100, "each of them once"
+
+
+async def test_a_piece_counts_the_combinations_of_its_keys(tmp_path: Path) -> None:
+    def plant(keep: Any) -> list[object]:
+        keys = DynamicPartitions("keys", keep=keep)
+        several = MultiPartitions(
+            key=keys, region=StaticPartitions([f"r{number}" for number in range(100)]), name="all"
+        )
+
+        @asset(partitions=several, automation=AutomationCondition.missing())
+        def cube() -> int:
+            return 1
+
+        return [cube]
+
+    async with rig(tmp_path, plant(None)) as one:
+        await one.control.add_partitions("keys", {f"k{number}": {} for number in range(12)})
+        await one.settle()
+        assert len(one.engine.instruments.in_force.partitions.sets.named("all")) == 1200
+        await one.advance(2000)
+    async with rig(tmp_path, plant(1)) as one:
+        gone: dict[int, int] = {}
+        for event in await one.events("partition_deleted"):
+            gone[event.txn] = gone.get(event.txn, 0) + len(event.numbers)
+        assert sum(gone.values()) == 11 * 101
+        assert sorted(gone.values()) == [303, 404, 404]
 
 
 # --- how it is written ------------------------------------------------------------------------------------------------

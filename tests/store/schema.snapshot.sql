@@ -36,6 +36,7 @@ CREATE INDEX runs_active ON runs (state, id) WHERE state IN ('queued', 'started'
 CREATE INDEX runs_failed ON runs (ended_at) WHERE state = 'failed';
 CREATE INDEX runs_of ON runs (target, id);
 CREATE INDEX runs_of_origin ON runs (origin, id) WHERE origin LIKE 'backfill:%';
+CREATE INDEX runs_of_partition ON runs (set_id, partition) WHERE state IN ('queued', 'started', 'canceling', 'interrupted') AND set_id IS NOT NULL;
 CREATE INDEX runs_of_schedules ON runs (origin, id) WHERE state IN ('queued', 'started', 'canceling', 'interrupted') AND origin LIKE 'schedule:%';
 CREATE INDEX runs_overlapping ON runs (origin, id) WHERE state IN ('queued', 'started', 'canceling', 'interrupted') AND overlap <> 'allow';
 CREATE TABLE schedule_ticks ( ticker_id INTEGER NOT NULL REFERENCES tickers, version TEXT NOT NULL, nominal REAL NOT NULL, until REAL NOT NULL, count INTEGER NOT NULL, status TEXT NOT NULL CHECK (status IN ('fired', 'skipped')), reason TEXT, tick_id INTEGER NOT NULL, decided_at REAL NOT NULL, PRIMARY KEY (ticker_id, version, nominal) ) STRICT, WITHOUT ROWID;

@@ -1,11 +1,13 @@
 """What a set of keys does not keep: deleted when it has become too old, or when younger ones have come.
 
 A heap entry a set waits for the next key that becomes too old; what is added tells when there are too many. A key
-with a run that is queued or under way goes when that has ended.
+with a run that is queued or under way goes when that has ended. What is to go is found off the writer, and deleted in
+small pieces that ask again: one set at a time, and what comes meanwhile is looked at together, afterwards.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import structlog
@@ -13,12 +15,15 @@ import structlog
 from freshet.definitions.partitions import DynamicPartitions, Keep
 from freshet.engine.instruments import Instruments, persist, recall
 from freshet.store.records import Event
-from freshet.store.retiring import Cut, Retired, cut_at, retire
+from freshet.store.retiring import Cut, Due, Looked, Place, Retired, cut_at, look, retire
 
 __all__ = ["Retirer"]
 
-_PIECE = 500
-"""Keys a transaction: what the writer is held for stays under 20 ms."""
+_ROWS = 500
+"""Rows a transaction, keys and their combinations: what the writer is held for stays under 20 ms. A single key with
+more combinations than that goes in one all the same: some 10 ms for each 1,000 of them."""
+_LOOKED_AT = 2000
+"""Keys a look."""
 _ENDS = ("run_succeeded", "run_failed", "run_canceled")
 
 _log = structlog.get_logger("freshet.partitions")
@@ -31,7 +36,14 @@ class Retirer:
         self._in = instruments
         self._keep: dict[str, Keep] = {}
         self._due: set[str] = set()
-        self._held: dict[int, set[str]] = {}
+        self._held: dict[int, set[tuple[str, int]]] = {}
+        """By run, the keys that go when it has ended."""
+        self._freed: dict[str, set[int]] = {}
+        """By set, the keys whose run has ended."""
+        self._upto: dict[str, Place] = {}
+        """By set, up to where nothing is to go but what is held or freed."""
+        self._ended: set[int] = set()
+        """The runs that have ended since what is looked at was begun."""
         self._busy = False
         self.open = False
 
@@ -56,12 +68,20 @@ class Retirer:
         for event in events:
             if event.type == "partition_added" and event.set in self._keep:
                 self._came(event.set, event.at)
-            elif event.type in _ENDS and event.run_id in self._held:
-                for name in self._held.pop(event.run_id):
-                    self._look(name)
+            elif event.type in _ENDS and event.run_id is not None:
+                if self._busy:
+                    self._ended.add(event.run_id)
+                for name, number in self._held.pop(event.run_id, ()):
+                    self._free(name, number)
+
+    def _free(self, name: str, number: int) -> None:
+        self._freed.setdefault(name, set()).add(number)
+        self._look(name)
 
     def _came(self, name: str, at: float) -> None:
         keep = self._keep[name]
+        if at <= self._upto.get(name, (at - 1.0, 0))[0]:
+            del self._upto[name]  # the clock was set back
         if keep.count is not None and len(self._in.in_force.partitions.sets.named(name)) > keep.count:
             self._look(name)
         if keep.age is not None and self._in.heap.due_at(("retire", name)) is None:
@@ -80,13 +100,32 @@ class Retirer:
     async def _work_off(self) -> None:
         try:
             while self._due and self.open:
-                name = self._due.pop()
-                cut = await self._cut(name)
-                more = True
-                while more and self.open:
-                    more = (await self._retire(name, cut)).more
+                self._ended.clear()
+                await self._clear(self._due.pop())
         finally:
             self._busy = False
+
+    async def _clear(self, name: str) -> None:
+        """Delete what a set does not keep: of what was freed, and of what follows upon what was looked at before."""
+        now, cut = self._in.clock.now(), await self._cut(name)
+        freed, oldest = sorted(self._freed.pop(name, ())), None
+        for start in range(0, len(freed), _LOOKED_AT):
+            among = freed[start : start + _LOOKED_AT]
+            looked = await self._looked(name, cut, now, among=among)
+            if len(looked.due) + len(looked.held) < len(among):
+                self._upto.pop(name, None)  # what stays may have to go another time
+            if not await self._delete(name, looked, cut, now):
+                return
+        while self.open:
+            looked = await self._looked(name, cut, now, after=self._upto.get(name))
+            oldest = looked.oldest
+            if looked.upto is None:
+                break
+            self._upto[name] = looked.upto
+            if not await self._delete(name, looked, cut, now):
+                return
+        if (age := self._keep[name].age) is not None and oldest is not None:
+            self._wait(name, oldest + age)
 
     async def _cut(self, name: str) -> Cut | None:
         """Up to which key there are too many."""
@@ -95,26 +134,50 @@ class Retirer:
             return None
         return await recall(self._in, partial(cut_at, set=name, count=count), what=f"what {name} does not keep")
 
-    async def _retire(self, name: str, cut: Cut | None) -> Retired:
-        keep, now = self._keep[name], self._in.clock.now()
-        retired = await persist(
-            self._in,
-            partial(
-                retire,
-                set=name,
-                age=keep.age,
-                cut=cut,
-                now=now,
-                limit=_PIECE,
-            ),
-            what=f"what {name} does not keep",
+    async def _looked(
+        self, name: str, cut: Cut | None, now: float, *, after: Place | None = None, among: Sequence[int] | None = None
+    ) -> Looked:
+        query = partial(
+            look, set=name, age=self._keep[name].age, cut=cut, now=now, after=after, among=among, limit=_LOOKED_AT
         )
-        self._in.bus.publish(retired.events)
-        if retired.events:
-            deleted = sum(len(event.numbers) for event in retired.events if event.set == name)
-            _log.info("partitions not kept", set=name, deleted=deleted)
-        for run_id in retired.held:
-            self._held.setdefault(run_id, set()).add(name)
-        if keep.age is not None and retired.oldest is not None and not retired.more:
-            self._wait(name, retired.oldest + keep.age)
-        return retired
+        return await recall(self._in, query, what=f"what {name} does not keep")
+
+    async def _delete(self, name: str, looked: Looked, cut: Cut | None, now: float) -> bool:
+        """Returns whether to go on; otherwise all is looked at anew, since younger keys have been deleted."""
+        self._hold(name, looked.held)
+        for numbers in _pieces(looked.due):
+            if not self.open:
+                return False
+            transaction = partial(retire, set=name, numbers=numbers, age=self._keep[name].age, cut=cut, now=now)
+            retired: Retired = await persist(self._in, transaction, what=f"what {name} does not keep")
+            self._in.bus.publish(retired.events)
+            self._hold(name, retired.held)
+            if retired.events:
+                deleted = sum(len(event.numbers) for event in retired.events if event.set == name)
+                _log.info("partitions not kept", set=name, deleted=deleted)
+            if retired.outdated:
+                self._upto.pop(name, None)
+                self._due.add(name)
+                return False
+        return True
+
+    def _hold(self, name: str, held: dict[int, int]) -> None:
+        for number, run_id in held.items():
+            if run_id in self._ended:
+                self._free(name, number)
+            else:
+                self._held.setdefault(run_id, set()).add((name, number))
+
+
+def _pieces(due: Sequence[Due]) -> Iterator[list[int]]:
+    """The numbers of keys, of so many rows a piece; a key of more rows alone."""
+    piece: list[int] = []
+    room = _ROWS
+    for one in due:
+        if piece and one.rows > room:
+            yield piece
+            piece, room = [], _ROWS
+        piece.append(one.number)
+        room -= one.rows
+    if piece:
+        yield piece

@@ -5,3 +5,7 @@ UPDATE steps SET generation = coalesce((
     JOIN partitions p ON p.set_id = coalesce(r.set_id, a.set_id) AND p.number = steps.partition
     WHERE r.id = steps.run_id), 0)
 WHERE state IN ('queued', 'started', 'retrying', 'interrupted') AND partition > 0;
+
+-- The runs that keep a key from going.
+CREATE INDEX runs_of_partition ON runs (set_id, partition)
+    WHERE state IN ('queued', 'started', 'canceling', 'interrupted') AND set_id IS NOT NULL;
