@@ -16,7 +16,7 @@ from freshet.definitions.outcome import Json
 from freshet.definitions.sensor import Sensor, ability
 from freshet.executors.base import DeliveryEnd, RequestedRun, TickEnd
 from freshet.executors.evaluator_outcomes import OutcomeParts
-from freshet.host.evaluator.context import EvaluatorContext
+from freshet.host.evaluator.context import EvaluatorContext, LookEnded
 from freshet.host.evaluator.evaluate import blocking_look, form_of, look, partial_look
 from freshet.host.evaluator.inbox import check_intake
 from freshet.host.evaluator.ledger import LedgerCache, digest_of, version_of
@@ -75,18 +75,21 @@ def tick(
     now: datetime | None = None,
     dry_run: bool = False,
     deliveries: Iterable[Delivery] = (),
+    ends_at: int | None = None,
 ) -> Ticked:
     """Look once, and return what the daemon would commit.
 
     `hints`: None for a full look. `ledger`: what was seen before: `ticked.ledger` of an earlier tick, a dict of keys
-    and versions, or keys. `deliveries`: what `ctx.inbox()` gives, in this order. `now`: an aware time for `ctx.now`. `open()` is called before and `close()` after.
+    and versions, or keys. `deliveries`: what `ctx.inbox()` gives, in this order. `now`: an aware time
+    for `ctx.now`. `open()` is called before and `close()` after. `ends_at`: break off, as a daemon that dies does, once
+    so many checkpoints have been committed.
 
     What the sensor raises is raised here, `RetryLater` and `GiveUp` too; a wrong result is a `TypeError`, a cursor
     that JSON cannot hold a `ValueError`.
     """
     at = time.time() if now is None else now.timestamp()
     told = None if hints is None else tuple(hints)
-    desk = _Desk(sensor, cursor, told, _cache(ledger), at, dry_run=dry_run, waiting=tuple(deliveries))
+    desk = _Desk(sensor, cursor, told, _cache(ledger), at, dry_run=dry_run, waiting=tuple(deliveries), ends_at=ends_at)
     _run(desk.tick())
     return desk.ticked()
 
@@ -113,8 +116,10 @@ class _Desk:
         *,
         dry_run: bool,
         waiting: tuple[Delivery, ...],
+        ends_at: int | None,
     ) -> None:
         self._sensor = sensor
+        self._ends_at = ends_at
         self._waiting = waiting
         self._cache = cache
         self._cursor = cursor
@@ -133,6 +138,8 @@ class _Desk:
             elif rest := blocking_look(self._sensor, self._ctx, self._found):
                 await rest()
             self._commit()
+        except LookEnded:
+            pass  # broken off: what is committed holds
         finally:
             await _settle(ability(self._sensor, "close"))
 
@@ -163,11 +170,13 @@ class _Desk:
 
     async def checkpoint(self, look: object) -> None:
         """A part is committed."""
-        self._commit()
+        self.checkpoint_sync(look)
 
     def checkpoint_sync(self, look: object) -> None:
         """A part is committed."""
         self._commit()
+        if len(self._parts) == self._ends_at:
+            raise LookEnded
 
     async def deliveries(self, look: object, after: int, limit: int) -> Deliveries:
         """The next of those that were given."""
