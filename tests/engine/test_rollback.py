@@ -226,7 +226,9 @@ async def _walk(steps: list[Any]) -> None:
             await folder.holds(found, a="0")
             await found.control.pause("landing")
             known: dict[int, tuple[Any, dict[str, bytes]]] = {}
-            for step in [{}, *steps]:
+            empty: dict[str, str] = {}
+            every: list[Any] = [empty, *steps]
+            for step in every:
                 if isinstance(step, int):
                     at = list(known)[step % len(known)]
                     await found.control.roll_back("landing", at)

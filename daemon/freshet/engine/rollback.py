@@ -37,14 +37,15 @@ async def roll_back(
     if ticker.held or not loop.open:
         raise Conflict(f"{ticker.spec.name!r} cannot be rolled back now", hint="try again when the daemon is ready")
     ticker.held = True
+    done: list[RollbackReport] = []
     try:
         with anyio.CancelScope(shield=True):
-            report = await _go_back(instruments, loop, ticker, to, again=again)
+            done.append(await _go_back(instruments, loop, ticker, to, again=again))
     finally:
         ticker.held = False
         ticker.attention = FULL
         loop.look(ticker)
-    return report
+    return done[0]
 
 
 async def _preview(
