@@ -113,3 +113,27 @@ def test_runs_of_a_line_go_one_after_the_other_and_hold_back_nobody_else(
     for line in LINES[:2]:
         ours = [run for run in begun if line_of[run] == line]
         assert ours == sorted(ours), "in the order in which they came"
+
+
+def test_a_long_line_is_joined_and_left_without_walking_along_it() -> None:
+    asked = 0
+
+    class Run(int):
+        def __eq__(self, other: object) -> bool:
+            nonlocal asked
+            asked += 1
+            return int(self) == other
+
+        __hash__ = int.__hash__
+
+    queue, line, count = RunQueue(1, open=True), ("schedule:s", "a", None, None), 2000
+    runs = [Run(number) for number in range(1, count + 1)]
+    for run in runs:
+        queue.join(run, line)
+        queue.put(_step(run))
+    for run in runs:
+        assert [step.run_id for step in queue.take()] == [int(run)]
+        queue.release()
+        queue.left(run)
+    assert asked < 50 * count
+    assert not queue.has(line)

@@ -74,7 +74,7 @@ class RunQueue:
     def put(self, step: QueuedStep, *, depth: int = 0) -> None:
         """Let a step wait; putting it twice is putting it once. `depth`: how many assets lie above its own."""
         step_id = (step.run_id, step.position)
-        if self.behind(step.run_id) is not None:
+        if not self._goes(step.run_id):
             self._held.setdefault(step.run_id, {})[step_id] = (step, depth)
             return
         if step_id in self._waiting:
@@ -116,11 +116,15 @@ class RunQueue:
 
     def behind(self, run_id: int) -> int | None:
         """The run that goes before this one and has not ended; None if it may go itself."""
-        line = self._line_of.get(run_id)
-        if line is None or self._lines[line][0] == run_id:
+        if self._goes(run_id):
             return None
-        runs = self._lines[line]
+        runs = self._lines[self._line_of[run_id]]
         return runs[runs.index(run_id) - 1]
+
+    def _goes(self, run_id: int) -> bool:
+        """Whether no run goes before this one: in the same time however long the line is."""
+        line = self._line_of.get(run_id)
+        return line is None or self._lines[line][0] == run_id
 
     def left(self, run_id: int) -> None:
         """The run has ended: the next one of its line may go."""
