@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from types import NoneType
+from types import CodeType, NoneType
 from typing import Annotated, Any, get_args, get_origin, overload
 
 from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.durations import Duration, parse_duration
 from freshet.definitions.expect import expect, expect_function, expect_list, expect_tags
 from freshet.definitions.freshness import Freshness, FreshnessSpec
-from freshet.definitions.mapping import Mapping
+from freshet.definitions.mapping import All, Identity, Last, Mapping
 from freshet.definitions.names import check_name, check_priority
 from freshet.definitions.partitions import PartitionsSpec
 from freshet.definitions.retries import Retries, RetrySpec, retry_spec
@@ -24,6 +24,7 @@ __all__ = ["Asset", "AssetSpec", "Dep", "DepSpec", "asset"]
 
 _SET_HINT = 'give the set itself, for example DynamicPartitions("batches")'
 _SETS = (*get_args(PartitionsSpec), NoneType)
+_PLAIN = (All, Identity, Last)
 _CONDITION = (AutomationCondition, NoneType)
 _TEXT = (str, NoneType)
 
@@ -192,7 +193,9 @@ def _parameters(function: Callable[..., Any], called: str) -> tuple[bool, dict[s
         if parameter.name == "ctx":
             wants_ctx = True
             continue
-        given = _annotated_dep(_resolve(hints.get(parameter.name), function, called))
+        given = _annotated_dep(
+            _resolve(hints.get(parameter.name), function, called), parameter.name, function.__code__, called
+        )
         upstream = (given.asset if given else None) or parameter.name
         if (twice := next((one.argument for one in found.values() if one.asset == upstream), None)) is not None:
             raise DefinitionError(
@@ -228,11 +231,18 @@ def _resolve(annotation: Any, function: Callable[..., Any], called: str) -> Any:
         ) from None
 
 
-def _annotated_dep(annotation: Any) -> Dep | None:
+def _annotated_dep(annotation: Any, argument: str, code: CodeType, called: str) -> Dep | None:
     if get_origin(annotation) is Annotated:
         for extra in get_args(annotation)[1:]:
             if isinstance(extra, Dep):
                 return extra
+            if isinstance(extra, get_args(Mapping)):
+                raise DefinitionError(
+                    f"asset {called}: the annotation of {argument!r} names a mapping without Dep",
+                    hint=f"write Dep(mapping={type(extra).__name__}({'' if isinstance(extra, _PLAIN) else '...'}))",
+                    file=code.co_filename,
+                    line=code.co_firstlineno,
+                )
     return None
 
 

@@ -56,7 +56,7 @@ def check_cron(text: str, *, what: str) -> str:
         never = pattern.first(date(2000, 1, 1).toordinal() * DAY - _UNIX_DAY * DAY) is None
     except CronSimError as error:
         raise DefinitionError(
-            f"{what}: cron {text[:60]!r}: {str(error).lower()}",
+            f"{what}: cron {text[:60]!r}: {_said(str(error).lower())}",
             hint='for example "0 6 * * *", "*/15 * * * *", "0 0 * * MON", or "*/10 * * * * *" with seconds first',
         ) from None
     except (AssertionError, ValueError, TypeError):  # cronsim's parser, on texts such as "L/L"
@@ -64,6 +64,22 @@ def check_cron(text: str, *, what: str) -> str:
     if never:
         raise DefinitionError(f"{what}: cron {text[:60]!r} never comes", hint="no such day in the next fifty years")
     return normal
+
+
+_BOUNDS = {
+    "second": "0 to 59",
+    "minute": "0 to 59",
+    "hour": "0 to 23",
+    "day-of-month": "1 to 31, or L",
+    "month": "1 to 12, or JAN to DEC",
+    "day-of-week": "0 to 7, or SUN to SAT",
+}
+
+
+def _said(error: str) -> str:
+    """cronsim names the field; here with what it may hold."""
+    bounds = _BOUNDS.get(error.removeprefix("bad "))
+    return error if bounds is None else f"{error}: it is {bounds}"
 
 
 @dataclass(frozen=True, slots=True)

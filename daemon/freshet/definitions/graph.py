@@ -199,12 +199,14 @@ def _names(definitions: Definitions) -> Iterable[DefinitionError]:
     sets: dict[str, PartitionsSpec] = {}
     declared = [*definitions.partitions, *(a.partitions for a in definitions.assets if a.partitions)]
     several = [spec for spec in declared if isinstance(spec, MultiPartitions)]
+    told = set[str]()
     for one in [*declared, *(dimension.set for spec in several for dimension in spec.dimensions)]:
-        if sets.setdefault(one.name, one) != one:
+        if (first := sets.setdefault(one.name, one)) != one and one.name not in told:
+            told.add(one.name)
             yield _at(
                 InvalidName,
                 one.source,
-                f"the partition set {one.name!r} is declared in two ways",
+                f"the partition set {one.name!r} is declared in two ways; first at {first.source}",
                 "name one differently, or declare it once (with its keep=, if it has one) and import it",
             )
 

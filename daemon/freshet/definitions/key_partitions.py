@@ -35,7 +35,7 @@ class Keep:
         if seconds is not None and not 0 < seconds < float("inf"):
             raise DefinitionError(f"keep: age={age!r} keeps nothing", hint=_KEEP)
         if count is not None and (type(count) is not int or count < 1):
-            raise DefinitionError(f"keep: count={count!r}", hint=_KEEP)
+            raise DefinitionError(f"keep: count={count!r} is no whole number of at least 1", hint=_KEEP)
         object.__setattr__(self, "age", seconds)
         object.__setattr__(self, "count", count)
 
@@ -89,7 +89,8 @@ def _kept(keep: Keep | Duration | int | None, name: str) -> Keep | None:
 
 @dataclass(frozen=True)
 class StaticPartitions:
-    """A fixed list of keys. Without a name the set is called after its first asset: `ASSET.partitions`."""
+    """A fixed list of keys. Without a name the set is called after its keys, `static-` and a digest of them: another
+    list is then another set. With a `name` it stays the same set when the list is edited."""
 
     keys: tuple[str, ...]
     name: str

@@ -37,7 +37,7 @@ def misfit(mapping: Mapping, upstream: PartitionsSpec | None, downstream: Partit
                 return "goes to an asset without partitions", "leave the mapping out"
         case TimeWindow():
             if not isinstance(upstream, TimePartitions) or not isinstance(downstream, TimePartitions):
-                return "needs TimePartitions on both sides", _other(upstream, downstream)
+                return "needs TimePartitions on both sides", _by_time(mapping, upstream, downstream)
         case Static():
             return _static(mapping, upstream, downstream)
         case ByDimension():
@@ -86,6 +86,24 @@ def _by_dimension(
 
 def _part(spec: PartitionsSpec, dimension: str | None) -> PartitionsSpec:
     return spec.dimension(dimension) if dimension is not None and isinstance(spec, MultiPartitions) else spec
+
+
+def _by_time(mapping: TimeWindow, upstream: PartitionsSpec | None, downstream: PartitionsSpec | None) -> str:
+    """Where one side has a dimension in time, and the other is in time or has that dimension, too: the dimension."""
+    above, below = _in_time(upstream), _in_time(downstream)
+    both = above & below or ((above | below) if None in (*above, *below) else set())
+    named = [one for one in both if one is not None]
+    if not above or not below or len(named) != 1:
+        return _other(upstream, downstream)
+    given = ", ".join(f"{one}={getattr(mapping, one)}" for one in ("start", "end") if getattr(mapping, one))
+    return f"map the dimension: ByDimension({named[0]}=TimeWindow({given}))"
+
+
+def _in_time(spec: PartitionsSpec | None) -> set[str | None]:
+    """Its dimensions in time; None for a set in time itself."""
+    if isinstance(spec, MultiPartitions):
+        return {one.name for one in spec.dimensions if isinstance(one.set, TimePartitions)}
+    return {None} if isinstance(spec, TimePartitions) else set()
 
 
 def _other(upstream: PartitionsSpec | None, downstream: PartitionsSpec | None) -> str:

@@ -57,7 +57,9 @@ def check_key(key: str) -> str:
             f"the partition key {normal[:40]!r}... has {len(normal)} characters", hint="the limit is 200"
         )
     if normal.startswith("."):
-        raise PartitionKeyError(f"the partition key {normal!r} begins with a dot", hint="keys must not")
+        raise PartitionKeyError(
+            f"the partition key {normal!r} begins with a dot", hint='put something before it, say "x"'
+        )
     for char in () if plain else normal:
         if unicodedata.category(char) in ("Cc", "Cs"):
             raise PartitionKeyError(

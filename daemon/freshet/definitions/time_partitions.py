@@ -48,7 +48,7 @@ class TimePartitions:
     def __init__(
         self,
         cadence: str,
-        start: str | date | datetime,
+        start: str | date | datetime = "",
         timezone: str | None = None,
         end_offset: int = 0,
         name: str | None = None,
@@ -181,6 +181,8 @@ def _check_cadence(cadence: str, what: str) -> str:
 
 
 def _check_start(start: str | date | datetime, what: str) -> str:
+    if not start:
+        raise DefinitionError(f"{what}: no start", hint='say when the first window begins: start="2026-01-01"')
     text = start.isoformat() if isinstance(start, date) else start
     try:
         parsed = datetime.fromisoformat(text)

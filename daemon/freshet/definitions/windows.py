@@ -26,6 +26,11 @@ __all__ = ["CADENCES", "MAX_NUMBER", "Window", "Windows", "forget_rules", "start
 MAX_NUMBER = 2**32 - 1
 CADENCES = {"daily": "0 0 * * *", "hourly": "0 * * * *", "weekly": "0 0 * * MON", "monthly": "0 0 1 * *"}
 _BY_DATE = ("daily", "weekly", "monthly")
+_FORMS = {
+    "daily": "2026-03-29",
+    "weekly": "2026-03-23, its Monday",
+    "monthly": "2026-03-01, its first day",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +176,7 @@ class Windows:
             day = date.fromisoformat(key)
         except ValueError:
             raise PartitionKeyError(
-                f"{key[:60]!r} is no {self._name} partition key", hint="write it as 2026-03-29"
+                f"{key[:60]!r} is no {self._name} partition key", hint=f"write it as {_FORMS[self.cadence]}"
             ) from None
         if not 1800 < day.year < MAX_YEAR:
             raise PartitionKeyError(

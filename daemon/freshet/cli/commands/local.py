@@ -40,7 +40,7 @@ def check(session: Session) -> int:
     settings = load_settings(session.config)
     check_folders(settings)
     with tempfile.TemporaryDirectory(prefix="freshet-check-") as scratch:
-        report = _with_sizes(asyncio.run(load_plugins(settings, Path(scratch))), settings.timezone)
+        report = _with_warnings(asyncio.run(load_plugins(settings, Path(scratch))), settings.timezone)
     if session.json:
         print_json(_as_json(report))
     else:
@@ -48,14 +48,19 @@ def check(session: Session) -> int:
     return 1 if report.problems else 0
 
 
-def _with_sizes(report: LoadReport, timezone: str) -> LoadReport:
-    """What the sizes of partition sets warn of, too."""
+def _with_warnings(report: LoadReport, timezone: str) -> LoadReport:
+    """What the definitions as a whole, and the sizes of partition sets, warn of, too."""
+    from freshet.definitions.advice import advice
     from freshet.engine.calendar import too_many_combinations
+    from freshet.executors.base import LoadProblem
 
     if report.problems:
         return report
     sizes = too_many_combinations(report.definitions.resolved(timezone), time.time())
-    return replace(report, warnings=(*report.warnings, *sizes))
+    found = [
+        LoadProblem(one.message, hint=one.hint, file=one.file, line=one.line) for one in advice(report.definitions)
+    ]
+    return replace(report, warnings=(*report.warnings, *found, *sizes))
 
 
 async def load_plugins(settings: Settings, scratch: Path) -> LoadReport:

@@ -21,7 +21,7 @@ from freshet.http.models import (
 from freshet.store import queries
 from freshet.store.records import PartitionDelta
 
-__all__ = ["router"]
+__all__ = ["check_dynamic", "router"]
 
 router = APIRouter(prefix="/partitions", tags=["partitions"])
 
@@ -55,7 +55,7 @@ async def add_keys(api: Api, name: str, request: Request) -> PartitionsChanged:
     Many are best streamed: as `application/x-ndjson`, each line a JSON string or an object with `key` and `metadata`;
     or as `text/plain`, a key a line.
     """
-    _dynamic(known(api.control.definitions.partition_set, name, "partition set"))
+    check_dynamic(known(api.control.definitions.partition_set, name, "partition set"))
     form = form_of(request)
     if form == "json":
         body = await read_body(request, AddPartitionsBody)
@@ -67,7 +67,7 @@ async def add_keys(api: Api, name: str, request: Request) -> PartitionsChanged:
 @router.delete("/{name}", openapi_extra=in_lines(DeletePartitionsBody))
 async def delete_keys(api: Api, name: str, request: Request) -> PartitionsChanged:
     """Take keys out of a dynamic set; their history stays. Many are best streamed, as for adding them."""
-    _dynamic(known(api.control.definitions.partition_set, name, "partition set"))
+    check_dynamic(known(api.control.definitions.partition_set, name, "partition set"))
     form = form_of(request)
     if form == "json":
         body = await read_body(request, DeletePartitionsBody)
@@ -77,9 +77,23 @@ async def delete_keys(api: Api, name: str, request: Request) -> PartitionsChange
     return PartitionsChanged(set=name, changed=await api.control.change_partitions(name, deltas))
 
 
-def _dynamic(spec: PartitionsSpec) -> None:
-    if spec.kind != "dynamic":
-        raise Conflict(f"the partitions {spec.name!r} are static", hint="edit their list in the plugin")
+def check_dynamic(spec: PartitionsSpec) -> None:
+    """Raise `Conflict` for a set whose keys nobody adds or deletes, with what decides them instead."""
+    match spec.kind:
+        case "static":
+            raise Conflict(f"the partitions {spec.name!r} are static", hint="edit their list in the plugin")
+        case "time":
+            raise Conflict(
+                f"the partitions {spec.name!r} are windows of time, which come by themselves",
+                hint="start= and end_offset= in the plugin say which are there",
+            )
+        case "multi":
+            raise Conflict(
+                f"the partitions {spec.name!r} are combinations, which come with their dimensions",
+                hint="add or delete keys of a dimension that is dynamic",
+            )
+        case "dynamic":
+            pass
 
 
 def _assets(api: Context, name: str) -> tuple[str, ...]:
