@@ -132,6 +132,14 @@ def test_a_failing_sensor_shows_its_error(served: Served, cli: Cli) -> None:
     assert "looking for 23s" in cli("sensors").out
 
 
+def test_metadata_is_an_object(cli: Cli) -> None:
+    for given in ("{bad", "[1]"):
+        said = cli("partitions", "batches", "add", "a", "--metadata", given)
+        assert said.status == 2
+        assert "a JSON object" in said.err
+        assert """hint: --metadata '{"path": "a.csv"}'""" in said.err
+
+
 def test_runs_are_listed_and_shown(served: Served, cli: Cli) -> None:
     assert cli("runs").out == "no runs\n"
     cli("partitions", "batches", "add", "é [i]")

@@ -16,6 +16,8 @@ from freshet.http.models import PartitionAnswer, PartitionsChanged
 
 __all__ = ["partitions"]
 
+_OBJECT = """--metadata '{"path": "a.csv"}'"""
+
 
 def partitions(
     session: Session,
@@ -50,9 +52,12 @@ def partitions(
 def _metadata(text: str | None, action: str | None) -> dict[str, Any]:
     if text is None:
         return {}
-    found = json_argument(text, "--metadata")
+    try:
+        found = json_argument(text, "--metadata")
+    except UsageError as error:
+        raise UsageError(f"--metadata wants a JSON object: {error.message}", hint=_OBJECT) from None
     if not isinstance(found, dict) or action != "add":
-        raise UsageError("--metadata goes with add, and is a JSON object", hint="""--metadata '{"path": "a.csv"}'""")
+        raise UsageError("--metadata goes with add, and is a JSON object", hint=_OBJECT)
     return found  # pyright: ignore[reportUnknownVariableType]  # JSON
 
 
