@@ -24,7 +24,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     [
         (["materialize", "sale"], 1, "there is no asset 'sale'", "did you mean 'sales'?"),
         (["materialize", "raw_orders"], 1, "partitioned by 'batches'", "--partition"),
-        (["pause", "landin"], 1, "no sensor is called 'landin'", "did you mean 'landing'?"),
+        (["pause", "landin"], 1, "no sensor and no schedule is called 'landin'", "did you mean 'landing'?"),
         (["runs", "99"], 1, "there is no run 99", "freshet runs"),
         (["logs", "99"], 1, "there is no run 99", "freshet runs"),
         (["partitions", "regions", "add", "x"], 1, "static", "plugin"),

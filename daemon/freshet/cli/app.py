@@ -143,7 +143,7 @@ def assets(
 def sensors(
     session: Session, name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only this one.")] = None
 ) -> None:
-    """Show what watches: sensors and schedules, when they come next, and what was skipped last."""
+    """Show sensors and schedules: how they are, and when they come."""
     from freshet.cli.commands import show
 
     show.sensors(session, name)

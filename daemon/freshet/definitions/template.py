@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
-import orjson
-
 from freshet.definitions.names import nearest_hint
 from freshet.definitions.outcome import Json
 from freshet.errors import Conflict, DefinitionError
@@ -87,11 +85,9 @@ def fill_value(template: Json, scope: Scope, what: str) -> Json:
 
 def _inside(value: Json) -> Iterator[tuple[Any, Json]]:
     if isinstance(value, dict):
-        named: dict[str, Json] = value
-        yield from named.items()
+        yield from cast("dict[str, Json]", value).items()
     elif isinstance(value, list):
-        listed: list[Json] = value
-        yield from enumerate(listed)
+        yield from enumerate(cast("list[Json]", value))
 
 
 @lru_cache(maxsize=1024)
@@ -137,6 +133,8 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 def _as_text(value: Any, field: _Field, template: str, what: str) -> str:
     if isinstance(value, str):
         return value
+    import orjson  # the command line, which reads definitions too, does without
+
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
     except orjson.JSONEncodeError as error:
