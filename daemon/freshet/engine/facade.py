@@ -185,14 +185,15 @@ class EngineControl:
         names = definitions.select(assets, upstream=upstream, downstream=downstream)
         now = self._engine.instruments.clock.now()
         run = run_of_assets(definitions, names, key=key, origin="manual", now=now, tags=tags, priority=priority)
-        return (await self._admit(run),)
+        return (await self._engine.instruments.work.whole(self._admit(run)),)
 
     @_loud
     async def call(
         self, job: str, params: dict[str, Json], *, priority: int = 0, tags: dict[str, str] | None = None
     ) -> int:
         """Admit one run of a job."""
-        return await self._admit(call_job(self.definitions, job, params, priority=priority, tags=tags or {}))
+        run = call_job(self.definitions, job, params, priority=priority, tags=tags or {})
+        return await self._engine.instruments.work.whole(self._admit(run))
 
     async def _admit(self, run: RunToAdmit) -> int:
         engine = self._engine
@@ -287,13 +288,17 @@ class EngineControl:
     async def cancel(self, run_id: int) -> RunRow:
         """Cancel a queued or running run."""
         engine = self._engine
-        events = await self._store.write(partial(cancel_run, run_id=run_id, now=engine.instruments.clock.now()))
-        engine.instruments.bus.publish(events)
-        engine.launcher.cancel(run_id, grace=CANCEL_GRACE)
+        await engine.instruments.work.whole(self._cancel(run_id))
         row = await self._store.read(partial(read_run, run_id=run_id))
         if row is None:
             raise UnknownName(f"there is no run {run_id}", hint="see freshet runs")
         return row
+
+    async def _cancel(self, run_id: int) -> None:
+        engine = self._engine
+        events = await self._store.write(partial(cancel_run, run_id=run_id, now=engine.instruments.clock.now()))
+        engine.instruments.bus.publish(events)
+        engine.launcher.cancel(run_id, grace=CANCEL_GRACE)
 
     @_loud
     async def begin_backfill(self, request: BackfillRequest) -> BackfillView:

@@ -180,7 +180,7 @@ class Staging:
             if held is None:
                 return 0
             if stage is None:
-                return await self._at_once(held)
+                return await self._in.work.whole(self._at_once(held))
             await stage.add(StagePiece(partitions=(held,)))
             await stage.flush()
         except BaseException:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+from freshet.errors import FreshetError
 
 __all__ = ["Work"]
+
+T = TypeVar("T")
 
 
 class Work:
@@ -29,6 +33,24 @@ class Work:
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task
+
+    async def whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do this to its end, though who waits for it may go away; what it returns or raises is theirs."""
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        async def done() -> None:
+            try:
+                result = await work
+            except FreshetError as error:
+                answer.set_exception(error)
+            except BaseException as error:
+                answer.set_exception(error if isinstance(error, Exception) else RuntimeError("cut off"))
+                raise
+            else:
+                answer.set_result(result)
+
+        self.spawn(done())
+        return await asyncio.shield(answer)
 
     def begin(self) -> None:
         """Something is under way."""

@@ -184,20 +184,27 @@ class BackfillDesk:
         return found
 
     async def _begin(self, request: BackfillRequest, marks: dict[str, Marks], boxes: list[OpenBox]) -> BackfillView:
-        definitions, graph = self._in.in_force.definitions, self._in.in_force.partitions
+        definitions = self._in.in_force.definitions
         wanted = {name: one.to_come for name, one in marks.items()}
         if request.single_run:
             _check_single(sum(map(len, wanted.values())))
         sets = {name: _name(definitions.asset[name].partitions) for name in wanted}
-        now = self._in.clock.now()
         new = NewBackfill(
             request=request.shown(sets),
             priority=request.priority,
             tags=dict(request.tags),
-            at=now,
+            at=self._in.clock.now(),
             chunks=chunks_of(marks),
             boxes=tuple(box.dump() for box in boxes),
         )
+        return await self._in.work.whole(self._adopt(request, new, marks, boxes))
+
+    async def _adopt(
+        self, request: BackfillRequest, new: NewBackfill, marks: dict[str, Marks], boxes: list[OpenBox]
+    ) -> BackfillView:
+        """Commit it and let it go on."""
+        graph, now = self._in.in_force.partitions, new.at
+        wanted = {name: one.to_come for name, one in marks.items()}
         found = await self._in.store.write(partial(begin_backfill, new=new))
         row = BackfillRow(found, "running", new.request, new.priority, new.tags, 0, now, None, None, new.boxes)
         one = Active(row, Progress(marks), now)
