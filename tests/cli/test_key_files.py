@@ -64,3 +64,26 @@ def test_a_wrong_file_is_refused_with_its_line(
     for wrong in (["add", "x", "--from", str(file)], ["--from", str(file)], ["add", "--from", str(tmp_path / "no")]):
         assert run([*call, *wrong]) == 2
         assert "--from" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('a\nb\n{"key": "c", "metadata": {"n": 1}}\n', "line 3 is a JSON object"),
+        ('"a"\n\nb\n', "line 3 is a plain key, 'b'"),
+        ("\n".join(f"key {n}" for n in range(2500)) + '\n{"key": "c"}\n', "line 2501 is a JSON object"),
+    ],
+)
+def test_a_file_of_both_forms_is_refused_with_the_line(
+    served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, says: str
+) -> None:
+    call = ["--config", str(tmp_path / "freshet.toml"), "partitions", "batches"]
+    file = tmp_path / "keys.txt"
+    file.write_text(text)
+    assert run([*call, "add", "--from", str(file)]) == 2
+    assert says in capsys.readouterr().err
+    assert run([*call, "--json"]) == 0
+    assert '"partitions": []' in capsys.readouterr().out, "nothing of it holds"
+    file.write_text("b {\n{a\n")
+    assert run([*call, "add", "--from", str(file)]) == 0
+    assert capsys.readouterr().out == "2 added\n"
