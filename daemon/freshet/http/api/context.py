@@ -11,11 +11,13 @@ import anyio
 from fastapi import Depends, Query, Request
 from fastapi import Path as InPath
 
+from freshet.definitions.graph import Definitions
 from freshet.definitions.names import nearest_hint
+from freshet.definitions.sensor import SensorSpec
 from freshet.engine.control import Control
 from freshet.errors import UnknownName
 
-__all__ = ["After", "Api", "Before", "Context", "Limit", "RunId", "known"]
+__all__ = ["After", "Api", "Before", "Context", "Limit", "RunId", "known", "known_sensor"]
 
 T = TypeVar("T")
 
@@ -55,6 +57,16 @@ RunId = Annotated[int, InPath(ge=1, le=_GREATEST)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Before = Annotated[int | None, Query(ge=1, le=_GREATEST, description="the id of the last one seen")]
 After = Annotated[int, Query(ge=0, le=_GREATEST, description="the number of the last one seen")]
+
+
+def known_sensor(definitions: Definitions, name: str) -> SensorSpec:
+    """The sensor of this name. Raises `UnknownName` with the nearest, or saying that it is a schedule."""
+    if name in definitions.schedule and name not in definitions.sensor:
+        raise UnknownName(
+            f"{name!r} is a schedule, not a sensor",
+            hint=f"it ticks by the clock: freshet schedules {name}; make its target with materialize or call",
+        )
+    return known(definitions.sensor, name, "sensor")
 
 
 def known(found: dict[str, T], name: str, what: str) -> T:

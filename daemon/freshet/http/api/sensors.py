@@ -7,7 +7,7 @@ from functools import partial
 from fastapi import APIRouter
 
 from freshet.engine.control import SensorState
-from freshet.http.api.context import Api, Before, Limit, known
+from freshet.http.api.context import Api, Before, Limit, known, known_sensor
 from freshet.http.api.convert import cursor_answer, sensor_answer, tick_answer
 from freshet.http.models import (
     CursorAnswer,
@@ -42,7 +42,7 @@ async def get_sensor(api: Api, name: str) -> SensorAnswer:
 @router.post("/{name}/tick")
 async def tick(api: Api, name: str, body: TickBody) -> TickAnswer:
     """Tick now and wait for the outcome; with `dry_run` nothing of it is kept."""
-    known(api.control.definitions.sensor, name, "sensor")
+    known_sensor(api.control.definitions, name)
     cursor = body.cursor if "cursor" in body.model_fields_set else ...
     return tick_answer(await api.control.tick(name, dry_run=body.dry_run, cursor=cursor, full=body.full))
 
@@ -50,14 +50,14 @@ async def tick(api: Api, name: str, body: TickBody) -> TickAnswer:
 @router.get("/{name}/cursor")
 async def get_cursor(api: Api, name: str) -> CursorAnswer:
     """What the sensor remembers."""
-    known(api.control.definitions.sensor, name, "sensor")
+    known_sensor(api.control.definitions, name)
     return cursor_answer(_state(api, name))
 
 
 @router.put("/{name}/cursor")
 async def put_cursor(api: Api, name: str, body: CursorBody) -> CursorAnswer:
     """Replace it; a tick in flight will be refused."""
-    known(api.control.definitions.sensor, name, "sensor")
+    known_sensor(api.control.definitions, name)
     return cursor_answer(await api.control.set_cursor(name, body.cursor))
 
 
