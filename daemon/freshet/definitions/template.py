@@ -83,11 +83,12 @@ def fill_value(template: Json, scope: Scope, what: str) -> Json:
     return inside if isinstance(template, dict) else list(inside.values())
 
 
-def _inside(value: Json) -> Iterator[tuple[Any, Json]]:
+def _inside(value: Any) -> Iterator[tuple[Any, Json]]:
+    inner: Any = value
     if isinstance(value, dict):
-        yield from cast("dict[str, Json]", value).items()
+        yield from inner.items()
     elif isinstance(value, list):
-        yield from enumerate(cast("list[Json]", value))
+        yield from enumerate(inner)
 
 
 @lru_cache(maxsize=1024)
