@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.store.support import one_step, open_database, populate, rows
 
 from freshet.errors import TickRefused, UnknownName
+from freshet.store.partitions import change_partitions
 from freshet.store.pieces import decode, encode
 from freshet.store.queries import ticks
 from freshet.store.records import (
@@ -331,3 +332,29 @@ def test_a_piece_comes_back_as_it_was_written_down(piece: StagePiece) -> None:
         piece, runs=(*piece.runs, run), reports=(ReportedMaterialization("raw", "k", 4, (part,), {"f": 1.5}),)
     )
     assert decode(encode(full)) == full
+
+
+def test_what_is_refused_of_a_tick_whose_row_has_gone_is_left_out(db: sqlite3.Connection, landing: TickerRow) -> None:
+    run = one_step("raw", set="batches", key="b")
+    stage_id = staged(db, landing, adding("c"), StagePiece(runs=(run,)))
+    commit_tick(db, outcome(landing, stage=stage_id))
+    change_partitions(db, PartitionDelta("batches", delete=("b",)), 12.0)
+    db.execute("DELETE FROM ticks")
+    while not carry_out(db, stage_id).last:
+        pass
+    assert rows(db, "SELECT count(*) FROM runs") == [0]
+    assert rows(db, "SELECT key FROM partitions WHERE deleted_at IS NULL AND key > 'a' AND set_id = 1") == ["c"]
+
+
+@pytest.mark.parametrize("kind", ["static", "time"])
+def test_keys_for_a_set_that_is_of_another_kind_since_are_left_out_with_the_reason(
+    db: sqlite3.Connection, landing: TickerRow, kind: str
+) -> None:
+    stage_id = staged(db, landing, adding("c"))
+    commit_tick(db, outcome(landing, stage=stage_id))
+    db.execute("UPDATE partition_sets SET kind = ? WHERE name = 'batches'", (kind,))
+    assert carry_out(db, stage_id).last
+    assert rows(db, "SELECT count(*) FROM partitions WHERE key = 'c'") == [0]
+    (tick,) = ticks(db)
+    (dropped,) = tick.dropped
+    assert dropped["set"] == "batches" and kind in dropped["reason"]

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from freshet.definitions.names import nearest_hint
 from freshet.definitions.outcome import Json
-from freshet.errors import UnknownName
+from freshet.errors import Conflict, UnknownName
 from freshet.store.codec import dump, load
 from freshet.store.combinations import cascade_added, cascade_deleted
 from freshet.store.events import EventLog
@@ -118,9 +118,16 @@ def apply_delta(
 ) -> tuple[int, int]:
     """Add keys, then delete keys; returns how many were new and how many were there to delete.
 
-    A key that is there gets its metadata replaced. Raises `UnknownName` for a set that nobody declares.
+    A key that is there gets its metadata replaced. Raises `UnknownName` for a set that nobody declares, and `Conflict`
+    for one whose keys its definition gives.
     """
     set_id = set_id_of(db, delta.set)
+    (kind,) = db.execute("SELECT kind FROM partition_sets WHERE id = ?", (set_id,)).fetchone()
+    if kind != "dynamic":
+        raise Conflict(
+            f"the partition set {delta.set!r} has keys by its definition ({kind})",
+            hint="only those of DynamicPartitions are added and deleted",
+        )
     added = _add(db, set_id, dict(delta.add), now) if delta.add else []
     _tell(log, "partition_added", delta.set, added, tick_id)
     cascade_added(db, log, set_id, _ranges(added), anew=now, tick_id=tick_id)

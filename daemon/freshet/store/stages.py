@@ -264,8 +264,10 @@ def _note(db: sqlite3.Connection, commit: TickCommit, parts: AppliedParts, refus
     )
     dropped = [*map(asdict, parts.dropped), *refused]
     if dropped:
-        (text,) = db.execute("SELECT dropped FROM ticks WHERE id = ?", (commit.tick_id,)).fetchone()
-        known: list[dict[str, Json]] = load_optional(text) or []
+        row = db.execute("SELECT dropped FROM ticks WHERE id = ?", (commit.tick_id,)).fetchone()
+        if row is None:  # its history is gone already
+            return
+        known: list[dict[str, Json]] = load_optional(row[0]) or []
         if len(known) < _DROPPED_SHOWN:
             shown = dump([*known, *dropped][:_DROPPED_SHOWN])
             db.execute("UPDATE ticks SET dropped = ? WHERE id = ?", (shown, commit.tick_id))
