@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from freshet import (
     Duration,
@@ -13,6 +13,7 @@ from freshet import (
     Hints,
     Sensor,
     SensorContext,
+    SensorOptions,
     Skip,
     parse_duration,
 )
@@ -78,6 +79,7 @@ class FileSensor(Sensor):
         follow: bool = False,
         interval: Duration = "30s",
         timeout: Duration = "60s",
+        **flow: Unpack[SensorOptions],
     ) -> None:
         self.path = os.fspath(path)
         self.start = start
@@ -100,6 +102,7 @@ class FileSensor(Sensor):
                 "retire": retire,
                 "follow": follow,
             },
+            **flow,
         )
         self.rules = Rules(
             pattern=parsed,

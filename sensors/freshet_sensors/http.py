@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
 from urllib.parse import urlsplit
 
 from freshet import (
@@ -19,6 +19,7 @@ from freshet import (
     SensorContext,
 )
 from freshet_sensors.env import from_env
+from freshet_sensors.flow import BatchedOptions
 from freshet_sensors.items import FieldKey, Item, Plan, digest, json_of, say, text_of
 from freshet_sensors.pointer import Pointer
 
@@ -73,6 +74,8 @@ class HttpSensor(Sensor):
         timeout: Duration = "60s",
         method: Literal["GET", "HEAD", "POST"] = "GET",
         max_body: int = 10 << 20,
+        run_params: Mapping[str, Any] | None = None,
+        **flow: Unpack[BatchedOptions],
     ) -> None:
         self.url = url
         self.method = method
@@ -82,7 +85,14 @@ class HttpSensor(Sensor):
         options: dict[str, Any] = {"url": shown, "method": method, "cursor": cursor, "items": items, "key": key}
         options |= {"headers": sorted(self.headers), "max_body": max_body}
         super().__init__(
-            name, interval=interval, timeout=timeout, target=target, partitions=partitions, options=options
+            name,
+            interval=interval,
+            timeout=timeout,
+            target=target,
+            partitions=partitions,
+            options=options,
+            params=run_params,
+            **flow,
         )
         _check(name, url, method, self.headers, max_body)
         self._cursor = None if cursor is None else Pointer(cursor, what=f"{name}: cursor")

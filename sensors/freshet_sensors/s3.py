@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from freshet import (
     DefinitionError,
@@ -15,6 +15,7 @@ from freshet import (
     RetryLater,
     Sensor,
     SensorContext,
+    SensorOptions,
     Skip,
     parse_duration,
 )
@@ -100,6 +101,7 @@ class S3Sensor(Sensor):
         start: str | datetime = "all",
         interval: Duration = "60s",
         timeout: Duration = "120s",
+        **flow: Unpack[SensorOptions],
     ) -> None:
         _check_texts(name, bucket=bucket, prefix=prefix, region=region, order=order)
         secrets = {"access_key": access_key, "secret_key": secret_key, "session_token": session_token}
@@ -120,6 +122,7 @@ class S3Sensor(Sensor):
             target=target,
             partitions=partitions,
             options=self._shown(pattern, key, changes, retire, start, looks),
+            **flow,
         )
         self.rules = Rules(
             pattern=parsed,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from itertools import pairwise
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Unpack, cast
 from uuid import UUID
 
 from freshet import (
@@ -22,6 +22,7 @@ from freshet import (
     SensorContext,
 )
 from freshet_sensors.database import Connect, cursor_on, opener
+from freshet_sensors.flow import BatchedOptions
 from freshet_sensors.items import FieldKey, Item, Plan, digest, say, text_of
 from freshet_sensors.query import STYLES, From, Query
 
@@ -90,10 +91,19 @@ class SqlSensor(Sensor):
         interval: Duration = "30s",
         timeout: Duration = "60s",
         paramstyle: str | None = None,
+        run_params: Mapping[str, Any] | None = None,
+        **flow: Unpack[BatchedOptions],
     ) -> None:
         options: dict[str, Any] = {"query": query, "cursor": cursor, "key": key, "page": page}
         super().__init__(
-            name, interval=interval, timeout=timeout, target=target, partitions=partitions, options=options
+            name,
+            interval=interval,
+            timeout=timeout,
+            target=target,
+            partitions=partitions,
+            options=options,
+            params=run_params,
+            **flow,
         )
         if (connect is None) == (url is None):
             raise DefinitionError(f"{name}: connect= or url=, one of them", hint='for example url="env:ORDERS_DB"')

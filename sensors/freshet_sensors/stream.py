@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from freshet import (
     AddPartitions,
+    Batch,
     DefinitionError,
     DeletePartitions,
     Duration,
@@ -23,6 +24,7 @@ from freshet import (
     Skip,
     check_key,
 )
+from freshet_sensors.flow import GivenOptions
 
 if TYPE_CHECKING:
     import asyncio
@@ -75,9 +77,20 @@ class StreamSensor(Sensor):
         target: object = None,
         partitions: DynamicPartitions | None = None,
         options: dict[str, Any] | None = None,
+        run_batch: Batch | int | Duration | None = None,
+        **flow: Unpack[GivenOptions],
     ) -> None:
         shown = {"batch": batch, "ahead": ahead, "remember": remember, **(options or {})}
-        super().__init__(name, interval=interval, timeout=timeout, target=target, partitions=partitions, options=shown)
+        super().__init__(
+            name,
+            interval=interval,
+            timeout=timeout,
+            target=target,
+            partitions=partitions,
+            options=shown,
+            batch=run_batch,
+            **flow,
+        )
         for option, number in {"batch": batch, "ahead": ahead, "remember": remember}.items():
             if number is not None and (type(number) is not int or number < 1):
                 raise DefinitionError(f"{name}: {option}={number!r}", hint="a whole number, at least 1")

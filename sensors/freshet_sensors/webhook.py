@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 from freshet import (
     AddPartitions,
@@ -28,6 +28,7 @@ from freshet import (
     SchemeName,
     Sensor,
     SensorContext,
+    SensorOptions,
 )
 
 __all__ = ["Mapped", "WebhookSensor"]
@@ -76,6 +77,7 @@ class WebhookSensor(Sensor):
         partitions: DynamicPartitions | None = None,
         interval: Duration = "30s",
         timeout: Duration = "60s",
+        **flow: Unpack[SensorOptions],
     ) -> None:
         intake = Intake(path, scheme, secret, header, prefix, encoding, id_from, max_body, tolerance, observe)
         if target is None and map is None:
@@ -90,6 +92,7 @@ class WebhookSensor(Sensor):
             partitions=partitions,
             options={"path": path, "scheme": scheme, "observe": observe},
             intake=intake,
+            **flow,
         )
 
     async def evaluate(self, ctx: SensorContext) -> AsyncIterator[Handled]:
