@@ -19,12 +19,13 @@ from freshet.definitions.graph import Definitions
 from freshet.engine.instruments import Instruments, persist
 from freshet.engine.launcher import CANCEL_GRACE, Launcher
 from freshet.engine.outcomes import startable, tally, tick_commit
-from freshet.engine.pieces import GivenKeys, halves, key_pieces, ledger_pieces, slices
+from freshet.engine.pieces import GivenKeys, halves, key_pieces, ledger_pieces, lighter, slices
 from freshet.engine.requests import input_needs
 from freshet.engine.sensors import InFlight
 from freshet.errors import FreshetError
 from freshet.executors.base import TickEnd
 from freshet.store import stages
+from freshet.store.combinations import hanging
 from freshet.store.partitions import change_partitions
 from freshet.store.pieces import encode
 from freshet.store.records import LedgerDelta, PartitionDelta, TickCommit, TickerRow, TickResult
@@ -149,7 +150,9 @@ class Staging:
             checked = tick_commit(definitions, row, flight, replace(bare, partitions=deltas), now=now)
             if end.runs or end.reports:
                 given.note(checked.partitions)
-            await stage.add(StagePiece(partitions=checked.partitions))
+            light = [part for delta in checked.partitions for part in await self._lighter(delta)]
+            for parts in (checked.partitions,) if len(light) == len(checked.partitions) else ((one,) for one in light):
+                await stage.add(StagePiece(partitions=parts))
         async for ledger, last in ledger_pieces(end.ledger):
             await stage.add(StagePiece(ledger=ledger, ends_ledger=last))
         for reports in slices(end.reports, "reports"):
@@ -172,11 +175,12 @@ class Staging:
         stage: _Stage | None = None
         held: PartitionDelta | None = None
         try:
-            async for delta in deltas:
-                if held is not None:
-                    stage = stage or await self._begin()
-                    await stage.add(StagePiece(partitions=(held,)))
-                held = delta
+            async for whole in deltas:
+                for delta in await self._lighter(whole):
+                    if held is not None:
+                        stage = stage or await self._begin()
+                        await stage.add(StagePiece(partitions=(held,)))
+                    held = delta
             if held is None:
                 return 0
             if stage is None:
@@ -190,6 +194,10 @@ class Staging:
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._in.work.spawn(self._decide(stage, answer))
         return await asyncio.shield(answer)
+
+    async def _lighter(self, delta: PartitionDelta) -> list[PartitionDelta]:
+        keys = [*(key for key, _ in delta.add), *delta.delete]
+        return list(lighter(delta, await self._in.store.read(partial(hanging, set=delta.set, keys=keys))))
 
     async def _at_once(self, delta: PartitionDelta) -> int:
         now = self._in.clock.now()

@@ -14,7 +14,7 @@ from freshet.definitions.outcome import Json
 from freshet.store.codec import dump
 from freshet.store.events import EventLog
 
-__all__ = ["DimensionRow", "cascade_added", "cascade_deleted", "dimensions_of", "ranges"]
+__all__ = ["DimensionRow", "cascade_added", "cascade_deleted", "dimensions_of", "hanging", "ranges"]
 
 _APART = 16
 """The most events that combinations of one part become."""
@@ -58,6 +58,25 @@ def dimensions_of(db: sqlite3.Connection, set_id: int) -> tuple[DimensionRow, ..
         (set_id,),
     )
     return tuple(DimensionRow(*row) for row in rows)
+
+
+def hanging(db: sqlite3.Connection, set: str, keys: Iterable[str]) -> list[int]:
+    """Of each key, how many combinations come and go with it; nothing where it is part of none. Not for the writer."""
+    (over,) = db.execute(
+        "SELECT EXISTS (SELECT 1 FROM dimensions d JOIN partition_sets s ON s.id = d.of_set WHERE s.name = ?)", (set,)
+    ).fetchone()
+    if not over:
+        return []
+    rows = db.execute(
+        """
+        SELECT (SELECT count(*) FROM dimensions d CROSS JOIN combinations c
+            ON c.set_id = d.set_id AND c.position = d.position AND c.value = p.number WHERE d.of_set = p.set_id)
+        FROM json_each(?2) w LEFT JOIN partitions p
+            ON p.set_id = (SELECT id FROM partition_sets WHERE name = ?1) AND p.key = w.value ORDER BY w.key
+        """,
+        (set, dump(list(keys))),
+    )
+    return [count for (count,) in rows]
 
 
 def cascade_deleted(

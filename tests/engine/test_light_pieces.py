@@ -1,0 +1,53 @@
+"""Keys that many combinations hang on come and go in pieces that count those too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.engine.rig import rig
+
+from freshet import AutomationCondition, DynamicPartitions, MultiPartitions, StaticPartitions, asset
+from freshet.engine.pieces import COMBINATIONS, lighter
+from freshet.store.records import PartitionDelta
+
+pytestmark = pytest.mark.anyio
+
+
+@given(added=st.lists(st.integers(0, 1500), max_size=12), deleted=st.lists(st.integers(0, 1500), max_size=12))
+def test_nothing_is_lost_or_moved(added: list[int], deleted: list[int]) -> None:
+    weights = {f"a{at}": one for at, one in enumerate(added)} | {f"d{at}": one for at, one in enumerate(deleted)}
+    add: tuple[tuple[str, dict[str, Any]], ...] = tuple((f"a{at}", {}) for at in range(len(added)))
+    whole = PartitionDelta("keys", add, tuple(f"d{at}" for at in range(len(deleted))))
+    pieces = list(lighter(whole, [*added, *deleted]))
+    keys = [[*(key for key, _ in one.add), *one.delete] for one in pieces]
+    assert [key for one in keys for key in one] == list(weights)
+    for one in keys:
+        assert len(one) <= 1 or sum(weights[key] for key in one) <= COMBINATIONS
+
+
+async def test_deleted_by_hand(tmp_path: Path) -> None:
+    keys = DynamicPartitions("keys")
+    several = MultiPartitions(key=keys, region=StaticPartitions([f"r{number}" for number in range(200)]), name="all")
+
+    @asset(partitions=several, automation=AutomationCondition.missing() & AutomationCondition.in_progress())
+    def cube() -> int:
+        return 1
+
+    async with rig(tmp_path, [cube]) as one:
+        names = [f"k{number}" for number in range(12)]
+        await one.control.add_partitions("keys", {name: {} for name in names})
+        await one.settle()
+        sets = one.engine.instruments.in_force.partitions.sets
+        assert len(sets.named("all")) == 2400
+        assert await one.control.delete_partitions("keys", names) == 12
+        assert await one.control.add_partitions("keys", {name: {} for name in names}) == 12
+        for kind in ("partition_deleted", "partition_added"):
+            moved: dict[int, int] = {}
+            for event in (await one.events(kind))[-6:]:
+                moved[event.txn] = moved.get(event.txn, 0) + (len(event.numbers) if event.set == "all" else 0)
+            assert max(moved.values()) <= COMBINATIONS
+        assert len(sets.named("all")) == 2400
