@@ -288,5 +288,11 @@ def test_cursor_pause_and_resume(cli: Cli) -> None:
     assert cli("cursor", "get", "landing").json == {"a": 1}
     assert cli("cursor", "get", "landing", "--json").json == {"sensor": "landing", "cursor": {"a": 1}, "revision": 1}
     assert cli("cursor", "history", "landing").out == "no tick has had an effect or failed\n"
+    preview = cli("cursor", "rollback", "landing", "--to", "12", "--dry-run").out
+    assert "would be rolled back to the end of tick 12" in preview
+    assert "cursor: 9 -> 4" in preview
+    assert "raw [a]: a.csv, run 7" in preview
+    assert "stay taken" in preview
+    assert "may run once more" in cli("cursor", "rollback", "landing", "--to", "12", "--again").out
     assert cli("pause", "landing").out == "landing is paused\n"
     assert cli("resume", "landing").out == "landing is ok\n"

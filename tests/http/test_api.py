@@ -177,3 +177,17 @@ def test_a_bug_is_told_and_logged(served: Served, http: httpx.Client, caplog: py
     while "a secret detail" not in caplog.text:  # the server logs after it has answered
         assert time.monotonic() < until
         time.sleep(0.005)
+
+
+def test_a_rollback_is_shown_before_it_is_done(http: httpx.Client) -> None:
+    answer = http.post("sensors/landing/rollback", json={"to": 12, "dry_run": True}).json()
+    assert (answer["to"], answer["dry_run"], answer["again"]) == (12, True, False)
+    assert (answer["cursor_before"], answer["cursor"], answer["ledger_removed"], answer["ledger_restored"]) == (
+        9,
+        4,
+        2,
+        1,
+    )
+    assert answer["run_keys"] == [{"target": "raw", "key": "a", "run_key": "a.csv", "run_id": 7}]
+    assert http.post("sensors/nobody/rollback", json={"to": 1}).status_code == 404
+    assert http.post("sensors/landing/rollback", json={"to": "last"}).status_code == 422
