@@ -1,13 +1,15 @@
 """The evaluator's side of a ledger: a cache of hashes, and above it what the tick at hand has changed.
 
-The truth is the store. The cache holds 16 bytes of each item's key and 8 of its version (about 150 bytes an item with
-the dict around them); the texts stay behind and are asked for by the few that need them (`absent`).
+The truth is the store. The cache holds 16 bytes of each item's key and 8 of its version (about 32 bytes an item with
+what is around them); the texts stay behind and are asked for by the few that need them (`absent`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
+
+from freshet.host.evaluator.entries import Entries
 
 __all__ = ["LedgerCache", "LedgerChange", "TickLedger", "digest_of", "version_of"]
 
@@ -40,7 +42,7 @@ class LedgerCache:
 
     def __init__(self, revision: int = 0, *, keep_texts: bool = False) -> None:
         self.revision = revision
-        self.entries: dict[bytes, bytes] = {}
+        self.entries = Entries()
         self.texts: dict[bytes, str] | None = {} if keep_texts else None
 
     def texts_of(self, digests: list[bytes]) -> dict[bytes, str]:
@@ -133,7 +135,7 @@ class TickLedger:
         entries = self._cache.entries
         self.put = {digest: new for digest, new in self.put.items() if entries.get(digest) != new}
         self.keys = {digest: self.keys[digest] for digest in self.put}
-        self.removed &= entries.keys()
+        self.removed = {digest for digest in self.removed if digest in entries}
 
 
 class LedgerChange:
@@ -156,7 +158,7 @@ class LedgerChange:
             entries.pop(digest, None)
             if texts is not None:
                 texts.pop(digest, None)
-        entries.update(self.put)
+        entries.merge(self.put)
         if texts is not None:
             texts.update((digest, self.keys[digest]) for digest in self.put)
         self.cache.revision = revision

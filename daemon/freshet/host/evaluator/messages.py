@@ -76,9 +76,7 @@ def records(text: str) -> list[tuple[bytes, bytes]]:
 
 def fill(cache: LedgerCache, text: str) -> None:
     """Put a piece of the ledger into the cache."""
-    data, entries = bytes.fromhex(text), cache.entries
-    for start in range(0, len(data), RECORD):
-        entries[data[start : start + DIGEST]] = data[start + DIGEST : start + RECORD]
+    cache.entries.load(bytes.fromhex(text))
 
 
 def messages_of(tick: int, outcome: Outcome) -> Iterator[Message]:
