@@ -124,9 +124,7 @@ def test_a_json_argument_must_be_json(text: str) -> None:
 
 
 def test_a_failing_schedule_is_told_in_one_line() -> None:
-    trace = (
-        'Traceback:\n  File "/opt/lib.py", line 3, in go\n  File "/p/a.py", line 7, in body\n'
-    )
+    trace = 'Traceback:\n  File "/opt/lib.py", line 3, in go\n  File "/p/a.py", line 7, in body\n'
     answer = ScheduleAnswer(
         name="nightly",
         doc="",
