@@ -67,7 +67,8 @@ async def test_a_wrong_result_is_named_with_its_sensor(made: World) -> None:
     assert end.status == "failed"
     assert end.error is not None
     assert end.error.message == (
-        "sensor 'yields_nonsense' yielded 5 (int); yield RunRequest, AddPartitions, DeletePartitions, Report, Handled or Skip"
+        "sensor 'yields_nonsense' yielded 5 (int); "
+        "yield RunRequest, AddPartitions, DeletePartitions, Report, Handled or Skip"
     )
 
 
