@@ -13,6 +13,7 @@ from freshet.definitions.flow import Batch, SensorOptions
 from freshet.definitions.freshness import Freshness
 from freshet.definitions.intake import Encoding, Intake, SchemeName
 from freshet.definitions.job import Job, job
+from freshet.definitions.listen import Happened, Happenings, Listen, ListenType
 from freshet.definitions.mapping import All, ByDimension, Identity, Last, Static, TimeWindow
 from freshet.definitions.names import check_key
 from freshet.definitions.outcome import (
@@ -62,6 +63,8 @@ __all__ = [
     "FunctionSensor",
     "GiveUp",
     "Handled",
+    "Happened",
+    "Happenings",
     "Hints",
     "Identity",
     "Intake",
@@ -70,6 +73,8 @@ __all__ = [
     "Keep",
     "Last",
     "Ledger",
+    "Listen",
+    "ListenType",
     "MissingKeys",
     "MultiPartitions",
     "Partition",

@@ -9,20 +9,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from freshet_sensors.asset import AssetSensor
     from freshet_sensors.file import FileSensor
     from freshet_sensors.http import HttpSensor
     from freshet_sensors.message import Message
+    from freshet_sensors.run_status import RunStatusSensor
     from freshet_sensors.s3 import S3Sensor
     from freshet_sensors.sql import SqlSensor
     from freshet_sensors.stream import StreamSensor
     from freshet_sensors.webhook import WebhookSensor
 
-__all__ = ["FileSensor", "HttpSensor", "Message", "S3Sensor", "SqlSensor", "StreamSensor", "WebhookSensor"]
+__all__ = [
+    "AssetSensor",
+    "FileSensor",
+    "HttpSensor",
+    "Message",
+    "RunStatusSensor",
+    "S3Sensor",
+    "SqlSensor",
+    "StreamSensor",
+    "WebhookSensor",
+]
 
 _HOME = {
+    "AssetSensor": "freshet_sensors.asset",
     "FileSensor": "freshet_sensors.file",
     "HttpSensor": "freshet_sensors.http",
     "Message": "freshet_sensors.message",
+    "RunStatusSensor": "freshet_sensors.run_status",
     "S3Sensor": "freshet_sensors.s3",
     "SqlSensor": "freshet_sensors.sql",
     "StreamSensor": "freshet_sensors.stream",

@@ -23,6 +23,7 @@ from typing import Any
 
 from tests.evaluator.zoo import DEFINITIONS
 
+from freshet.definitions.listen import Happened, Happenings
 from freshet.executors.base import StepEnd, TickEnd, TickOrder
 from freshet.executors.evaluators import EvaluatorPool
 from freshet.executors.forked import ForkedEvaluator
@@ -117,6 +118,7 @@ class World:
         self.cursors: dict[str, Any] = {}
         self.ledgers: dict[str, dict[bytes, LedgerEntry]] = {}
         self.inbox: dict[str, list[WaitingDelivery]] = {}
+        self.happenings: list[Happened] = []
         self.revisions: dict[str, int] = {}
         self.commits: list[TickEnd] = []
         self.wakes: list[tuple[str, tuple[str, ...] | None]] = []
@@ -243,6 +245,14 @@ class World:
     ) -> tuple[tuple[WaitingDelivery, ...], bool]:
         found = [one for one in self.inbox.get(sensor, ()) if one.id > after]
         return tuple(found[:limit]), len(found) > limit
+
+    async def happened(
+        self, after: int | None, types: tuple[str, ...], names: tuple[str, ...] | None, limit: int
+    ) -> Happenings:
+        last = self.happenings[-1].seq
+        found = [one for one in self.happenings if one.type in types and one.seq > (last if after is None else after)]
+        seq = found[limit - 1].seq if len(found) > limit else last
+        return Happenings.of(found[:limit], seq=seq, last=last)
 
     def sensor_stalled(self, sensor: str, seconds: float, stack: str) -> None:
         self.stalls.append((sensor, seconds, stack))

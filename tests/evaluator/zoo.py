@@ -41,6 +41,14 @@ def generator(ctx: Any) -> Iterator[RunRequest]:
 
 
 @sensor
+async def listening(ctx: Any) -> AsyncIterator[RunRequest]:
+    found = await ctx.events("run_failed", after=ctx.cursor, limit=3)
+    for event in found:
+        yield RunRequest("target", run_key=str(event.run))
+    ctx.cursor = found.seq
+
+
+@sensor
 async def everything(ctx: Any) -> AsyncIterator[object]:
     yield RunRequest("job", partition="k", run_key="once", params={"n": [1, 2]}, tags={"a": "b"}, priority=3)
     yield AddPartitions("set", {"one": {"size": 1}})

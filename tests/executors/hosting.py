@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from freshet.definitions.listen import Happenings
 from freshet.executors.base import LoadReport, StepEnd, TickEnd
 from freshet.executors.children import ChildrenLock
 from freshet.executors.codehost import ProcessCodeHost
@@ -87,6 +88,12 @@ class Recorder:
     async def deliveries(
         self, sensor: str, *, tick: int, after: int, limit: int, again: bool
     ) -> tuple[tuple[WaitingDelivery, ...], bool]:
+        """See `Answers`."""
+        raise NotImplementedError
+
+    async def happened(
+        self, after: int | None, types: tuple[str, ...], names: tuple[str, ...] | None, limit: int
+    ) -> Happenings:
         """See `Answers`."""
         raise NotImplementedError
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from freshet import RunRequest, asset, job, sensor
+from freshet.definitions.listen import Happenings
 from freshet.engine.clock import SimulatedClock
 from freshet.executors.base import StepEnd, TickEnd, TickOrder
 from freshet.io.registry import ValueRef as KeptRef
@@ -98,6 +99,11 @@ class Recorder:
     async def deliveries(
         self, sensor: str, *, tick: int, after: int, limit: int, again: bool
     ) -> tuple[tuple[WaitingDelivery, ...], bool]:
+        raise AssertionError
+
+    async def happened(
+        self, after: int | None, types: tuple[str, ...], names: tuple[str, ...] | None, limit: int
+    ) -> Happenings:
         raise AssertionError
 
     def sensor_stalled(self, sensor: str, seconds: float, stack: str) -> None:

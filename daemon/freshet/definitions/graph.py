@@ -11,6 +11,7 @@ from functools import cached_property
 from freshet.definitions.asset import AssetSpec, DepSpec
 from freshet.definitions.flow_check import target_problem
 from freshet.definitions.job import JobSpec
+from freshet.definitions.listen_check import listen_problems
 from freshet.definitions.mapping import Mapping, default_mapping
 from freshet.definitions.mapping_check import misfit
 from freshet.definitions.names import nearest_hint
@@ -234,6 +235,8 @@ def _references(definitions: Definitions) -> Iterable[DefinitionError]:
             )
         elif (found := target_problem(definitions, sensor, sensor.target)) is not None:
             yield _at(GraphError, sensor.source, *found)
+    for sensor, said, hint in listen_problems(definitions):
+        yield _at(GraphError, sensor.source, said, hint)
 
 
 def _mapping_problem(definitions: Definitions, spec: AssetSpec, dep: DepSpec) -> DefinitionError | None:

@@ -13,6 +13,7 @@ from freshet.definitions.expect import expect, expect_function, expect_takes_ctx
 from freshet.definitions.flow import Flow, SensorOptions, flow_of
 from freshet.definitions.intake import Intake
 from freshet.definitions.job import Job
+from freshet.definitions.listen import Listen
 from freshet.definitions.names import check_name
 from freshet.definitions.outcome import Json
 from freshet.definitions.partitions import DynamicPartitions
@@ -41,6 +42,7 @@ class SensorSpec:
     source: Source | None = None
     intake: Intake | None = None
     flow: Flow = field(default_factory=Flow)
+    listens: Listen | None = None
 
 
 class Sensor:
@@ -83,10 +85,12 @@ class Sensor:
         partitions: DynamicPartitions | None = None,
         options: dict[str, Json] | None = None,
         intake: Intake | None = None,
+        listens: Listen | None = None,
         **flow: Unpack[SensorOptions],
     ) -> None:
         """`target`: an asset or job, or its name. `options`: what to show of the sensor's own settings; no secrets.
-        `intake`: what it takes in over HTTP; each delivery wakes it, and waits for it in `ctx.inbox()`."""
+        `intake`: what it takes in over HTTP; each delivery wakes it, and waits for it in `ctx.inbox()`.
+        `listens`: events that wake it as they are committed; it reads them with `ctx.events()`."""
         check_name(name, what=type(self).__name__, identifier=False)
         every = parse_duration(interval, what=f"{name}: interval")
         if every < 0.01:
@@ -117,6 +121,7 @@ class Sensor:
             source=caller_source(),
             intake=intake,
             flow=flow_of(name, **flow),
+            listens=expect(listens, (Listen, NoneType), f"{name}: listens", 'write Listen("materialized", ["orders"])'),
         )
         collect(self)
 

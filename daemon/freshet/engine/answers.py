@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from freshet.definitions.listen import Happenings
 from freshet.executors.base import StepEnd, TickEnd
 from freshet.store.records import LedgerEntry, WaitingDelivery
 from freshet.store.tickers import ledger_keys, ledger_page
@@ -77,6 +78,12 @@ class EngineAnswers:
         """From the store."""
         ticker_id = self._engine.desk.find(sensor).row.id
         return await self._engine.inbox.deliveries(sensor, ticker_id, tick, after, limit, again=again)
+
+    async def happened(
+        self, after: int | None, types: tuple[str, ...], names: tuple[str, ...] | None, limit: int
+    ) -> Happenings:
+        """From the store."""
+        return await self._engine.listening.happened(after, types, names, limit)
 
     def sensor_stalled(self, sensor: str, seconds: float, stack: str) -> None:
         """Say it; the tick's own end counts the failure."""

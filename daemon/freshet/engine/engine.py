@@ -28,6 +28,7 @@ from freshet.engine.inbox import Inbox
 from freshet.engine.inbox_desk import InboxDesk
 from freshet.engine.instruments import InForce, Instruments, pause
 from freshet.engine.launcher import Launcher
+from freshet.engine.listening import Listening
 from freshet.engine.partitions.graph import PartitionGraph
 from freshet.engine.partitions.sets import Sets
 from freshet.engine.pending import Pending
@@ -164,6 +165,8 @@ class Engine:
         secrets = Secrets(self.options.root)
         self.inbox = Inbox(self.instruments, self.ticks, secrets, limit=self.options.inbox_max)
         self.inbox.adopt(report.definitions, await store.read(inbox_counts))
+        self.listening = Listening(self.instruments, self.ticks)
+        self.listening.adopt(report.definitions)
         self.timetable = Timetable(self.instruments, self.launcher, take_id=self.ticks.take_id)
         rows = await store.write(partial(register_tickers, kind="schedule", names=schedules))
         self.timetable.adopt(report.definitions, rows)
@@ -206,6 +209,7 @@ class Engine:
         bus.listen(self.calendar.published)
         bus.listen(self.retirer.published)
         bus.listen(self.backfills.published)
+        bus.listen(self.listening.published)
         self.instruments.heap.start()
         self.launcher.queue.open = self.instruments.in_force.host is not None  # it may have been lost meanwhile
         self.timetable.resume_lines(await store.read(partial(active_runs, schedules=self.timetable.in_line)))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from freshet.definitions.graph import Definitions
+from freshet.definitions.listen import Happenings
 from freshet.definitions.outcome import Json
 from freshet.store.records import (
     HandledDelivery,
@@ -205,6 +206,13 @@ class Answers(Protocol):
     ) -> tuple[tuple[WaitingDelivery, ...], bool]:
         """The next deliveries for a tick of the sensor, behind row `after`, and whether there are more. `again`: also
         those that have failed before."""
+        ...
+
+    async def happened(
+        self, after: int | None, types: tuple[str, ...], names: tuple[str, ...] | None, limit: int
+    ) -> Happenings:
+        """Committed events behind event `after` (None: none, only where they end), in whole transactions, of these
+        types, and of these assets or targets of runs."""
         ...
 
     def sensor_stalled(self, sensor: str, seconds: float, stack: str) -> None:

@@ -16,6 +16,7 @@ from freshet.errors import HostError
 from freshet.executors.base import Answers, TickEnd, TickOrder
 from freshet.executors.evaluator_link import EvaluatorLink
 from freshet.executors.evaluator_outcomes import OutcomeParts
+from freshet.executors.event_service import serve_events
 from freshet.executors.forked import ForkedEvaluator
 from freshet.executors.heartbeat import Heartbeat
 from freshet.executors.inbox_service import serve_inbox
@@ -118,6 +119,7 @@ class Lane:
             "wake": self._wake,
             "load": self._load,
             "inbox": self._inbox,
+            "events": self._events,
             "texts": self._texts,
             "pong": self._pong,
             "overdue": self._overdue,
@@ -341,6 +343,10 @@ class Lane:
         if self._link is not None:
             serving = serve_inbox(self._answers, self._link, request, tick, sensor, after, limit, again)
             self.tasks.spawn(serving)
+
+    def _events(self, *request: Any) -> None:
+        if self._link is not None:
+            self.tasks.spawn(serve_events(self._answers, self._link, *request))
 
     def _texts(self, request: int, sensor: str, digests: str) -> None:
         if self._link is not None:

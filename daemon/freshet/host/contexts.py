@@ -10,7 +10,10 @@ from types import MappingProxyType
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
+from freshet.definitions.asset import Asset
 from freshet.definitions.delivery import Deliveries
+from freshet.definitions.job import Job
+from freshet.definitions.listen import Happenings, ListenType
 from freshet.definitions.outcome import Json
 from freshet.definitions.partitions import MultiPartitions, PartitionsSpec, TimePartitions, resolved_set
 
@@ -186,6 +189,23 @@ class SensorContext(Protocol):
 
     def inbox_sync(self, limit: int = 100) -> Deliveries:
         """`inbox()` for `def` sensors."""
+        ...
+
+    async def events(
+        self,
+        types: ListenType | Iterable[ListenType],
+        assets: Iterable[str | Asset | Job] | None = None,
+        *,
+        after: int | None,
+        limit: int = 500,
+    ) -> Happenings:
+        """What Freshet itself has committed behind event number `after`: of these types only, and where `assets` is
+        given, of these only (of `run_...`, runs of these targets). In order, each once: with `.seq` as the cursor
+        nothing is lost or seen twice, whatever ends meanwhile. `after=None` gives nothing but `.seq`, where the events
+        end now. About `limit` of them (1,000 at the most; a transaction is never cut in two); `.more`: others wait, ask
+        again after `.seq`. Give the sensor `listens=Listen(...)` to be woken by them.
+        Only in async sensors. Raises `DefinitionError` for an unknown type, `OSError` where the store cannot be read.
+        """
         ...
 
     def lag(self, items: int, oldest: datetime | None = None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from freshet.definitions.delivery import Deliveries
+from freshet.definitions.listen import Happenings, Listen
 from freshet.executors.base import Answers, TickOrder
 from freshet.host.evaluator.context import EvaluatorContext, LookEnded
 from freshet.host.evaluator.evaluate import Why, blocking_look, failed_look, finish_look, look, partial_look
@@ -174,6 +175,10 @@ class InlineLooks:
     def deliveries_sync(self, look: _Look, after: int, limit: int) -> Deliveries:
         """Refused, as `checkpoint_sync` is."""
         raise RuntimeError("inbox_sync() does not work inline: test this sensor with freshet.testing.tick")
+
+    async def events(self, look: _Look, what: Listen, after: int | None, limit: int) -> Happenings:
+        """The next events, from the engine's store."""
+        return await self._answers.happened(after, what.types, what.assets, limit)
 
     def ledger_texts(self, sensor: str, digests: list[bytes]) -> dict[bytes, str]:
         """Never asked: the caches hold the texts."""

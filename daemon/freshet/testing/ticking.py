@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from freshet.definitions.delivery import Deliveries, Delivery
+from freshet.definitions.listen import Happened, Happenings, Listen
 from freshet.definitions.outcome import Json
 from freshet.definitions.sensor import Sensor, ability
 from freshet.executors.base import DeliveryEnd, RequestedRun, TickEnd
@@ -75,21 +76,23 @@ def tick(
     now: datetime | None = None,
     dry_run: bool = False,
     deliveries: Iterable[Delivery] = (),
+    events: Iterable[Happened] = (),
     ends_at: int | None = None,
 ) -> Ticked:
     """Look once, and return what the daemon would commit.
 
     `hints`: None for a full look. `ledger`: what was seen before: `ticked.ledger` of an earlier tick, a dict of keys
-    and versions, or keys. `deliveries`: what `ctx.inbox()` gives, in this order. `now`: an aware time
-    for `ctx.now`. `open()` is called before and `close()` after. `ends_at`: break off, as a daemon that dies does, once
-    so many checkpoints have been committed.
+    and versions, or keys. `deliveries`: what `ctx.inbox()` gives, in this order. `events`: what
+    `ctx.events()` finds, by their `seq`. `now`: an aware time for `ctx.now`. `open()` is called before and `close()`
+    after. `ends_at`: break off, as a daemon that dies does, once so many checkpoints have been committed.
 
     What the sensor raises is raised here, `RetryLater` and `GiveUp` too; a wrong result is a `TypeError`, a cursor
     that JSON cannot hold a `ValueError`.
     """
     at = time.time() if now is None else now.timestamp()
     told = None if hints is None else tuple(hints)
-    desk = _Desk(sensor, cursor, told, _cache(ledger), at, dry_run=dry_run, waiting=tuple(deliveries), ends_at=ends_at)
+    given = (tuple(deliveries), tuple(events))
+    desk = _Desk(sensor, cursor, told, _cache(ledger), at, dry_run=dry_run, given=given, ends_at=ends_at)
     _run(desk.tick())
     return desk.ticked()
 
@@ -115,12 +118,12 @@ class _Desk:
         now: float,
         *,
         dry_run: bool,
-        waiting: tuple[Delivery, ...],
+        given: tuple[tuple[Delivery, ...], tuple[Happened, ...]],
         ends_at: int | None,
     ) -> None:
         self._sensor = sensor
         self._ends_at = ends_at
-        self._waiting = waiting
+        self._waiting, self._events = given
         self._cache = cache
         self._cursor = cursor
         self._found = Found(sensor.name, target=sensor.spec.target)
@@ -188,6 +191,18 @@ class _Desk:
         rest = [one for one in self._waiting if one.number > after]
         return Deliveries.of(rest[:limit], more=len(rest) > limit)
 
+    async def events(self, look: object, what: Listen, after: int | None, limit: int) -> Happenings:
+        """The next of those that were given."""
+        last = max((one.seq for one in self._events), default=0)
+        start = last if after is None else after
+        found = [
+            one
+            for one in sorted(self._events, key=lambda one: one.seq)
+            if one.seq > start and one.type in what.types and (what.assets is None or _about(one) in what.assets)
+        ]
+        seq = found[limit - 1].seq if len(found) > limit else max(last, start)
+        return Happenings.of(found[:limit], seq=seq, last=max(last, start))
+
     def ledger_texts(self, sensor: str, digests: list[bytes]) -> dict[bytes, str]:
         """The cache holds the texts."""
         return self._cache.texts_of(digests)
@@ -195,6 +210,11 @@ class _Desk:
     def log(self, sensor: str, level: str, message: str, fields: dict[str, Any]) -> None:
         """To stderr, where a test runner shows it."""
         print(f"{sensor}: {level}: {message}", *(f"{k}={v!r}" for k, v in fields.items()), file=sys.stderr)  # noqa: T201
+
+
+def _about(event: Happened) -> str | None:
+    data: dict[str, Any] = event.data or {}
+    return data.get("target") if event.asset is None else event.asset
 
 
 async def _settle(function: Any) -> None:

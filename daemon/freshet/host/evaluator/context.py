@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from freshet.definitions.asset import Asset
 from freshet.definitions.delivery import Deliveries
+from freshet.definitions.job import Job
+from freshet.definitions.listen import Happenings, Listen, ListenType
 from freshet.definitions.outcome import Json
 from freshet.host.evaluator.ledger import LedgerCache, TickLedger
 from freshet.host.evaluator.plain import plain
@@ -42,6 +46,10 @@ class Desk(Protocol):
 
     def deliveries_sync(self, look: Any, after: int, limit: int) -> Deliveries:
         """`deliveries`, blocking: not on the event loop's thread."""
+        ...
+
+    async def events(self, look: Any, what: Listen, after: int | None, limit: int) -> Happenings:
+        """The next committed events behind event `after`."""
         ...
 
     def log(self, sensor: str, level: str, message: str, fields: dict[str, Any]) -> None:
@@ -158,6 +166,19 @@ class EvaluatorContext:
         if self._is_full(limit):
             return Deliveries()
         return self._seen(self._desk.deliveries_sync(self._look, self._last, limit))
+
+    async def events(
+        self,
+        types: ListenType | Iterable[ListenType],
+        assets: Iterable[str | Asset | Job] | None = None,
+        *,
+        after: int | None,
+        limit: int = 500,
+    ) -> Happenings:
+        """What was committed behind event `after`."""
+        if after is not None and (type(after) is not int or after < 0):
+            raise ValueError(f"ctx.events(after=) takes the number of an event, or None, not {after!r}")
+        return await self._desk.events(self._look, Listen(types, assets), after, limit)
 
     def _is_full(self, limit: int) -> bool:
         """Whether a dry run, which has no checkpoints, has seen enough. Raises `RuntimeError` for others."""

@@ -12,10 +12,12 @@ from functools import partial
 from typing import Any
 
 from freshet.definitions.delivery import Deliveries
+from freshet.definitions.listen import Happenings, Listen
 from freshet.errors import HostError
 from freshet.host.evaluator.context import LookEnded
 from freshet.host.evaluator.evaluate import blocking_look, failed_look, finish_look, look, partial_look
 from freshet.host.evaluator.failure import describe, stack_of_thread
+from freshet.host.evaluator.happenings import EventDesk
 from freshet.host.evaluator.inbox import Inbox, check_intake
 from freshet.host.evaluator.ledger import LedgerChange
 from freshet.host.evaluator.ledgers import Ledgers
@@ -41,6 +43,7 @@ class Looks:
         send: Callable[[list[Any]], None],
         ledgers: Ledgers,
         inbox: Inbox,
+        events: EventDesk,
     ) -> None:
         self._loop = loop
         self._thread = threading.get_ident()
@@ -48,6 +51,7 @@ class Looks:
         self._send = send
         self._ledgers = ledgers
         self._inbox = inbox
+        self._events = events
         self._pool = ThreadPool(loop, words)
         self._ticks: dict[int, Tick] = {}
         self._untimed: list[Tick] = []
@@ -273,6 +277,10 @@ class Looks:
         if threading.get_ident() == self._thread:
             raise RuntimeError("inbox_sync() would block the event loop: use `await ctx.inbox()`")
         return asyncio.run_coroutine_threadsafe(self.deliveries(look, after, limit), self._loop).result()
+
+    async def events(self, look: Tick, what: Listen, after: int | None, limit: int) -> Happenings:
+        """The next events for a look."""
+        return await self._events.ask(look.holder.name, what, after, limit)
 
     def ledger_texts(self, sensor: str, digests: list[bytes]) -> dict[bytes, str]:
         """The key texts of ledger entries, from the daemon; blocks."""

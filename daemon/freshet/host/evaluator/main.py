@@ -17,6 +17,7 @@ from typing import Any
 from freshet.definitions.sensor import Sensor
 from freshet.host.evaluator.executor import SignedExecutor
 from freshet.host.evaluator.failure import describe, is_own_bug
+from freshet.host.evaluator.happenings import EventDesk
 from freshet.host.evaluator.holder import Holder
 from freshet.host.evaluator.inbox import Inbox
 from freshet.host.evaluator.ledgers import Ledgers
@@ -81,13 +82,15 @@ class Evaluator:
         self._link = EvaluatorSocket(loop, sock, self._receive, self._stop)
         self._ledgers.link = self._link
         inbox = Inbox(loop, self._link.send)
-        self._looks = Looks(loop, words, self._link.send, self._ledgers, inbox)
+        events = EventDesk(loop, self._link.send)
+        self._looks = Looks(loop, words, self._link.send, self._ledgers, inbox, events)
         self._wakes = Wakes(loop, self._link.send)
         self._handlers: dict[str, Callable[..., None]] = {
             "open": self._open,
             "committed": self._committed,
             "cancel": self._looks.cancel,
             "inbox": inbox.arrived,
+            "events": events.arrived,
             "ledger": self._ledger,
             "texts": self._ledgers.texts,
             "ping": self._ping,

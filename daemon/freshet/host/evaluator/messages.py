@@ -9,6 +9,9 @@
         inbox     request, [[number, id, content_type, headers, attempts, received_at, body, complete], ...], more
                   a piece of the answer to `inbox`: bodies in base64, in as many entries as they need; `more` is None
                   until the last piece; None for the entries: it failed
+        events    request, [[seq, at, type, asset, partition, run, data, live], ...], seq, last
+                  a piece of the answer to `events`; `seq` and `last` are None until the last; None for the events: it
+                  failed
         texts     request, digests, [key, ...], last    a piece of the answer to `texts`; None for the keys: it failed
         ping      number
         watch     active                                run the sensors' `wakes()`, or end them
@@ -21,6 +24,7 @@
         wake      sensor, hints or None
         load      sensor
         inbox     request, tick, sensor, after, limit, again   the next deliveries
+        events    request, sensor, after, types, assets or None, limit     what was committed behind event `after`
         texts     request, sensor, digests
         pong      number
         overdue   tick, stack                           a look past its timeout that cannot be ended from within
