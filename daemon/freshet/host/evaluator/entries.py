@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
+from struct import Struct
 from typing import Any
 
 from freshet.host.evaluator.messages import DIGEST, RECORD
 
 __all__ = ["Entries"]
 
+_DIGESTS = Struct(f"{DIGEST}s{RECORD - DIGEST}x")
 _MEAN = 8
 """Records in a bucket on average: enough that a bucket's own 50 bytes weigh little, and few enough that hardly one gets
 over 512 bytes. What is larger does not come from Python's own arenas, and is hardly ever given back."""
@@ -36,8 +38,8 @@ class Entries(MutableMapping[bytes, bytes]):
 
     def __iter__(self) -> Iterator[bytes]:
         for bucket in self._buckets:
-            for start in range(0, len(bucket), RECORD):
-                yield bucket[start : start + DIGEST]
+            for (digest,) in _DIGESTS.iter_unpack(bucket):
+                yield digest
 
     def __contains__(self, digest: object) -> bool:
         return isinstance(digest, bytes) and self.get(digest) is not None
@@ -50,9 +52,9 @@ class Entries(MutableMapping[bytes, bytes]):
 
     def get(self, digest: bytes, default: Any = None) -> Any:
         """The version of a digest."""
-        buckets = self._buckets
-        place = hash(digest) & self._mask
-        bucket = buckets[place if place < len(buckets) else place & (self._mask >> 1)]
+        buckets, mask = self._buckets, self._mask
+        place = hash(digest) & mask
+        bucket = buckets[place if place < len(buckets) else place & (mask >> 1)]
         at = bucket.find(digest)
         if at > 0 and at % RECORD:
             at = _find(bucket, digest)
