@@ -26,7 +26,7 @@ Status = Literal["failed", "succeeded", "canceled"]
 
 _TYPES: dict[str, ListenType] = {"failed": "run_failed", "succeeded": "run_succeeded", "canceled": "run_canceled"}
 _FIELDS = ("run", "target", "status", "error", "partition")
-_ABOUT = "freshet/about_run"
+_TOLD_BY = "freshet/told_by"
 
 
 class RunStatusSensor(Sensor):
@@ -36,10 +36,10 @@ class RunStatusSensor(Sensor):
     parameters the job takes, of run (its id), target, status, error (its message, None where there is none), partition
     (its key, None without).
 
-    Runs of `target` itself, and those that any RunStatusSensor asked for, are never told of: they are marked by the tag
-    `freshet/about_run`, which holds the id of the run that they are about. So a notifier that fails tells nobody: look
-    at `freshet runs`. `start`: "now", or "all" that ever ended. `interval`: of the full look, which finds the same
-    runs where a wake was lost. `debounce`, `batch`, `throttle`: see `freshet.Sensor`.
+    Runs of `target` itself, and those that any RunStatusSensor asked for (marked by the tag `freshet/told_by`, the
+    sensor's name), are never told of. So a notifier that fails tells nobody: look at `freshet runs`. `start`: "now",
+    or "all" that ever ended. `interval`: of the full look, which finds the same runs where a wake was lost.
+    `debounce`, `batch`, `throttle`, `overlap`: see `freshet.Sensor`.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class RunStatusSensor(Sensor):
         debounce: Duration | None = None,
         batch: Batch | int | Duration | None = None,
         throttle: str | None = None,
+        overlap: Literal["allow", "skip", "queue", "latest", "cancel"] = "allow",
     ) -> None:
         if not isinstance(target, str | Job):
             raise DefinitionError(f"{name}: target= takes a job, not {target!r}", hint="write a @job that tells it")
@@ -81,6 +82,7 @@ class RunStatusSensor(Sensor):
             debounce=debounce,
             batch=batch,
             throttle=throttle,
+            overlap=overlap,
         )
 
     async def evaluate(self, ctx: SensorContext) -> AsyncIterator[RunRequest]:
@@ -88,7 +90,7 @@ class RunStatusSensor(Sensor):
         async for events in batches(ctx, self.listens, self._start):
             for event in events:
                 data: dict[str, Any] = event.data or {}
-                if data.get("target") != self._own and _ABOUT not in data.get("tags", {}):
+                if data.get("target") != self._own and _TOLD_BY not in data.get("tags", {}):
                     yield self._told(event, data)
 
     def _told(self, event: Happened, data: dict[str, Any]) -> RunRequest:
@@ -102,5 +104,5 @@ class RunStatusSensor(Sensor):
         return RunRequest(
             run_key=f"{event.run}@{event.seq}",
             params={name: fields[name] for name in self._params},
-            tags={_ABOUT: str(event.run)},
+            tags={_TOLD_BY: self.name},
         )

@@ -75,6 +75,30 @@ async def test_notifiers_that_fail_tell_of_no_other_for_ever(tmp_path: Path) -> 
         assert told == [(run, "raw", "failed", "no such day", "bad")] * 2
 
 
+async def test_nor_do_those_that_are_told_of_many_at_once(tmp_path: Path) -> None:
+    told: list[Any] = []
+
+    def failing(name: str) -> Job:
+        @job(name=name)
+        def tell(items: list[dict[str, Any]]) -> None:
+            told.extend((name, item["run"]) for item in items)
+            raise OSError("the mail server is away")
+
+        return tell
+
+    one_tells, other_tells = failing("one_tells"), failing("other_tells")
+    things = [raw, one_tells, other_tells]
+    things += [
+        RunStatusSensor("one", target=one_tells, batch="5s"),
+        RunStatusSensor("other", target=other_tells, batch=2),
+    ]
+    async with rig(tmp_path, things) as one:
+        await one.control.add_partitions("days", {"bad": {}, "bad2": {}})
+        runs = [run for key in ("bad", "bad2") for run in await one.control.materialize(["raw"], key=key)]
+        await one.advance(3600)
+        assert sorted(told) == [(name, run) for name in ("one_tells", "other_tells") for run in runs]
+
+
 async def test_it_begins_now_unless_all_is_asked_for(tmp_path: Path) -> None:
     told: list[Any] = []
     notifier = _notifier("tell", told)
