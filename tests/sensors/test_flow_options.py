@@ -24,26 +24,32 @@ class Lines(StreamSensor):
     """Pushes nothing."""
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda **flow: FileSensor("landing", path="inbox", batch=5, params={"a": 1}, **flow),
-        lambda **flow: S3Sensor("landing", bucket="b", batch=5, params={"a": 1}, **flow),
-        lambda **flow: WebhookSensor("landing", path="p", scheme="none", batch=5, params={"a": 1}, **flow),
-        lambda **flow: HttpSensor("landing", url="http://localhost/", batch=5, run_params={"a": 1}, **flow),
-        lambda **flow: SqlSensor(
-            "landing",
-            connect=lambda: None,
-            query="SELECT * FROM o WHERE id > :cursor ORDER BY id LIMIT 9",
-            cursor="id",
-            batch=5,
-            run_params={"a": 1},
-            **flow,
-        ),
-        lambda **flow: Lines("landing", run_batch=5, params={"a": 1}, **flow),
-    ],
-    ids=["file", "s3", "webhook", "http", "sql", "stream"],
-)
+def files(**flow: Any) -> Sensor:
+    return FileSensor("landing", path="inbox", batch=5, params={"a": 1}, **flow)
+
+
+def objects(**flow: Any) -> Sensor:
+    return S3Sensor("landing", bucket="b", batch=5, params={"a": 1}, **flow)
+
+
+def deliveries(**flow: Any) -> Sensor:
+    return WebhookSensor("landing", path="p", scheme="none", batch=5, params={"a": 1}, **flow)
+
+
+def pages(**flow: Any) -> Sensor:
+    return HttpSensor("landing", url="http://localhost/", batch=5, run_params={"a": 1}, **flow)
+
+
+def rows(**flow: Any) -> Sensor:
+    query = "SELECT * FROM o WHERE id > :cursor ORDER BY id LIMIT 9"
+    return SqlSensor("landing", connect=lambda: None, query=query, cursor="id", batch=5, run_params={"a": 1}, **flow)
+
+
+def messages(**flow: Any) -> Sensor:
+    return Lines("landing", run_batch=5, params={"a": 1}, **flow)
+
+
+@pytest.mark.parametrize("make", [files, objects, deliveries, pages, rows, messages])
 def test_it_is_carried_by_its_description(make: Callable[..., Sensor]) -> None:
     assert make(**EVERY).spec.flow == Flow(
         debounce=5.0,
