@@ -152,7 +152,8 @@ def new_runs(db: sqlite3.Connection, after: int) -> list[NewRun]:
 
 def last_run(db: sqlite3.Connection) -> int:
     """The id of the last run; 0 before the first."""
-    return db.execute("SELECT coalesce(max(id), 0) FROM runs").fetchone()[0]  # type: ignore[no-any-return]
+    found: int = db.execute("SELECT coalesce(max(id), 0) FROM runs").fetchone()[0]
+    return found
 
 
 def key_of_partition(db: sqlite3.Connection, set: str, number: int) -> str | None:
