@@ -50,6 +50,7 @@ class River:
         self.land(*burst, f"flaky-{turn}", f"bad-{turn}")
         (self.site.folder / "stumble").touch()
         self.wait_at_rest(daemon)
+        self.refresh(daemon)
 
     def _end(self, daemon: Daemon, turn: int) -> None:
         (self.site.folder / "go").unlink(missing_ok=True)
@@ -60,6 +61,12 @@ class River:
     def let_slow_ones_go(self) -> None:
         """End the steps that read slow files, now and later."""
         (self.site.folder / "go").touch()
+
+    def refresh(self, daemon: Daemon) -> None:
+        """Refresh `pulse`, which has lapsed, and wait until that is known."""
+        lapsed = daemon.client.asset("pulse").materialized_at
+        beat(self.site.folder)
+        daemon.wait_until(lambda: daemon.client.asset("pulse").materialized_at != lapsed, "pulse is refreshed")
 
     # --- rest -----------------------------------------------------------------------------------------------
 
