@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 from freshet.definitions.durations import Duration
 
 if TYPE_CHECKING:
-    from freshet.definitions.condition import AutomationCondition
+    from freshet.definitions.condition.base import AutomationCondition
 
 __all__ = ["Policies"]
 

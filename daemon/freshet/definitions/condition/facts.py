@@ -1,0 +1,103 @@
+"""Facts: the conditions that the others are made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from freshet.definitions.condition import nodes
+from freshet.definitions.durations import Duration, parse_duration
+from freshet.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from freshet.definitions.condition.base import AutomationCondition
+
+__all__ = ["Facts"]
+
+
+class Facts:
+    """A part of `AutomationCondition`."""
+
+    @staticmethod
+    def missing() -> AutomationCondition:
+        """Never materialized."""
+        return nodes.Operand("missing")
+
+    @staticmethod
+    def in_progress() -> AutomationCondition:
+        """Queued or running, whoever asked for it; also between the decision to ask and its commit."""
+        return nodes.Operand("in_progress")
+
+    @staticmethod
+    def execution_failed() -> AutomationCondition:
+        """The last run that ended failed for good: no attempts were left."""
+        return nodes.Operand("execution_failed")
+
+    @staticmethod
+    def newly_updated() -> AutomationCondition:
+        """Materialized in this transaction, by a run or by a report from outside."""
+        return nodes.Operand("newly_updated")
+
+    @staticmethod
+    def newly_requested() -> AutomationCondition:
+        """A run of it was admitted in this transaction. Unlike Dagster's: whoever asked for it."""
+        return nodes.Operand("newly_requested")
+
+    @staticmethod
+    def newly_missing() -> AutomationCondition:
+        """Added in this transaction, or missing when this condition is evaluated for the first time."""
+        return nodes.Operand("newly_missing")
+
+    @staticmethod
+    def newly_handled() -> AutomationCondition:
+        """Its step began in this transaction (and read its inputs in it), or it was reported from outside, or its
+        queued run was canceled or skipped.
+
+        Not in Dagster, whose conditions count as handled when they are requested. What arrives between request
+        and start is read by that run and needs no other.
+        """
+        return nodes.Operand("newly_handled")
+
+    @staticmethod
+    def will_be_requested() -> AutomationCondition:
+        """Of a dependency: requested in this same look, for the same partition, so that one run can hold both."""
+        return nodes.Operand("will_be_requested")
+
+    @staticmethod
+    def freshness_lapsed() -> AutomationCondition:
+        """Its freshness policy has lapsed. For a partitioned asset true of its newest partition alone: the policy
+        is about the latest activity, and making all partitions again would not make it more recent."""
+        return nodes.Operand("freshness_lapsed")
+
+    @staticmethod
+    def freshness_warned() -> AutomationCondition:
+        """Its freshness policy warns and has not lapsed; partitions as in `freshness_lapsed`."""
+        return nodes.Operand("freshness_warned")
+
+    @staticmethod
+    def upstream_lapsed() -> AutomationCondition:
+        """A policy above it has lapsed: of any asset at any distance, looking past assets without a policy and
+        stopping at the first that has one. Partitions as in `freshness_lapsed`."""
+        return nodes.Operand("upstream_lapsed")
+
+    @staticmethod
+    def initial_evaluation() -> AutomationCondition:
+        """This condition is evaluated for the first time for its asset (also after an edit of the condition)."""
+        return nodes.Operand("initial_evaluation")
+
+    @staticmethod
+    def any_deps_match(condition: AutomationCondition) -> AutomationCondition:
+        """`condition` is true of at least one partition, that the mapping names, of at least one dependency."""
+        return nodes.AnyDepsMatch(condition)
+
+    @staticmethod
+    def all_deps_match(condition: AutomationCondition) -> AutomationCondition:
+        """`condition` is true of at least one partition, that the mapping names, of each dependency; a key for which
+        a `Static` names nothing does not have that dependency."""
+        return nodes.AllDepsMatch(condition)
+
+    @staticmethod
+    def lapse_unserved(attempts: int = 3, delay: Duration = "30s") -> AutomationCondition:
+        """A lapse that no run has answered, with attempts left; see `LapseUnserved`."""
+        if attempts < 1:
+            raise DefinitionError(f"on_lapse(attempts={attempts}) allows no run", hint="give at least 1")
+        return nodes.LapseUnserved(attempts, parse_duration(delay, what="on_lapse(delay=)"))

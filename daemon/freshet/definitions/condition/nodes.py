@@ -1,0 +1,206 @@
+"""The nodes of conditions: frozen data that compares, prints as an expression and decides nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from freshet.definitions.condition.base import AutomationCondition
+from freshet.definitions.durations import format_duration
+
+__all__ = [
+    "AllDepsMatch",
+    "And",
+    "AnyDepsMatch",
+    "AnyNode",
+    "LapseUnserved",
+    "NewlyTrue",
+    "Not",
+    "Operand",
+    "OperandKind",
+    "Or",
+    "Since",
+    "WhenDepsReady",
+]
+
+OperandKind = Literal[
+    "missing",
+    "in_progress",
+    "execution_failed",
+    "newly_updated",
+    "newly_requested",
+    "newly_missing",
+    "newly_handled",
+    "will_be_requested",
+    "freshness_lapsed",
+    "freshness_warned",
+    "upstream_lapsed",
+    "initial_evaluation",
+]
+
+
+@dataclass(frozen=True)
+class Operand(AutomationCondition):
+    """A fact about a partition; the factory of the same name says which."""
+
+    kind: OperandKind
+    label: str | None = None
+
+    def __str__(self) -> str:
+        return self.kind
+
+
+@dataclass(frozen=True)
+class _Several(AutomationCondition):
+    operands: tuple[AutomationCondition, ...]
+    label: str | None = None
+
+    def children(self) -> tuple[AutomationCondition, ...]:
+        return self.operands
+
+
+@dataclass(frozen=True)
+class And(_Several):
+    """All are true."""
+
+    kind: Literal["and"] = "and"
+
+    def __str__(self) -> str:
+        return "(" + " & ".join(map(str, self.operands)) + ")"
+
+
+@dataclass(frozen=True)
+class Or(_Several):
+    """At least one is true."""
+
+    kind: Literal["or"] = "or"
+
+    def __str__(self) -> str:
+        return "(" + " | ".join(map(str, self.operands)) + ")"
+
+
+@dataclass(frozen=True)
+class _Single(AutomationCondition):
+    operand: AutomationCondition
+    label: str | None = None
+
+    def children(self) -> tuple[AutomationCondition, ...]:
+        return (self.operand,)
+
+
+@dataclass(frozen=True)
+class Not(_Single):
+    """It is false."""
+
+    kind: Literal["not"] = "not"
+
+    def __str__(self) -> str:
+        return f"~{self.operand}"
+
+
+@dataclass(frozen=True)
+class NewlyTrue(_Single):
+    """It was false at the look before."""
+
+    kind: Literal["newly_true"] = "newly_true"
+
+    def __str__(self) -> str:
+        return f"{self.operand}.newly_true()"
+
+
+@dataclass(frozen=True)
+class AnyDepsMatch(_Single):
+    """True of some partition of some dependency."""
+
+    kind: Literal["any_deps_match"] = "any_deps_match"
+
+    def __str__(self) -> str:
+        return f"any_deps_match({self.operand})"
+
+
+@dataclass(frozen=True)
+class AllDepsMatch(_Single):
+    """True of some partition of every dependency."""
+
+    kind: Literal["all_deps_match"] = "all_deps_match"
+
+    def __str__(self) -> str:
+        return f"all_deps_match({self.operand})"
+
+
+@dataclass(frozen=True)
+class Since(AutomationCondition):
+    """`trigger` was true after `reset` was last."""
+
+    trigger: AutomationCondition
+    reset: AutomationCondition
+    label: str | None = None
+    kind: Literal["since"] = "since"
+
+    def children(self) -> tuple[AutomationCondition, ...]:
+        return (self.trigger, self.reset)
+
+    def __str__(self) -> str:
+        return f"{self.trigger}.since({self.reset})"
+
+
+@dataclass(frozen=True)
+class WhenDepsReady(_Single):
+    """The operand is true and the upstreams do not hold it back. `max_wait`: seconds.
+
+    Hard holds last until something changes; soft ones end, at the latest, `max_wait` after they alone first
+    held back what the operand asks for.
+
+    ==========================================  =================  ====================================
+    the upstream partition is                   mapping of one     mapping of several
+    ==========================================  =================  ====================================
+    materialized, also if a later run failed    ready              ready
+    requested in this look, sharing the run     ready              (cannot share it)
+    materialized, and queued or running again   soft               soft
+    missing, and queued or running              hard               soft
+    missing, an automated ancestor on its way   hard               soft
+    missing, failed for good or below that      hard               ready (it is left out)
+    missing, never tried, nothing on its way    hard               hard
+    none at all, or none of them materialized   hard               hard
+    ==========================================  =================  ====================================
+
+    What counts is what is live: a window that is not there yet holds hard where the mapping names it alone, and is
+    left out where it names others too. A key for which a `Static` names nothing has no such dependency, and nothing
+    holds it. A run can be shared during the look that asks for it alone; a partition that has not joined it is held by
+    what is queued from then on.
+
+    A mapping of several partitions is also paced: after a run that began less than twice `max_wait` ago, it
+    waits softly until none that it depends on has arrived for max_wait/64, doubling with each such run up to
+    max_wait/4. A single arrival is answered at once; a stream of them costs some runs each `max_wait`.
+
+    `max_wait` None: soft holds have no end, and nothing is paced.
+    `after_lapsed`: an asset above it whose policy has lapsed and that is queued or running holds softly too;
+    arrivals do not pace it.
+    """
+
+    max_wait: float | None = 60.0
+    after_lapsed: bool = False
+    kind: Literal["when_deps_ready"] = "when_deps_ready"
+
+    def __str__(self) -> str:
+        after = ", after_lapsed" if self.after_lapsed else ""
+        wait = "None" if self.max_wait is None else format_duration(self.max_wait)
+        return f"{self.operand}.when_deps_ready({wait}{after})"
+
+
+@dataclass(frozen=True)
+class LapseUnserved(AutomationCondition):
+    """A lapse, its own or above it, that no run has answered yet. `attempts`: runs that may fail for good in one
+    episode; `delay`: seconds before the second of them, doubling for each further one."""
+
+    attempts: int = 3
+    delay: float = 30.0
+    label: str | None = None
+    kind: Literal["lapse_unserved"] = "lapse_unserved"
+
+    def __str__(self) -> str:
+        return f"lapse_unserved({self.attempts}, {format_duration(self.delay)})"
+
+
+AnyNode = Operand | And | Or | Not | Since | NewlyTrue | AnyDepsMatch | AllDepsMatch | WhenDepsReady | LapseUnserved
+"""All nodes, told apart by `kind`."""
