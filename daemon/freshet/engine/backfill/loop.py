@@ -27,7 +27,7 @@ from freshet.engine.instruments import Instruments, persist, recall
 from freshet.engine.launcher import Launcher
 from freshet.engine.outcomes import startable
 from freshet.engine.requests import input_needs
-from freshet.errors import FreshetError, StoreUnavailable
+from freshet.errors import FreshetError
 from freshet.store.backfills import (
     Overtaken,
     active_backfills,
@@ -161,8 +161,6 @@ class Backfills:
             one.progress.set(name, "asked", numbers)
         try:
             overtaken = await self._commit(one, runs, state, error)
-        except StoreUnavailable:
-            raise
         except FreshetError as refused:
             one.progress.not_written()
             for name, numbers in asked.items():
