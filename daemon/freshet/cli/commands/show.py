@@ -71,11 +71,11 @@ def _of_schedules(answer: StatusAnswer) -> dict[str, tuple[str, ...]]:
 
 
 def _state(answer: StatusAnswer) -> Text:
-    """`ready for 3m`; for any other state the time since the start is not the time in it."""
+    """`ready for 3m, pid 7`; for any other state the time since the start is not the time in it."""
     up = format_duration(round(answer.now - answer.started_at))
     state = "degraded" if answer.problem and answer.state == "ready" else answer.state
     since = f" for {up}" if state == "ready" else f" (up {up})"
-    return Text.assemble(answer.version, "  ", state_text(state), since)
+    return Text.assemble(answer.version, "  ", state_text(state), since, f", pid {answer.pid}")
 
 
 def _problem(one: ProblemAnswer) -> str:
@@ -217,9 +217,8 @@ def schedules(session: Session, name: str | None) -> None:
     """All schedules, or what became of one's instants."""
     with session.client() as client:
         if name is not None:
-            _schedule_history(session, client.schedule_history(name))
-            if not session.json:
-                _failing(one for one in client.schedules() if one.name == name)
+            history = client.schedule_history(name)
+            _one_schedule(session, history, [one for one in client.schedules() if one.name == name])
             return
         found = client.schedules()
     if session.json:
@@ -246,10 +245,17 @@ def schedules(session: Session, name: str | None) -> None:
     _failing(found)
 
 
-def _schedule_history(session: Session, found: list[ScheduleTickAnswer]) -> None:
+def _one_schedule(session: Session, history: list[ScheduleTickAnswer], standing: list[ScheduleAnswer]) -> None:
+    """The schedule as it stands, with its last error, and what became of its instants (as JSON: `history`)."""
     if session.json:
-        print_json(found)
+        shown = [one.model_dump(mode="json") for one in history]
+        print_json({**(standing[0].model_dump(mode="json") if standing else {}), "history": shown})
         return
+    _schedule_history(history)
+    _failing(standing)
+
+
+def _schedule_history(found: list[ScheduleTickAnswer]) -> None:
     now = time.time()
     table(
         ("instant", "until", "#count", "became", "why", "decided"),
