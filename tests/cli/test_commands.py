@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ def test_status_shows_what_is_wrong(served: Served, cli: Cli) -> None:
     said = cli("status")
     assert said.status == 0
     first, second, *_ = said.out.splitlines()
-    assert first == "freshet   1.2.3  degraded (up 1m)"
+    assert first == f"freshet   1.2.3  degraded (up 1m), pid {os.getpid()}", "its own, not its host's"
     assert second == "problem   no space \\x1b[31mleft"
     assert "0 running (2 slots), 0 queued" in said.out
     assert "paused: landing" in said.out

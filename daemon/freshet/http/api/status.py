@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from functools import partial
 
@@ -35,6 +36,7 @@ async def status(api: Api) -> StatusAnswer:
     report = api.control.load_report
     return StatusAnswer(
         state=now.state,
+        pid=os.getpid(),
         version=now.version,
         definitions_version=now.definitions_version,
         started_at=now.started_at,

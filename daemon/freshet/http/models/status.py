@@ -54,12 +54,13 @@ class HostAnswer(Answer):
 
 
 class StatusAnswer(Answer):
-    """The daemon at a glance. `lapsed`: assets past their freshness; `troubled`: sensors that fail or are quarantined;
-    `failed`: partitions whose last run failed for good, by asset; `failed_runs`: runs that failed in the last hour;
-    `needs_restart`: nothing starts any more, and `problem` will not go by itself; `load_problems`: why the last load of
-    plugins was not put in force."""
+    """The daemon at a glance. `pid`: its own process; `lapsed`: assets past their freshness; `troubled`: sensors that
+    fail or are quarantined; `failed`: partitions whose last run failed for good, by asset; `failed_runs`: runs that
+    failed in the last hour; `needs_restart`: nothing starts any more, and `problem` will not go by itself;
+    `load_problems`: why the last load of plugins was not put in force."""
 
     state: Literal["starting", "ready", "stopping"]
+    pid: int
     version: str
     definitions_version: str
     started_at: float
