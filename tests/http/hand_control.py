@@ -39,6 +39,7 @@ from freshet.engine.control import (
     TickReport,
 )
 from freshet.engine.inbox import InboxFull
+from freshet.engine.partitions.page import PartitionsQuery, page_of
 from freshet.engine.requests import call_job, check_partitions, find_asset, run_of_assets
 from freshet.errors import Conflict, UnknownName
 from freshet.executors.base import HostStatus, LoadReport
@@ -182,6 +183,10 @@ class HandControl:
         spec = self.definitions.asset[asset].partitions
         count = 1 if spec is None else len(sets[spec.name].live)
         return AssetCounts(count, len(bits.materialized), len(bits.failed), len(bits.in_progress))
+
+    def partitions(self, set: str, query: PartitionsQuery) -> tuple[int, ...]:
+        with closing(sqlite3.connect(self.store.path)) as db:
+            return page_of(read_sets(db)[set].live, query)
 
     def blocked_by(self, run_id: int) -> str | None:
         self.asked += 1

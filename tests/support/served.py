@@ -70,15 +70,18 @@ def served_engine(
     config.write_text(f'state_dir = "{folder}/state"\nplugins_dir = "."\n[http]\nport = 0\n')
     settings = load_settings(config)
     settings.state_dir.mkdir()
-    with capture_logs(), anyio.from_thread.start_blocking_portal(backend_options={"use_uvloop": True}) as portal:
-        with portal.wrap_async_context_manager(rig(folder, objects, **options)) as one:
-            sockets, scope = bind(settings), portal.call(_scope)
-            serving = portal.start_task_soon(_serve, scope, one, settings, sockets)
-            try:
-                yield ServedEngine(one, config, portal, capsys)
-            finally:
-                portal.call(scope.cancel)
-                serving.result(timeout=10)
+    with (
+        capture_logs(),
+        anyio.from_thread.start_blocking_portal(backend_options={"use_uvloop": True}) as portal,
+        portal.wrap_async_context_manager(rig(folder, objects, **options)) as one,
+    ):
+        sockets, scope = bind(settings), portal.call(_scope)
+        serving = portal.start_task_soon(_serve, scope, one, settings, sockets)
+        try:
+            yield ServedEngine(one, config, portal, capsys)
+        finally:
+            portal.call(scope.cancel)
+            serving.result(timeout=10)
 
 
 async def _scope() -> anyio.CancelScope:

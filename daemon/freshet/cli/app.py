@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 import freshet
-from freshet.cli import backfilling, inboxing
+from freshet.cli import backfilling, inboxing, partitioning
 from freshet.cli.session import (
     ConfigOption,
     JsonOption,
@@ -236,34 +236,6 @@ def cancel(session: Session, name: RunOrBackfill) -> None:
 
 
 @_command()
-def partitions(
-    session: Session,
-    set: Annotated[str | None, typer.Argument(metavar="SET", help="A partition set; without one, all sets.")] = None,
-    action: Annotated[
-        Literal["add", "delete"] | None, typer.Argument(metavar="add|delete", help="Change a dynamic set.")
-    ] = None,
-    keys: Annotated[list[str] | None, typer.Argument(metavar="KEY", help="The keys to add or delete.")] = None,
-    metadata: Annotated[str | None, typer.Option(metavar="JSON", help="An object to attach to the keys added.")] = None,
-    source: Annotated[
-        str | None, typer.Option("--from", metavar="FILE", help="Take the keys from a file (-: standard input).")
-    ] = None,
-    limit: Limit = 100,
-    after: Annotated[int, typer.Option(min=0, metavar="NUMBER", help="Go on after this partition.")] = 0,
-) -> None:
-    """Show or change partitions.
-
-    All sets; or the keys of one set; or add keys to a dynamic set, or delete some:
-    partitions SET add KEY...
-
-    With --from, the file holds a key a line, or NDJSON: a text, or {"key": ..., "metadata": {...}}. A million are
-    fine: all of them are added, or none.
-    """
-    from freshet.cli.commands import partitions as body
-
-    body.partitions(session, set, action, keys or [], metadata, source, limit, after)
-
-
-@_command()
 def tick(
     session: Session,
     sensor: Sensor,
@@ -385,4 +357,5 @@ def simulate(
 
 backfilling.add_commands(_command)
 inboxing.add_commands(_command)
+partitioning.add_commands(_command)
 app.add_typer(cursor_app)

@@ -141,9 +141,18 @@ class Client:
         """All partition sets."""
         return self._many(models.PartitionSetAnswer, "partitions")
 
-    def partitions(self, set: str, *, limit: int = 100, after: int = 0) -> models.PartitionsPage:
-        """A page of a set's keys."""
-        params = {"limit": limit, "after": after}
+    def partitions(
+        self,
+        set: str,
+        *,
+        limit: int = 100,
+        after: int = 0,
+        last: int | None = None,
+        state: str | None = None,
+        asset: str | None = None,
+    ) -> models.PartitionsPage:
+        """A page of a set's keys, or the last so many; `state`: those in this state of an asset."""
+        params = _given(limit=limit, after=after, last=last, state=state, asset=asset)
         return self._one(models.PartitionsPage, "GET", f"partitions/{_safe(set)}", params=params)
 
     def events(self, *, after: int = 0, limit: int = 100, timeout: float = 0) -> models.EventsPage:

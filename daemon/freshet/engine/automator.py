@@ -53,6 +53,10 @@ class Automator:
         """How many partitions an asset has, and in which state. Raises `UnknownName`."""
         return self._automation.summary(asset)
 
+    def in_state(self, asset: str, state: str) -> BitMap:
+        """The live partitions in a state. Raises `UnknownName`."""
+        return self._automation.in_state(asset, state)
+
     @property
     def seq(self) -> int:
         """The last event that the facts hold."""

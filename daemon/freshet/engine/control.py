@@ -18,6 +18,7 @@ from freshet.definitions.outcome import Json
 from freshet.engine.automation import AssetCounts
 from freshet.engine.backfill.active import BackfillView
 from freshet.engine.backfill.select import BackfillRequest
+from freshet.engine.partitions.page import PartitionsQuery
 from freshet.executors.base import HostStatus, LoadReport
 from freshet.store.records import Event, Kept, NewDelivery, PartitionDelta, RunRow
 from freshet.store.store import Store
@@ -259,6 +260,10 @@ class Control(Protocol):
 
     def asset_counts(self, asset: str) -> AssetCounts:
         """Of an asset's live partitions, how many there are and in which state, as the conditions see them now."""
+        ...
+
+    def partitions(self, set: str, query: PartitionsQuery) -> tuple[int, ...]:
+        """Numbers of live partitions of a set, ascending, as the conditions see them now."""
         ...
 
     def blocked_by(self, run_id: int) -> str | None:

@@ -32,6 +32,7 @@ from freshet.engine.engine import Engine
 from freshet.engine.inbox_desk import Chosen
 from freshet.engine.launcher import CANCEL_GRACE
 from freshet.engine.outcomes import startable
+from freshet.engine.partitions.page import PartitionsQuery, page_of
 from freshet.engine.pieces import key_pieces
 from freshet.engine.requests import call_job, check_partitions, find_asset, input_needs, run_of_assets
 from freshet.engine.rollback import roll_back
@@ -150,6 +151,12 @@ class EngineControl:
     def asset_counts(self, asset: str) -> AssetCounts:
         """Counted in bitmaps."""
         return self._engine.automator.counts(asset)
+
+    def partitions(self, set: str, query: PartitionsQuery) -> tuple[int, ...]:
+        """Numbers out of bitmaps."""
+        if query.asset is not None and query.state is not None:
+            return page_of(self._engine.automator.in_state(query.asset, query.state), query)
+        return page_of(self._engine.instruments.in_force.partitions.sets.named(set), query)
 
     def blocked_by(self, run_id: int) -> str | None:
         """Why no step of a run is under way."""

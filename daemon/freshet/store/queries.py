@@ -19,6 +19,7 @@ __all__ = [
     "asset_summaries",
     "failures",
     "load_tickers",
+    "numbered_partitions",
     "partition_rows",
     "partition_sets",
     "run",
@@ -170,12 +171,42 @@ def partition_rows(
     if kind == "time" and keys is not None:
         used = {row[0]: row for row in rows}
         rows = [used.get(number, (number, key, "{}", None, None)) for number, key in keys(low, high)]
-    names = tuple(assets)
-    states = _states(db, names, [row[0] for row in rows])
+    return _partition_rows(db, rows, tuple(assets))
+
+
+def numbered_partitions(
+    db: sqlite3.Connection,
+    set: str,
+    numbers: Sequence[int],
+    *,
+    assets: Iterable[str] = (),
+    keys: Callable[[int, int], Iterable[tuple[int, str]]] | None = None,
+) -> tuple[PartitionRow, ...]:
+    """The partitions of a set that have these numbers and are not deleted, in that order, as `partition_rows` has them.
+    Raises `UnknownName`."""
+    found = db.execute(
+        """
+        SELECT p.number, p.key, p.metadata, p.added_at, p.deleted_at FROM json_each(?) wanted
+        CROSS JOIN partitions p ON p.set_id = ? AND p.number = wanted.value WHERE p.deleted_at IS NULL
+        """,
+        (dump(list(numbers)), set_id_of(db, set)),
+    )
+    used: dict[int, tuple[Any, ...]] = {row[0]: row for row in found}
+    if keys is None:
+        rows = [used[number] for number in numbers if number in used]
+    else:
+        rows = [used.get(number, (number, key, "{}", None, None)) for one in numbers for number, key in keys(one, one)]
+    return _partition_rows(db, rows, tuple(assets))
+
+
+def _partition_rows(
+    db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], assets: tuple[str, ...]
+) -> tuple[PartitionRow, ...]:
+    states = _states(db, assets, [row[0] for row in rows])
     return tuple(
         PartitionRow(
             number, key, load(metadata), added_at, deleted_at,
-            {name: states.get((name, number), "missing") for name in names},
+            {name: states.get((name, number), "missing") for name in assets},
         )
         for number, key, metadata, added_at, deleted_at in rows
     )  # fmt: skip

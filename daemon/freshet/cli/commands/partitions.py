@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from freshet.cli.arguments import json_argument
@@ -14,9 +15,39 @@ from freshet.cli.tables import state_text, table
 from freshet.cli.text import age, in_line
 from freshet.http.models import PartitionAnswer, PartitionsChanged
 
-__all__ = ["partitions"]
+__all__ = ["Wishes", "partitions"]
 
 _OBJECT = """--metadata '{"path": "a.csv"}'"""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """Which keys of a set are shown."""
+
+    limit: int
+    after: int
+    last: int | None
+    state: str | None
+    asset: str | None
+
+    def check(self, set: str | None, action: str | None) -> None:
+        """Raise `UsageError` for options that do not go with each other."""
+        chosen = [name for name in ("last", "state", "asset") if getattr(self, name) is not None]
+        if chosen and (set is None or action is not None):
+            raise UsageError(
+                f"--{chosen[0]} goes with the keys of a set", hint=f"freshet partitions SET --{chosen[0]} ..."
+            )
+        if self.last is not None and self.after:
+            raise UsageError("--last and --after do not go together", hint="leave one of them out")
+        if self.asset is not None and self.state is None:
+            raise UsageError(
+                "--asset goes with --state", hint=f"for example --state failed --asset {in_line(self.asset)}"
+            )
+
+    def again(self) -> str:
+        """The options that another page takes, too."""
+        given = {"state": self.state, "asset": self.asset}
+        return "".join(f" --{name} {in_line(value)}" for name, value in given.items() if value is not None)
 
 
 def partitions(
@@ -26,10 +57,10 @@ def partitions(
     keys: list[str],
     metadata: str | None,
     source: str | None,
-    limit: int,
-    after: int,
+    wishes: Wishes,
 ) -> None:
     """All sets, one set's keys, or a change of one. `source`: a file of keys, `-` for standard input."""
+    wishes.check(set, action)
     attached = _metadata(metadata, action)
     if source is not None:
         if action is None or keys or metadata is not None:
@@ -44,7 +75,7 @@ def partitions(
         if set is None:
             _sets(session, client)
         elif action is None:
-            _keys(session, client, set, limit, after)
+            _keys(session, client, set, wishes)
         else:
             _change(session, client, set, action, keys, attached)
 
@@ -73,8 +104,8 @@ def _sets(session: Session, client: Client) -> None:
     )
 
 
-def _keys(session: Session, client: Client, set: str, limit: int, after: int) -> None:
-    page = client.partitions(set, limit=limit, after=after)
+def _keys(session: Session, client: Client, set: str, wishes: Wishes) -> None:
+    page = client.partitions(set, **asdict(wishes))
     if session.json:
         print_json(page)
         return
@@ -86,7 +117,7 @@ def _keys(session: Session, client: Client, set: str, limit: int, after: int) ->
         empty="no keys",
     )
     if page.next is not None:
-        print(f"more: freshet partitions {in_line(set)} --after {page.next}")  # noqa: T201
+        print(f"more: freshet partitions {in_line(set)}{wishes.again()} --after {page.next}")  # noqa: T201
 
 
 def _row(one: PartitionAnswer, assets: list[str], now: float) -> tuple[object, ...]:

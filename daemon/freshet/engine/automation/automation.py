@@ -18,6 +18,7 @@ from freshet.engine.automation.memory import Memory
 from freshet.engine.automation.moment import Moment, apply
 from freshet.engine.automation.operators import value
 from freshet.engine.automation.program import Program
+from freshet.engine.automation.replay import rewind
 from freshet.engine.automation.state import AssetCounts, World
 from freshet.engine.automation.waves import waves
 from freshet.errors import UnknownName
@@ -35,7 +36,7 @@ class Automation:
     After `load` and `redefine`, `timer(now)` looks at what has never been looked at. Then `evaluate` takes one
     committed transaction after the other; the same transactions give the same requests, whatever restarts lie
     between. The rows given to `load` may be ahead of `seq`: the transactions after it are evaluated (again), reading
-    some facts earlier than they came about; what they end in is the same.
+    some facts earlier than they came about (`replay.rewind`); what they end in is the same.
 
     How a look goes. Facts move on by the transaction's events. Assets below what happened are visited in dependency
     order, each with the partitions concerned, so that what a look asks for above is seen below (`will_be_requested`,
@@ -51,6 +52,7 @@ class Automation:
         self._heap: list[tuple[float, str]] = []
         self._known: dict[AutomationCondition, Program] = {}
         self._pruned: set[str] = set()
+        self._moved = Moment(0.0)
         self._seq = 0
         self._adopt(definitions)
 
@@ -69,7 +71,7 @@ class Automation:
         whose evaluation is committed. `behind`: the events after it, in order, which are going to be evaluated; they
         tell which runs were under way before them."""
         self._world.load(bits, sets, freshness)
-        self._world.rewind(behind)
+        self._moved = rewind(self._world, behind)
         self._memory.clear()
         self._heap.clear()
         self._seq = seq
@@ -155,13 +157,9 @@ class Automation:
         agenda = Agenda(self._world, moment, self._programs.get, self._watchers, self._max_depth)
         for asset in self._new:
             agenda.add(asset, self._world.live(asset))
-        for asset, pulses in moment.pulses.items():
-            touched = pulses.touched
-            if pulses.added or asset in moment.deleted:
-                touched = touched | self._world.newest(asset)
-            agenda.happened(asset, touched, unsettled=pulses.unsettled)
-        for asset in moment.shifted:
-            agenda.happened(asset, self._world.live(asset))
+        self._gather(agenda, self._moved)
+        self._moved = Moment(0.0)
+        self._gather(agenda, moment)
         while self._heap and self._heap[0][0] <= moment.now:
             _, asset = heapq.heappop(self._heap)
             if asset in self._programs:
@@ -181,6 +179,15 @@ class Automation:
         return Evaluation(
             self._seq, waves(self._world.topology, moment.asked), chunks, moment.visited, self._wake_at(moment.now)
         )
+
+    def _gather(self, agenda: Agenda, moment: Moment) -> None:
+        for asset, pulses in moment.pulses.items():
+            touched = pulses.touched
+            if pulses.added or asset in moment.deleted:
+                touched = touched | self._world.newest(asset)
+            agenda.happened(asset, touched, unsettled=pulses.unsettled)
+        for asset in moment.shifted:
+            agenda.happened(asset, self._world.live(asset))
 
     def _look(self, moment: Moment, asset: str, candidates: BitMap) -> BitMap:
         program, memory, levels = self._programs[asset], self._memory_of(asset), self._world.change(asset)
@@ -228,6 +235,11 @@ class Automation:
         """How many partitions an asset has, and in which state. Raises `UnknownName`."""
         self._check(asset)
         return self._world.counts(asset)
+
+    def in_state(self, asset: str, state: str) -> BitMap:
+        """The live partitions that are materialized, failed, in_progress or missing. Raises `UnknownName`."""
+        self._check(asset)
+        return self._world.in_state(asset, state)
 
     def in_flight(self, asset: str) -> BitMap:
         """The partitions that are queued, running or asked for."""

@@ -19,7 +19,6 @@ __all__ = ["EMPTY", "AssetCounts", "Levels", "World"]
 EMPTY = BitMap()
 """Shared: nobody changes it."""
 _ONE = BitMap([0])
-_STEP_EVENTS = frozenset({"requested", "started", "materialized", "failed", "released"})
 
 
 @dataclass(slots=True)
@@ -102,23 +101,6 @@ class World:
                 levels = self.change(policy.asset)
                 (levels.lapsed if policy.state == "lapsed" else levels.warned).add(policy.partition)
 
-    def rewind(self, behind: Iterable[Event]) -> None:
-        """What `behind` ends or begins next was in progress before it (a start may be of a run that was queued), and
-        what it requests next was asked for before it (by an evaluation that is committed; another's request is
-        joined, since its run begins after these events), so that nothing is asked for a second time while they are
-        evaluated."""
-        seen: set[tuple[str, int]] = set()
-        for event in behind:
-            place = (event.asset or "", event.partition or 0)
-            if event.asset is None or event.type not in _STEP_EVENTS or place in seen:
-                continue
-            seen.add(place)
-            levels = self.change(event.asset)
-            for bits in (levels.in_progress, levels.queued):
-                (bits.discard if event.type == "requested" else bits.add)(place[1])
-            if event.type == "requested":
-                levels.asked.add(place[1])
-
     # --- assets -----------------------------------------------------------------------------------------------
 
     def levels(self, asset: str) -> Levels:
@@ -139,6 +121,20 @@ class World:
         made, failed, flying = (live.intersection_cardinality(bits) for bits in states)
         return AssetCounts(len(live), made, failed, flying)
 
+    def in_state(self, asset: str, state: str) -> BitMap:
+        """The live partitions in a state, as it is shown: what is under way goes before how it ended last."""
+        levels = self.levels(asset)
+        match state:
+            case "in_progress":
+                found = levels.in_progress
+            case "failed":
+                found = levels.failed - levels.in_progress
+            case "materialized":
+                found = levels.materialized - levels.failed - levels.in_progress
+            case _:
+                return self.live(asset) - levels.materialized - levels.failed - levels.in_progress
+        return found & self.live(asset)
+
     def missing(self, asset: str) -> BitMap:
         """Live and never materialized."""
         return self.live(asset) - self.levels(asset).materialized
@@ -158,6 +154,10 @@ class World:
         if isinstance(self.partitions.definitions.partition_set.get(event.set or ""), StaticPartitions):
             self.relink()
         return numbers
+
+    def hide(self, name: str, numbers: BitMap) -> None:
+        """Partitions of a set are not there yet: they come by an event that is still to be looked at."""
+        self.sets.hide(name, numbers)
 
     def relink(self) -> None:
         """Links of static keys hold the numbers that were known when they were made."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 
+from freshet.definitions.names import nearest_hint
 from freshet.definitions.partitions import PartitionsSpec, TimePartitions
+from freshet.engine.partitions.page import PartitionsQuery
 from freshet.errors import Conflict
 from freshet.http.api.context import After, Api, Context, Limit, known
 from freshet.http.api.keystream import form_of, in_lines, pieces_of, read_body
@@ -20,6 +23,7 @@ from freshet.http.models import (
 )
 from freshet.store import queries
 from freshet.store.records import PartitionDelta
+from freshet.store.views import PartitionState
 
 __all__ = ["check_dynamic", "router"]
 
@@ -38,14 +42,47 @@ async def list_sets(api: Api) -> tuple[PartitionSetAnswer, ...]:
 
 
 @router.get("/{name}")
-async def list_keys(api: Api, name: str, limit: Limit = 100, after: After = 0) -> PartitionsPage:
-    """Keys of a set in order of their numbers, each with its state in every asset over the set."""
+async def list_keys(
+    api: Api,
+    name: str,
+    limit: Limit = 100,
+    after: After = 0,
+    last: Annotated[int | None, Query(ge=1, le=1000, description="the last so many, in place of a page")] = None,
+    state: PartitionState | None = None,
+    asset: str | None = None,
+) -> PartitionsPage:
+    """Keys of a set in order of their numbers (windows: of time), each with its state in every asset over the set.
+
+    `state`: only those in this state of `asset`, which may be left out where there is one asset over the set.
+    """
     spec = known(api.control.definitions.partition_set, name, "partition set")
+    assets = _assets(api, name)
+    if last is not None and after:
+        raise Conflict("last= is no page: it does not go with after=", hint="leave one of them out")
+    query = PartitionsQuery(_stating(name, assets, state, asset), state, after, limit, last)
+    numbers = api.control.partitions(name, query)
     keys = spec.keys if isinstance(spec, TimePartitions) else None
-    read = partial(queries.partition_rows, set=name, limit=limit, after=after, assets=_assets(api, name), keys=keys)
+    read = partial(queries.numbered_partitions, set=name, numbers=numbers, assets=assets, keys=keys)
     rows = await api.control.store.read(read)
     found = tuple(PartitionAnswer.model_validate(row, from_attributes=True) for row in rows)
-    return PartitionsPage(set=name, partitions=found, next=found[-1].number if len(found) == limit else None)
+    more = last is None and len(numbers) == limit
+    return PartitionsPage(set=name, partitions=found, next=numbers[-1] if more else None)
+
+
+def _stating(name: str, assets: tuple[str, ...], state: PartitionState | None, asset: str | None) -> str | None:
+    """The asset whose states are meant. Raises `Conflict` where it is none over the set, and where it is not clear."""
+    if asset is not None and asset not in assets:
+        raise Conflict(f"{asset!r} is no asset over the partition set {name!r}", hint=nearest_hint(asset, assets))
+    if asset is not None and state is None:
+        raise Conflict("asset= goes with state=", hint="say which: missing, materialized, failed or in_progress")
+    if state is None or asset is not None:
+        return asset
+    if not assets:
+        raise Conflict(f"there is no asset over the partition set {name!r}", hint="leave state= out")
+    if len(assets) > 1:
+        said = f"of which asset? There are {len(assets)} over the partition set {name!r}"
+        raise Conflict(said, hint=f"name one with asset=: {', '.join(assets[:8])}")
+    return assets[0]
 
 
 @router.post("/{name}", openapi_extra=in_lines(AddPartitionsBody))
