@@ -7,7 +7,19 @@ from typing import Any
 
 import pytest
 
-from freshet import AddPartitions, DefinitionError, Delivery, DynamicPartitions, GiveUp, Intake, RunRequest, job, sensor
+from freshet import (
+    AddPartitions,
+    DefinitionError,
+    Delivery,
+    DynamicPartitions,
+    GiveUp,
+    Handled,
+    Intake,
+    RunRequest,
+    Sensor,
+    job,
+    sensor,
+)
 from freshet.executors.base import DeliveryEnd
 from freshet.testing import tick
 from freshet_sensors import WebhookSensor
@@ -193,11 +205,56 @@ def note() -> None: ...
 
 
 def test_a_def_sensor_has_its_inbox_too() -> None:
-    from freshet import Handled, Sensor
-
     class Plain(Sensor):
         def evaluate(self, ctx: Any) -> Any:
             return [Handled(one, "rejected", "no") for one in ctx.inbox_sync(2)]
 
     found = tick(Plain("plain", intake=Intake("p", "none")), deliveries=[of(number, {}) for number in (1, 2, 3)])
     assert [(end.id, end.outcome) for end in found.deliveries] == [(1, "rejected"), (2, "rejected")]
+
+
+@pytest.mark.parametrize("limit", ["10", None, 0, -1, 2.5, True, 2**63])
+def test_a_limit_that_is_none_fails_the_look_and_never_reaches_the_daemon(limit: Any) -> None:
+    @sensor
+    async def events(ctx: Any) -> None:
+        await ctx.events("run_failed", after=0, limit=limit)
+
+    class Asks(Sensor):
+        async def evaluate(self, ctx: Any) -> None:
+            await ctx.inbox(limit)
+
+    for asking in (Asks("asks", intake=Intake("p", "none")), events):
+        with pytest.raises(ValueError, match="takes a number from 1 up"):
+            tick(asking)
+
+
+@pytest.mark.parametrize("after", [-1, "1", 2**63])
+def test_an_event_that_cannot_be_is_refused_where_it_is_named(after: Any) -> None:
+    @sensor
+    async def events(ctx: Any) -> None:
+        await ctx.events("run_failed", after=after)
+
+    with pytest.raises(ValueError, match="takes the number of an event"):
+        tick(events)
+
+
+def test_a_delivery_is_handled_once_in_a_look_also_across_its_checkpoints() -> None:
+    class Twice(Sensor):
+        async def evaluate(self, ctx: Any) -> Any:
+            for one in await ctx.inbox():
+                yield Handled(one, results=[RunRequest("note")])
+                await ctx.checkpoint()
+                yield Handled(one, results=[RunRequest("note")])
+
+    with pytest.raises(TypeError, match="1 was handled in this look already"):
+        tick(Twice("twice", intake=Intake("p", "none")), deliveries=[of(1, {})])
+
+
+@pytest.mark.parametrize("number", ["1", 0, 2**63, None])
+def test_a_delivery_that_nobody_gave_is_refused(number: Any) -> None:
+    class Forges(Sensor):
+        async def evaluate(self, ctx: Any) -> Any:
+            yield Handled(Delivery(number, "d", b""))
+
+    with pytest.raises(TypeError, match=r"must be one that `ctx.inbox\(\)` gave, found the number"):
+        tick(Forges("forges", intake=Intake("p", "none")))

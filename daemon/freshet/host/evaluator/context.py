@@ -19,6 +19,8 @@ __all__ = ["Desk", "EvaluatorContext", "LookEnded", "SensorLogger"]
 
 _UNSETTLED = 1_000
 """Deliveries that one commit settles at the most."""
+_LAST = 2**63 - 1
+"""The largest number that an event or a row can have."""
 
 
 class LookEnded(BaseException):
@@ -176,12 +178,14 @@ class EvaluatorContext:
         limit: int = 500,
     ) -> Happenings:
         """What was committed behind event `after`."""
-        if after is not None and (type(after) is not int or after < 0):
+        if after is not None and (type(after) is not int or not 0 <= after <= _LAST):
             raise ValueError(f"ctx.events(after=) takes the number of an event, or None, not {after!r}")
+        _check_limit(limit, "ctx.events(limit=)")
         return await self._desk.events(self._look, Listen(types, assets), after, limit)
 
     def _is_full(self, limit: int) -> bool:
         """Whether a dry run, which has no checkpoints, has seen enough. Raises `RuntimeError` for others."""
+        _check_limit(limit, "ctx.inbox(limit)")
         full = bool(self._handed) and self._handed + limit > _UNSETTLED
         if full and not self.dry_run:
             raise RuntimeError(f"more than {_UNSETTLED:,} deliveries at once: `await ctx.checkpoint()` between them")
@@ -231,3 +235,9 @@ class EvaluatorContext:
         if self._cache.texts is not None:
             return self._cache.texts_of(digests)
         return self._desk.ledger_texts(self.name, digests)
+
+
+def _check_limit(limit: object, what: str) -> None:
+    """Raise `ValueError` for what the daemon could make nothing of."""
+    if type(limit) is not int or not 0 < limit <= _LAST:
+        raise ValueError(f"{what} takes a number from 1 up, not {limit!r}")

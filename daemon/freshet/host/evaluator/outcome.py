@@ -24,6 +24,7 @@ Status = Literal["ok", "checkpoint", "failed", "timed_out", "later", "given_up",
 
 _EXPECTED = "yield RunRequest, AddPartitions, DeletePartitions, Report, Handled or Skip"
 
+_NUMBERS = 2**63
 
 _OUTCOMES = ("admitted", "filtered", "rejected", "failed")
 
@@ -57,13 +58,14 @@ class Outcome:
 class Found:
     """Takes what a sensor yields, in order."""
 
-    __slots__ = ("_check", "_sensor", "_target", "deliveries", "partitions", "reports", "runs", "skip")
+    __slots__ = ("_check", "_handled", "_sensor", "_target", "deliveries", "partitions", "reports", "runs", "skip")
 
     def __init__(self, sensor: str, *, target: str | None = None, check: CheckParameters | None = None) -> None:
         """`target`: the sensor's own. `check`: the parameters of jobs that deliveries ask for."""
         self._sensor = sensor
         self._target = target
         self._check = check
+        self._handled = set[int]()
         self.clear()
 
     def clear(self) -> None:
@@ -102,6 +104,12 @@ class Found:
         delivery: Any = item.delivery
         if not isinstance(delivery, Delivery):
             raise NotPlain(f"Handled(delivery) must be one that `ctx.inbox()` gave, found {_show(delivery)}")
+        number: Any = delivery.number
+        if type(number) is not int or not 0 < number < _NUMBERS:
+            raise NotPlain(f"Handled(delivery) must be one that `ctx.inbox()` gave, found the number {_show(number)}")
+        if number in self._handled:
+            raise NotPlain(f"Handled(delivery): {number} was handled in this look already")
+        self._handled.add(number)
         if item.outcome not in _OUTCOMES:
             raise NotPlain(f"Handled(outcome) must be one of {', '.join(_OUTCOMES)}, found {_show(item.outcome)}")
         reason = None if item.reason is None else plain_text(item.reason, "Handled(reason)")
