@@ -51,9 +51,7 @@ class LedgerAgainstDict(RuleBasedStateMachine):
 
     @rule()
     def checkpoint(self) -> None:
-        change = self.ledger.change()
-        self._commit(change)
-        self.ledger.rebase()
+        self._commit(self.ledger.change(), self.ledger)
         assert self.ledger.change() is None
 
     @rule(committed=st.booleans())
@@ -71,13 +69,13 @@ class LedgerAgainstDict(RuleBasedStateMachine):
         self.model = dict(self.store)
         self.ledger = TickLedger(self.cache, self.texts_of)
 
-    def _commit(self, change: LedgerChange | None) -> None:
+    def _commit(self, change: LedgerChange | None, above: TickLedger | None = None) -> None:
         if change is not None:
             for digest in change.removed:
                 assert digest in map(digest_of, self.store), "what is not there is not removed"
             put = {change.keys[digest]: self.model[change.keys[digest]] for digest in change.put}
             assert put.items().isdisjoint(self.store.items()), "what stands there already is not put again"
-            change.apply(self.cache.revision + 1)
+            change.apply(self.cache.revision + 1, above)
         self.store = dict(self.model)
 
     @invariant()

@@ -145,8 +145,7 @@ class InlineLooks:
         committed, revision, next_tick_id = await look.go
         look.go = None
         if outcome.ledger is not None and committed:
-            outcome.ledger.apply(revision)
-            look.ctx.ledger.rebase()
+            outcome.ledger.apply(revision, look.ctx.ledger)
         if not committed or next_tick_id is None:
             raise LookEnded
         look.ctx.committed(outcome.cursor)

@@ -152,8 +152,7 @@ class _Desk:
         if outcome.cursor is not None:
             self._cursor = outcome.cursor[0]
         if outcome.ledger is not None:
-            outcome.ledger.apply(self._cache.revision + 1)
-            self._ctx.ledger.rebase()
+            outcome.ledger.apply(self._cache.revision + 1, self._ctx.ledger)
         self._ctx.committed(outcome.cursor)
         self._found.clear()
 

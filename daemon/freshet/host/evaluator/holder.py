@@ -42,6 +42,8 @@ class Holder:
         self.cache = LedgerCache(keep_texts=keep_texts)
         self.uncommitted = 0
         """The look whose ledger change waits for the daemon to say whether it is committed."""
+        self.settling: asyncio.Task[None] | None = None
+        """Puts what has been committed into the cache, a piece at a time."""
         self.loading: asyncio.Future[None] | None = None
         self.opened = ability(sensor, "open") is None
         self._opening: asyncio.Task[None] | None = None

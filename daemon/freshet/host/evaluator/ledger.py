@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
+from itertools import islice
 
 from freshet.host.evaluator.entries import Entries
 
 __all__ = ["LedgerCache", "LedgerChange", "TickLedger", "digest_of", "version_of"]
 
 _ASK = 4096
+_PIECE = 4096
+_TORN = -1
 
 TextsOf = Callable[[list[bytes]], dict[bytes, str]]
 """The key texts of some digests; those that the store no longer has are left out. Blocks."""
@@ -72,7 +75,8 @@ class TickLedger:
 
     def __len__(self) -> int:
         entries = self._cache.entries
-        return len(entries) - len(self.removed) + sum(1 for digest in self.put if digest not in entries)
+        removed = sum(1 for digest in self.removed if digest in entries)
+        return len(entries) - removed + sum(1 for digest in self.put if digest not in entries)
 
     def seen(self, key: str, version: str = "") -> bool:
         """Whether this version of the item was the last one seen."""
@@ -130,12 +134,14 @@ class TickLedger:
             return None
         return LedgerChange(self._cache, self.put.copy(), self.keys.copy(), self.removed.copy())
 
-    def rebase(self) -> None:
-        """A checkpoint has been applied to the cache: forget the changes that it now holds."""
-        entries = self._cache.entries
-        self.put = {digest: new for digest, new in self.put.items() if entries.get(digest) != new}
-        self.keys = {digest: self.keys[digest] for digest in self.put}
-        self.removed = {digest for digest in self.removed if digest in entries}
+    def sink(self, put: dict[bytes, bytes], removed: set[bytes]) -> None:
+        """The cache holds these changes now: what has not been changed again is forgotten here."""
+        for digest, new in put.items():
+            if self.put.get(digest) == new:
+                del self.put[digest], self.keys[digest]
+        self.removed -= removed
+        if not self.put:
+            self.put, self.keys = {}, {}
 
 
 class LedgerChange:
@@ -151,14 +157,33 @@ class LedgerChange:
         self.keys = keys
         self.removed = removed
 
-    def apply(self, revision: int) -> None:
-        """It is committed: the cache stands at `revision` now."""
-        entries, texts = self.cache.entries, self.cache.texts
-        for digest in self.removed:
-            entries.pop(digest, None)
+    def __len__(self) -> int:
+        return len(self.put) + len(self.removed)
+
+    def apply(self, revision: int, above: TickLedger | None = None) -> None:
+        """It is committed: the cache stands at `revision` now. `above`: the look that goes on after a checkpoint."""
+        for _ in self.pieces(revision, above):
+            pass
+
+    def pieces(self, revision: int, above: TickLedger | None = None) -> Iterator[None]:
+        """`apply`, some thousand items at a time. The cache stands at no revision until all are there."""
+        cache, entries, texts = self.cache, self.cache.entries, self.cache.texts
+        cache.revision = _TORN
+        removed = iter(self.removed)
+        while gone := set(islice(removed, _PIECE)):
+            for digest in gone:
+                entries.pop(digest, None)
+                if texts is not None:
+                    texts.pop(digest, None)
+            if above is not None:
+                above.sink({}, gone)
+            yield
+        items = iter(self.put.items())
+        while put := dict(islice(items, _PIECE)):
+            entries.merge(put)
             if texts is not None:
-                texts.pop(digest, None)
-        entries.merge(self.put)
-        if texts is not None:
-            texts.update((digest, self.keys[digest]) for digest in self.put)
-        self.cache.revision = revision
+                texts.update((digest, self.keys[digest]) for digest in put)
+            if above is not None:
+                above.sink(put, set())
+            yield
+        cache.revision = revision

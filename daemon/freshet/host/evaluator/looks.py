@@ -18,10 +18,11 @@ from freshet.host.evaluator.context import LookEnded
 from freshet.host.evaluator.evaluate import blocking_look, failed_look, finish_look, look, partial_look
 from freshet.host.evaluator.failure import describe, stack_of_thread
 from freshet.host.evaluator.happenings import EventDesk
+from freshet.host.evaluator.holder import Holder
 from freshet.host.evaluator.inbox import Inbox, check_intake
-from freshet.host.evaluator.ledger import LedgerChange
+from freshet.host.evaluator.ledger import LedgerChange, TickLedger
 from freshet.host.evaluator.ledgers import Ledgers
-from freshet.host.evaluator.messages import messages_of
+from freshet.host.evaluator.messages import PIECE, messages_of
 from freshet.host.evaluator.outcome import Outcome
 from freshet.host.evaluator.steps import CURRENT, Words, signed
 from freshet.host.evaluator.threads import Call, ThreadPool
@@ -55,7 +56,7 @@ class Looks:
         self._pool = ThreadPool(loop, words)
         self._ticks: dict[int, Tick] = {}
         self._untimed: list[Tick] = []
-        self._uncommitted: dict[int, LedgerChange] = {}
+        self._uncommitted: dict[int, tuple[Holder, LedgerChange]] = {}
 
     # --- begin ---------------------------------------------------------------------------------------------
 
@@ -65,7 +66,7 @@ class Looks:
         self._ticks[tick.mark] = tick
         self._untimed.append(tick)
         self._uncommitted.pop(holder.uncommitted, None)
-        if not holder.opened or holder.cache.revision != tick.ledger_revision:
+        if not holder.opened or holder.settling or holder.cache.revision != tick.ledger_revision:
             tick.task = self._task(tick, self._prepared(tick))
         elif holder.form == "async":
             tick.task = self._task(tick, self._look(tick))
@@ -80,6 +81,8 @@ class Looks:
     async def _prepared(self, tick: Tick) -> None:
         try:
             await tick.holder.open()
+            if tick.holder.settling is not None:
+                await asyncio.shield(tick.holder.settling)
             await self._ledgers.load(tick.holder, tick.ledger_revision)
         except BaseException as error:  # what open() raised is the plugin's failure
             self._ended(tick, failed_look(error, tick.why, timeout=tick.timeout))
@@ -196,7 +199,7 @@ class Looks:
         del self._ticks[tick.mark]
         if outcome.ledger is not None and not tick.dry_run:
             tick.holder.uncommitted = tick.mark
-            self._uncommitted[tick.mark] = outcome.ledger
+            self._uncommitted[tick.mark] = tick.holder, outcome.ledger
         messages = messages_of(tick.mark, outcome)
         try:
             first = next(messages)
@@ -226,12 +229,26 @@ class Looks:
 
     def committed(self, tick_id: int, committed: bool, ledger_revision: int, next_tick_id: int | None) -> None:
         """The daemon's word on an outcome or a checkpoint."""
-        change = self._uncommitted.pop(tick_id, None)
-        if change is not None and committed:
-            change.apply(ledger_revision)
+        waiting = self._uncommitted.pop(tick_id, None)
+        if waiting is not None and committed:
+            self._apply(*waiting, ledger_revision)
         tick = self._ticks.get(tick_id)
         if tick is not None and tick.go is not None and not tick.go.done():
             tick.go.set_result((committed, ledger_revision, next_tick_id))
+
+    def _apply(self, holder: Holder, change: LedgerChange, revision: int, above: TickLedger | None = None) -> None:
+        """Put a change into the cache: at once, or where that would hold the loop, beside it (`holder.settling`)."""
+        if len(change) <= PIECE:
+            change.apply(revision, above)
+        else:
+            holder.settling = self._loop.create_task(self._settle(holder, change, revision, above))
+
+    async def _settle(self, holder: Holder, change: LedgerChange, revision: int, above: TickLedger | None) -> None:
+        try:
+            for _ in change.pieces(revision, above):
+                await asyncio.sleep(0)
+        finally:
+            holder.settling = None
 
     # --- the desk ------------------------------------------------------------------------------------------
 
@@ -246,13 +263,21 @@ class Looks:
         await self._say(messages_of(tick.mark, outcome))
         committed, revision, next_tick_id = await tick.go
         tick.go = None
-        if outcome.ledger is not None and committed:
-            outcome.ledger.apply(revision)
-            ctx.ledger.rebase()
-        if not committed or next_tick_id is None:
+        if not committed:
             raise LookEnded
         ctx.committed(outcome.cursor)
         tick.found.clear()
+        if next_tick_id is not None:
+            self._go_on(tick, next_tick_id)
+        if outcome.ledger is not None:
+            self._apply(tick.holder, outcome.ledger, revision, ctx.ledger)
+            if tick.holder.settling is not None:
+                await asyncio.shield(tick.holder.settling)
+        if next_tick_id is None:
+            raise LookEnded
+
+    def _go_on(self, tick: Tick, next_tick_id: int) -> None:
+        """After a checkpoint a look is another tick's, with time of its own."""
         del self._ticks[tick.mark]
         tick.mark = next_tick_id
         self._ticks[next_tick_id] = tick
