@@ -53,7 +53,7 @@ def test_the_form() -> None:
     ("key", "says"),
     [
         ("2026-03-29", "day=...|region=...|shop=..."),
-        ("day=2026-03-29|region=eu", "'shop' of"),
+        ("day=2026-03-29|region=eu", "'shop' is missing"),
         ("day=2026-03-29|region=eu|shop=1|shop=2", "twice"),
         ("day=2026-03-29|regoin=eu|shop=1", "did you mean 'region'?"),
         ("day=2026-03-29|region=50%25=half|shop=1", "no dimension"),

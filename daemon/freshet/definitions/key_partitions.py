@@ -75,6 +75,11 @@ class DynamicPartitions:
         object.__setattr__(self, "keep", _kept(keep, name))
         object.__setattr__(self, "source", source or caller_source())
 
+    @property
+    def made_up(self) -> bool:
+        """Whether nobody named it."""
+        return False
+
 
 def _kept(keep: Keep | Duration | int | None, name: str) -> Keep | None:
     if keep is None or isinstance(keep, Keep):
@@ -118,6 +123,11 @@ class StaticPartitions:
         object.__setattr__(self, "name", name or f"static-{_digest(checked)}")
         object.__setattr__(self, "kind", "static")
         object.__setattr__(self, "source", source or caller_source())
+
+    @property
+    def made_up(self) -> bool:
+        """Whether nobody named it."""
+        return self.name == f"static-{_digest(self.keys)}"
 
 
 def _digest(keys: tuple[str, ...]) -> str:

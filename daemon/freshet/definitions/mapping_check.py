@@ -53,7 +53,9 @@ def _static(mapping: Static, upstream: PartitionsSpec | None, downstream: Partit
     for above, below in mapping.below:
         for spec, key in ((upstream, above), *((downstream, one) for one in below)):
             if key not in spec.keys:
-                return f"names {key!r}, which is no key of {spec.name!r}", nearest_hint(key, spec.keys)
+                its = "the partitions above" if spec is upstream else "its own partitions"
+                said = its if spec.made_up else repr(spec.name)
+                return f"names {key!r}, which is no key of {said}", nearest_hint(key, spec.keys)
     return "", ""
 
 

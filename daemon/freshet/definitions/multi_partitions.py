@@ -81,6 +81,11 @@ class MultiPartitions:
         return replace(self, dimensions=made, name="" if self.name == _default_name(self.dimensions) else self.name)
 
     @property
+    def made_up(self) -> bool:
+        """Whether nobody named it."""
+        return self.name == _default_name(self.dimensions)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The dimensions' names, as declared."""
         return tuple(one.name for one in self.dimensions)
@@ -133,12 +138,12 @@ class MultiPartitions:
     def _check_names(self, parts: Mapping[str, str]) -> None:
         for name in parts:
             if name not in self.names:
-                raise PartitionKeyError(
-                    f"{self.name} has no dimension {name[:60]!r}", hint=nearest_hint(name, self.names)
-                )
+                said = "there is" if self.made_up else f"{self.name} has"
+                raise PartitionKeyError(f"{said} no dimension {name[:60]!r}", hint=nearest_hint(name, self.names))
         for name in self.names:
             if name not in parts:
-                raise PartitionKeyError(f"the dimension {name!r} of {self.name} is missing", hint=f"write {self._form}")
+                of = "" if self.made_up else f" of {self.name}"
+                raise PartitionKeyError(f"the dimension {name!r}{of} is missing", hint=f"write {self._form}")
 
 
 def _check_part(dimension: Dimension, key: str) -> None:

@@ -17,12 +17,21 @@ __all__ = [
     "StaticPartitions",
     "TimePartitions",
     "resolved_set",
+    "said_set",
 ]
 
 UNPARTITIONED = 0
 """The partition number of an asset without partitions; keys of a set are numbered from 1."""
 
 PartitionsSpec = DynamicPartitions | StaticPartitions | TimePartitions | MultiPartitions
+
+
+def said_set(spec: PartitionsSpec, of: str) -> str:
+    """What a message calls a set: `the partition set 'regions'`; one that nobody named by whose it is: `the partition
+    set of OF`, for example of `'takings'`; `it` where `of` is empty, since the message has said so."""
+    if not spec.made_up:
+        return f"the partition set {spec.name!r}"
+    return f"the partition set of {of}" if of else "it"
 
 
 def resolved_set(spec: PartitionsSpec, timezone: str) -> PartitionsSpec:

@@ -79,6 +79,11 @@ class TimePartitions:
         return replace(self, timezone=timezone, name=named)
 
     @property
+    def made_up(self) -> bool:
+        """Whether nobody named it, and its name does not tell a person what it is: of a cron text."""
+        return self.cadence not in CADENCES and self.name == _default_name(self.cadence, self.timezone)
+
+    @property
     def zone(self) -> str:
         """The zone. Raises `ValueError` where it is not resolved."""
         if self.timezone is None:

@@ -18,7 +18,7 @@ from pyroaring import BitMap
 
 from freshet.definitions.full import MAX_IN_FULL, known_size, numbered_in_full
 from freshet.definitions.graph import Definitions
-from freshet.definitions.partitions import MultiPartitions, TimePartitions
+from freshet.definitions.partitions import MultiPartitions, TimePartitions, said_set
 from freshet.engine.instruments import Instruments, persist
 from freshet.executors.base import LoadProblem
 from freshet.store.interning import number_places, open_sets
@@ -167,6 +167,11 @@ class Calendar:
         return looked, new
 
 
+def _said(definitions: Definitions, spec: MultiPartitions) -> str:
+    over = [repr(one.name) for one in definitions.assets if one.partitions is not None and one.partitions == spec]
+    return said_set(spec, ", ".join(over[:3]))
+
+
 def too_many_combinations(definitions: Definitions, now: float) -> Iterable[LoadProblem]:
     """A warning for each set that would have to be numbered in full, and is too large for it. `definitions` are
     resolved: their zones are known."""
@@ -174,7 +179,7 @@ def too_many_combinations(definitions: Definitions, now: float) -> Iterable[Load
         count = known_size(spec, now)
         if count > MAX_IN_FULL:
             yield LoadProblem(
-                message=f"the partition set {spec.name!r} has {count} combinations, more than {MAX_IN_FULL}: {_FEW}",
+                message=f"{_said(definitions, spec)} has {count} combinations, more than {MAX_IN_FULL}: {_FEW}",
                 hint="let a dimension begin later, or be coarser; or take conditions and mappings off its assets",
                 file=spec.source.file if spec.source else None,
                 line=spec.source.line if spec.source else None,

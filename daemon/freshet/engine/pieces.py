@@ -179,10 +179,12 @@ class GivenKeys:
         return StagePiece(reports=reports, runs=runs) if reports or runs else None
 
     def _asks(self, ref: PartitionRef) -> bool:
-        found = [self._there.get(one.set, {}).get(one.key) for one in (ref.parts or (ref,))]
+        parts = ref.parts or (ref,)
+        found = [self._there.get(one.set, {}).get(one.key) for one in parts]
         if False in found:
+            gone = parts[found.index(False)]
             raise UnknownName(
-                f"the partition set {ref.set!r} has no key {ref.key!r}: the same outcome deletes it",
+                f"the partition set {gone.set!r} has no key {gone.key!r}: the same outcome deletes it",
                 hint="leave out the run or report, or DeletePartitions",
             )
         return True not in found

@@ -196,20 +196,19 @@ def run_of_assets(
     specs = [find_asset(definitions, name) for name in names]
     sets = {spec.partitions.name: spec for spec in specs if spec.partitions is not None}
     if len(sets) > 1:
-        (one, first), (two, second) = list(sets.items())[:2]
+        first, second = list(sets.values())[:2]
         raise Conflict(
-            f"{first.name!r} and {second.name!r} have different partitions ({one!r} and {two!r})",
+            f"{first.name!r} and {second.name!r} have different partitions ({_kind_of(first)} and {_kind_of(second)})",
             hint=f"freshet backfill {names[-1]} --partitions {key or 'A..B'} --upstream makes them in order",
         )
     set_name, owner = next(iter(sets.items()), (None, None))
     if owner is not None and key is None:
-        raise Conflict(
-            f"the asset {owner.name!r} is partitioned by {set_name!r}", hint="name a partition (--partition KEY)"
-        )
+        said = f"the asset {owner.name!r} is partitioned by {_kind_of(owner)}"
+        raise Conflict(said, hint="name a partition (--partition KEY)")
     if owner is None and key is not None:
         raise Conflict(f"the asset {names[0]!r} has no partitions", hint="leave the partition out")
     partitions = None if owner is None else owner.partitions
-    ref = None if key is None or partitions is None else partition_ref(partitions, key, now)
+    ref = None if key is None or partitions is None else partition_ref(partitions, key, now, _quoted(owner))
     return RunToAdmit(
         kind="asset",
         target=names[-1],
@@ -224,6 +223,23 @@ def run_of_assets(
         tags={**specs[-1].tags, **(tags or {})},
         priority=priority + max(spec.priority for spec in specs),
     )
+
+
+def _quoted(owner: AssetSpec | None) -> str:
+    return "" if owner is None else repr(owner.name)
+
+
+def _kind_of(spec: AssetSpec) -> str:
+    """The name of its set; where nobody gave it one, what it is made of."""
+    match spec.partitions:
+        case StaticPartitions(made_up=True, keys=keys):
+            return ", ".join(map(repr, keys[:3])) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+        case MultiPartitions(made_up=True, names=names):
+            return " and ".join(names)
+        case TimePartitions(made_up=True, cadence=cadence):
+            return repr(cadence)
+        case other:
+            return repr(None if other is None else other.name)
 
 
 def call_job(
@@ -286,7 +302,7 @@ def _check_report(definitions: Definitions, report: ReportedMaterialization, now
         raise Conflict(
             f"a Report for the asset {report.asset!r}, which {problem}", hint="mend Report(asset, partition=)"
         )
-    ref = partition_ref(spec.partitions, report.key, now)
+    ref = partition_ref(spec.partitions, report.key, now, repr(spec.name))
     return replace(report, key=ref.key, number=ref.number, parts=ref.parts)
 
 

@@ -106,9 +106,7 @@ def _combinations(
         try:
             parts.update(intern(db, log, [ref.parts[index] for ref in refs], now, tick_id=tick_id))
         except UnknownName as error:
-            raise UnknownName(
-                f"the dimension {dimension.name!r} of {set!r}: {error.message}", hint=error.hint
-            ) from None
+            raise UnknownName(f"the dimension {dimension.name!r}: {error.message}", hint=error.hint) from None
     places = {ref.key: tuple(parts[part].number for part in ref.parts) for ref in refs}
     known = _known(db, set_id, places)
     _add(db, log, (set_id, set), {key: place for key, place in places.items() if key not in known}, now, tick_id)

@@ -114,13 +114,17 @@ class BackfillDesk:
         sets = self._in.in_force.partitions.sets
         if isinstance(spec, MultiPartitions):
             return sets.combinations(spec).inside(boxes[spec.name])
-        (part,) = parse(spec, request.partitions)
+        (part,) = parse(spec, request.partitions, repr(request.assets[0]))
         return numbers_of(part, sets, await self._looked_up((part,)), self._in.clock.now())
 
     def _notes(self, request: BackfillRequest) -> tuple[str, ...]:
         """What of the range is not there."""
         spec = self._in.in_force.definitions.asset[request.assets[0]].partitions
-        parts = () if request.partitions is None or spec is None else parse(spec, request.partitions)
+        parts = (
+            ()
+            if request.partitions is None or spec is None
+            else parse(spec, request.partitions, repr(request.assets[0]))
+        )
         sets = self._in.in_force.partitions.sets
         return tuple(said for part in parts for said in clipped(part, sets))
 
@@ -134,7 +138,8 @@ class BackfillDesk:
             spec = asset[name].partitions
             if not isinstance(spec, MultiPartitions):
                 continue
-            parts = parse(spec, request.partitions) if request.partitions is not None else everything(spec)
+            asked = request.partitions
+            parts = parse(spec, asked, repr(name)) if asked is not None else everything(spec)
             looked_up = await self._looked_up(parts)
             sides = {part.dimension or "": numbers_of(part, sets, looked_up, self._in.clock.now()) for part in parts}
             found[spec.name] = box_of(spec, parts, sets, sides)

@@ -13,7 +13,13 @@ from pyroaring import BitMap
 
 from freshet.definitions.multi_partitions import MAX_COMBINATIONS, DimensionSet, MultiPartitions
 from freshet.definitions.names import check_key, nearest_hint
-from freshet.definitions.partitions import DynamicPartitions, PartitionsSpec, StaticPartitions, TimePartitions
+from freshet.definitions.partitions import (
+    DynamicPartitions,
+    PartitionsSpec,
+    StaticPartitions,
+    TimePartitions,
+    said_set,
+)
 from freshet.engine.partitions.combinations import Box
 from freshet.engine.partitions.refs import not_yet, partition_ref
 from freshet.engine.partitions.sets import Sets
@@ -28,25 +34,29 @@ _ESCAPED = (("%7C", "|"), ("%3D", "="), ("%25", "%"))
 @dataclass(frozen=True, slots=True)
 class Part:
     """What is selected of a set, or of one dimension of it. `span`: from the first to the second key, "" for an end
-    left open; else `keys`; neither: all. `whole`: the text as it stands, which may be a key that looks like a range."""
+    left open; else `keys`; neither: all. `whole`: the text as it stands, which may be a key that looks like a range.
+    `of`: whose set it is, for messages."""
 
     set: DimensionSet
     dimension: str | None = None
     span: tuple[str, str] | None = None
     keys: tuple[str, ...] = ()
     whole: str = ""
+    of: str = ""
 
 
-def parse(spec: PartitionsSpec, text: str) -> tuple[Part, ...]:
-    """The parts of a selection, one for each dimension. Raises `PartitionKeyError` for what cannot be read."""
+def parse(spec: PartitionsSpec, text: str, of: str = "") -> tuple[Part, ...]:
+    """The parts of a selection, one for each dimension. `of`: whose set it is, for messages, where nobody named it.
+    Raises `PartitionKeyError` for what cannot be read."""
     if not isinstance(spec, MultiPartitions):
-        return (_part(spec, None, text),)
+        return (_part(spec, None, text, of),)
     given = dict[str, str]()
     for piece in text.split("|"):
         name, equals, value = piece.partition("=")
         if not equals or name not in spec.names:
             known = nearest_hint(name, spec.names) if equals else f"write {spec.names[0]}=A..B|{spec.names[1]}=KEY"
-            raise PartitionKeyError(f"{piece[:60]!r} names no dimension of {spec.name!r}", hint=known)
+            whose = (of or ", ".join(spec.names)) if spec.made_up else repr(spec.name)
+            raise PartitionKeyError(f"{piece[:60]!r} names no dimension of {whose}", hint=known)
         if name in given:
             raise PartitionKeyError(f"the dimension {name!r} stands twice", hint=f"write {name}=K1,K2 for several keys")
         given[name] = value
@@ -80,15 +90,15 @@ def numbers_of(part: Part, sets: Sets, looked_up: Mapping[str, Mapping[str, int]
         return live.copy()
     known = looked_up.get(part.set.name, {})
     if isinstance(part.set, StaticPartitions) and part.whole in part.set.keys:
-        return BitMap([_number(part.set, part.whole, sets, known, live)])
+        return BitMap([_number(part, part.whole, sets, known, live)])
     if part.whole in known:
         return BitMap([known[part.whole]])
     if part.span is not None:
         return _spanned(part, *part.span, sets, known, live)
     if isinstance(part.set, TimePartitions):
         for key in part.keys:
-            partition_ref(part.set, key, now)
-    return BitMap(_number(part.set, key, sets, known, live) for key in part.keys)
+            partition_ref(part.set, key, now, part.of)
+    return BitMap(_number(part, key, sets, known, live) for key in part.keys)
 
 
 def clipped(part: Part, sets: Sets) -> tuple[str, ...]:
@@ -99,7 +109,7 @@ def clipped(part: Part, sets: Sets) -> tuple[str, ...]:
     first, last = part.span
     said: list[str] = []
     if first and spec.number(first) < live.min():
-        said.append(f"{spec.name} begins at {spec.key(live.min())}")
+        said.append(f"{part.of or 'it' if spec.made_up else spec.name} begins at {spec.key(live.min())}")
     if last and spec.number(last) > live.max():
         said.append(f"{last} {not_yet(spec)}: the last is {spec.key(live.max())}")
     return tuple(said)
@@ -111,21 +121,23 @@ def box_of(spec: MultiPartitions, parts: tuple[Part, ...], sets: Sets, sides: Ma
     if spec.needs_ranges(sizes):
         for part in parts:
             if part.span is None and not part.keys:
+                whose = f"the set of {' and '.join(spec.names)}" if spec.made_up else repr(spec.name)
                 raise Conflict(
-                    f"{spec.name!r} has over {MAX_COMBINATIONS:,} combinations: a range is needed in each dimension",
+                    f"{whose} has over {MAX_COMBINATIONS:,} combinations: a range is needed in each dimension",
                     hint="give --partitions with all of them: " + "|".join(f"{name}=A..B" for name in spec.names),
                 )
     return Box(dict(sides))
 
 
-def _part(spec: DimensionSet, dimension: str | None, text: str) -> Part:
+def _part(spec: DimensionSet, dimension: str | None, text: str, of: str = "") -> Part:
+    of = of if dimension is None else f"the dimension {dimension!r}"
     first, dots, last = text.partition("..")
     if dots and ".." not in last:  # else it can be a key alone
-        return Part(spec, dimension, span=(first.strip(), last.strip()), whole=text)
+        return Part(spec, dimension, span=(first.strip(), last.strip()), whole=text, of=of)
     keys = tuple(key.strip() for key in text.split(","))
     if not all(keys):
         raise PartitionKeyError(f"{text!r} is no selection of partitions", hint=_FORM)
-    return Part(spec, dimension, keys=keys, whole=text)
+    return Part(spec, dimension, keys=keys, whole=text, of=of)
 
 
 def _plain(text: str) -> str:
@@ -138,8 +150,8 @@ def _spanned(part: Part, first: str, last: str, sets: Sets, known: Mapping[str, 
     """From one key to another: by time, by the list's order, or by order of addition."""
     spec = part.set
     if isinstance(spec, StaticPartitions):
-        low = 0 if not first else _index(spec, first, part.whole)
-        high = len(spec.keys) - 1 if not last else _index(spec, last, part.whole)
+        low = 0 if not first else _index(part, spec, first, part.whole)
+        high = len(spec.keys) - 1 if not last else _index(part, spec, last, part.whole)
         _forward(low, high, first, last)
         numbers = (sets.number(spec, key) for key in spec.keys[low : high + 1])
         return BitMap(number for number in numbers if number is not None) & live
@@ -149,8 +161,8 @@ def _spanned(part: Part, first: str, last: str, sets: Sets, known: Mapping[str, 
         low = live.min() if not first else spec.number(first)
         high = live.max() if not last else spec.number(last)
     else:
-        low = live.min() if not first else _number(spec, first, sets, known, live, part.whole)
-        high = live.max() if not last else _number(spec, last, sets, known, live, part.whole)
+        low = live.min() if not first else _number(part, first, sets, known, live, part.whole)
+        high = live.max() if not last else _number(part, last, sets, known, live, part.whole)
     if first and last:
         _forward(low, high, first, last)
     return live & BitMap(range(low, high + 1)) if low <= high else BitMap()
@@ -161,25 +173,26 @@ def _forward(low: int, high: int, first: str, last: str) -> None:
         raise PartitionKeyError(f"{first}..{last} runs backward", hint=f"write {last}..{first}")
 
 
-def _index(spec: StaticPartitions, key: str, whole: str = "") -> int:
+def _index(part: Part, spec: StaticPartitions, key: str, whole: str = "") -> int:
     if key not in spec.keys:
-        raise _unknown(spec, key, whole, nearest_hint(key, spec.keys))
+        raise _unknown(part, key, whole, nearest_hint(key, spec.keys))
     return spec.keys.index(key)
 
 
-def _unknown(spec: DimensionSet, key: str, whole: str, hint: str) -> UnknownName:
+def _unknown(part: Part, key: str, whole: str, hint: str) -> UnknownName:
     given = f", nor {whole!r}" if whole not in ("", key) else ""
-    return UnknownName(f"the partition set {spec.name!r} has no key {key!r}{given}", hint=hint)
+    return UnknownName(f"{said_set(part.set, part.of)} has no key {key!r}{given}", hint=hint)
 
 
-def _number(spec: DimensionSet, key: str, sets: Sets, known: Mapping[str, int], live: BitMap, whole: str = "") -> int:
+def _number(part: Part, key: str, sets: Sets, known: Mapping[str, int], live: BitMap, whole: str = "") -> int:
     """The live number of a key; `whole`: the text of a range, which may have been meant for a key."""
+    spec = part.set
     if isinstance(spec, StaticPartitions):
-        _index(spec, key, whole)
+        _index(part, spec, key, whole)
     number = known.get(check_key(key)) if isinstance(spec, DynamicPartitions) else sets.number(spec, key)
     if number is not None and number in live:
         return number
     hint = f"freshet partitions {spec.name} lists them"
     if isinstance(spec, TimePartitions) and live:
         hint = f"those there are go from {spec.key(live.min())} to {spec.key(live.max())}"
-    raise _unknown(spec, key, whole, hint)
+    raise _unknown(part, key, whole, hint)

@@ -12,6 +12,7 @@ from freshet.definitions.partitions import (
     PartitionsSpec,
     StaticPartitions,
     TimePartitions,
+    said_set,
 )
 from freshet.definitions.zones import ZoneClock
 from freshet.errors import FreshetError, PartitionKeyError, UnknownName
@@ -20,8 +21,8 @@ from freshet.store.records import PartitionRef
 __all__ = ["not_yet", "partition_ref"]
 
 
-def partition_ref(spec: PartitionsSpec, key: str, now: float) -> PartitionRef:
-    """The partition of that key, in its normal form.
+def partition_ref(spec: PartitionsSpec, key: str, now: float, of: str = "") -> PartitionRef:
+    """The partition of that key, in its normal form. `of`: whose set it is, for messages, where nobody named it.
 
     Raises `PartitionKeyError` for what can be no key, a window before the set's start, and one that is not live at
     `now`; `UnknownName` with the nearest for a key that a static list does not hold. Whether a dynamic key is there is
@@ -33,35 +34,48 @@ def partition_ref(spec: PartitionsSpec, key: str, now: float) -> PartitionRef:
             return PartitionRef(spec.name, normal)
         case StaticPartitions():
             if normal not in spec.keys:
-                raise UnknownName(
-                    f"the partition set {spec.name!r} has no key {normal!r}", hint=nearest_hint(normal, spec.keys)
-                )
+                said = f"{said_set(spec, of)} has no key {normal!r}"
+                raise UnknownName(said, hint=nearest_hint(normal, spec.keys))
             return PartitionRef(spec.name, normal)
         case TimePartitions():
-            return PartitionRef(spec.name, normal, number=_live_number(spec, normal, now))
+            return PartitionRef(spec.name, normal, number=_live_number(spec, normal, now, of))
         case MultiPartitions():
-            keys = spec.parse(normal)
-            parts = tuple(_part(spec, name, part, now) for name, part in keys.items())
+            keys = _parsed(spec, normal, of)
+            parts = tuple(_part(spec, name, part, now, of) for name, part in keys.items())
             return PartitionRef(spec.name, spec.key(keys), parts=parts)
 
 
-def _part(spec: MultiPartitions, dimension: str, key: str, now: float) -> PartitionRef:
+def _parsed(spec: MultiPartitions, key: str, of: str) -> dict[str, str]:
+    try:
+        return spec.parse(key)
+    except PartitionKeyError as error:
+        if not spec.made_up or not of:
+            raise
+        raise PartitionKeyError(f"the partition of {of}: {error.message}", hint=error.hint) from None
+
+
+def _part(spec: MultiPartitions, dimension: str, key: str, now: float, of: str) -> PartitionRef:
     try:
         return partition_ref(spec.dimension(dimension), key, now)
     except FreshetError as error:
-        raise type(error)(f"the dimension {dimension!r} of {spec.name!r}: {error.message}", hint=error.hint) from None
+        whose = f" of {_named(spec, of)}" if of or not spec.made_up else ""
+        raise type(error)(f"the dimension {dimension!r}{whose}: {error.message}", hint=error.hint) from None
 
 
-def _live_number(spec: TimePartitions, key: str, now: float) -> int:
-    number = spec.number(key)
+def _named(spec: PartitionsSpec, of: str) -> str:
+    return (of or "its set") if spec.made_up else repr(spec.name)
+
+
+def _live_number(spec: TimePartitions, key: str, now: float, of: str) -> int:
+    number, named = spec.number(key), _named(spec, of)
     if number < spec.first:
         raise PartitionKeyError(
-            f"the partition {key!r} lies before the start of {spec.name!r}",
+            f"the partition {key!r} lies before the start of {named}",
             hint=f"the first is {spec.key(spec.first)!r}",
         )
     if spec.is_live(number, now):
         return number
-    said, hint = f"the partition {key!r} of {spec.name!r} {not_yet(spec)}", ""
+    said, hint = f"the partition {key!r} of {named} {not_yet(spec)}", ""
     with contextlib.suppress(OverflowError):
         at = spec.windows.edge(number + 1 - spec.end_offset)
         said += f": it is from {_on_the_clock(spec, at)} on"
