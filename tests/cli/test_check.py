@@ -120,3 +120,40 @@ def test_a_missing_folder_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[
     (tmp_path / "plugins").rmdir()
     assert run(argv) == 1
     assert f"{tmp_path}/plugins is no folder" in capsys.readouterr().err
+
+
+ONE_OR_SEVERAL = """
+from __future__ import annotations
+from typing import Annotated, Any
+from freshet import Dep, Last, TimePartitions, TimeWindow, asset
+
+days = TimePartitions("daily", start="2026-01-01")
+
+@asset(partitions=days)
+def raw() -> int: return 1
+
+@asset(partitions=days)
+def week(raw: Annotated[int, Dep(mapping=TimeWindow(start=-6))]) -> int: return 1
+
+@asset
+def total(raw: list[int]) -> int: return 1
+
+@asset(partitions=days)
+def right(
+    raw: Annotated[dict[str, int], Dep(mapping=TimeWindow(start=-6))], week: int, untold=None, *, total: Any
+) -> int: return 1
+
+@asset
+def untold(raw: Annotated[int, Dep(mapping=Last())], week: dict[str, int] | None) -> int: return 1
+"""
+
+
+def test_a_parameter_for_one_value_where_there_are_several_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(_site(tmp_path, days=ONE_OR_SEVERAL)) == 0
+    warned = [line for line in capsys.readouterr().err.splitlines() if "warning: " in line]
+    assert len(warned) == 2, warned
+    assert "days.py:11: warning: asset 'week': the parameter 'raw' is annotated as int" in warned[0]
+    assert "of several partitions of 'raw' by TimeWindow(), in a dict by key" in warned[0]
+    assert "asset 'total': the parameter 'raw' is annotated as list[int]" in warned[1]

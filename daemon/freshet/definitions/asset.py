@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import CodeType, NoneType
 from typing import Annotated, Any, get_args, get_origin, overload
 
+from freshet.definitions.annotations import single_value
 from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.durations import Duration, parse_duration
 from freshet.definitions.expect import expect, expect_function, expect_list, expect_tags
@@ -32,11 +33,13 @@ _TEXT = (str, NoneType)
 @dataclass(frozen=True)
 class DepSpec:
     """One upstream. `argument`: the parameter that receives its value, None for order alone.
-    `mapping`: None means the default between the two sets."""
+    `mapping`: None means the default between the two sets. `single`: the parameter's annotation, where that is of a
+    single value for certain."""
 
     asset: str
     argument: str | None = None
     mapping: Mapping | None = None
+    single: str | None = field(default=None, compare=False)
 
 
 class Dep:
@@ -193,9 +196,8 @@ def _parameters(function: Callable[..., Any], called: str) -> tuple[bool, dict[s
         if parameter.name == "ctx":
             wants_ctx = True
             continue
-        given = _annotated_dep(
-            _resolve(hints.get(parameter.name), function, called), parameter.name, function.__code__, called
-        )
+        annotation = _resolve(hints.get(parameter.name), function, called)
+        given = _annotated_dep(annotation, parameter.name, function.__code__, called)
         upstream = (given.asset if given else None) or parameter.name
         if (twice := next((one.argument for one in found.values() if one.asset == upstream), None)) is not None:
             raise DefinitionError(
@@ -208,6 +210,7 @@ def _parameters(function: Callable[..., Any], called: str) -> tuple[bool, dict[s
             asset=upstream,
             argument=parameter.name,
             mapping=given.mapping if given else None,
+            single=single_value(annotation),
         )
     return wants_ctx, found
 
@@ -260,5 +263,6 @@ def _merge_deps(
             asset=dep.asset,
             argument=known.argument if known else None,
             mapping=dep.mapping or (known.mapping if known else None),
+            single=known.single if known else None,
         )
     return tuple(merged.values())

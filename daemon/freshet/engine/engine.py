@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from freshet.engine.automator import Automator
 from freshet.engine.backfill.desk import BackfillDesk
 from freshet.engine.backfill.loop import Backfills
 from freshet.engine.bus import Bus
-from freshet.engine.calendar import Calendar, too_many_combinations
+from freshet.engine.calendar import Calendar
 from freshet.engine.clock import Clock
 from freshet.engine.freshness import FreshnessBook
 from freshet.engine.hand import SensorDesk
@@ -37,6 +37,7 @@ from freshet.engine.retirer import Retirer
 from freshet.engine.staging import Staging, finish_stages
 from freshet.engine.ticks import TickLoop
 from freshet.engine.timetable import Timetable
+from freshet.engine.warnings import with_warnings
 from freshet.engine.work import Work
 from freshet.engine.zonewatch import ZoneWatch
 from freshet.errors import DefinitionError, FreshetError, HostError
@@ -118,8 +119,9 @@ class Engine:
         self._starting = host = self._make_host(self.answers)
         report = await host.start()
         definitions = report.definitions.resolved(self.options.timezone)
-        warnings = (*report.warnings, *too_many_combinations(definitions, self.clock.now()))
-        report = replace(report, definitions=definitions, warnings=warnings)
+        report = with_warnings(report, definitions, self.clock.now())
+        for one in report.warnings:
+            _log.warning(one.message, file=one.file, line=one.line, hint=one.hint)
         self.load_report = report
         if report.problems:
             await host.close(grace=0)

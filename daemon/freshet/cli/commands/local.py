@@ -6,7 +6,6 @@ import asyncio
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -35,32 +34,19 @@ def check(session: Session) -> int:
 
     It takes no lock and a state directory of its own, so that it works beside a running daemon.
     """
+    from freshet.engine.warnings import with_warnings
     from freshet.settings import check_folders, load_settings
 
     settings = load_settings(session.config)
     check_folders(settings)
     with tempfile.TemporaryDirectory(prefix="freshet-check-") as scratch:
-        report = _with_warnings(asyncio.run(load_plugins(settings, Path(scratch))), settings.timezone)
+        loaded = asyncio.run(load_plugins(settings, Path(scratch)))
+    report = with_warnings(loaded, loaded.definitions.resolved(settings.timezone), time.time())
     if session.json:
         print_json(_as_json(report))
     else:
         _print(report)
     return 1 if report.problems else 0
-
-
-def _with_warnings(report: LoadReport, timezone: str) -> LoadReport:
-    """What the definitions as a whole, and the sizes of partition sets, warn of, too."""
-    from freshet.definitions.advice import advice
-    from freshet.engine.calendar import too_many_combinations
-    from freshet.executors.base import LoadProblem
-
-    if report.problems:
-        return report
-    sizes = too_many_combinations(report.definitions.resolved(timezone), time.time())
-    found = [
-        LoadProblem(one.message, hint=one.hint, file=one.file, line=one.line) for one in advice(report.definitions)
-    ]
-    return replace(report, warnings=(*report.warnings, *found, *sizes))
 
 
 async def load_plugins(settings: Settings, scratch: Path) -> LoadReport:
