@@ -23,7 +23,7 @@ from tests.support.signers import SECRET, Signed, sign
 
 from freshet.definitions.intake import Intake
 from freshet.engine.control import Hook
-from freshet.http import hooks
+from freshet.http import hooks, payload
 from freshet.http.identity import delivery_id, kept_headers
 from freshet.http.schemes import Delivery, Verified
 from freshet.store.records import TickerRow
@@ -80,6 +80,29 @@ def test_the_limit_holds_with_and_without_a_length(served: Served, size: int, ch
         code = post(served, signed)[0]
     assert code == (202 if size <= LIMIT else 413)
     assert len(kept(served)) == (size <= LIMIT)
+
+
+def test_only_small_json_is_read_where_all_others_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+
+    def parse(body: bytes) -> Any:
+        threads.append(threading.current_thread().name)
+        return payload.parse(body)
+
+    monkeypatch.setattr(hooks, "parse", parse)
+    with served_in(tmp_path) as served:
+        take(served, Intake("orders/new", "hmac-sha256", "env:X", id_from="header:X-Delivery"))
+        for size in (64_000, 70_000):
+            assert post(served, sign("hmac-sha256", json.dumps("x" * size).encode(), id=f"{size}"))[0] == 202
+    loop, aside = threads
+    assert "worker thread" in aside and "worker thread" not in loop
+
+
+@pytest.mark.parametrize("content_type", ["application/cloudevents", "application/cloudevents; charset=utf-8"])
+def test_a_structured_event_is_the_same_event_whatever_its_type_is_called(served: Served, content_type: str) -> None:
+    take(served, Intake("orders/new", "hmac-sha256", "env:X"))
+    body = json.dumps({"specversion": "1.0", "source": "/s", "id": "1", "type": "t"}).encode()
+    assert [post(served, sign("hmac-sha256", body, content_type=content_type))[0] for _ in range(2)] == [202, 200]
 
 
 def test_a_body_that_comes_in_single_bytes_is_taken(served: Served) -> None:

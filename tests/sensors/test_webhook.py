@@ -60,6 +60,12 @@ def test_the_payload_is_the_target_s_parameters() -> None:
         (Delivery(1, "d", b"a", "image/png"), "rejected", "no object but bytes"),
         (Delivery(1, "d", b"[]", "application/cloudevents+json"), "rejected", "a CloudEvent must be an object"),
         (Delivery(1, "d", b'{"a": NaN}'), "rejected", "NaN is no JSON"),
+        (Delivery(1, "d", b'{"a": 1e999}'), "rejected", "1e999 is no JSON"),
+        (Delivery(1, "d", b"[" * 100_000), "rejected", "nested too deep"),
+        (Delivery(1, "d", b'{"a": 1, "a": 2}'), "rejected", "the key 'a' stands twice"),
+        (Delivery(1, "d", b"payload=NaN", "application/x-www-form-urlencoded"), "rejected", "NaN is no JSON"),
+        (Delivery(1, "d", b"payload=" + b"[" * 100_000, "application/x-www-form-urlencoded"), "rejected", "too deep"),
+        (Delivery(1, "d", b"[" * 100_000, "application/cloudevents"), "rejected", "nested too deep"),
     ],
 )
 def test_what_cannot_be_parameters_is_rejected_with_its_reason(delivery: Delivery, outcome: str, reason: str) -> None:

@@ -36,6 +36,8 @@ _IN_MEMORY = 256 << 20
 """Bytes of bodies that are held at once, over all connections, before their signatures are known to be right."""
 _LARGE = 1 << 20
 """A body of more bytes is verified in a thread."""
+_LARGE_JSON = 64 << 10
+"""JSON of more bytes is read in a thread."""
 _RETRY_AFTER = (b"retry-after", b"5")
 _DRAINED = 16 << 20
 _DRAIN_WITHIN = 2.0
@@ -114,7 +116,7 @@ class Hooks:
 
     async def _body(self, headers: dict[str, str], limit: int, receive: Receive, held: _Held) -> bytes:
         announced = headers.get("content-length", "")
-        if announced.isdigit() and int(announced) > limit:
+        if announced.isdecimal() and int(announced) > limit:
             raise _too_large(limit)
         with anyio.move_on_after(self._body_within):
             return await _read(receive, limit, held)
@@ -140,7 +142,7 @@ class Hooks:
             if not intake.observe:
                 raise _unauthorized() from None
             verified, unsigned = Verified(), str(refusal)
-        value = _value(intake, delivery)
+        value = await _value(intake, delivery)
         if unsigned is None and (said := is_ping(intake, delivery, value)) is not None:
             return 200, said
         digest = await _digest(delivery.body)
@@ -207,15 +209,18 @@ async def _drain(receive: Receive) -> None:
             more = message["type"] == "http.request" and message.get("more_body", False)
 
 
-def _value(intake: Intake, delivery: Delivery) -> Any:
+async def _value(intake: Intake, delivery: Delivery) -> Any:
     """The body as JSON, where it says that it is, or must be because the id stands in it; None where it need not be."""
     if delivery.headers.get("content-encoding", "identity") != "identity":
         raise _Answer(415, "BadPayload", "encoded bodies are not taken", hint="send it without Content-Encoding")
     kind = delivery.headers.get("content-type", "").partition(";")[0].strip().lower()
     in_body = intake.scheme in ID_IN_BODY or (intake.id_from or "").startswith("json:")
-    if not kind.endswith(("/json", "+json")) and not (in_body and kind != "application/x-www-form-urlencoded"):
+    is_json = kind.endswith(("/json", "+json", "/cloudevents"))
+    if not is_json and not (in_body and kind != "application/x-www-form-urlencoded"):
         return None
     try:
+        if len(delivery.body) > _LARGE_JSON:
+            return await to_thread.run_sync(parse, delivery.body)
         return parse(delivery.body)
     except BadPayload as error:
         raise _Answer(400, "BadPayload", str(error)) from None
