@@ -52,6 +52,10 @@ _KEEP = 'write keep="30d", keep=1000, or keep=Keep(age="30d", count=1000)'
 class DynamicPartitions:
     """A set whose keys are added and deleted while the daemon runs. Equal names are the same set.
 
+    Its keys are in the order in which they were first added: so they are listed and given to functions, and a range
+    `A..B` of a backfill is all that were first added from A to B. A key that is deleted and added again has its old
+    place; only for `Last()` it is the newest then.
+
     `keep`: which keys stay: `"30d"` those added in the last thirty days, `1000` the last thousand, `Keep(...)` both.
     The others are deleted, oldest first, as soon as no run of theirs is queued or under way; their history stays. A
     key that is deleted and added again counts from then.

@@ -1,7 +1,9 @@
 """`--partitions` as a text, and the numbers that it means. Pure: keys of dynamic sets are looked up by who calls.
 
-`A..B` is from A to B, both included; an end left out is the first or the last there is. `K1,K2` are these keys. Of a
-set of several dimensions: `day=A..B|region=eu`, each dimension by itself; one left out means all of it.
+`A..B` is from A to B, both included; an end left out is the first or the last there is. Windows go by time, keys of a
+static list by its order, dynamic keys by when each was first added: one that was deleted and came back has its old
+place (while `Last()` takes it for the newest). `K1,K2` are these keys. Of a set of several dimensions:
+`day=A..B|region=eu`, each dimension by itself; one left out means all of it.
 """
 
 from __future__ import annotations
@@ -152,7 +154,7 @@ def _spanned(part: Part, first: str, last: str, sets: Sets, known: Mapping[str, 
     if isinstance(spec, StaticPartitions):
         low = 0 if not first else _index(part, spec, first, part.whole)
         high = len(spec.keys) - 1 if not last else _index(part, spec, last, part.whole)
-        _forward(low, high, first, last)
+        _forward(low, high, first, last, "in the list")
         numbers = (sets.number(spec, key) for key in spec.keys[low : high + 1])
         return BitMap(number for number in numbers if number is not None) & live
     if not live:
@@ -164,13 +166,14 @@ def _spanned(part: Part, first: str, last: str, sets: Sets, known: Mapping[str, 
         low = live.min() if not first else _number(part, first, sets, known, live, part.whole)
         high = live.max() if not last else _number(part, last, sets, known, live, part.whole)
     if first and last:
-        _forward(low, high, first, last)
+        _forward(low, high, first, last, "in time" if isinstance(spec, TimePartitions) else "by when they were added")
     return live & BitMap(range(low, high + 1)) if low <= high else BitMap()
 
 
-def _forward(low: int, high: int, first: str, last: str) -> None:
+def _forward(low: int, high: int, first: str, last: str, order: str) -> None:
     if low > high:
-        raise PartitionKeyError(f"{first}..{last} runs backward", hint=f"write {last}..{first}")
+        said = f"{first}..{last} runs backward: {last!r} comes before {first!r} {order}"
+        raise PartitionKeyError(said, hint=f"write {last}..{first}")
 
 
 def _index(part: Part, spec: StaticPartitions, key: str, whole: str = "") -> int:

@@ -17,7 +17,8 @@ BackfillState = Literal["running", "paused", "succeeded", "failed", "canceled"]
 
 class BackfillBody(Body):
     """`partitions`: a range `A..B` or keys `K1,K2` of the first asset's set, with `select` "partitions" alone; of a set
-    of several dimensions `day=A..B|region=K`. `upstream`, `downstream`: and what lies above and below."""
+    of several dimensions `day=A..B|region=K`; dynamic keys go by when they were first added. `upstream`, `downstream`:
+    and what lies above and below."""
 
     assets: tuple[str, ...] = Field(min_length=1)
     select: BackfillSelect = "partitions"
