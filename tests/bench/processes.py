@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-__all__ = ["alive", "cpu_seconds", "proportional_bytes", "tree"]
+__all__ = ["alive", "cpu_seconds", "proportional_bytes", "resident_bytes", "tree"]
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _PROC = Path("/proc")
@@ -58,6 +58,14 @@ def proportional_bytes(root: int) -> dict[int, int]:
         if match is not None:
             sizes[pid] = int(match[1]) * 1024
     return sizes
+
+
+def resident_bytes(pid: int) -> tuple[int, int]:
+    """The resident set size of a process, now and the greatest so far. Raises `OSError` where it is gone."""
+    text = (_PROC / str(pid) / "status").read_text()
+    now, most = (re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE) for name in ("VmRSS", "VmHWM"))
+    assert now is not None and most is not None, "the kernel tells both"
+    return int(now[1]) * 1024, int(most[1]) * 1024
 
 
 def alive(pid: int) -> bool:

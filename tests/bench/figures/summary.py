@@ -1,0 +1,90 @@
+"""The state of an asset with a million partitions, as the API tells it: the asset, its set, and pages of its keys."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from tests.bench.api import Api
+from tests.bench.figure import Bar, Bench, Figure, Row
+from tests.bench.lab import Lab
+from tests.bench.million import Filled, fill
+from tests.bench.processes import cpu_seconds
+
+__all__ = ["FIGURE"]
+
+_BAR = Bar(median=5)
+_MANY = 1_000_000
+_MIDDLE = _MANY // 2
+
+_PLUGIN = """\
+from freshet import DynamicPartitions, Freshness, asset
+
+keys = DynamicPartitions("keys")
+
+
+@asset(partitions=keys, freshness=Freshness(within="30d"))
+def made(ctx):
+    ctx.metadata(rows=3)
+    return 1
+"""
+
+_OTHERS = {
+    "the same, in the list of all assets": "assets",
+    "the list of all sets": "partitions",
+    "100 of its keys with their states": f"partitions/keys?after={_MIDDLE}",
+    "1,000 of its keys with their states": f"partitions/keys?after={_MIDDLE}&limit=1000",
+    "the daemon's status": "status",
+    "the last 50 of its runs": "runs?target=made",
+}
+
+
+def _measure(bench: Bench) -> Iterator[Row]:
+    with bench.lab("summary", {"made.py": _PLUGIN}) as lab:
+        lab.stop()
+        filled = fill(lab.root / "state", "keys", ["made"], _MANY, history=True)
+        lab.start()
+        with lab.api() as api:
+            _check(api, filled)
+        count = bench.pick(500, 100)
+        what = f"the state of an asset with {_MANY:,} partitions"
+        yield Row.of(what, "ms", _anew(lab, "assets/made", count), _BAR, note="each on a connection of its own")
+        for name, path in {"the same, on one connection": "assets/made", **_OTHERS}.items():
+            before = cpu_seconds(lab.pid)
+            with lab.api() as api:
+                took = [_timed(api, path) for _ in range(count)]
+            spent = (cpu_seconds(lab.pid) - before) * 1000 / count
+            bar = _BAR if path == "assets/made" else None
+            yield Row.of(f"  {name}", "ms", took, bar, note=f"{spent:.1f} ms of CPU each")
+
+
+def _check(api: Api, filled: Filled) -> None:
+    """What is measured is right."""
+    found = api.get("assets/made")
+    counts = {"partitions": filled.partitions, "materialized": filled.made, "failed": filled.failed, "in_progress": 0}
+    assert found["counts"] == counts, found["counts"]
+    assert found["metadata"] == {"rows": 3}, found
+    assert found["freshness"]["state"] == "fresh", found
+    states = [one["states"]["made"] for one in api.get("partitions/keys?limit=1000")["partitions"]]
+    assert states.count("materialized") == len(states) - 1, "the thousandth has failed"
+    (last,) = api.get("runs?target=made&limit=1")
+    assert last["state"] == "failed", last
+
+
+def _anew(lab: Lab, path: str, count: int) -> list[float]:
+    found = list[float]()
+    for _ in range(count):
+        began = time.perf_counter()
+        with lab.api() as api:
+            api.get(path)
+        found.append((time.perf_counter() - began) * 1000)
+    return found
+
+
+def _timed(api: Api, path: str) -> float:
+    began = time.perf_counter()
+    api.get(path)
+    return (time.perf_counter() - began) * 1000
+
+
+FIGURE = Figure("summary", "the state of an asset with a million partitions, read over the API", _measure)
