@@ -13,7 +13,8 @@ _REFERENCE = re.compile(r"(?:(?<=\s)|^)env:([A-Za-z_][A-Za-z0-9_]*)")
 
 
 def from_env(text: str, *, what: str) -> str:
-    """`text` with each `env:NAME` in it, at its beginning or after a blank, replaced. Raises `FreshetError`."""
+    """`text` with each `env:NAME` in it, at its beginning or after a blank, replaced by what is held there, without the
+    line end that comes of reading it from a file. Raises `FreshetError`."""
 
     def value(found: re.Match[str]) -> str:
         name = found[1]
@@ -21,6 +22,6 @@ def from_env(text: str, *, what: str) -> str:
             raise FreshetError(
                 f"{what}: the environment has no {name}", hint=f"set {name} for the daemon, and start it anew"
             )
-        return held
+        return held.rstrip("\r\n")
 
     return _REFERENCE.sub(value, text)

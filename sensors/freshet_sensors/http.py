@@ -40,8 +40,9 @@ class HttpSensor(Sensor):
     """Asks a URL every `interval` whether something is new there.
 
     Without `cursor` and `items`, a change of the whole is one run of `target`, under the run key `URL@ETAG`, or
-    `URL@DIGEST` of the body where there is no ETag. It has changed when neither is what it was; the first answer counts
-    as a change. A state that comes back later is a change as well (its run key ends in `#N`).
+    `URL@DIGEST` of the body where there is no ETag; of the URL's query a digest stands there. It has changed when
+    neither is what it was; the first answer counts as a change. A state that comes back later is a change as well (its
+    run key ends in `#N`).
 
     `cursor`: a JSON pointer, such as "/latest/version", to one value. A number counts once it is larger (a smaller one
     is a copy that lags behind: it is logged and passed over), anything else once it is another. The run key is
@@ -82,6 +83,8 @@ class HttpSensor(Sensor):
         self.headers = dict(headers or {})
         self.max_body = max_body
         shown = urlsplit(url)._replace(query="").geturl()
+        query = urlsplit(url).query
+        self._named = f"{shown}?{digest(query.encode())[:8]}" if query else shown
         options: dict[str, Any] = {"url": shown, "method": method, "cursor": cursor, "items": items, "key": key}
         options |= {"headers": sorted(self.headers), "max_body": max_body}
         super().__init__(
@@ -144,7 +147,7 @@ class HttpSensor(Sensor):
         if self._client is None:
             await self.open()
         assert self._client is not None
-        headers = {name: from_env(value, what=f"header {name}") for name, value in self.headers.items()}
+        headers = {name: _filled(name, value) for name, value in self.headers.items()}
         ask = Ask(
             self.url,
             method=self.method,
@@ -229,7 +232,7 @@ class HttpSensor(Sensor):
         memory["changes"] = memory.get("changes", 0) + 1
         again = version in ctx.ledger
         ctx.ledger.add(version)
-        return f"{self.url}@{version}" + (f"#{memory['changes']}" if again else "")
+        return f"{self._named}@{version}" + (f"#{memory['changes']}" if again else "")
 
     def _tell(self, ctx: SensorContext, news: str, reason: str) -> None:
         if reason and reason != self._told:
@@ -244,6 +247,14 @@ async def _turn() -> None:
     import asyncio
 
     await asyncio.sleep(0)
+
+
+def _filled(name: str, value: str) -> str:
+    """A header's value with its secrets, fit to be sent: the client's own complaint would show what it holds."""
+    found = from_env(value, what=f"header {name}").strip()
+    if not found.isascii() or not found.isprintable():
+        raise FreshetError(f"the value of the header {name} holds what no header may", hint="printable ASCII alone")
+    return found
 
 
 def _is_number(value: object) -> bool:

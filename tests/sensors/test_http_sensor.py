@@ -280,6 +280,39 @@ async def test_a_redirect_elsewhere_gets_no_secrets(server: Web, monkeypatch: py
     assert "s3cret" not in str(other.asked[0].headers)
 
 
+async def test_a_secret_may_end_in_a_line_end(server: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEED_TOKEN", "hunter2\n")
+    server.answer = always(Said(body=b"x"))
+    async with asking(server.url, headers={"Authorization": "Bearer env:FEED_TOKEN"}) as sensor:
+        await World().tick(sensor)
+    assert server.asked[0].headers["authorization"] == "Bearer hunter2"
+
+
+@pytest.mark.parametrize("held", ["hunter2\nX: 1", "hunter2\t", "hünter2", "hunter2\x7f"])
+async def test_a_secret_that_no_header_can_hold_is_not_shown(
+    server: Web, monkeypatch: pytest.MonkeyPatch, held: str
+) -> None:
+    monkeypatch.setenv("FEED_TOKEN", f"a{held}b")
+    async with asking(server.url, headers={"X-Key": "env:FEED_TOKEN"}) as sensor:
+        with pytest.raises(FreshetError, match="the value of the header X-Key") as error:
+            await World().tick(sensor)
+    assert "unter2" not in str(error.value)
+    assert server.asked == []
+
+
+async def test_a_query_is_kept_in_no_run_key_and_tells_one_address_from_another(server: Web) -> None:
+    server.answer = always(Said(body=b"x", headers={"ETag": '"1"'}))
+    keys: list[str] = []
+    for query in ("?token=hunter2", "?token=hunter3", ""):
+        world = World()
+        async with asking(f"{server.url}/a{query}") as sensor:
+            await world.tick(sensor)
+        keys += world.run_keys
+    assert len(set(keys)) == 3
+    assert keys[2] == f"{server.url}/a@1"
+    assert not any("hunter" in key for key in keys)
+
+
 async def test_a_secret_that_is_missing_is_named(server: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FEED_TOKEN", raising=False)
     async with asking(server.url, headers={"X-Key": "env:FEED_TOKEN"}) as sensor:
