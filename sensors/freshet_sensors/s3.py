@@ -50,7 +50,8 @@ class S3Sensor(Sensor):
     `versions=True`: then the version's id counts too, and the listing is that of versions, which needs
     s3:ListBucketVersions. `partitions`: the set that gets the object's key, with the metadata `bucket`, `key`, `etag`,
     `size` (bytes), `last_modified` (seconds since 1970) and `version_id` (None where it is not known). `target`: the
-    asset or job to run for it, under the run key `BUCKET/KEY@ETAG` (with `+VERSION_ID` for `versions`); without
+    asset or job to run for it, under the run key `BUCKET/KEY@ETAG+TIME`, to the second and in UTC (for `versions`
+    `+VERSION_ID`): bytes that come back after an overwrite or a deletion are another version, and run again. Without
     `partitions`, the run's tags `object` (the key below the prefix) and `change` say what happened.
 
     `order`: "any" lists everything at each interval, one call for a thousand keys. "key" lists from the last key on,
@@ -227,13 +228,14 @@ class S3Sensor(Sensor):
 
     def _tell_queue(self, ctx: SensorContext) -> None:
         """Say how the queue stands, where that has changed."""
-        import time
+        import asyncio
 
         mail = self._mail
         if mail is None or mail.state == "starting":
             return
+        now = asyncio.get_running_loop().time()
         reason = mail.reason and f"{mail.state}: {mail.reason}"
-        if not reason and mail.heard is not None and (silent := time.monotonic() - mail.heard) > _SILENT:
+        if not reason and mail.heard is not None and (silent := now - mail.heard) > _SILENT:
             reason = f"no answer for {silent // 30 * 30:.0f} s"
         self._tell(ctx, "queue", reason)
 

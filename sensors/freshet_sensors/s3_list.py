@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
@@ -66,8 +67,11 @@ class Object(NamedTuple):
 
     @property
     def run_key(self) -> str:
-        """Of the run for this version."""
-        return f"{self.bucket}/{self.key}@{self.etag}" + (f"+{self.version_id}" if self.versioned else "")
+        """Of the run for this version. It holds the time, since bytes that were there before, and were overwritten or
+        deleted meanwhile, are another version. It holds what the object says of itself alone: whoever looks again, also
+        after a rollback, asks for the same run."""
+        known = self.versioned and self.version_id not in (None, "null")
+        return f"{self.bucket}/{self.key}@{self.etag}+{self.version_id if known else _second(self.modified)}"
 
     def metadata(self, root: str) -> dict[str, Any]:
         """What the object's partition gets to know of it."""
@@ -79,6 +83,11 @@ class Object(NamedTuple):
             "last_modified": self.modified.timestamp(),
             "version_id": self.version_id,
         }
+
+
+def _second(at: datetime) -> str:
+    """A time to the second: some services tell parts of it in listings alone."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def version_of(place: str, etag: str, version_id: str | None) -> str:
@@ -137,7 +146,10 @@ class Bucket:
             await asyncio.gather(task, return_exceptions=True)
 
     async def heads(self, keys: Iterable[str], patience: Patience) -> list[tuple[str, Row | None]]:
-        """Each key with what stands there, None for nothing. Raises `Broken` or `S3Error`."""
+        """Each key with what stands there, None for nothing. Raises `Broken` or `S3Error`.
+
+        A key is not there for want of the bucket, too, and a look at it alone does not tell the two apart.
+        """
         places = asyncio.Semaphore(_AT_ONCE)
 
         async def one(key: str) -> tuple[str, Row | None]:
@@ -146,7 +158,10 @@ class Bucket:
 
         tasks = [asyncio.ensure_future(one(key)) for key in keys]
         try:
-            return await asyncio.gather(*tasks)
+            found = await asyncio.gather(*tasks)
+            if any(row is None for _, row in found):
+                await self._ask(None, None, patience, limit=1)
+            return found
         except Busy as error:
             raise Broken(str(error)) from None
         finally:
@@ -154,8 +169,12 @@ class Bucket:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _ask(self, after: str | None, token: Any, patience: Patience) -> dict[str, Any]:
+    async def _ask(
+        self, after: str | None, token: Any, patience: Patience, *, limit: int | None = None
+    ) -> dict[str, Any]:
         asked: dict[str, Any] = {"Bucket": self.name, "Prefix": self.prefix}
+        if limit is not None:
+            asked["MaxKeys"] = limit
         if self.versioned:
             asked |= token or ({"KeyMarker": after} if after is not None else {})
             call = self.client.list_object_versions

@@ -8,7 +8,6 @@ while any is (the next look goes on behind it), `low` (under order="key": all ke
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -46,7 +45,8 @@ class Look:
             memory = {"place": self._place, "first": True, "again": memory.get("again", 0)}
         self._memory = memory
         self._again: int = memory.get("again", 0)
-        self._committed = time.monotonic()
+        self._time = asyncio.get_running_loop().time
+        self._committed = self._time()
         self.first = bool(memory.get("first"))
 
     def remember(self) -> None:
@@ -187,7 +187,7 @@ class Look:
         if unsaid:
             skipped = set(map(id, unsaid))
             fresh = [row for row in fresh if id(row) not in skipped]
-        late = time.monotonic() - self._committed > self._sensor.spec.timeout / 4
+        late = self._time() - self._committed > self._sensor.spec.timeout / 4
         for at in range(0, len(fresh), _PIECE):
             if at:
                 await self._commit()
@@ -274,7 +274,7 @@ class Look:
     async def _commit(self) -> None:
         self.remember()
         await self._ctx.checkpoint()
-        self._committed = time.monotonic()
+        self._committed = self._time()
 
     # --- names ---------------------------------------------------------------------------------------------
 

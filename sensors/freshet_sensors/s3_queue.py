@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import time
 from collections.abc import Iterator
 from typing import Any, Literal, cast
 from urllib.parse import unquote_plus
@@ -65,7 +64,7 @@ class Letter:
 
 
 class Mail:
-    """One sensor's share of a queue. `state`: how it stands, `reason` why; `heard`: the monotonic time of the queue's
+    """One sensor's share of a queue. `state`: how it stands, `reason` why; `heard`: the loop's time of the queue's
     last answer, None before the first."""
 
     def __init__(self, bucket: str, prefix: str) -> None:
@@ -210,7 +209,7 @@ class _Post:
             await asyncio.wait({deleting}, timeout=1.0)
         with errors_of("sqs", "read the queue"):
             answer = await client.receive_message(QueueUrl=self._url, MaxNumberOfMessages=_BATCH, WaitTimeSeconds=_WAIT)
-        heard = time.monotonic()
+        heard = asyncio.get_running_loop().time()
         for mail in self._mails:
             mail.heard = heard
         self._tell("listening")

@@ -57,6 +57,10 @@ async def counts(ctx: SensorContext) -> None:
     ctx.cursor = len(ctx.ledger)
 
 
+def _nothing(*_: Any) -> None:
+    """Nobody listens."""
+
+
 class Side:
     """An evaluator's looks without its socket."""
 
@@ -67,7 +71,7 @@ class Side:
         ledgers = Ledgers(loop, lambda _: None)
         inbox, events = Inbox(loop, self.sent.append), EventDesk(loop, self.sent.append)
         self.looks = Looks(loop, words, self.sent.append, ledgers, inbox, events)
-        self.holder = Holder(one, 1, woken=lambda *_: None, log=lambda *_: None)
+        self.holder = Holder(one, 1, woken=_nothing, log=_nothing)
         self.growth = list[int]()
 
     def begin(self, number: int, revision: int) -> None:

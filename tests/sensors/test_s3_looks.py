@@ -52,7 +52,9 @@ async def test_an_object_becomes_a_partition_and_a_run(s3: FakeS3) -> None:
                     }
                 },
             ),
-            RunRequest("raw", partition="orders+é", run_key=f"lake/in/day 1/orders+é.csv@{etag}"),
+            RunRequest(
+                "raw", partition="orders+é", run_key=f"lake/in/day 1/orders+é.csv@{etag}+{BEGAN:%Y-%m-%dT%H:%M:%SZ}"
+            ),
         ]
         assert await world.tick(one) == []
 
@@ -251,7 +253,34 @@ async def test_a_deletion_retires_its_key_and_what_comes_back_runs_again(s3: Fak
         assert set(world.partitions) == {"a"}, "the other a is still there"
         s3.put("x/b.csv")
         await world.tick(one)
-    assert world.run_keys[-1] == f"lake/x/b.csv@{etag}#1"
+    assert world.run_keys[-1] == f"lake/x/b.csv@{etag}+2026-11-21T08:00:00Z#1", "also within the same second"
+
+
+@pytest.mark.parametrize("versions", ["one", "another"])
+async def test_bytes_that_come_back_are_another_version(s3: FakeS3, versions: str) -> None:
+    world = World()
+    async with sensor(s3) as one:
+        for text in ("same", None, "same") if versions == "one" else ("same", "other", "same"):
+            s3.now += 1
+            if text is None:
+                s3.delete("a.csv")
+            else:
+                s3.put("a.csv", text)
+            await world.tick(one)
+    assert len(set(world.run_keys)) == len(world.runs) == (2 if versions == "one" else 3), "no run is another's double"
+
+
+async def test_a_version_has_one_run_key_whoever_finds_it(s3: FakeS3) -> None:
+    s3.put("a.csv", "1")
+    worlds = World(), World(), World()
+    async with sensor(s3) as one:
+        await worlds[0].tick(one)
+        await worlds[1].tick(one, ["a.csv"])
+        s3.put("a.csv", "0")
+        await worlds[2].tick(one)
+        s3.put("a.csv", "1")
+        await worlds[2].tick(one)  # as after a rollback: to this ledger, it was modified
+    assert worlds[0].run_keys == worlds[1].run_keys == worlds[2].run_keys[-1:]
 
 
 async def test_a_key_that_a_listing_leaves_out_is_looked_at_before_it_has_gone(s3: FakeS3) -> None:
@@ -259,7 +288,7 @@ async def test_a_key_that_a_listing_leaves_out_is_looked_at_before_it_has_gone(s
     async with sensor(s3, retire=True) as one:
         s3.put("a.csv")
         await world.tick(one)
-        s3.objects["a.csv"].listed_from = 100
+        s3.hide("a.csv", 100)
         await world.tick(one)
     assert (set(world.partitions), len(world.runs), s3.calls["head"]) == ({"a"}, 1, 1)
 
@@ -289,6 +318,39 @@ async def test_another_prefix_is_another_place(s3: FakeS3) -> None:
         await world.tick(one)
     assert set(world.partitions) == {"a", "b"}, "what the old place held has not been deleted"
     assert (len(world.runs), set(world.entries)) == (3, {"a.csv"})
+
+
+async def test_a_bucket_that_is_gone_is_an_error_that_names_it_and_no_deletion(s3: FakeS3) -> None:
+    many(s3, 3)
+    world = World()
+    async with sensor(s3, retire=True) as one:
+        await world.tick(one)
+        s3.there = False
+        for hints in (["00000.csv"], None):
+            with pytest.raises(S3Error, match=r"bucket lake: NoSuchBucket.*make the bucket"):
+                await world.tick(one, hints)
+        assert (len(world.partitions), len(world.entries)) == (3, 3)
+        s3.there = True
+        await world.tick(one)
+    assert (len(world.partitions), len(world.runs)) == (3, 3)
+
+
+async def test_a_bucket_that_goes_behind_the_last_page_takes_nothing_along(s3: FakeS3) -> None:
+    many(s3, 3)
+    world = World()
+    async with sensor(s3, retire=True) as one:
+        await world.tick(one)
+        s3.hide("00001.csv", 100)
+        listed, gone = s3.calls["list"], s3.answer_head
+
+        def answer_head(key: str) -> tuple[int, dict[str, str]]:
+            s3.there = s3.calls["list"] == listed
+            return gone(key)
+
+        s3.answer_head = answer_head  # type: ignore[method-assign]
+        with pytest.raises(S3Error, match="NoSuchBucket"):
+            await world.tick(one)
+    assert len(world.partitions) == 3
 
 
 # --- the first look -------------------------------------------------------------------------------------------
@@ -371,7 +433,7 @@ async def test_a_hinted_look_asks_for_the_named_keys_alone(s3: FakeS3) -> None:
         s3.delete("a.csv")
         s3.head_faults.append("503_head")
         await world.tick(one, ["b.csv", "a.csv", "gone.csv", "b.txt"])
-        assert (set(world.partitions), dict(s3.calls)) == ({"b"}, {"head": 4})
+        assert (set(world.partitions), dict(s3.calls)) == ({"b"}, {"head": 4, "list": 1})
         await world.tick(one, ["b.csv", "b.csv"])
         await world.tick(one)
     assert sorted(run.partition or "" for run in world.runs) == ["a", "b", "c"]

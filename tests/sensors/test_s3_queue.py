@@ -117,7 +117,7 @@ async def test_an_upload_of_many_parts(moto: Moto, bucket: str) -> None:
         parts = {"Parts": [{"ETag": tag, "PartNumber": 1}]}
         s3.complete_multipart_upload(Bucket=bucket, Key="a.csv", UploadId=upload, MultipartUpload=parts)
         await world.tick(one)
-    assert world.run_keys[0].endswith("-1")  # the etag of an upload of one part
+    assert world.run_keys[0].partition("+")[0].endswith("-1")  # the etag of an upload of one part
 
 
 async def test_a_bucket_that_is_not_there(moto: Moto) -> None:
