@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import shlex
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -191,7 +192,16 @@ class EngineControl:
             find_asset(definitions, name)
         names = definitions.select(assets, upstream=upstream, downstream=downstream)
         now = self._engine.instruments.clock.now()
-        run = run_of_assets(definitions, names, key=key, origin="manual", now=now, tags=tags, priority=priority)
+        run = run_of_assets(
+            definitions,
+            names,
+            key=key,
+            origin="manual",
+            now=now,
+            tags=tags,
+            priority=priority,
+            instead=_backfill(assets, key, upstream=upstream, downstream=downstream),
+        )
         return (await self._engine.instruments.work.whole(self._admit(run)),)
 
     @_loud
@@ -328,6 +338,13 @@ class EngineControl:
     def subscribe(self) -> AbstractContextManager[Subscription]:
         """All events from now on."""
         return self._engine.instruments.bus.subscribe()
+
+
+def _backfill(assets: Sequence[str], key: str | None, *, upstream: bool, downstream: bool) -> str:
+    """What makes a selection of several partitions."""
+    which = "--all" if key is None else f"--partitions {shlex.quote(key)}"
+    more = " --upstream" * upstream + " --downstream" * downstream
+    return f"freshet backfill {' '.join(assets)} {which}{more} makes them in order, partition by partition"
 
 
 def starting(engine: Engine) -> EngineStatus:

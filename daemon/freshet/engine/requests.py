@@ -187,11 +187,12 @@ def run_of_assets(
     params: dict[str, Json] | None = None,
     tags: dict[str, str] | None = None,
     priority: int = 0,
+    instead: str = "",
 ) -> RunToAdmit:
     """One run for assets that stand in dependency order.
 
     Those with partitions must share one set and need `key`, which must be live at `now`; the others run without a
-    partition.
+    partition. `instead`: a remedy for what is too much for one run.
     """
     specs = [find_asset(definitions, name) for name in names]
     sets = {spec.partitions.name: spec for spec in specs if spec.partitions is not None}
@@ -199,12 +200,12 @@ def run_of_assets(
         first, second = list(sets.values())[:2]
         raise Conflict(
             f"{first.name!r} and {second.name!r} have different partitions ({_kind_of(first)} and {_kind_of(second)})",
-            hint=f"freshet backfill {names[-1]} --partitions {key or 'A..B'} --upstream makes them in order",
+            hint=instead or f"freshet backfill {names[-1]} --partitions {key or 'A..B'} --upstream makes them in order",
         )
     set_name, owner = next(iter(sets.items()), (None, None))
     if owner is not None and key is None:
         said = f"the asset {owner.name!r} is partitioned by {_kind_of(owner)}"
-        raise Conflict(said, hint="name a partition (--partition KEY)")
+        raise Conflict(said, hint="name a partition (--partition KEY)" + (f"; or {instead}" if instead else ""))
     if owner is None and key is not None:
         raise Conflict(f"the asset {names[0]!r} has no partitions", hint="leave the partition out")
     partitions = None if owner is None else owner.partitions
