@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import socket
@@ -196,6 +197,12 @@ def test_an_encoded_body_is_refused_after_the_signature(served: Served) -> None:
     assert post(served, sign("hmac-sha256", b"\x1f\x8b", content_encoding="gzip", secret="wrong"))[0] == 401
 
 
+def test_where_the_body_is_the_id_a_copy_is_no_news(served: Served) -> None:
+    take(served, Intake("orders/new", "hmac-sha256", "env:X", id_from="body"))
+    codes = [post(served, sign("hmac-sha256", body, id=id))[0] for id, body in (("1", b"1"), ("2", b"1"), ("3", b"2"))]
+    assert codes == [202, 200, 202]
+
+
 def test_with_no_id_each_delivery_is_new(served: Served) -> None:
     take(served, Intake("orders/new", "hmac-sha256", "env:X"))
     assert [post(served, sign("hmac-sha256", b"{}"))[0] for _ in range(3)] == [202, 202, 202]
@@ -214,6 +221,7 @@ NONE = Intake("x", "none")
         (Intake("x", "none", id_from="json:/id"), {}, {"id": True}, None),
         (Intake("x", "none", id_from="header:X-Id"), {"x-id": "z"}, None, "z"),
         (Intake("x", "none", id_from="header:X-Id"), {}, None, None),
+        (Intake("x", "none", id_from="body"), {}, None, f"sha256:{hashlib.sha256(b'').hexdigest()}"),
         (Intake("x", "stripe", "env:S"), {}, {"id": "evt_1"}, "evt_1"),
         (Intake("x", "slack", "env:S"), {}, {"event_id": "Ev1"}, "Ev1"),
         (Intake("x", "slack", "env:S"), {}, None, None),

@@ -171,6 +171,24 @@ def test_hmac_as_the_sender_likes_it() -> None:
         verify(shaped, Delivery({"x-shop-hmac": made}, b"{}"), [KEY], NOW)
 
 
+def test_events_of_one_cause_are_different_deliveries_of_an_older_gitlab() -> None:
+    headers = {"x-gitlab-token": "tok", "x-gitlab-event-uuid": "u-1"}
+    one, same, two = (verify(intake("gitlab"), Delivery(headers, body), [b"tok"], NOW) for body in (b"1", b"1", b"2"))
+    assert one == same
+    assert one.id != two.id
+    named = Delivery({**headers, "idempotency-key": "k"}, b"1")
+    assert verify(intake("gitlab"), named, [b"tok"], NOW).id == "k"
+
+
+def test_what_is_no_ascii_counts_as_it_was_sent() -> None:
+    """Header values come as Latin-1, whatever bytes they were."""
+    sent = "törken".encode().decode("latin-1")
+    verify(intake("bearer"), Delivery({"authorization": f"Bearer {sent}"}, b""), ["törken".encode()], NOW)
+    verify(intake("gitlab"), Delivery({"x-gitlab-token": sent}, b""), ["törken".encode()], NOW)
+    headers = {**standard(b"{}", name="mög"), "webhook-id": "mög".encode().decode("latin-1")}
+    verify(intake("standard-webhooks"), Delivery(headers, b"{}"), [SECRET.encode()], NOW)
+
+
 def test_gitlab_with_a_signature_is_not_saved_by_its_token() -> None:
     headers = {**standard(b"{}"), "x-gitlab-token": SECRET}
     with pytest.raises(Refused, match="signature is wrong"):

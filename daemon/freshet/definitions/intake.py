@@ -24,7 +24,7 @@ _MAX_BODY_EVER = 64 << 20
 _PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _REFERENCE = re.compile(r"(env|file|cred):.+", re.DOTALL)
-_ID_FROM = re.compile(r"header:[A-Za-z0-9-]+|json:(/[^/]+)+")
+_ID_FROM = re.compile(r"header:[A-Za-z0-9-]+|json:(/[^/]+)+|body")
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,9 @@ class Intake:
     `secret`: where it stands, never the secret itself: "env:NAME", "file:PATH" or "cred:NAME" (systemd's
     LoadCredential); several while keys rotate, each of which is right. `header`, `prefix`, `encoding`: of the
     signature, for `hmac-sha256` (by default `X-Signature`, hex, no prefix); `header` also for `bearer`.
-    `id_from`: what makes a delivery the same as another, "header:NAME" or "json:/pointer", where the scheme does not
-    say; without one each delivery is new. `max_body`: bytes. `tolerance`: seconds by which a signed time may be off.
+    `id_from`: what makes a delivery the same as another, where the scheme does not say: "header:NAME", "json:/pointer"
+    or "body" (the same bytes are the same event, so that a copy sent again is none); without one each delivery is new.
+    `max_body`: bytes. `tolerance`: seconds by which a signed time may be off.
     `observe`: take every delivery and only record whether its signature is right.
 
     Raises `DefinitionError`.
@@ -71,7 +72,9 @@ class Intake:
         if header is not None and not _HEADER.fullmatch(expect(header, (str,), f"{what}: header")):
             raise DefinitionError(f"{what}: header={header!r} is no header's name", hint='for example "X-Signature"')
         if id_from is not None and not _ID_FROM.fullmatch(expect(id_from, (str,), f"{what}: id_from")):
-            raise DefinitionError(f"{what}: id_from={id_from!r}", hint='write "header:X-Delivery" or "json:/event/id"')
+            raise DefinitionError(
+                f"{what}: id_from={id_from!r}", hint='write "header:X-Delivery", "json:/event/id" or "body"'
+            )
         if type(max_body) is not int or not 0 < max_body <= _MAX_BODY_EVER:
             raise DefinitionError(f"{what}: max_body={max_body!r}", hint=f"bytes, up to {_MAX_BODY_EVER}")
         seconds = float(tolerance) if isinstance(tolerance, int | float) else parse_duration(tolerance, what=what)

@@ -94,6 +94,8 @@ def _by_option(intake: Intake, delivery: Delivery, value: Json) -> str | None:
     kind, _, where = (intake.id_from or "").partition(":")
     if kind == "header":
         return delivery.headers.get(where.lower()) or None
+    if kind == "body":
+        return f"sha256:{hashlib.sha256(delivery.body).hexdigest()}"
     return pointed(value, where) if kind == "json" else None
 
 

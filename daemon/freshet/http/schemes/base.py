@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from freshet.definitions.intake import Encoding, Intake
 
-__all__ = ["Delivery", "Refused", "Scheme", "Verified", "decoded", "digest_of", "right", "text_time"]
+__all__ = ["Delivery", "Refused", "Scheme", "Verified", "decoded", "digest_of", "raw", "right", "text_time"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,11 @@ def right(given: Iterable[bytes], secrets: Sequence[bytes], *signed: bytes) -> N
             found |= hmac.compare_digest(one, expected)
     if not found:
         raise Refused("the signature is wrong" if signatures else "there is no signature")
+
+
+def raw(header: str) -> bytes:
+    """A header's value as it came: HTTP's is Latin-1, whatever the sender meant by it."""
+    return header.encode("latin-1", "replace")
 
 
 def decoded(text: str, encoding: Encoding) -> bytes:

@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Sequence
 
 from freshet.definitions.intake import Intake
-from freshet.http.schemes.base import Delivery, Refused, Verified, decoded, right
+from freshet.http.schemes.base import Delivery, Refused, Verified, decoded, raw, right
 
 __all__ = ["bearer", "hmac_sha256", "unsigned"]
 
@@ -29,7 +29,7 @@ def bearer(intake: Intake, delivery: Delivery, secrets: Sequence[bytes], now: fl
         kind, _, given = given.partition(" ")
         if kind.lower() != "bearer":
             raise Refused("there is no bearer token")
-    token = given.strip().encode()
+    token = raw(given.strip())
     if not any([hmac.compare_digest(token, secret) for secret in secrets]):
         raise Refused("the token is wrong" if token else f"there is no {name}")
     return Verified()
