@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -48,7 +48,7 @@ from freshet.store.definitions import register_definitions
 from freshet.store.events import events_after, last_seq
 from freshet.store.inbox import inbox_counts
 from freshet.store.overlap import active_runs, overlapping_runs
-from freshet.store.records import Event
+from freshet.store.records import Event, SetState
 from freshet.store.recovery import recover
 from freshet.store.sets import read_sets
 from freshet.store.steps import queued_steps
@@ -153,8 +153,8 @@ class Engine:
         for event in await store.write(partial(register_definitions, definitions=report.definitions, now=now)):
             _say_renumbered(event)
         await finish_stages(store)
-        sets = Sets(report.definitions, await store.read(read_sets))
-        self.instruments.in_force.partitions = PartitionGraph(report.definitions, sets)
+        sets = await store.read(read_sets)
+        self.instruments.in_force.partitions = PartitionGraph(report.definitions, Sets(report.definitions, sets))
         recovery = await store.write(partial(recover, now=now, budget=self.options.interruptions))
         if recovery.requeued or recovery.failed:
             _log.info("recovered", queued_again=recovery.requeued, failed=list(recovery.failed))
@@ -182,16 +182,16 @@ class Engine:
         self.backfills = Backfills(self.instruments, self.launcher)
         self.backfill_desk = BackfillDesk(self.instruments, self.launcher, self.backfills)
         await self.backfills.load()
-        await self._load_conditions(report)
+        await self._load_conditions(report, sets)
 
-    async def _load_conditions(self, report: LoadReport) -> None:
+    async def _load_conditions(self, report: LoadReport, sets: Mapping[str, SetState]) -> None:
         store = self._store
         seq = await store.read(automation_seq)
         freshness = await store.read(freshness_rows)
         automation = Automation(report.definitions)
         automation.load(
             bits=await store.read(asset_bits),
-            sets=await store.read(read_sets),
+            sets=sets,
             chunks=await store.read(condition_chunks),
             freshness=freshness,
             seq=seq,
