@@ -11,8 +11,11 @@ import pytest
 from tests.engine.rig import Rig, rig
 
 from freshet import AddPartitions, Batch, DynamicPartitions, RunRequest, asset, job, sensor
+from freshet.definitions.flow import Flow
 from freshet.definitions.sensor import FunctionSensor
+from freshet.engine import pending
 from freshet.engine.clock import SimulatedClock
+from freshet.engine.pending_plan import PendingPlan, plan_pending
 from freshet.errors import DefinitionError
 from freshet.store.records import StepToRun
 
@@ -87,6 +90,26 @@ async def test_debounce_goes_by_target_and_partition(tmp_path: Path) -> None:
         await source.comes(found, added, *(RunRequest("raw", partition=key) for key in "aba"))
         await found.advance(5)
         assert sorted(run.key or "" for run in await found.runs()) == ["a", "b"]
+
+
+async def test_much_that_falls_due_at_once_is_planned_once_and_not_for_each_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans: list[int] = []
+
+    def plan(flow: Flow, groups: Any, begun: Any, now: float) -> PendingPlan:
+        plans.append(len(groups))
+        return plan_pending(flow, groups, begun, now)
+
+    monkeypatch.setattr(pending, "plan_pending", plan)
+    source = Source(debounce="5s")
+    async with rig(tmp_path, [notify, raw, source.sensor], workers=8) as found:
+        keys = [f"k{number}" for number in range(600)]
+        await source.comes(found, AddPartitions(batches, keys), *(RunRequest("raw", partition=key) for key in keys))
+        await found.advance(5)
+        assert len(await found.runs()) == 600
+        assert found.control.sensors()[0].lag == 0
+    assert sum(plans) <= 3 * 600
 
 
 async def test_many_requests_fold_into_one_in_pieces(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ What waits is in the store; here is known of it only what decides when: number, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -135,33 +135,42 @@ class Pending:
             again = plan.again
             if not plan.now:
                 break
-            await self._piece(line, plan.now)
+            await self._due(line, plan.now)
         line.busy = False
         if again is not None and self._may(line):
             self._in.heap.at(("pending", line.name), again, partial(self._look, line))
         else:
             self._in.heap.cancel(("pending", line.name))
 
-    async def _piece(self, line: _Line, due: Sequence[Due]) -> None:
-        """Release the first of what is due, as much as one transaction takes."""
-        first = due[0]
-        if first.folded and len(first.requests) > _FOLDED:
-            gone = first.requests[:-1][:_FOLDED]
+    async def _due(self, line: _Line, due: Sequence[Due]) -> None:
+        """Release what is due, in pieces. It stays due meanwhile, and is not planned again for each of them: what comes
+        is for the next plan."""
+        at = 0
+        while at < len(due) and self._may(line):
+            if due[at].folded and len(due[at].requests) > _FOLDED:
+                piece = [await self._folded(line, due[at])]
+            else:
+                piece = _piece(due, at)
+            at += len(piece)
+            if self._may(line):
+                await self._make(line, piece)
+
+    async def _folded(self, line: _Line, due: Due) -> Due:
+        """So many requests that one stands for, without the first of them."""
+        while len(due.requests) > _FOLDED and self._may(line):
+            gone, rest = due.requests[:_FOLDED], due.requests[_FOLDED:]
             fold = partial(
                 fold_pending,
                 ids=[one.id for one in gone],
-                into=first.requests[-1].id,
+                into=rest[-1].id,
                 now=self._in.clock.now(),
             )
             await persist(self._in, fold, what="requests that another stands for")
-            self._forget(line, first.group, len(gone))
-            return
-        piece, room = list[Due](), BATCH_MAX
-        for one in due[:_RUNS]:
-            room -= len(one.requests)
-            if piece and room < 0:
-                break
-            piece.append(one)
+            self._forget(line, due.group, len(gone))
+            due = replace(due, requests=rest)
+        return due
+
+    async def _make(self, line: _Line, piece: Sequence[Due]) -> None:
         result = await self._commit(line, piece)
         for one in piece:
             self._forget(line, one.group, len(one.requests))
@@ -226,6 +235,17 @@ class Pending:
         except FreshetError as error:
             return ToRelease(ids, last.tick_id, None, str(error), due.folded)
         return ToRelease(ids, last.tick_id, under(line.flow, run), None, due.folded)
+
+
+def _piece(due: Sequence[Due], at: int) -> list[Due]:
+    """As much of what is due, from there on, as one transaction takes."""
+    piece, room = list[Due](), BATCH_MAX
+    for one in due[at : at + _RUNS]:
+        room -= len(one.requests)
+        if piece and (room < 0 or (one.folded and len(one.requests) > _FOLDED)):
+            break
+        piece.append(one)
+    return piece
 
 
 def _shared(kept: Sequence[KeptRequest]) -> dict[str, str]:
