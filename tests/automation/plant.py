@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pyroaring import BitMap
-from tests.automation.plant_sets import PlantSets
+from tests.automation.plant_sets import PlantSets, Spelling
 
 from freshet.definitions.graph import Definitions
 from freshet.engine.automation import Automation, Evaluation
@@ -33,6 +33,21 @@ class Made:
     failed_seq: int | None = None
 
 
+@dataclass
+class Looked:
+    """An evaluation that a crash may take back: of which events, and what was committed before it."""
+
+    events: tuple[Event, ...]
+    chunks: dict[tuple[str, str, int], bytes | None]
+    looked_at: int
+    waves: set[Wave] | None
+    memory: Any
+
+
+_TAKEN_BACK = 6
+"""So many evaluations at the most."""
+
+
 class Plant:
     def __init__(self, definitions: Definitions, live: dict[str, Iterable[int]] | None = None) -> None:
         self.definitions = definitions
@@ -53,6 +68,10 @@ class Plant:
         self.waves: list[Wave] = []
         self.wake_at: float | None = None
         self.looked_at = 0
+        self.busy = False
+        self.gathered: list[Event] | None = None
+        self.unlooked: list[tuple[Event, ...]] = []
+        self.journal: list[Looked] = []
         self.automation = Automation(definitions)
         self._load()
         self.tick()
@@ -95,13 +114,17 @@ class Plant:
 
     def tick(self) -> None:
         """The timer, now."""
-        self.settle(self.automation.timer(self.now), ())
+        if not self.busy:
+            self.settle(self.automation.timer(self.now), ())
 
     def settle(self, evaluation: Evaluation, events: tuple[Event, ...]) -> None:
         self.visited = evaluation.visited
         self.wake_at = evaluation.wake_at
+        looked = Looked(events, {}, self.looked_at, None, self.memory())
+        self.journal = [*self.journal[1 - _TAKEN_BACK :], looked]
         for chunk in evaluation.chunks:
             key = (chunk.asset, chunk.node, chunk.chunk)
+            looked.chunks[key] = self.chunks.get(key)
             if chunk.bits:
                 self.chunks[key] = chunk.bits
             else:
@@ -113,7 +136,8 @@ class Plant:
         ]
         assert len(waves) == len(set(waves))
         if waves:
-            self.asked.append(set(waves))
+            looked.waves = set(waves)
+            self.asked.append(looked.waves)
             self.waves.extend(waves)
 
     def wait(self, seconds: float) -> None:
@@ -125,38 +149,87 @@ class Plant:
             self.admit()
         self.now = end
 
-    def restart(self, behind: Sequence[tuple[Event, ...]] = ()) -> None:
-        """The daemon ends and starts: memory and facts come from what was committed, what ran is queued again.
-
-        `behind`: transactions that were committed and not looked at.
-        """
+    def restart(self) -> None:
+        """The daemon ends and starts: memory and facts come from what was committed, what ran is queued again, and
+        what nobody has looked at is looked at."""
+        self.journal.clear()
         for run in self.runs.values():
             for name, state in run.states.items():
                 if state == "started":
                     run.states[name] = "queued"
         self.automation = Automation(self.definitions)
-        self._load(behind)
-        for events in behind:
+        self._load(self.unlooked)
+        self.catch_up()
+
+    # --- falling behind ---------------------------------------------------------------------------------------
+
+    def memory(self) -> Any:
+        """What is remembered beside the chunks before an evaluation."""
+        return None
+
+    def fall_behind(self) -> None:
+        """Transactions commit and nobody looks."""
+        self.busy = True
+
+    def catch_up(self) -> None:
+        """Look at them, one after the other."""
+        self.busy = False
+        unlooked, self.unlooked = self.unlooked, []
+        for events in unlooked:
             self.look(events)
         self.tick()
+
+    def lose(self, count: int) -> list[Looked]:
+        """The last `count` evaluations never committed: what they asked for and remembered is gone, and what they
+        looked at is to be looked at."""
+        lost = self.journal[len(self.journal) - count :]
+        for one in reversed(lost):
+            for key, bits in one.chunks.items():
+                if bits is None:
+                    self.chunks.pop(key, None)
+                else:
+                    self.chunks[key] = bits
+            self.looked_at = one.looked_at
+            self.asked = [waves for waves in self.asked if waves is not one.waves]
+        self.journal.clear()
+        self.unlooked[:0] = [one.events for one in lost if one.events]
+        self.busy = True
+        return lost
 
     # --- transactions -----------------------------------------------------------------------------------------
 
     def commit(self, *parts: dict[str, Any], look: bool = True) -> tuple[Event, ...]:
         if not parts:
             return ()
-        self.txn += 1
+        if self.gathered is None:
+            self.txn += 1
         events: list[Event] = []
         for part in parts:
             self.seq += 1
             events.append(Event(seq=self.seq, txn=self.txn, at=self.now, **part))
-        if look:
+        if self.gathered is not None:
+            self.gathered += events
+        elif self.busy or not look:
+            self.unlooked.append(tuple(events))
+        else:
             self.look(tuple(events))
         return tuple(events)
 
-    def add(self, set_: str, *numbers: int, ranged: bool = False, look: bool = True) -> tuple[Event, ...]:
+    def together(self, *actions: Callable[[], object]) -> None:
+        """What these commit is one transaction, as the outcome of a tick is."""
+        self.txn += 1
+        self.gathered = []
+        for action in actions:
+            action()
+        events, self.gathered = tuple(self.gathered), None
+        if events and self.busy:
+            self.unlooked.append(events)
+        elif events:
+            self.look(events)
+
+    def add(self, set_: str, *numbers: int, ranged: Spelling = "each", look: bool = True) -> tuple[Event, ...]:
         """Dynamic keys, by their numbers."""
-        self.sets.now = self.now
+        self.sets.txn = self.txn + (self.gathered is None)
         return self.commit(*self.sets.added(set_, numbers, ranged=ranged), look=look)
 
     def open(self, set_: str, count: int = 1, *, look: bool = True) -> tuple[Event, ...]:
@@ -167,7 +240,7 @@ class Plant:
         """Combinations get their numbers."""
         return self.commit(*self.sets.used(set_, places), look=look)
 
-    def delete(self, set_: str, *numbers: int, ranged: bool = False, look: bool = True) -> tuple[Event, ...]:
+    def delete(self, set_: str, *numbers: int, ranged: Spelling = "each", look: bool = True) -> tuple[Event, ...]:
         """Dynamic keys, and their combinations."""
         parts, gone = self.sets.deleted(set_, numbers, ranged=ranged)
         for spec in self.definitions.assets:
@@ -180,8 +253,15 @@ class Plant:
         """Commit what evaluations have asked for, one transaction for each."""
         admitted: list[Run] = []
         while self.asked:
-            admitted += self.admit_runs(sorted(self.asked.pop(0), key=str))
+            admitted += self.admit_first()
         return admitted
+
+    def admit_first(self) -> list[Run]:
+        """Commit what was asked for first, with the evaluation that did and those before it."""
+        waves = self.asked.pop(0)
+        place = next((index for index, one in enumerate(self.journal) if one.waves is waves), -1)
+        del self.journal[: place + 1]
+        return self.admit_runs(sorted(waves, key=str))
 
     def admit_runs(self, waves: Iterable[Wave], *, begin: bool = False) -> list[Run]:
         runs, parts = list[Run](), list[dict[str, Any]]()

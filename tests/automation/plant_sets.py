@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pyroaring import BitMap
 
@@ -12,11 +12,14 @@ from freshet.definitions.graph import Definitions
 from freshet.definitions.partitions import MultiPartitions, StaticPartitions, TimePartitions
 from freshet.store.records import AddedAgain, SetState
 
-__all__ = ["PlantSets", "dynamic_key", "in_runs"]
+__all__ = ["SPELLINGS", "PlantSets", "Spelling", "dynamic_key", "in_runs"]
 
 Place = tuple[int, ...]
 Part = dict[str, Any]
 _GONE = "gone"
+Spelling = Literal["each", "ranges", "scattered"]
+"""How partitions that come or go are told: by an event each, by one for each run of numbers, or all in one."""
+SPELLINGS: tuple[Spelling, ...] = get_args(Spelling)
 
 
 def dynamic_key(number: int) -> str:
@@ -42,10 +45,10 @@ class PlantSets:
     def __init__(self, definitions: Definitions, live: Mapping[str, Iterable[int]]) -> None:
         self.spec = definitions.partition_set
         self.live: dict[str, set[int]] = {name: set(numbers) for name, numbers in live.items()}
-        self.now = 0.0
-        self.added_at = {name: dict.fromkeys(numbers, 0.0) for name, numbers in self.live.items()}
+        self.txn = 0
+        self.added_by = {name: dict.fromkeys(numbers, 0) for name, numbers in self.live.items()}
         self.top = {name: max(numbers, default=0) for name, numbers in self.live.items()}
-        self.again: dict[str, set[int]] = {}
+        self.again: dict[str, dict[int, AddedAgain]] = {}
         self.keys: dict[str, dict[str, int]] = {}
         self.places: dict[str, dict[int, Place]] = {}
         for name, spec in self.spec.items():
@@ -66,17 +69,10 @@ class PlantSets:
                 dict(self.keys.get(name, {})),
                 tuple(self.places.get(name, {}).items()),
                 self.top.get(name, 0),
-                tuple(self._again(name)),
+                tuple(one for one in self.again.get(name, {}).values() if one.number in self.live[name]),
             )
             for name, spec in self.spec.items()
         }
-
-    def _again(self, name: str) -> Iterator[AddedAgain]:
-        """The live numbers that came back, each behind those that were added before it."""
-        again, at = self.again.get(name, set()) & self.live[name], self.added_at.get(name, {})
-        for number in again:
-            before = (one for one in self.live[name] - again if (at[one], one) < (at[number], number))
-            yield AddedAgain(number, at[number], max(before, default=0))
 
     def key(self, name: str, number: int) -> str:
         """The key of a number."""
@@ -102,22 +98,23 @@ class PlantSets:
         live |= set(range(first, first + count))
         return [_event("partition_added", name, first, last=first + count - 1)]
 
-    def added(self, name: str, numbers: Iterable[int], *, ranged: bool = False) -> list[Part]:
-        """Dynamic keys, one by one or in ranges; a key that comes back brings its combinations back."""
+    def added(self, name: str, numbers: Iterable[int], *, ranged: Spelling = "each") -> list[Part]:
+        """Dynamic keys; one that comes back brings its combinations back."""
         wanted, top = sorted(set(numbers)), self.top.get(name, 0)
-        self.again.setdefault(name, set()).update(one for one in wanted if one <= top and one not in self.live[name])
-        self.added_at.setdefault(name, {}).update((one, self.now) for one in wanted if one not in self.live[name])
+        fresh, again = set(wanted) - self.live[name], self.again.setdefault(name, {})
+        again.update((one, AddedAgain(one, self.txn, top)) for one in fresh if one <= top)
+        self.added_by.setdefault(name, {}).update(dict.fromkeys(fresh, self.txn))
         self.top[name] = max((top, *wanted))
         self.live[name] |= set(wanted)
-        if ranged:
-            parts = [_event("partition_added", name, first, last=last) for first, last in in_runs(wanted)]
+        if ranged != "each":
+            parts = _at_once("partition_added", name, wanted, ranged)
         else:
             parts = [_event("partition_added", name, number, key=self.key(name, number)) for number in wanted]
         for several in self.places:
             back = self._revived(several, name, set(wanted))
-            if ranged:
+            if ranged != "each":
                 self.live[several] |= back
-                parts += [_event("partition_added", several, first, last=last) for first, last in in_runs(back)]
+                parts += _at_once("partition_added", several, back, ranged)
             else:
                 parts += self.used(several, [self.places[several][one] for one in sorted(back)])
         return parts
@@ -159,7 +156,7 @@ class PlantSets:
         return [place for place in product(*sides) if place not in there]
 
     def deleted(
-        self, name: str, numbers: Iterable[int], *, ranged: bool = False
+        self, name: str, numbers: Iterable[int], *, ranged: Spelling = "each"
     ) -> tuple[list[Part], set[tuple[str, int]]]:
         """Dynamic keys, and the combinations that they take with them; returns the events, and what is gone."""
         gone = {(name, number) for number in numbers}
@@ -170,8 +167,8 @@ class PlantSets:
         for each in (name, *sorted({several for several, _ in gone} - {name})):
             mine = {number for several, number in gone if several == each}
             self.live[each] -= mine
-            if ranged:
-                parts += [_event("partition_deleted", each, first, last=last) for first, last in in_runs(mine)]
+            if ranged != "each":
+                parts += _at_once("partition_deleted", each, mine, ranged)
             else:
                 parts += [_event("partition_deleted", each, one, key=self.key(each, one)) for one in sorted(mine)]
         return parts, gone
@@ -186,6 +183,13 @@ class PlantSets:
                 if one.set.name == name:
                     found.setdefault(several, set()).update(n for n, place in places.items() if place[index] == number)
         return found
+
+
+def _at_once(kind: str, name: str, numbers: Iterable[int], spelling: Spelling) -> list[Part]:
+    wanted = sorted(numbers)
+    if spelling == "scattered" and wanted:
+        return [_event(kind, name, wanted[0], numbers=wanted)]
+    return [_event(kind, name, first, last=last) for first, last in in_runs(wanted)]
 
 
 def _event(kind: str, name: str, first: int, **data: Any) -> Part:

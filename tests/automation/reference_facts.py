@@ -42,7 +42,7 @@ class Facts:
     lapsed: set[str] = field(default_factory=set[str])
     warned: set[str] = field(default_factory=set[str])
     live: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
-    added_at: dict[str, dict[int, float]] = field(default_factory=dict[str, dict[int, float]])
+    added_by: dict[str, dict[int, int]] = field(default_factory=dict[str, dict[int, int]])
 
 
 @dataclass
@@ -71,6 +71,11 @@ class Held:
         default_factory=dict[tuple[str, Path, str, str], dict[int, float]]
     )
     seen: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+
+    def copy(self) -> Held:
+        """Whatever becomes of this one."""
+        bits = {key: set(value) for key, value in self.bits.items() if value}
+        return Held(bits, {key: dict(value) for key, value in self.numbers.items() if value}, set(self.seen))
 
 
 @dataclass(frozen=True)
@@ -123,8 +128,8 @@ class World:
         if isinstance(spec, StaticPartitions):
             return {number for number in live if self.key(spec, number) == spec.keys[-1]}
         if isinstance(spec, DynamicPartitions):
-            added = self.facts.added_at.get(spec.name, {})
-            return {max(live, key=lambda number: (added.get(number, 0.0), number))} if live else set()
+            added = self.facts.added_by.get(spec.name, {})
+            return {max(live, key=lambda number: (added.get(number, 0), number))} if live else set()
         return {max(live)} if live else set()
 
     def _newest_key(self, spec: PartitionsSpec) -> str | None:
@@ -189,12 +194,11 @@ class World:
                 found |= self.sources(dep.asset)
         return found
 
-    def restarted(self, live: Mapping[str, Iterable[int]], added_at: Mapping[str, Mapping[int, float]]) -> None:
-        """Whatever ran is queued again. `live`: sets as the store has them, ahead of what has been looked at."""
+    def restarted(self, live: Mapping[str, Iterable[int]], added_by: Mapping[str, Mapping[int, int]]) -> None:
+        """Whatever ran is queued again. `live`: the partitions that are there."""
         self.facts.queued = set(self.facts.in_progress)
-        self.facts.asked = set()
         self.facts.live = {name: set(numbers) for name, numbers in live.items()}
-        self.facts.added_at = {name: dict(when) for name, when in added_at.items()}
+        self.facts.added_by = {name: dict(txns) for name, txns in added_by.items()}
         self._named.clear()
 
     # --- a transaction ----------------------------------------------------------------------------------------
@@ -246,12 +250,13 @@ class World:
 
     def _membership(self, event: Event, name: str, news: News) -> None:
         data: Any = event.data or {}
-        numbers = set(range(event.partition or 0, data.get("last", event.partition) + 1))
+        numbers = set(data.get("numbers") or range(event.partition or 0, data.get("last", event.partition) + 1))
         live = self.facts.live.setdefault(name, set())
         members = [spec.name for spec in self.definitions.assets if self.set_of(spec.name) == name]
         self._named.clear()
         if event.type == "partition_added":
-            self.facts.added_at.setdefault(name, {}).update((number, event.at) for number in numbers - live)
+            added = self.facts.added_by.setdefault(name, {})
+            added.update((number, event.txn) for number in numbers - live if added.get(number, 0) < event.txn)
             live |= numbers
             news.added |= {(asset, number) for asset in members for number in numbers}
             if "place" in data:

@@ -11,14 +11,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from tests.automation.plant import Run
+from tests.automation.plant_sets import SPELLINGS, Spelling
 from tests.automation.random_graphs import graphs
 from tests.automation.watched import Watched
 
 from freshet.definitions.graph import Definitions
 from freshet.definitions.partitions import DynamicPartitions, MultiPartitions, TimePartitions
-from freshet.store.records import Event
 
 MOST = {"a": 4, "b": 4, "days": 4, "later": 4, "thirds": 7, "hours": 8, "grid": 8, "cube": 8, "plan": 8}
+
+
+spellings = st.sampled_from(SPELLINGS)
 
 
 class Agreement(RuleBasedStateMachine):
@@ -56,8 +59,8 @@ class Agreement(RuleBasedStateMachine):
     # --- partitions -----------------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.sets(DynamicPartitions))
-    @rule(data=st.data(), ranged=st.booleans())
-    def add_keys(self, data: st.DataObject, ranged: bool) -> None:
+    @rule(data=st.data(), ranged=spellings)
+    def add_keys(self, data: st.DataObject, ranged: Spelling) -> None:
         """No number comes back while a run of it, or of a combination that comes with it, is under way."""
         plant, busy, name = self.plant, self.busy(), self.pick(data, self.sets(DynamicPartitions))
         free = [
@@ -73,17 +76,14 @@ class Agreement(RuleBasedStateMachine):
             plant.add(name, *data.draw(st.sets(st.sampled_from(free), min_size=1, max_size=3)), ranged=ranged)
 
     @precondition(lambda self: self.deletable())
-    @rule(data=st.data(), ranged=st.booleans())
-    def delete_keys(self, data: st.DataObject, ranged: bool) -> None:
-        self.delete(data, ranged=ranged, look=True)
+    @rule(data=st.data(), ranged=spellings)
+    def delete_keys(self, data: st.DataObject, ranged: Spelling) -> None:
+        name = self.pick(data, self.deletable())
+        numbers = data.draw(st.sets(st.sampled_from(sorted(self.plant.live[name])), min_size=1, max_size=2))
+        self.plant.delete(name, *numbers, ranged=ranged)
 
     def deletable(self) -> list[str]:
         return [name for name in self.sets(DynamicPartitions) if self.plant.live[name]]
-
-    def delete(self, data: st.DataObject, *, ranged: bool, look: bool) -> tuple[Event, ...]:
-        name = self.pick(data, self.deletable())
-        numbers = data.draw(st.sets(st.sampled_from(sorted(self.plant.live[name])), min_size=1, max_size=2))
-        return self.plant.delete(name, *numbers, ranged=ranged, look=look)
 
     def unopened(self) -> list[str]:
         return [name for name in self.sets(TimePartitions) if len(self.plant.live[name]) < MOST[name]]
@@ -123,8 +123,7 @@ class Agreement(RuleBasedStateMachine):
     @precondition(lambda self: self.plant.asked)
     @rule()
     def admit(self) -> None:
-        waves = self.plant.asked.pop(0)
-        self.plant.admit_runs(sorted(waves, key=str))
+        self.plant.admit_first()
 
     @precondition(lambda self: self.steps("queued"))
     @rule(data=st.data())
@@ -201,41 +200,41 @@ class Agreement(RuleBasedStateMachine):
         self.plant.now += seconds
         self.plant.tick()
 
-    @precondition(lambda self: not self.plant.asked)
+    # --- transactions ---------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: not self.plant.busy)
+    @rule(data=st.data())
+    def tick_outcome(self, data: st.DataObject) -> None:
+        """Several things at once, as a sensor's tick commits them."""
+        rules: list[Callable[[], None]] = [
+            lambda: self.report(data) if self.places() else None,
+            lambda: self.request_by_hand(data, data.draw(st.booleans())) if self.places() else None,
+            lambda: self.add_keys(data, data.draw(spellings)) if self.sets(DynamicPartitions) else None,
+            lambda: self.delete_keys(data, data.draw(spellings)) if self.deletable() else None,
+            lambda: self.use_combinations(data) if self.usable() else None,
+        ]
+        self.plant.together(*data.draw(st.lists(st.sampled_from(rules), min_size=2, max_size=4, unique=True)))
+
+    @precondition(lambda self: not self.plant.busy)
+    @rule()
+    def fall_behind(self) -> None:
+        """From now on transactions commit, and nobody looks at them."""
+        self.plant.fall_behind()
+
+    @precondition(lambda self: self.plant.busy)
+    @rule()
+    def catch_up(self) -> None:
+        self.plant.catch_up()
+
     @rule()
     def restart(self) -> None:
-        self.plant.reference.restarted(self.plant.live, self.plant.sets.added_at)
-        self.plant.restart()
+        """In good order: what was asked for is admitted first."""
+        self.plant.crash()
 
-    @precondition(lambda self: not self.plant.asked)
     @rule(data=st.data())
     def crash(self, data: st.DataObject) -> None:
-        """Of what nobody has looked at, partitions come or go in the first transaction alone: the reference looks at
-        all there are, and would see it before its turn."""
-        first = self.changes(data) if data.draw(st.booleans()) else ()
-        behind = [first] if first else []
-        behind += (self.unlooked(data) for _ in range(data.draw(st.integers(0 if first else 1, 3))))
-        self.plant.crash([events for events in behind if events])
-
-    def changes(self, data: st.DataObject) -> tuple[Event, ...]:
-        options: list[Callable[[], tuple[Event, ...]]] = []
-        if self.deletable():
-            options.append(lambda: self.delete(data, ranged=data.draw(st.booleans()), look=False))
-        if self.unopened():
-            options.append(lambda: self.plant.open(self.pick(data, self.unopened()), look=False))
-        if usable := self.usable():
-            name, places = next(iter(usable.items()))
-            options.append(lambda: self.plant.use(name, places[0], look=False))
-        return data.draw(st.sampled_from(options))() if options else ()
-
-    def unlooked(self, data: st.DataObject) -> tuple[Event, ...]:
-        steps = self.steps("queued", "started")
-        if not steps:
-            return ()
-        run, asset = self.pick(data, steps)
-        if run.states[asset] == "queued":
-            return self.plant.start(run, asset, look=False)
-        return data.draw(st.sampled_from([self.plant.succeed, self.plant.fail]))(run, asset, look=False)
+        """The last evaluations did not commit."""
+        self.plant.crash(data.draw(st.integers(0, len(self.plant.journal))))
 
 
 common: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck)}

@@ -194,7 +194,7 @@ def test_batches_that_go_take_their_combinations_and_begin_anew_when_they_come_b
     assert asked(plant) == [1, 2]
     plant.delete("batches", 2)
     assert plant.automation.summary("made") == AssetCounts(1, 1, 0, 0)
-    plant.add("batches", 2, ranged=True)
+    plant.add("batches", 2, ranged="ranges")
     plant.wait(1e5)
     assert asked(plant) == []  # `raw` is missing again too
     assert plant.automation.summary("made") == AssetCounts(2, 1, 0, 0)
@@ -329,7 +329,7 @@ def test_windows_that_go_leave_nothing_behind() -> None:
     assert all(BitMap.deserialize(bits).isdisjoint(gone) for bits in plant.chunks.values())
     report(plant, DAY + 5)
     assert asked(plant) == [DAY + 5, DAY + 6]
-    plant.commit(*plant.sets.added("days", gone, ranged=True))
+    plant.commit(*plant.sets.added("days", gone, ranged="ranges"))
     assert asked(plant) == []
     report(plant, *gone)
     assert asked(plant) == [*gone, DAY + 5]
@@ -353,13 +353,13 @@ def test_explain_shows_which_of_its_hours_a_day_waits_for() -> None:
 
 def test_counts_are_of_what_is_there() -> None:
     plant = pair(BATCHES, None)
-    plant.add("batches", *range(1, 11), ranged=True)
+    plant.add("batches", *range(1, 11), ranged="ranges")
     report(plant, 1, 2, 3)
     failed = plant.request("raw", partition=3, begin=True)
     plant.fail(failed, "raw")
     plant.request("raw", partition=4)
     assert plant.automation.summary("raw") == AssetCounts(partitions=10, materialized=3, failed=1, in_progress=1)
-    plant.delete("batches", 2, 3, 4, ranged=True)
+    plant.delete("batches", 2, 3, 4, ranged="ranges")
     assert plant.automation.summary("raw") == AssetCounts(partitions=7, materialized=1, failed=0, in_progress=0)
     assert plant.automation.summary("made").partitions == 1
     with pytest.raises(UnknownName):

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyroaring import BitMap
-from tests.automation.plant_sets import PlantSets
+from tests.automation.plant_sets import SPELLINGS, PlantSets
 from tests.automation.random_graphs import graphs, sketch
 from tests.automation.reference_facts import News, World
 
@@ -18,9 +18,9 @@ from freshet.engine.partitions.sets import Sets
 from freshet.store.records import Event
 
 
-def grow(definitions: Definitions, data: st.DataObject, sets: PlantSets, at: float) -> list[Event]:
-    """Something happens to each set, at an instant."""
-    sets.now = at
+def grow(definitions: Definitions, data: st.DataObject, sets: PlantSets, seq: int) -> list[Event]:
+    """Something happens to each set; `seq`: of the first event."""
+    sets.txn = seq
     parts: list[dict[str, Any]] = []
     for name, spec in definitions.partition_set.items():
         match spec:
@@ -28,15 +28,15 @@ def grow(definitions: Definitions, data: st.DataObject, sets: PlantSets, at: flo
                 parts += sets.opened(name, data.draw(st.integers(1, 3)))
             case DynamicPartitions():
                 numbers = data.draw(st.sets(st.integers(1, 5), min_size=1))
-                parts += sets.added(name, numbers - sets.live[name], ranged=data.draw(st.booleans()))
+                parts += sets.added(name, numbers - sets.live[name], ranged=data.draw(st.sampled_from(SPELLINGS)))
                 gone = data.draw(st.sets(st.integers(1, 5), max_size=1)) & sets.live[name]
-                parts += sets.deleted(name, gone, ranged=data.draw(st.booleans()))[0]
+                parts += sets.deleted(name, gone, ranged=data.draw(st.sampled_from(SPELLINGS)))[0]
             case _:
                 pass
     for name, spec in definitions.partition_set.items():
         if isinstance(spec, MultiPartitions) and (free := sets.free_places(name)):
             parts += sets.used(name, data.draw(st.lists(st.sampled_from(free), max_size=6, unique=True)))
-    return [Event(seq=number, txn=1, at=at, **part) for number, part in enumerate(parts, 1)]
+    return [Event(seq=number, txn=seq, at=0.0, **part) for number, part in enumerate(parts, seq)]
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -47,7 +47,7 @@ def test_partitions_follow(definitions: Definitions, data: st.DataObject) -> Non
     known = Sets(definitions, sets.states())
     partitions = PartitionGraph(definitions, known)
     for turn in range(3):
-        for event in grow(definitions, data, sets, float(turn)):
+        for event in grow(definitions, data, sets, 1000 * turn):
             known.apply(event)
             reference.apply(event, News(0.0), set())
         for spec in definitions.assets:

@@ -8,6 +8,7 @@ from tests.automation.plant import ACTIVE, Plant
 from tests.automation.plant_sets import PlantSets
 from tests.automation.random_graphs import sketch
 from tests.automation.reference import Reference
+from tests.automation.reference_facts import Held
 
 from freshet.definitions.graph import Definitions
 from freshet.engine.automation import Evaluation
@@ -24,15 +25,28 @@ class Watched(Plant):
         super().__init__(definitions, live)
 
     def settle(self, evaluation: Evaluation, events: tuple[Event, ...]) -> None:
+        self.before = self.reference.held.copy()
         expected = self.reference.evaluate(events, self.now)
         before = len(self.waves)
         super().settle(evaluation, events)
         assert set(self.waves[before:]) == expected, f"{sketch(self.definitions)}\n{events}"
         assert evaluation.wake_at is None or evaluation.wake_at > self.now
 
-    def crash(self, behind: list[tuple[Event, ...]]) -> None:
-        """Restart with transactions committed that nobody has looked at."""
-        facts = self.reference.facts
+    def memory(self) -> Held:
+        return self.before
+
+    def crash(self, lost: int = 0) -> None:
+        """Restart; the last `lost` evaluations did not commit. What others asked for is admitted first."""
+        taken_back = self.lose(lost)
+        self.admit()
+        if taken_back:
+            self.reference.held = taken_back[0].memory
+        self.restart()
+
+    def restart(self) -> None:
+        """What has changed in the transactions that nobody has looked at is known from the start; but partitions that
+        come are not there before their turn, and runs are under way, or asked for, until theirs."""
+        facts, live = self.reference.facts, {name: set(numbers) for name, numbers in self.live.items()}
         facts.materialized = {place for place, made in self.made.items() if made.materialized_seq is not None}
         facts.failed = {
             place
@@ -47,11 +61,19 @@ class Watched(Plant):
         }
         facts.lapsed = {row.asset for row in self.policies.values() if self.stands(row.asset) == "lapsed"}
         facts.warned = {row.asset for row in self.policies.values() if self.stands(row.asset) == "warn"}
-        seen: set[tuple[str | None, int | None]] = set()
-        for event in [event for events in behind for event in events]:
-            if event.asset is not None and (place := (event.asset, event.partition or 0)) not in seen:
+        facts.asked = set()
+        seen: set[tuple[str | None, int]] = set()
+        for event in [event for events in self.unlooked for event in events]:
+            of_run = event.asset is not None and event.run_id is not None
+            for place in {(event.asset or event.set, number) for number in event.numbers if of_run or event.set} - seen:
                 seen.add(place)
-                (facts.in_progress.discard if event.type == "requested" else facts.in_progress.add)(place)
-        live = {name: set(numbers) for name, numbers in self.live.items()}
-        self.reference.restarted(live, self.sets.added_at)
-        self.restart(behind)
+                if event.asset is None:
+                    if event.type == "partition_added":
+                        live[event.set or ""].discard(place[1])
+                elif event.type == "requested":
+                    facts.in_progress.discard((event.asset, place[1]))
+                    facts.asked.add((event.asset, place[1]))
+                else:
+                    facts.in_progress.add((event.asset, place[1]))
+        self.reference.restarted(live, self.sets.added_by)
+        super().restart()

@@ -23,7 +23,8 @@ CREATE TABLE ledger_past ( ticker_id INTEGER NOT NULL REFERENCES tickers, until 
 CREATE TABLE meta ( key TEXT PRIMARY KEY, value TEXT NOT NULL ) STRICT, WITHOUT ROWID;
 CREATE TABLE migrations ( number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at REAL NOT NULL ) STRICT;
 CREATE TABLE partition_sets ( id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL CHECK (kind IN ('dynamic', 'static', 'time', 'multi')), next_number INTEGER NOT NULL DEFAULT 1 , numbering TEXT, declared TEXT, first INTEGER, last INTEGER) STRICT;
-CREATE TABLE partitions ( set_id INTEGER NOT NULL REFERENCES partition_sets, number INTEGER NOT NULL, key TEXT NOT NULL, generation INTEGER NOT NULL DEFAULT 1, metadata TEXT NOT NULL DEFAULT '{}', added_at REAL NOT NULL, deleted_at REAL, PRIMARY KEY (set_id, number), UNIQUE (set_id, key) ) STRICT, WITHOUT ROWID;
+CREATE TABLE partitions ( set_id INTEGER NOT NULL REFERENCES partition_sets, number INTEGER NOT NULL, key TEXT NOT NULL, generation INTEGER NOT NULL DEFAULT 1, metadata TEXT NOT NULL DEFAULT '{}', added_at REAL NOT NULL, deleted_at REAL, behind INTEGER, again INTEGER, PRIMARY KEY (set_id, number), UNIQUE (set_id, key) ) STRICT, WITHOUT ROWID;
+CREATE INDEX partitions_again ON partitions (set_id, behind, again, number) WHERE again IS NOT NULL;
 CREATE INDEX partitions_by_age ON partitions (set_id, added_at, number) WHERE deleted_at IS NULL;
 CREATE INDEX partitions_deleted ON partitions (set_id, number) WHERE deleted_at IS NOT NULL;
 CREATE INDEX partitions_live ON partitions (set_id, number) WHERE deleted_at IS NULL;

@@ -45,12 +45,17 @@ class EventLog:
         at: float | None = None,
     ) -> int:
         """Take an event; returns its number. `at`: where it is not the transaction's own time."""
+        txn, when = self.txn, self._at if at is None else at
+        seq = txn + len(self._events)
+        self._events.append(Event(seq, txn, when, type, asset, set, partition, run_id, tick_id, idle, data))
+        return seq
+
+    @property
+    def txn(self) -> int:
+        """The transaction's number: that of its first event, which may be still to come."""
         if self._first is None:
             self._first = last_seq(self._db) + 1
-        seq = self._first + len(self._events)
-        when = self._at if at is None else at
-        self._events.append(Event(seq, self._first, when, type, asset, set, partition, run_id, tick_id, idle, data))
-        return seq
+        return self._first
 
     def write(self) -> tuple[Event, ...]:
         """Insert what was added, and return it."""

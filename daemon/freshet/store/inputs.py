@@ -30,13 +30,19 @@ JOIN asset_state s ON s.asset_id = a.id AND s.partition = p.number WHERE a.name 
 _LAST = """
 SELECT p.key, s.value FROM partition_sets ps
 JOIN partitions p ON p.set_id = ps.id AND p.number = CASE ps.kind WHEN 'dynamic'
-    THEN (SELECT q.number FROM partitions q WHERE q.set_id = ps.id AND q.deleted_at IS NULL
-          ORDER BY q.added_at DESC, q.number DESC LIMIT 1)
+    THEN (SELECT number FROM (
+        SELECT max(q.number) AS number, max(q.number) AS behind, NULL AS again FROM partitions q
+        WHERE q.set_id = ps.id AND q.deleted_at IS NULL AND q.again IS NULL
+        UNION ALL SELECT * FROM (SELECT q.number, q.behind, q.again FROM partitions q
+        WHERE q.set_id = ps.id AND q.deleted_at IS NULL AND q.again IS NOT NULL
+        ORDER BY q.behind DESC, q.again DESC, q.number DESC LIMIT 1)
+    ) WHERE number IS NOT NULL ORDER BY behind DESC, again DESC LIMIT 1)
     ELSE (SELECT max(q.number) FROM partitions q WHERE q.set_id = ps.id AND q.deleted_at IS NULL) END
 LEFT JOIN asset_state s ON s.asset_id = (SELECT id FROM assets WHERE name = ?1) AND s.partition = p.number
 WHERE ps.name = ?2
 """
-"""A key that comes back keeps its number: of dynamic keys the last is told by when they were added."""
+"""A key that comes back keeps its number: of dynamic keys the last is told by the order in which they were added,
+whatever the clock said then."""
 
 
 def gather_inputs(db: sqlite3.Connection, needs: Sequence[InputNeed], partition: int, key: str | None) -> Inputs:

@@ -38,7 +38,7 @@ _Run = tuple[int, list[str]]
 """Keys of consecutive numbers, with the first of these."""
 _KNOWN = """
 INSERT INTO partitions (set_id, number, key, metadata, added_at)
-SELECT ?, w.value ->> 0, w.value ->> 1, w.value ->> 2, ? FROM json_each(?) w WHERE true ON CONFLICT DO UPDATE
+SELECT ?1, w.value ->> 0, w.value ->> 1, w.value ->> 2, ?2 FROM json_each(?3) w WHERE true ON CONFLICT DO UPDATE
 """
 """Begins a change of known partitions, found by their numbers. (UPDATE ... FROM would walk through the whole set.)"""
 
@@ -128,7 +128,7 @@ def apply_delta(
             f"the partition set {delta.set!r} has keys by its definition ({kind})",
             hint="only those of DynamicPartitions are added and deleted",
         )
-    added = _add(db, set_id, dict(delta.add), now) if delta.add else []
+    added = _add(db, set_id, dict(delta.add), now, log.txn) if delta.add else []
     _tell(log, "partition_added", delta.set, added, tick_id)
     cascade_added(db, log, set_id, _ranges(added), anew=now, tick_id=tick_id)
     deleted = _delete(db, set_id, delta.delete, now) if delta.delete else []
@@ -171,8 +171,9 @@ def _tell(
             log.add(type, set=set, partition=first, tick_id=tick_id, data=data)
 
 
-def _add(db: sqlite3.Connection, set_id: int, add: dict[str, dict[str, Json]], now: float) -> list[_Run]:
-    """Returns the keys that were not there. A key that is there with this metadata costs no write."""
+def _add(db: sqlite3.Connection, set_id: int, add: dict[str, dict[str, Json]], now: float, txn: int) -> list[_Run]:
+    """Returns the keys that were not there. A key that is there with this metadata costs no write. `txn`: of the
+    events that are going to tell of them."""
     plain = not any(add.values())
     wanted: list[Any] = list(add) if plain else [[key, dump(metadata)] for key, metadata in add.items()]
     key_in, metadata_in = ("w.value", "'{}'") if plain else ("w.value ->> 0", "w.value ->> 1")
@@ -193,7 +194,7 @@ def _add(db: sqlite3.Connection, set_id: int, add: dict[str, dict[str, Json]], n
     if changed:
         db.execute(f"{_KNOWN} SET metadata = excluded.metadata", (set_id, now, dump(changed)))
     if revived:
-        _revive(db, set_id, revived, now)
+        _revive(db, set_id, revived, now, txn)
     added = _runs([(number, key) for number, key, _, _ in revived])
     if new:
         (first,) = db.execute("SELECT next_number FROM partition_sets WHERE id = ?", (set_id,)).fetchone()
@@ -221,13 +222,13 @@ def _unknown(db: sqlite3.Connection, set_id: int, wanted: list[Any], key_in: str
     )
 
 
-def _revive(db: sqlite3.Connection, set_id: int, rows: list[tuple[int, str, str, int]], now: float) -> None:
+def _revive(db: sqlite3.Connection, set_id: int, rows: list[tuple[int, str, str, int]], now: float, txn: int) -> None:
     db.execute(
         f"""
         {_KNOWN} SET metadata = excluded.metadata, added_at = excluded.added_at, generation = generation + 1,
-            deleted_at = NULL
-        """,
-        (set_id, now, dump(rows)),
+            deleted_at = NULL, again = ?4, behind = (SELECT next_number - 1 FROM partition_sets WHERE id = ?1)
+        """,  # noqa: S608  # a constant
+        (set_id, now, dump(rows), txn),
     )
     db.execute(
         """

@@ -57,16 +57,8 @@ def _places(db: sqlite3.Connection, set_id: int) -> tuple[tuple[int, tuple[int, 
     return tuple(places.items())
 
 
-_ANY_AGAIN = "SELECT EXISTS (SELECT 1 FROM partitions WHERE set_id = ? AND deleted_at IS NULL AND generation > 1)"
-_AGAIN = """
-SELECT number, added_at, coalesce(behind, 0) FROM (
-    SELECT number, added_at, generation, max(CASE generation WHEN 1 THEN number END)
-        OVER (ORDER BY added_at, number ROWS UNBOUNDED PRECEDING) AS behind
-    FROM partitions WHERE set_id = ? AND deleted_at IS NULL
-) WHERE generation > 1
-"""
+_AGAIN = "SELECT number, again, behind FROM partitions WHERE set_id = ? AND again IS NOT NULL"
 
 
 def _again(db: sqlite3.Connection, set_id: int) -> tuple[AddedAgain, ...]:
-    (any_again,) = db.execute(_ANY_AGAIN, (set_id,)).fetchone()
-    return tuple(AddedAgain(*row) for row in db.execute(_AGAIN, (set_id,))) if any_again else ()
+    return tuple(AddedAgain(*row) for row in db.execute(_AGAIN, (set_id,)))

@@ -13,30 +13,33 @@ __all__ = ["Order"]
 
 class Order:
     """Numbers follow each other as their keys were added, but for those that came back: each of these has its place
-    behind the highest number there was. Keys of one instant follow each other by number.
+    behind the highest number there was, by transactions. Keys of one transaction follow each other by number.
 
-    It follows additions; the same one applied twice moves nothing.
+    It follows additions; one that is known already moves nothing, nor does an earlier one than is known.
     """
 
     def __init__(self, state: SetState | None = None) -> None:
         """`state`: what is remembered of the set."""
         self._top = 0 if state is None else max(state.top, state.live.max() if state.live else 0)
-        self._at, self._before = 0.0, self._top
         self._again = {} if state is None else {one.number: one for one in state.again}
+        self._to_come = BitMap()
         self._newest: int | None = None
 
-    def added(self, numbers: Sequence[int], live: BitMap, at: float) -> None:
-        """Keys come at `at`, seconds since 1970; `live`: what is there already."""
+    def expect(self, numbers: BitMap) -> None:
+        """These come by an addition that what is remembered knows already."""
+        self._to_come |= numbers
+
+    def added(self, numbers: Sequence[int], live: BitMap, txn: int) -> None:
+        """Keys come in a transaction; `live`: what is there already."""
         top = self._top
         for number in numbers[: _split(numbers, top)]:
             known = self._again.get(number)
-            if number not in live and (known is None or known.at < at):
-                behind = max(number, self._before) if at == self._at else top
-                self._again[number] = AddedAgain(number, at, behind)
-                self._first(number)
+            new = number not in self._to_come if known is None else known.txn < txn
+            if new and number not in live:
+                self._again[number] = AddedAgain(number, txn, top)
+            self._first(number)
+        self._to_come -= BitMap(numbers)
         if numbers and numbers[-1] > top:
-            if at > self._at:
-                self._at, self._before = at, top
             self._top = numbers[-1]
             self._first(numbers[-1])
 
@@ -60,9 +63,9 @@ class Order:
         best = [max(again, key=self._place)] if again else []
         return max([*best, plain.max()] if plain else best, key=self._place)
 
-    def _place(self, number: int) -> tuple[int, float, int]:
+    def _place(self, number: int) -> tuple[int, bool, int, int]:
         known = self._again.get(number)
-        return (number, 0.0, 0) if known is None else (known.behind, known.at, number)
+        return (number, False, 0, 0) if known is None else (known.behind, True, known.txn, number)
 
 
 def _split(numbers: Sequence[int], top: int) -> int:

@@ -63,7 +63,7 @@ class Sets:
             return numbers
         spec = self._spec.get(event.set)
         if spec is None or isinstance(spec, DynamicPartitions):
-            self._order.setdefault(event.set, Order()).added(event.numbers, live, event.at)
+            self._order.setdefault(event.set, Order()).added(event.numbers, live, event.txn)
         live |= numbers
         data: Any = event.data or {}
         if isinstance(spec, StaticPartitions) and "key" in data:
@@ -73,6 +73,13 @@ class Sets:
             if not known.has(event.partition):
                 known.add(event.partition, dict(zip(spec.names, data["place"], strict=True)))
         return numbers
+
+    def hide(self, name: str, numbers: BitMap) -> None:
+        """These are not live until an event adds them, which what is remembered of them knows already."""
+        if name in self._live:
+            self._live[name] -= numbers
+        if name in self._order:
+            self._order[name].expect(numbers)
 
     def named(self, name: str | None) -> BitMap:
         """The live numbers of a set; {0} for None, which has no partitions."""

@@ -12,11 +12,11 @@ __all__ = ["AddedAgain", "AssetBits", "PartitionRef", "SetState"]
 
 @dataclass(frozen=True, slots=True)
 class AddedAgain:
-    """A key that was deleted and came back `at` (seconds since 1970), under its old number: `behind` is the highest
-    number that was added before."""
+    """A key that was deleted and came back, under its old number: in which transaction, and `behind` which number, the
+    highest that there was. The clock is not asked."""
 
     number: int
-    at: float
+    txn: int
     behind: int
 
 
@@ -25,7 +25,7 @@ class SetState:
     """A partition set. `live`: the numbers that are there; of a set in time, from its first window to the last that
     was opened. `keys`: of a static set, number by key, hidden ones too. `places`: of a set of several dimensions,
     each numbered combination (deleted ones too) with the numbers of its dimensions, in their order. `top`: the highest
-    number ever given; `again`: of a dynamic set, the live keys that came back."""
+    number ever given; `again`: of a dynamic set, the keys that came back, those too that went once more."""
 
     name: str
     kind: Literal["dynamic", "static", "time", "multi"]

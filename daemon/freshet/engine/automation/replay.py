@@ -1,0 +1,68 @@
+"""What was committed and not looked at before a restart: facts go back where they can, and what has moved is noted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pyroaring import BitMap
+
+from freshet.engine.automation.moment import Moment
+from freshet.engine.automation.state import EMPTY, World
+from freshet.store.records import Event
+
+__all__ = ["rewind"]
+
+_STEPS = frozenset({"requested", "started", "materialized", "failed", "released"})
+_MEMBERSHIP = frozenset({"partition_added", "partition_deleted"})
+
+
+def rewind(world: World, behind: Iterable[Event]) -> Moment:
+    """Facts as they were before `behind`, as far as that is known; returns what differs from them all the same, for
+    the first look: it is to see whatever has moved since the memory of conditions was written.
+
+    Partitions that come are not there yet, so that what was the newest before them is looked at when they come. Those
+    that go are gone: nothing is to be asked of them. What ends or begins next was in progress before it (a start may
+    be of a run that was queued), and what is requested next was asked for before it (by an evaluation that is
+    committed; another's request is joined, since its run begins after these events), so that nothing is asked for a
+    second time. What was made or failed, and freshness, stay as they are now.
+    """
+    moment, shrunk = Moment(0.0), set[str]()
+    numbers, places = dict[str, BitMap](), set[tuple[str, int]]()
+    for event in behind:
+        if event.set is not None and event.type in _MEMBERSHIP:
+            known = numbers.get(event.set, EMPTY)
+            if event.type == "partition_added":
+                world.hide(event.set, BitMap(event.numbers) - known)
+            else:
+                shrunk.add(event.set)
+            numbers[event.set] = known | BitMap(event.numbers)
+        elif event.asset is not None and event.type.startswith("freshness_"):
+            pulses = moment.change(event.asset)
+            pulses.unsettled = True
+            if event.partition:
+                pulses.touched.add(event.partition)
+        elif event.asset is not None and event.type in _STEPS:
+            _step(world, moment, event, event.asset, places)
+    for name in shrunk:
+        moment.shifted.update(world.topology.shifted.get(name, ()))
+    moved = {asset for name in shrunk for asset in world.topology.members.get(name, ())}
+    moved.update(asset for asset, pulses in moment.pulses.items() if pulses.unsettled)
+    for asset in moved & world.topology.set_of.keys():
+        moment.change(asset).touched |= world.newest(asset)
+    return moment
+
+
+def _step(world: World, moment: Moment, event: Event, asset: str, places: set[tuple[str, int]]) -> None:
+    partition = event.partition or 0
+    pulses = moment.change(asset)
+    pulses.touched.add(partition)
+    pulses.unsettled = pulses.unsettled or event.type == "materialized"
+    reported = event.type == "materialized" and event.run_id is None
+    if reported or (asset, partition) in places:
+        return
+    places.add((asset, partition))
+    levels = world.change(asset)
+    for bits in (levels.in_progress, levels.queued):
+        (bits.discard if event.type == "requested" else bits.add)(partition)
+    if event.type == "requested":
+        levels.asked.add(partition)
