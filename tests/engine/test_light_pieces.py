@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.engine.rig import rig
 
-from freshet import AutomationCondition, DynamicPartitions, MultiPartitions, StaticPartitions, asset
+from freshet import (
+    AddPartitions,
+    AutomationCondition,
+    DeletePartitions,
+    DynamicPartitions,
+    MultiPartitions,
+    SensorContext,
+    StaticPartitions,
+    asset,
+    sensor,
+)
 from freshet.engine.pieces import COMBINATIONS, lighter
 from freshet.store.records import PartitionDelta
 
@@ -51,3 +62,34 @@ async def test_deleted_by_hand(tmp_path: Path) -> None:
                 moved[event.txn] = moved.get(event.txn, 0) + (len(event.numbers) if event.set == "all" else 0)
             assert max(moved.values()) <= COMBINATIONS
         assert len(sets.named("all")) == 2400
+
+
+async def test_by_a_sensor(tmp_path: Path) -> None:
+    keys = DynamicPartitions("keys")
+    several = MultiPartitions(key=keys, region=StaticPartitions([f"r{number}" for number in range(200)]), name="all")
+    names = [f"k{number}" for number in range(12)]
+    say: list[object] = [AddPartitions(keys, names)]
+
+    @asset(partitions=several, automation=AutomationCondition.missing() & AutomationCondition.in_progress())
+    def cube() -> int:
+        return 1
+
+    @sensor(interval="1m")
+    def mover(ctx: SensorContext) -> Iterator[object]:
+        yield from say
+        say.clear()
+
+    async with rig(tmp_path, [cube, mover]) as one:
+        sets = one.engine.instruments.in_force.partitions.sets
+        for what, kind, live in (
+            (DeletePartitions(keys, names), "partition_deleted", 0),
+            (AddPartitions(keys, names), "partition_added", 2400),
+        ):
+            say.append(what)
+            before = len(await one.events(kind))
+            await one.advance(60)
+            moved: dict[int, int] = {}
+            for event in (await one.events(kind))[before:]:
+                moved[event.txn] = moved.get(event.txn, 0) + (len(event.numbers) if event.set == "all" else 0)
+            assert sum(moved.values()) == 2400 and max(moved.values()) <= COMBINATIONS
+            assert len(sets.named("all")) == live

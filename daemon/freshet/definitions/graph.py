@@ -96,6 +96,12 @@ class Definitions:
         return found
 
     @cached_property
+    def dimension_sets(self) -> frozenset[str]:
+        """The names of the sets that others have as a dimension."""
+        several = [spec for spec in self.partition_set.values() if isinstance(spec, MultiPartitions)]
+        return frozenset(one.set.name for spec in several for one in spec.dimensions)
+
+    @cached_property
     def order(self) -> tuple[str, ...]:
         """Asset names, each after its upstreams."""
         return tuple(graphlib.TopologicalSorter(self._predecessors).static_order())

@@ -12,7 +12,7 @@ from freshet.engine.deliveries import prepared
 from freshet.engine.instruments import Instruments
 from freshet.engine.launcher import CANCEL_GRACE, Launcher
 from freshet.engine.outcomes import startable, tally, tick_commit
-from freshet.engine.pieces import is_large
+from freshet.engine.pieces import COMBINATIONS, is_large
 from freshet.engine.probing import refused_deliveries
 from freshet.engine.requests import input_needs
 from freshet.engine.sensors import InFlight, SensorTicker
@@ -20,6 +20,7 @@ from freshet.engine.staging import Staging
 from freshet.engine.templates import filled
 from freshet.errors import FreshetError, StoreError
 from freshet.executors.base import TickEnd
+from freshet.store.combinations import hanging
 from freshet.store.records import TickCommit, TickResult
 from freshet.store.records.pending import WaitingRequest
 from freshet.store.ticks import commit_tick
@@ -68,9 +69,18 @@ class TickCommits:
                 return result
 
     async def _commit(self, ticker: SensorTicker, flight: InFlight, end: TickEnd, decided: Decided) -> TickResult:
-        if is_large(end) or len(flight.release) > _KEYS_AT_ONCE:
+        if is_large(end) or len(flight.release) > _KEYS_AT_ONCE or await self._moves_many(end):
             return await self._staging.commit(ticker.row, flight, end, partial(decided, ticker))
         return await self._commit_at_once(ticker, flight, end, decided)
+
+    async def _moves_many(self, end: TickEnd) -> bool:
+        """Whether more combinations come and go with its keys than one transaction takes."""
+        moved = 0
+        for delta in end.partitions:
+            if delta.set in self._in.in_force.definitions.dimension_sets:
+                keys = [*(key for key, _ in delta.add), *delta.delete]
+                moved += sum(await self._in.store.read(partial(hanging, set=delta.set, keys=keys)))
+        return moved > COMBINATIONS
 
     async def _commit_at_once(
         self, ticker: SensorTicker, flight: InFlight, end: TickEnd, decided: Decided
