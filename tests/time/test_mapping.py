@@ -25,7 +25,7 @@ from freshet import (
     TimePartitions,
     TimeWindow,
 )
-from freshet.definitions.mapping import Mapping, default_mapping, gives_one
+from freshet.definitions.mapping import Mapping, default_mapping, gives_one, paired_dimensions
 from freshet.definitions.partitions import PartitionsSpec
 from freshet.engine.partitions.by_dimension import ByDimensions
 from freshet.engine.partitions.combinations import Box
@@ -48,6 +48,7 @@ PARTS = StaticPartitions(["europe", "america", "nato"], name="parts")
 SHOPS = DynamicPartitions("shops")
 SALES = MultiPartitions(day=DAILY, land=LANDS)
 SUMS = MultiPartitions(land=LANDS, day=WEEKLY, shop=SHOPS)
+SHELVES = MultiPartitions(shop=SHOPS, land=LANDS, part=PARTS)
 NATO = Static({"de": "europe", "fr": ["europe", "nato"], "us": ["america", "nato"]})
 NOWHERE = Static({"de": "fr", "us": ["fr"]})
 
@@ -62,6 +63,8 @@ def world() -> World:
     sums = [place for place in product(range(1, 5), weeks[:4], range(1, 4)) if sum(place) % 4]
     for number, (land, week, shop) in enumerate(sums, 1):
         made.combinations(SUMS).add(number, {"land": land, "day": week, "shop": shop})
+    for number, (shop, land, part) in enumerate(product(range(1, 4), range(1, 5), range(2, 4)), 1):
+        made.combinations(SHELVES).add(number, {"shop": shop, "land": land, "part": part})
     return made
 
 
@@ -161,6 +164,62 @@ def test_a_combination_depends_on_a_box(number: int) -> None:
     assert box.count == 8
     inside = [one for one in WORLD.live(SALES) if box.holds(known.coordinates(one))]
     assert link.above(BitMap([number])) == BitMap(inside) == known.inside(box)
+
+
+@st.composite
+def boxed(draw: st.DrawFn) -> tuple[ByDimension, MultiPartitions, PartitionsSpec]:
+    """A mapping by dimension from a set of several; some of its dimensions may have no counterpart."""
+    upstream, downstream, dimension = draw(
+        st.sampled_from(
+            [
+                (SALES, SUMS, "day"),
+                (SUMS, SALES, "day"),
+                (SUMS, MONTHLY, "day"),
+                (SALES, HOURLY, "day"),
+                (SUMS, LANDS, "land"),
+                (SUMS, SHOPS, "shop"),
+                (SHELVES, SALES, "land"),
+                (SUMS, SHELVES, "shop"),
+            ]
+        )
+    )
+    by_day = [windows] if dimension == "day" else [st.just(Identity())]
+    inner = draw(st.one_of(st.none(), st.just(All()), st.just(Last()), *by_day))
+    return ByDimension(by=[] if inner is None else [(dimension, inner)]), upstream, downstream
+
+
+@settings(max_examples=150, deadline=None)
+@given(case=boxed(), index=st.integers(0, 999))
+def test_a_box_holds_what_each_dimension_depends_on_and_all_of_free_ones(
+    case: tuple[ByDimension, MultiPartitions, PartitionsSpec], index: int
+) -> None:
+    """Numbered or not: each combination of live keys is in the box exactly if each of its dimensions is depended on."""
+    mapping, upstream, downstream = case
+    link = link_between(mapping, upstream, downstream, WORLD)
+    assert isinstance(link, ByDimensions)
+    numbers = live(downstream)
+    one = numbers[index % len(numbers)]
+    place = (
+        WORLD.combinations(downstream).coordinates(one)
+        if isinstance(downstream, MultiPartitions)
+        else dict.fromkeys(upstream.names, one)
+    )
+    pairs = {above: (below, inner) for above, below, inner in paired_dimensions(mapping, upstream, downstream)}
+    expected: dict[str, BitMap] = {}
+    for name in upstream.names:
+        side = upstream.dimension(name)
+        if name not in pairs:
+            expected[name] = WORLD.live(side)
+            continue
+        below, inner = pairs[name]
+        other = downstream.dimension(below) if below and isinstance(downstream, MultiPartitions) else downstream
+        alone = link_between(inner, side, other, WORLD)
+        expected[name] = BitMap(up for up in WORLD.live(side) if place[below or name] in alone.below(BitMap([up])))
+    box = link.box(one)
+    assert {name: side & WORLD.live(upstream.dimension(name)) for name, side in box.sides.items()} == expected
+    known = WORLD.combinations(upstream)
+    inside = BitMap(number for number in WORLD.live(upstream) if box.holds(known.coordinates(number)))
+    assert link.above(BitMap([one])) & WORLD.live(upstream) == inside == known.inside(box) & WORLD.live(upstream)
 
 
 def test_keys_that_a_static_mapping_leaves_out_are_not_named() -> None:
