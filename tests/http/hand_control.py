@@ -184,6 +184,10 @@ class HandControl:
         count = 1 if spec is None else len(sets[spec.name].live)
         return AssetCounts(count, len(bits.materialized), len(bits.failed), len(bits.in_progress))
 
+    def partition_count(self, set: str) -> int:
+        with closing(sqlite3.connect(self.store.path)) as db:
+            return len(read_sets(db)[set].live)
+
     def partitions(self, set: str, query: PartitionsQuery) -> tuple[int, ...]:
         with closing(sqlite3.connect(self.store.path)) as db:
             return page_of(read_sets(db)[set].live, query)

@@ -21,7 +21,7 @@ from freshet.store.definitions import register_definitions
 from freshet.store.events import EventLog, events_after, last_seq
 from freshet.store.finishing import finish_step
 from freshet.store.partitions import change_partitions
-from freshet.store.queries import asset_summaries, partition_rows, partition_sets, run, runs
+from freshet.store.queries import asset_summaries, partition_rows, run, runs
 from freshet.store.records import (
     AutomationCommit,
     ConditionChunk,
@@ -214,9 +214,3 @@ def test_partitions_with_their_states(db: sqlite3.Connection) -> None:
     )  # fmt: skip
     with pytest.raises(UnknownName, match="nothing"):
         partition_rows(db, "nothing")
-
-
-def test_partition_sets(db: sqlite3.Connection) -> None:
-    batches, regions = partition_sets(db)
-    assert (batches.name, batches.kind, batches.count, batches.assets) == ("batches", "dynamic", 4, ("clean", "raw"))
-    assert (regions.name, regions.kind, regions.count, regions.assets) == ("regions", "static", 2, ("by_region",))

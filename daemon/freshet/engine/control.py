@@ -262,6 +262,10 @@ class Control(Protocol):
         """Of an asset's live partitions, how many there are and in which state, as the conditions see them now."""
         ...
 
+    def partition_count(self, set: str) -> int:
+        """How many partitions of a set are live."""
+        ...
+
     def partitions(self, set: str, query: PartitionsQuery) -> tuple[int, ...]:
         """Numbers of live partitions of a set, ascending, as the conditions see them now."""
         ...
@@ -286,7 +290,8 @@ class Control(Protocol):
     async def call(
         self, job: str, params: dict[str, Json], *, priority: int = 0, tags: dict[str, str] | None = None
     ) -> int:
-        """Admit a run of a job; its parameters are validated in the worker before user code runs."""
+        """Admit a run of a job. Its parameters' names and plain types are checked here; whatever else its annotations
+        say is, in the worker, before user code runs."""
         ...
 
     async def tick(self, sensor: str, *, dry_run: bool = False, cursor: Json = ..., full: bool = True) -> TickReport:

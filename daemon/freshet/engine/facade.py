@@ -153,6 +153,10 @@ class EngineControl:
         """Counted in bitmaps."""
         return self._engine.automator.counts(asset)
 
+    def partition_count(self, set: str) -> int:
+        """Counted in a bitmap."""
+        return len(self._engine.instruments.in_force.partitions.sets.named(set))
+
     def partitions(self, set: str, query: PartitionsQuery) -> tuple[int, ...]:
         """Numbers out of bitmaps."""
         if query.asset is not None and query.state is not None:

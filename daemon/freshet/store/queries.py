@@ -13,7 +13,7 @@ from freshet.store.partitions import set_id_of
 from freshet.store.records import RunRow, RunState, StepRow
 from freshet.store.sets import LIVE_STATE
 from freshet.store.tickers import load_tickers
-from freshet.store.views import AssetSummary, Failures, PartitionRow, PartitionSetRow, PartitionState, TickRow
+from freshet.store.views import AssetSummary, Failures, PartitionRow, PartitionState, TickRow
 
 __all__ = [
     "asset_summaries",
@@ -21,7 +21,6 @@ __all__ = [
     "load_tickers",
     "numbered_partitions",
     "partition_rows",
-    "partition_sets",
     "run",
     "run_key_holders",
     "runs",
@@ -124,23 +123,6 @@ def _tick(row: Sequence[Any]) -> TickRow:
     head: list[Any] = [*row[:5], *map(load_optional, row[5:7]), row[7], load_optional(row[8])]
     values: list[Any] = [*head, *row[9:12], load_optional(row[12])]
     return TickRow(*values)
-
-
-def partition_sets(db: sqlite3.Connection) -> tuple[PartitionSetRow, ...]:
-    """All sets, by name."""
-    assets: dict[int, list[str]] = {}
-    for set_id, name in db.execute("SELECT set_id, name FROM assets WHERE set_id IS NOT NULL ORDER BY name"):
-        assets.setdefault(set_id, []).append(name)
-    rows = db.execute(
-        """
-        SELECT ps.id, ps.name, ps.kind, CASE ps.kind WHEN 'time' THEN coalesce(ps.last - ps.first + 1, 0)
-               ELSE (SELECT count(*) FROM partitions p WHERE p.set_id = ps.id AND p.deleted_at IS NULL) END
-        FROM partition_sets ps ORDER BY ps.name
-        """
-    )
-    return tuple(
-        PartitionSetRow(name, kind, count, tuple(assets.get(set_id, ()))) for set_id, name, kind, count in rows
-    )
 
 
 def partition_rows(

@@ -8,7 +8,7 @@ from typing import Literal
 from freshet.definitions.outcome import Json
 from freshet.store.records import FreshnessRow
 
-__all__ = ["AssetSummary", "Failures", "PartitionRow", "PartitionSetRow", "PartitionState", "TickRow"]
+__all__ = ["AssetSummary", "Failures", "PartitionRow", "PartitionState", "TickRow"]
 
 PartitionState = Literal["missing", "materialized", "failed", "in_progress"]
 """Of one partition of an asset; what is under way goes before how it ended last."""
@@ -38,16 +38,6 @@ class Failures:
 
     partitions: dict[str, int]
     runs: int
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionSetRow:
-    """A partition set, its live keys counted, and the assets that have it."""
-
-    name: str
-    kind: Literal["dynamic", "static", "time", "multi"]
-    count: int
-    assets: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,10 +33,9 @@ router = APIRouter(prefix="/partitions", tags=["partitions"])
 @router.get("")
 async def list_sets(api: Api) -> tuple[PartitionSetAnswer, ...]:
     """All partition sets that are declared, by name."""
-    counts = {row.name: row.count for row in await api.control.store.read(queries.partition_sets)}
-    sets = api.control.definitions.partition_set
+    sets, count = api.control.definitions.partition_set, api.control.partition_count
     return tuple(
-        PartitionSetAnswer(name=name, kind=sets[name].kind, count=counts.get(name, 0), assets=_assets(api, name))
+        PartitionSetAnswer(name=name, kind=sets[name].kind, count=count(name), assets=_assets(api, name))
         for name in sorted(sets)
     )
 
