@@ -47,12 +47,16 @@ def cursor_on(connect: Connect, *, what: str, style: str | None = None) -> Gener
     connection = connect()
     try:
         cursor = connection.cursor()
-        modules = list(_modules(connection))
-        if (read_only := _READ_ONLY.get(modules[-1])) is not None:
-            cursor.execute(read_only)
-        yield cursor, style or _style(modules, what)
-        with suppress(Exception):  # closing ends the transaction too
-            connection.rollback()
+        try:
+            modules = list(_modules(connection))
+            if (read_only := _READ_ONLY.get(modules[-1])) is not None:
+                cursor.execute(read_only)
+            yield cursor, style or _style(modules, what)
+        finally:
+            with suppress(Exception):  # a query read in part keeps its locks, whoever holds the traceback
+                cursor.close()
+            with suppress(Exception):  # closing ends the transaction too
+                connection.rollback()
     finally:
         connection.close()
 

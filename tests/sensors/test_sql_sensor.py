@@ -229,6 +229,16 @@ async def test_what_goes_wrong_is_told_and_nothing_advances(orders: Orders, tmp_
 
 
 @pytest.mark.anyio
+async def test_a_look_that_failed_keeps_no_lock(orders: Orders) -> None:
+    orders.put(range(1000, 0, -1))
+    with pytest.raises(FreshetError, match="comes after") as error:
+        await World().tick(reading(orders, query=QUERY.replace("BY id LIMIT 10", "BY -id"), page=5))
+    with closing(sqlite3.connect(orders.path, timeout=0)) as db, db:
+        db.execute("INSERT INTO orders VALUES (0, 'x', 'y')")
+    assert error.value.__traceback__ is not None  # held until here
+
+
+@pytest.mark.anyio
 async def test_as_many_equal_values_as_the_limit_are_told(orders: Orders) -> None:
     world = World()
     orders.run("INSERT INTO orders VALUES (1, ?, 'x')", *[(f"n{n}",) for n in range(11)])
