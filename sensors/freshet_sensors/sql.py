@@ -142,8 +142,6 @@ class SqlSensor(Sensor):
             items = [Item(row.key, f"{row.key}@{row.version}", row.fields, row.wrong) for row in page.fresh]
             for said in say(ctx, self._plan, items):
                 yield said
-            if ctx.dry_run:
-                return  # nothing is kept that would tell the next page
             await ctx.checkpoint()
 
     async def _read(self, ctx: SensorContext, mode: From, value: Any) -> Page:

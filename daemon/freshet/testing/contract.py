@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from freshet.definitions.delivery import Delivery
+from freshet.definitions.listen import Happened
 from freshet.definitions.outcome import Json
 from freshet.definitions.sensor import Sensor, ability
 from freshet.testing.ticking import Seen, Ticked, tick
 
 __all__ = ["assert_imports_quietly", "assert_sensor_contract"]
+
+_SHOWN = 5
+"""Things that a message names."""
 
 _QUIET = """
 import sys, threading
@@ -35,32 +40,31 @@ def assert_sensor_contract(
     *,
     arrive: Callable[[], Iterable[str] | None] | None = None,
     deliveries: Sequence[Delivery] = (),
+    events: Sequence[Happened] = (),
 ) -> Ticked:
     """Raise `AssertionError` where the sensor breaks what the engine relies on; returns what a full look found.
 
     `arrive`: makes something new appear in the world, and returns the hints that a wake would carry for it (None: no
     hints, a full look). Without it, only what is there already is looked at. The world must stand still meanwhile, and
-    what settles must have settled. `deliveries`: what waits in the inbox.
+    what settles must have settled. `deliveries`: what waits in the inbox. `events`: what has happened in the daemon.
 
     That a commit may be lost: looked at again from the same cursor and ledger, it says the same. That a dry run says
     the same and takes nothing. That after a look nothing is new. That a hinted look says no more than a full one. That
     each part up to a checkpoint can stand alone: from there, a look finds the rest and no more. That the cursor is
     plain JSON. That `close()` follows `open()` also where the look fails.
     """
-    given = tuple(deliveries)
-    first = _look(sensor, None, None, deliveries=given)
-    _same(
-        first, _look(sensor, None, None, deliveries=given), "looked at again after a commit that was lost, it differs"
-    )
-    dry = _look(sensor, None, None, dry_run=True, deliveries=given)
+    given: dict[str, Any] = {"deliveries": tuple(deliveries), "events": tuple(events)}
+    first = _look(sensor, None, None, **given)
+    _same(first, _look(sensor, None, None, **given), "looked at again after a commit that was lost, it differs")
+    dry = _look(sensor, None, None, dry_run=True, **given)
     _same(first, dry, "a dry run says something else")
-    _same(first, _look(sensor, None, None, deliveries=given), "after a dry run a look says something else")
-    if not given:
-        rest = _look(sensor, first.cursor, first.ledger)
-        assert not _said(rest), f"a second look at the same world finds news: {_said(rest)}"
-        _assert_boundaries(sensor, first)
+    _same(first, _look(sensor, None, None, **given), "after a dry run a look says something else")
+    if not deliveries:
+        rest = _look(sensor, first.cursor, first.ledger, **given)
+        assert not _said(rest), f"a second look at the same world finds news: {_said(rest)[:_SHOWN]}"
+        _assert_boundaries(sensor, first, given)
     _assert_closes(sensor)
-    return first if arrive is None else _assert_hints(sensor, arrive, first)
+    return first if arrive is None else _assert_hints(sensor, arrive, first, given)
 
 
 def assert_imports_quietly(module: str) -> None:
@@ -72,26 +76,29 @@ def assert_imports_quietly(module: str) -> None:
     assert ended.returncode == 0, f"{module}: {ended.stderr.strip()[-500:]}"
 
 
-def _assert_hints(sensor: Sensor, arrive: Callable[[], Iterable[str] | None], first: Ticked) -> Ticked:
+def _assert_hints(
+    sensor: Sensor, arrive: Callable[[], Iterable[str] | None], first: Ticked, given: dict[str, Any]
+) -> Ticked:
     told = arrive()
     hints = None if told is None else tuple(told)
-    full = _look(sensor, first.cursor, first.ledger)
-    hinted = _look(sensor, first.cursor, first.ledger, hints=hints)
+    full = _look(sensor, first.cursor, first.ledger, **given)
+    hinted = _look(sensor, first.cursor, first.ledger, hints=hints, **given)
     more = [one for one in _said(hinted) if one not in _said(full)]
-    assert not more, f"a look at the hints {hints} says more than a full one: {more}"
-    left = _look(sensor, hinted.cursor, hinted.ledger)
+    assert not more, f"a look at the hints {hints} says more than a full one: {more[:_SHOWN]}"
+    left = _look(sensor, hinted.cursor, hinted.ledger, **given)
     found = sorted([*_said(hinted), *_said(left)])
     assert found == sorted(_said(full)), "what the hints left out is not found by the full look after it, or twice"
     return full
 
 
-def _assert_boundaries(sensor: Sensor, whole: Ticked) -> None:
+def _assert_boundaries(sensor: Sensor, whole: Ticked, given: dict[str, Any]) -> None:
     """Stop after each checkpoint in turn, and go on from what was committed up to there."""
     for upto in range(1, whole.checkpoints + 1):
-        part = _look(sensor, None, None, ends_at=upto)
-        rest = _look(sensor, part.cursor, part.ledger)
+        part = _look(sensor, None, None, ends_at=upto, **given)
+        rest = _look(sensor, part.cursor, part.ledger, **given)
         both = sorted([*_said(part), *_said(rest)])
-        assert both == sorted(_said(whole)), f"ended at checkpoint {upto}, it loses or repeats something"
+        expected = sorted(_said(whole))
+        assert both == expected, f"ended at checkpoint {upto}, it loses or repeats: {_differing(expected, both)}"
 
 
 def _assert_closes(sensor: Sensor) -> None:
@@ -154,7 +161,19 @@ def _look(sensor: Sensor, cursor: Json, ledger: Seen | None, **more: Any) -> Tic
 
 
 def _same(one: Ticked, other: Ticked, problem: str) -> None:
-    assert _said(one) == _said(other), f"{problem}: {_said(one)} and {_said(other)}"
+    first, second = _said(one), _said(other)
+    assert first == second, f"{problem}: {_differing(first, second)}"
+
+
+def _differing(one: list[str], other: list[str]) -> str:
+    """The first few things that only one of two looks says; where both say the same, its order."""
+    more, less = (
+        [item for item, count in (Counter(first) - Counter(second)).items() for _ in range(count)][:_SHOWN]
+        for first, second in ((one, other), (other, one))
+    )
+    if not more and not less:
+        return "the order is another"
+    return f"of {len(one)} things {more or 'none'} were missing, and {less or 'none'} of {len(other)} were new"
 
 
 def _said(found: Ticked) -> list[str]:
