@@ -157,3 +157,51 @@ def test_a_parameter_for_one_value_where_there_are_several_is_warned_of(
     assert "days.py:11: warning: asset 'week': the parameter 'raw' is annotated as int" in warned[0]
     assert "of several partitions of 'raw' by TimeWindow(), in a dict by key" in warned[0]
     assert "asset 'total': the parameter 'raw' is annotated as list[int]" in warned[1]
+
+
+JOBS = """
+from typing import Any
+from freshet import Batch, Schedule, Sensor, job
+
+@job
+def notify(order_id: int, urgent: bool = False) -> None: ...
+
+@job
+def digest(items: list[dict[str, Any]], to: str) -> None: ...
+
+class Files(Sensor):
+    def evaluate(self, ctx): yield from ()
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (
+            'Schedule("late", cron="0 3 * * *", target="notify")',
+            "late: params: job notify: parameter 'order_id' is",
+        ),
+        (
+            'Schedule("late", cron="0 3 * * *", target="notify", params={"order_id": "x"})',
+            "parameter 'order_id': Input should be a valid integer",
+        ),
+        (
+            'Schedule("late", cron="0 3 * * *", target=notify, params={"order_id": 1, "urgnt": True})',
+            "there is no parameter 'urgnt'",
+        ),
+        (
+            'Files("files", target="notify", interval="30s", params={"order_di": "{tags.id}"})',
+            "params= names 'order_di', which the job 'notify' does not have",
+        ),
+        (
+            'Files("files", target="digest", interval="30s", batch=Batch(3, "5s"))',
+            "the parameter `items` alone, and it needs 'to', too",
+        ),
+    ],
+)
+def test_parameters_that_are_written_down_are_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, says: str
+) -> None:
+    assert run(_site(tmp_path, jobs=f"{JOBS}\n{line}\n")) == 1
+    said = capsys.readouterr().err
+    assert says in said and f"jobs.py:{JOBS.count(chr(10)) + 2}: error: " in said, said

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tests.engine.rig import Rig, rig
 
-from freshet import AddPartitions, DynamicPartitions, Handled, Intake, RunRequest, Sensor, asset, job
+from freshet import AddPartitions, Batch, DynamicPartitions, Handled, Intake, RunRequest, Sensor, asset, job
 from freshet.engine.inbox import InboxFull
 from freshet.errors import StoreUnavailable
 from freshet.store.inbox import delivery_rows
@@ -194,3 +194,31 @@ async def test_what_a_sensor_does_not_handle_waits_and_what_fells_it_is_parked(t
             "a": "filtered", "b": "filtered", "c": "parked", "d": "filtered"
         }  # fmt: skip
         assert "the look failed: fell" in ((await inbox(made))["c"].reason or "")
+
+
+async def test_deliveries_that_become_one_run_or_are_filled_by_templates_are_not_short_of_parameters(
+    tmp_path: Path,
+) -> None:
+    @job
+    def digest(items: list[dict[str, Any]]) -> None: ...
+
+    def batched(payload: dict[str, Any]) -> Any:
+        yield RunRequest(target="digest", params={"about": payload["n"]})
+
+    def bare(payload: dict[str, Any]) -> Any:
+        yield RunRequest(target="note", tags={"n": str(payload["n"])})
+
+    several = WebhookSensor("hook", path="hook", scheme="none", map=batched, target=digest, batch=Batch(2, "5s"))
+    filled = WebhookSensor("hook", path="hook", scheme="none", map=bare, target=note, params={"n": "{tags.n}"})
+    (tmp_path / "several").mkdir()
+    (tmp_path / "filled").mkdir()
+    async with rig(tmp_path / "several", [several, digest]) as made:
+        for number in (1, 2):
+            await deliver(made, f"d{number}", n=number)
+        assert [run.params for run in await made.runs()] == [{"items": [{"about": 1}, {"about": 2}]}]
+    async with rig(tmp_path / "filled", [filled, note]) as made:
+        await deliver(made, "d", n=7)
+        await deliver(made, "e", n="x")
+        assert [run.params for run in await made.runs()] == [{"n": "7"}]
+        refused = (await inbox(made))["e"]
+        assert refused.state != "admitted" and "'n': Input should be a valid integer" in str(refused.reason)

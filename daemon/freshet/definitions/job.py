@@ -21,10 +21,12 @@ __all__ = ["Job", "JobSpec", "job"]
 
 @dataclass(frozen=True)
 class JobSpec:
-    """A job as plain data. `parameters` is the JSON Schema of its parameters."""
+    """A job as plain data. `parameters` is the JSON Schema of its parameters; `plain`: of those whose annotations are
+    plain, what these are (see `definitions.plain`)."""
 
     name: str
     parameters: dict[str, Json] = field(default_factory=dict[str, Json])
+    plain: dict[str, Json] = field(default_factory=dict[str, Json])
     pool: str | None = None
     priority: int = 0
     retries: RetrySpec = field(default_factory=RetrySpec)
@@ -82,7 +84,10 @@ def job(
     tags: dict[str, str] | None = None,
     group: str | None = None,
 ) -> Any:
-    """Declare a job. Its parameters, other than `ctx`, are validated by their annotations before it runs."""
+    """Declare a job. Its parameters, other than `ctx`, are validated by their annotations before it runs, and as far as
+    can be before a run is admitted: those that a schedule gives when the plugins are loaded, those of a `RunRequest`
+    where it is yielded, names and plain types (numbers, texts, lists and dicts of them, `Literal`) wherever it is
+    called."""
 
     def make(wrapped: Callable[..., Any]) -> Job:
         expect_function(wrapped, "@job")

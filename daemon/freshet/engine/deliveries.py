@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from freshet.definitions.graph import Definitions
-from freshet.engine.requests import call_job, check_partitions, check_reports, sensor_run
+from freshet.engine.requests import check_partitions, check_reports, sensor_run
 from freshet.errors import FreshetError
 from freshet.executors.base import DeliveryEnd, TickEnd
 from freshet.store.records import HandledDelivery
@@ -65,10 +65,9 @@ def _settled(definitions: Definitions, sensor: str, one: DeliveryEnd, now: float
     if one.outcome == "failed":
         return _failed(one, one.reason)
     try:
-        asked = [sensor_run(definitions, run, sensor=sensor, origin="", now=now) for run in one.runs]
-        for run in asked:
-            if run.kind == "job":
-                call_job(definitions, run.target, run.params, priority=0, tags={})
+        spec = definitions.sensor.get(sensor)
+        check = spec is None or spec.flow.batch is None
+        asked = [sensor_run(definitions, run, sensor=sensor, origin="", now=now, check=check) for run in one.runs]
         for delta in one.partitions:
             check_partitions(definitions, delta)
         check_reports(definitions, one.reports, now)

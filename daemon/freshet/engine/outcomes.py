@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from freshet.definitions.flow import Flow
 from freshet.definitions.flow_check import target_problem
@@ -61,9 +62,10 @@ def asked_for(
     definitions: Definitions, sensor: str, asked: Sequence[RequestedRun], now: float
 ) -> tuple[tuple[RunToAdmit, ...], tuple[RequestToKeep, ...]]:
     """The runs that a sensor's requests are, or the requests that wait, as its options say. Raises `FreshetError`."""
-    runs = tuple(sensor_run(definitions, one, sensor=sensor, origin=f"sensor:{sensor}", now=now) for one in asked)
     spec = definitions.sensor.get(sensor)
     flow = Flow() if spec is None else spec.flow
+    made = partial(sensor_run, definitions, sensor=sensor, origin=f"sensor:{sensor}", now=now, check=flow.batch is None)
+    runs = tuple(map(made, asked))
     if spec is not None and flow.batch is not None:
         for target in {run.target for run in runs} - {spec.target}:
             if (problem := target_problem(definitions, spec, target)) is not None:

@@ -24,6 +24,7 @@ from freshet.definitions.partitions import (
     TimePartitions,
 )
 from freshet.definitions.schedule import ScheduleSpec
+from freshet.engine.parameters import check_params
 from freshet.engine.partitions.refs import partition_ref
 from freshet.errors import Conflict, UnknownName
 from freshet.executors.base import RequestedRun
@@ -98,8 +99,12 @@ def _found_by(
     return "some"
 
 
-def sensor_run(definitions: Definitions, request: RequestedRun, *, sensor: str, origin: str, now: float) -> RunToAdmit:
-    """A request of a sensor, or of a schedule's body, resolved against the definitions in force."""
+def sensor_run(
+    definitions: Definitions, request: RequestedRun, *, sensor: str, origin: str, now: float, check: bool = True
+) -> RunToAdmit:
+    """A request of a sensor, or of a schedule's body, resolved against the definitions in force. `check`: its
+    parameters must be the job's; not those of one among several requests that become one run, nor a schedule's own,
+    which were checked when it was loaded."""
     kind = "schedule" if sensor in definitions.schedule else "sensor"
     asking = definitions.sensor.get(sensor) or definitions.schedule.get(sensor)
     target = request.target or (None if asking is None else asking.target)
@@ -110,6 +115,8 @@ def sensor_run(definitions: Definitions, request: RequestedRun, *, sensor: str, 
     if target in definitions.job:
         if request.partition is not None:
             raise Conflict(f"the job {target!r} has no partitions", hint="leave partition= out of the RunRequest")
+        if check:
+            check_params(definitions.job[target], request.params, by="request")
         return RunToAdmit(
             kind="job",
             target=target,
@@ -155,6 +162,7 @@ def scheduled_runs(definitions: Definitions, spec: ScheduleSpec, nominal: float)
             sensor=spec.name,
             origin=f"schedule:{spec.name}",
             now=nominal,
+            check=False,
         )
         for key in keys
     )
@@ -246,19 +254,11 @@ def _kind_of(spec: AssetSpec) -> str:
 def call_job(
     definitions: Definitions, name: str, params: dict[str, Json], *, priority: int, tags: dict[str, str]
 ) -> RunToAdmit:
-    """One call of a job. Unknown and missing parameters are refused here; their types are checked before user code."""
+    """One call of a job. Raises `UnknownName` and `Conflict` for parameters that it does not take."""
     spec = definitions.job.get(name)
     if spec is None:
         raise UnknownName(f"there is no job {name!r}", hint=nearest_hint(name, definitions.job))
-    known: dict[str, Json] = spec.parameters.get("properties", {})
-    for given in params:
-        if given not in known:
-            raise UnknownName(f"the job {name!r} has no parameter {given!r}", hint=nearest_hint(given, known))
-    for required in spec.parameters.get("required", []):
-        if required not in params:
-            raise Conflict(
-                f"the job {name!r} needs the parameter {required!r}", hint=f"give it: --param {required}=..."
-            )
+    check_params(spec, params, by="hand")
     return RunToAdmit(
         kind="job",
         target=name,

@@ -18,7 +18,7 @@ from freshet.definitions.partitions import PartitionsSpec
 from freshet.definitions.schedule import Schedule
 from freshet.definitions.sensor import Sensor
 from freshet.definitions.source import Source
-from freshet.errors import DefinitionError
+from freshet.errors import DefinitionError, FreshetError
 from freshet.host.messages import ProblemData
 from freshet.host.parameters import Parameters
 from freshet.host.scheduled import as_sensor
@@ -39,9 +39,10 @@ class Catalog:
     problems: list[ProblemData] = field(default_factory=list[ProblemData])
 
     def check(self, job: str, params: Mapping[str, Any]) -> None:
-        """Raise `InvalidParameter` where a job's annotations do not allow these parameters; of no job, nothing."""
+        """Raise `InvalidParameter` where a job's annotations do not allow these parameters, of which some may be
+        missing yet; of no job, nothing."""
         if job in self.parameters:
-            self.parameters[job].check(params)
+            self.parameters[job].check(params, partly=True)
 
     def as_json(self) -> orjson.Fragment:
         """The definitions as JSON; without their contents where a setting is not plain data (a problem says so)."""
@@ -108,7 +109,21 @@ def _catalog(objects: list[object], version: str) -> Catalog:
         schedules=tuple(one.spec for one in schedules),
     )
     made.problems += [_problem(error) for error in validate(made.definitions)]
+    made.problems += [wrong for each in schedules if (wrong := _scheduled(made, each)) is not None]
     return made
+
+
+def _scheduled(made: Catalog, schedule: Schedule) -> ProblemData | None:
+    """What is wrong with the parameters that a schedule gives."""
+    spec = schedule.spec
+    if spec.body or spec.target not in made.parameters:
+        return None
+    try:
+        made.parameters[spec.target].check(spec.params)
+    except Exception as error:  # a validator of the plugin's may raise anything
+        said, hint = (error.message, error.hint) if isinstance(error, FreshetError) else (repr(error), "")
+        return _at(spec.source, f"schedule {spec.name}: params: {said}", hint)
+    return None
 
 
 def _describe_job(made: Catalog, job: Job) -> None:
@@ -124,7 +139,7 @@ def _describe_job(made: Catalog, job: Job) -> None:
             )
         )
         return
-    job.spec = dataclasses.replace(job.spec, parameters=schema)
+    job.spec = dataclasses.replace(job.spec, parameters=schema, plain=parameters.plain)
     made.parameters[job.spec.name] = parameters
 
 

@@ -7,6 +7,8 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from freshet.definitions.outcome import Json
+from freshet.definitions.plain import described
 from freshet.errors import FreshetError
 
 if TYPE_CHECKING:  # 5 MB that are copied into each worker's page tables: loaded where a job has parameters
@@ -20,12 +22,14 @@ class InvalidParameter(FreshetError):
 
 
 class Parameters:
-    """What a job's function takes besides `ctx`. Raises what resolving its annotations raises."""
+    """What a job's function takes besides `ctx`; `plain`: the plain annotations, by parameter. Raises what resolving
+    the annotations raises."""
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self._job = name
         self._names: dict[str, str] = {}
         self._model: type[BaseModel] | None = None
+        self.plain: dict[str, Json] = {}
         if any(parameter != "ctx" for parameter in inspect.signature(function).parameters):
             self._build(function)
 
@@ -38,6 +42,8 @@ class Parameters:
             if parameter.name == "ctx":
                 continue
             default = ... if parameter.default is parameter.empty else parameter.default
+            if (plain := described(hints.get(parameter.name, Any))) is not None:
+                self.plain[parameter.name] = plain
             # Fields go by number: a parameter may be called `json`, `_x` or `model_config`, a field may not.
             self._names[f"p{index}"] = parameter.name
             fields[f"p{index}"] = (hints.get(parameter.name, Any), Field(default, alias=parameter.name))
@@ -51,8 +57,9 @@ class Parameters:
             return {"type": "object", "title": self._job, "properties": {}, "additionalProperties": False}
         return self._model.model_json_schema(by_alias=True)
 
-    def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments to call the function with; defaults are left to it. Raises `InvalidParameter`."""
+    def check(self, given: Mapping[str, Any], *, partly: bool = False) -> dict[str, Any]:
+        """The arguments to call the function with; defaults are left to it. `partly`: others will be added, so that
+        none is missing yet. Raises `InvalidParameter`."""
         if self._model is None:
             if given:
                 raise self._refused([f"there is no parameter {name!r}" for name in given])
@@ -62,7 +69,9 @@ class Parameters:
         try:
             model = self._model.model_validate(dict(given))
         except ValidationError as error:
-            raise self._refused(_complaints(error)) from None
+            if complaints := _complaints(error, partly=partly):
+                raise self._refused(complaints) from None
+            return {}
         return {self._names[field]: getattr(model, field) for field in model.model_fields_set}
 
     def _refused(self, complaints: list[str]) -> InvalidParameter:
@@ -71,11 +80,13 @@ class Parameters:
         return InvalidParameter(f"job {self._job}: " + "; ".join(complaints), hint=hint)
 
 
-def _complaints(error: ValidationError) -> list[str]:
+def _complaints(error: ValidationError, *, partly: bool) -> list[str]:
     found: list[str] = []
     for detail in error.errors(include_url=False):
         name = ".".join(map(str, detail["loc"]))
         match detail["type"]:
+            case "missing" if partly and len(detail["loc"]) == 1:
+                continue
             case "missing":
                 found.append(f"parameter {name!r} is missing")
             case "extra_forbidden":

@@ -27,7 +27,7 @@ class _Look:
         self.tick_id = order.tick_id
         self.order = order
         self.holder = holder
-        self.found = Found(holder.name, target=holder.sensor.spec.target, check=check)
+        self.found = Found.of(holder.sensor, check)
         self.why: Why = None
         self.ctx: EvaluatorContext
         self.go: asyncio.Future[_Go] | None = None

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from freshet.definitions.delivery import Delivery, Handled
 from freshet.definitions.names import PRIORITY_MAX, check_key
 from freshet.definitions.outcome import AddPartitions, DeletePartitions, Json, Report, RunRequest, Skip
+from freshet.definitions.sensor import Sensor
 from freshet.errors import FreshetError
 from freshet.host.evaluator.ledger import LedgerChange
 from freshet.host.evaluator.plain import NotPlain, is_a, plain, plain_text
@@ -17,7 +18,8 @@ from freshet.host.messages import ErrorData
 __all__ = ["CheckParameters", "Found", "Outcome", "Status", "WrongResult"]
 
 CheckParameters = Callable[[str, Mapping[str, Json]], object]
-"""Raises `FreshetError` where a job's annotations do not allow these parameters; of other names it knows nothing."""
+"""Raises `FreshetError` where a job's annotations do not allow these parameters, of which some may be missing yet; of
+other names it knows nothing."""
 
 
 Status = Literal["ok", "checkpoint", "failed", "timed_out", "later", "given_up", "abandoned"]
@@ -61,12 +63,19 @@ class Found:
     __slots__ = ("_check", "_handled", "_sensor", "_target", "deliveries", "partitions", "reports", "runs", "skip")
 
     def __init__(self, sensor: str, *, target: str | None = None, check: CheckParameters | None = None) -> None:
-        """`target`: the sensor's own. `check`: the parameters of jobs that deliveries ask for."""
+        """`target`: the sensor's own. `check`: the parameters of jobs that it asks for."""
         self._sensor = sensor
         self._target = target
         self._check = check
         self._handled = set[int]()
         self.clear()
+
+    @classmethod
+    def of(cls, sensor: Sensor, check: CheckParameters | None) -> Found:
+        """For a look of this sensor. Where many of its requests become one run, their parameters are none of the
+        job's."""
+        spec = sensor.spec
+        return cls(sensor.name, target=spec.target, check=None if spec.flow.batch is not None else check)
 
     def clear(self) -> None:
         """Forget what was found: it is committed."""
@@ -83,7 +92,7 @@ class Found:
         """One result. Raises `WrongResult`, or `PartitionKeyError` for a key that no set may hold."""
         try:
             if isinstance(item, RunRequest):
-                self.runs.append(_run(item))
+                self.runs.append(self._checked(_run(item)))
             elif isinstance(item, AddPartitions):
                 self._add_partitions(item)
             elif isinstance(item, DeletePartitions):
@@ -98,6 +107,12 @@ class Found:
                 raise WrongResult(f"sensor {self._sensor!r} yielded {_show(item)}; {_EXPECTED}")
         except NotPlain as error:
             raise WrongResult(f"sensor {self._sensor!r} yielded a wrong {type(item).__name__}: {error}") from None
+
+    def _checked(self, run: list[Any]) -> list[Any]:
+        target, _, _, params, *_ = run
+        if self._check is not None and (name := target or self._target) is not None:
+            self._check(name, params)
+        return run
 
     def _add_handled(self, item: Handled) -> None:
         """A delivery with its results; what is wrong with those is the delivery's failure, and not the look's."""
@@ -118,9 +133,8 @@ class Found:
             own.take(item.results)
             if own.deliveries or own.skip:
                 raise WrongResult("Handled(results) holds a Handled or a Skip")
-            for target, _, _, params, *_ in own.runs:
-                if self._check is not None and (name := target or self._target) is not None:
-                    self._check(name, params)
+            for run in own.runs:
+                self._checked(run)
         except Exception as error:  # what `results` raises is the plugin's too
             said = str(error) if isinstance(error, (WrongResult, FreshetError)) else f"{type(error).__name__}: {error}"
             self.deliveries.append([delivery.number, "failed", said, [], [], []])

@@ -51,7 +51,7 @@ class Tick:
         self.timeout: float = order[7]
         self.dry_run: bool = order[8]
         self.holder = holder
-        self.found = Found(holder.name, target=holder.sensor.spec.target, check=check)
+        self.found = Found.of(holder.sensor, check)
         self.ctx: EvaluatorContext | None = None
         self.task: asyncio.Task[None] | None = None
         self.call: Call | None = None

@@ -1,0 +1,48 @@
+"""Whether a job takes these parameters, as far as that can be told without its plugin: names, and plain types."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from freshet.definitions.job import JobSpec
+from freshet.definitions.names import nearest_hint
+from freshet.definitions.outcome import Json
+from freshet.definitions.plain import rebuilt, said
+from freshet.errors import Conflict, UnknownName
+
+__all__ = ["check_params"]
+
+
+def check_params(spec: JobSpec, params: Mapping[str, Json], *, by: Literal["hand", "request"]) -> None:
+    """Raise `UnknownName` for a parameter that the job does not have, and `Conflict` for one that it needs or that is
+    of another type. `by`: who asks, for the remedy. What only the plugin can tell is left to the worker."""
+    known: dict[str, Json] = spec.parameters.get("properties", {})
+    for given in params:
+        if given not in known:
+            raise UnknownName(f"the job {spec.name!r} has no parameter {given!r}", hint=nearest_hint(given, known))
+    for required in spec.parameters.get("required", []):
+        if required not in params:
+            give = f"--param {required}=..." if by == "hand" else f"params={{{required!r}: ...}}"
+            raise Conflict(f"the job {spec.name!r} needs the parameter {required!r}", hint=f"give it: {give}")
+    for name, value in params.items():
+        if (plain := spec.plain.get(name)) is None:
+            continue
+        try:
+            _adapter(json.dumps(plain)).validate_python(value)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, (name, *(one for one in first["loc"] if isinstance(one, int)))))
+            raise Conflict(
+                f"the job {spec.name!r}: the parameter {where!r}: {first['msg']}, found {first['input']!r:.80}",
+                hint=f"{name} takes: {said(plain)}",
+            ) from None
+
+
+@lru_cache(maxsize=1024)
+def _adapter(plain: str) -> TypeAdapter[Any]:
+    return TypeAdapter(rebuilt(json.loads(plain)))
