@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-__all__ = ["alive", "cpu_seconds", "proportional_bytes", "resident_bytes", "tree"]
+__all__ = ["alive", "cpu_seconds", "loop_seconds", "proportional_bytes", "resident_bytes", "tree"]
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _PROC = Path("/proc")
@@ -44,6 +44,11 @@ def cpu_seconds(root: int) -> float:
         except OSError:
             continue
     return total / _TICK
+
+
+def loop_seconds(pid: int) -> float:
+    """CPU time of a process's first thread so far, which is that of its event loop."""
+    return int((_PROC / str(pid) / "task" / str(pid) / "schedstat").read_text().split()[0]) / 1e9
 
 
 def proportional_bytes(root: int) -> dict[int, int]:
