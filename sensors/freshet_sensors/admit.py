@@ -46,7 +46,8 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Rules:
-    """What the user asked for. `on`: created, modified, deleted. `noun`: what is watched, for tags and the log."""
+    """What the user asked for. `on`: created, modified, deleted. `noun`: what is watched, for tags and the log.
+    `templated`: the sensor's template `run_key=` names the runs."""
 
     pattern: Pattern
     key: KeyTemplate
@@ -55,6 +56,7 @@ class Rules:
     on: frozenset[str]
     retire: bool
     noun: str = "file"
+    templated: bool = False
 
 
 def key_of(rules: Rules, path: str) -> str:
@@ -121,7 +123,7 @@ def arrive(rules: Rules, root: str, path: str, at: float) -> Iterator[Said]:
 
 
 def _run(rules: Rules, path: str, file: Found, key: str, change: str, again: int) -> RunRequest:
-    run_key = file.run_key + (f"#{again}" if again else "")
+    run_key = None if rules.templated else file.run_key + (f"#{again}" if again else "")
     if rules.partitions is None:
         return RunRequest(rules.target, run_key=run_key, tags={rules.noun: path, "change": change})
     return RunRequest(rules.target, partition=key, run_key=run_key)

@@ -111,6 +111,7 @@ class FileSensor(Sensor):
             target=self.spec.target,
             on=checked_changes(name, on, retire),
             retire=retire,
+            templated=self.spec.flow.run_key is not None,
         )
         refuse_nonsense(name, self.rules, start, target)
         self._settling = Settling(settling)

@@ -101,7 +101,7 @@ class HttpSensor(Sensor):
         self._cursor = None if cursor is None else Pointer(cursor, what=f"{name}: cursor")
         self._items = None if items is None else Pointer(items, what=f"{name}: items")
         self._key = FieldKey("{id}" if key is None else key, what=f"{name}: key")
-        self._plan = Plan.of(name, partitions=partitions, target=target, of=self.spec.target, params=params)
+        self._plan = Plan.of(self, partitions=partitions, target=target, params=params)
         _check_use(name, cursor, items, key, partitions, params, method)
         self._of = digest([url, method, cursor, items, self._key.text, max_body])
         self._client: httpx.AsyncClient | None = None

@@ -20,6 +20,7 @@ from freshet import (
     DynamicPartitions,
     PartitionKeyError,
     RunRequest,
+    Sensor,
     SensorContext,
     check_key,
 )
@@ -73,17 +74,18 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """What the user asked for. `params`: the fields that a run is handed as parameters."""
+    """What the user asked for. `params`: the fields that a run is handed as parameters. `templated`: the sensor's
+    template `run_key=` names the runs."""
 
     partitions: DynamicPartitions | None
     target: str | None
     params: tuple[str, ...] = ()
+    templated: bool = False
 
     @classmethod
-    def of(
-        cls, name: str, *, partitions: DynamicPartitions | None, target: object, of: str | None, params: Sequence[str]
-    ) -> Plan:
-        """`of`: the target's name. Raises `DefinitionError` for what cannot be meant."""
+    def of(cls, sensor: Sensor, *, partitions: DynamicPartitions | None, target: object, params: Sequence[str]) -> Plan:
+        """Of a sensor. Raises `DefinitionError` for what cannot be meant."""
+        name, of = sensor.name, sensor.spec.target
         if partitions is None and of is None:
             raise DefinitionError(f"{name}: neither partitions nor target", hint="say what an item leads to")
         if partitions is None and isinstance(target, Asset) and target.spec.partitions is not None:
@@ -95,7 +97,7 @@ class Plan:
             raise DefinitionError(
                 f"{name}: params= are for the runs of a job", hint="a partition has its item's fields as metadata"
             )
-        return cls(partitions, of, tuple(params))
+        return cls(partitions, of, tuple(params), sensor.spec.flow.run_key is not None)
 
     def checked(self, key: str) -> str:
         """The key, fit for its set. Raises `PartitionKeyError`."""
@@ -110,13 +112,14 @@ def say(ctx: SensorContext, plan: Plan, items: Iterable[Item]) -> Iterator[AddPa
         if item.wrong is not None:
             ctx.log.warning("item passed over", item=item.name, reason=item.wrong)
             continue
+        run_key = None if plan.templated else item.run_key
         if plan.partitions is not None:
             added[item.name] = {str(field): json_of(value) for field, value in item.fields.items()}
             if plan.target is not None:
-                runs.append(RunRequest(plan.target, partition=item.name, run_key=item.run_key))
+                runs.append(RunRequest(plan.target, partition=item.name, run_key=run_key))
         else:
             params = {field: json_of(item.fields[field]) for field in plan.params if field in item.fields}
-            runs.append(RunRequest(plan.target, run_key=item.run_key, params=params, tags={"item": item.name}))
+            runs.append(RunRequest(plan.target, run_key=run_key, params=params, tags={"item": item.name}))
     if added and plan.partitions is not None:
         yield AddPartitions(plan.partitions, added)
     yield from runs

@@ -133,6 +133,7 @@ class S3Sensor(Sensor):
             on=changes,
             retire=retire,
             noun="object",
+            templated=self.spec.flow.run_key is not None,
         )
         refuse_nonsense(name, self.rules, "all", target)
         self._told: dict[str, str] = {}

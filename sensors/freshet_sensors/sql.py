@@ -117,7 +117,7 @@ class SqlSensor(Sensor):
         self._connect = opener(url, what=f"{name}: url") if url is not None else connect
         self._column = cursor
         self._key = FieldKey(key, what=f"{name}: key")
-        self._plan = Plan.of(name, partitions=partitions, target=target, of=self.spec.target, params=params)
+        self._plan = Plan.of(self, partitions=partitions, target=target, params=params)
         self._start = start
         self._page = page
         self._style = paramstyle

@@ -110,12 +110,13 @@ class StreamSensor(Sensor):
 
     def admit(self, message: Message) -> Iterable[Said] | Said | None:
         """What a message leads to. See the class."""
+        run_key = message.key if self.spec.flow.run_key is None else None  # else its template says
         if self.partitions is not None:
             added = AddPartitions(self.partitions, {check_key(message.key): message.metadata})
-            run = RunRequest(self.spec.target, partition=message.key, run_key=message.key)
+            run = RunRequest(self.spec.target, partition=message.key, run_key=run_key)
             return [added, run] if self.spec.target is not None else added
         params = cast("dict[str, Any]", message.value) if isinstance(message.value, dict) else {}
-        return RunRequest(self.spec.target, run_key=message.key, params=params)
+        return RunRequest(self.spec.target, run_key=run_key, params=params)
 
     # --- beside the looks ----------------------------------------------------------------------------------
 

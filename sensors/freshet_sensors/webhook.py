@@ -136,10 +136,11 @@ class WebhookSensor(Sensor):
         return [RunRequest(params=cast("dict[str, Any]", payload))]
 
     def _keyed(self, results: list[Result], delivery: Delivery) -> list[Result]:
-        """Each run with a key of its own: where `map` gave none, the delivery's, counted from the second on."""
+        """Each run with a key of its own: where `map` gave none, and no template `run_key=` says it, the delivery's,
+        counted from the second on."""
         keyed: list[Result] = []
         for number, one in enumerate(results, 1):
-            if isinstance(one, RunRequest) and one.run_key is None:
+            if isinstance(one, RunRequest) and one.run_key is None and self.spec.flow.run_key is None:
                 own = f"{self.name}:{delivery.id}" + (f"#{number}" if number > 1 else "")
                 keyed.append(replace(one, run_key=own))
             else:

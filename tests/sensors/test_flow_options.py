@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.engine.rig import rig
+from tests.support.web import Said, web
 
-from freshet import Sensor
+from freshet import Delivery, DynamicPartitions, RunRequest, Sensor, asset
 from freshet.definitions.flow import BatchSpec, Flow, ThrottleSpec
-from freshet_sensors import FileSensor, HttpSensor, S3Sensor, SqlSensor, StreamSensor, WebhookSensor
+from freshet.testing import Ticked, tick
+from freshet_sensors import FileSensor, HttpSensor, Message, S3Sensor, SqlSensor, StreamSensor, WebhookSensor
 
 EVERY: dict[str, Any] = {
     "target": "t",
@@ -59,3 +63,65 @@ def test_it_is_carried_by_its_description(make: Callable[..., Sensor]) -> None:
         run_key="{tags.x}",
         params={"a": 1},
     )
+
+
+def landed(folder: Path, **flow: Any) -> Ticked:
+    (folder / "a.csv").write_text("a")
+    return tick(FileSensor("landing", path=folder, settle="0s", **flow))
+
+
+def delivered(folder: Path, **flow: Any) -> Ticked:
+    body = Delivery(1, "d", b'{"n": 1}', "application/json")
+    return tick(WebhookSensor("landing", path="p", scheme="none", **flow), deliveries=[body])
+
+
+def fetched(folder: Path, **flow: Any) -> Ticked:
+    with web() as server:
+        server.answer = lambda _: Said(body=b"x")
+        return tick(HttpSensor("landing", url=server.url, **flow))
+
+
+def selected(folder: Path, **flow: Any) -> Ticked:
+    query = "SELECT 1 AS id WHERE 1 > :cursor OR 1 ORDER BY id LIMIT 9"
+    return tick(SqlSensor("landing", url="sqlite:///:memory:", query=query, **flow))
+
+
+@pytest.mark.parametrize("look", [landed, delivered, fetched, selected])
+def test_a_template_names_the_runs_where_there_is_one(look: Callable[..., Ticked], tmp_path: Path) -> None:
+    def keys(ticked: Ticked) -> list[str | None]:
+        return [run.run_key for run in (*ticked.runs, *(run for one in ticked.deliveries for run in one.runs))]
+
+    assert keys(look(tmp_path, target="t")) not in ([], [None])
+    assert keys(look(tmp_path, target="t", run_key="{tags.x}")) == [None], "what a request says, no template says"
+
+
+def test_a_message_leaves_its_name_to_the_template() -> None:
+    asked = [Lines("lines", target="t", run_key=key).admit(Message("m")) for key in (None, "{params.n}")]
+    assert [one.run_key for one in asked if isinstance(one, RunRequest)] == ["m", None]
+
+
+def test_an_object_leaves_its_name_to_the_template() -> None:
+    assert [S3Sensor("s", bucket="b", target="t", run_key=key).rules.templated for key in (None, "{x}")] == [
+        False,
+        True,
+    ]
+
+
+@pytest.mark.anyio
+async def test_a_file_runs_under_the_name_that_the_template_gives_it(tmp_path: Path) -> None:
+    batches = DynamicPartitions("batches")
+
+    @asset(partitions=batches)
+    def raw(ctx: Any) -> None: ...
+
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    found = FileSensor(
+        "landing", path=inbox, pattern="{batch}.csv", partitions=batches, target=raw, run_key="{partition}-{size}",
+        settle="0s",
+    )  # fmt: skip
+    async with rig(tmp_path, [raw, found]) as made:
+        (inbox / "mon.csv").write_text("12345")
+        await made.control.tick("landing")
+        await made.settle()
+        assert [run.run_key for run in await made.runs()] == ["mon-5"]
