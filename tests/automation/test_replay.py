@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import pytest
 from pyroaring import BitMap
+from tests.automation.build import BATCHES, graph, node
+from tests.automation.watched import Watched
 
 from freshet.definitions.asset import AssetSpec, DepSpec
 from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.freshness import FreshnessSpec
 from freshet.definitions.graph import Definitions
+from freshet.definitions.mapping import Last
+from freshet.definitions.partitions import MultiPartitions, TimePartitions
 from freshet.engine.automation import Automation
 from freshet.store.records import AssetBits, Event, FreshnessRow
 
+C = AutomationCondition
+DAYS = TimePartitions("daily", "2026-03-28", timezone="UTC", name="days")
+GRID = MultiPartitions(name="grid", day=DAYS, batch=BATCHES)
+DAY = DAYS.first
 DEFINITIONS = Definitions(
     assets=(
         AssetSpec("source", freshness=FreshnessSpec(within=60.0)),
@@ -43,3 +52,91 @@ def test_a_request_that_committed_after_what_came_meanwhile_is_not_made_again() 
     for event in behind:
         assert after.evaluate([event], event.at).requests == ()
     assert after.timer(110.0).requests == ()
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_what_was_the_newest_before_a_partition_came_is_looked_at_when_it_comes(crash: bool) -> None:
+    """A lapse above holds for the newest combination alone: the one before is free of it as soon as another comes."""
+    made = node("made", "source", partitions=GRID, automation=~C.upstream_lapsed())
+    plant = Watched(graph(node("source", within=60.0), made))
+    plant.add("batches", 1, 2)
+    plant.open("days")
+    plant.freshness("source", "lapsed")
+    plant.use("grid", (DAY, 1))
+    assert plant.waves == []
+    plant.fall_behind()
+    plant.use("grid", (DAY, 2))
+    if crash:
+        plant.crash()
+    plant.catch_up()
+    assert plant.waves == [(("made",), "grid", 1)]
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_report_that_nobody_has_looked_at_does_not_count_as_the_end_of_a_run(crash: bool) -> None:
+    """Nothing of it was under way when its upstream came, so that a run is asked for."""
+    plant = Watched(graph(node("raw"), node("made", "raw", automation=C.any_deps_updated())))
+    plant.fall_behind()
+    plant.report("raw")
+    plant.report("made")
+    if crash:
+        plant.crash()
+    plant.catch_up()
+    assert plant.waves == [(("made",), None, 0)]
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_lapse_that_ended_where_nobody_looked_may_begin_again(crash: bool) -> None:
+    """That it is over is known from the start, and is told to what depends on the policy all the same."""
+    plant = Watched(graph(node("source", within=60.0), node("echo", "source", automation=C.upstream_lapsed())))
+    plant.freshness("source", "lapsed")
+    assert plant.run_all() == [("echo", 0)]
+    plant.fall_behind()
+    plant.report("source")
+    if crash:
+        plant.crash()
+    plant.catch_up()
+    plant.waves.clear()
+    plant.freshness("source", "lapsed")
+    assert plant.waves == [(("echo",), None, 0)]
+
+
+def test_what_nobody_has_looked_at_is_seen_with_the_first_transaction_after_a_crash() -> None:
+    """What lies below a partition that was made is looked at as soon as that is known, not when its turn comes."""
+    below = node("made", "raw", automation=~C.any_deps_missing())
+    plant = Watched(graph(node("other"), node("raw"), below))
+    plant.fall_behind()
+    plant.report("other")
+    plant.report("raw")
+    plant.crash()
+    assert plant.waves == [(("made",), None, 0)]
+
+
+def test_an_evaluation_that_did_not_commit_is_made_again() -> None:
+    """With what it asked for, and with what it remembered."""
+    plant = Watched(graph(node("raw"), node("made", "raw", automation=C.eager())))
+    plant.report("raw")
+    assert plant.waves == [(("made",), None, 0)]
+    plant.crash(lost=1)
+    assert plant.waves == [(("made",), None, 0)] * 2
+    assert plant.run_all() == [("made", 0)]
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_keys_that_come_back_where_nobody_looks_are_the_last_in_their_order(crash: bool) -> None:
+    made = node("made", ("raw", Last()), automation=C.any_deps_updated())
+    plant = Watched(graph(node("raw", partitions=BATCHES), made))
+    plant.add("batches", 1, 2, 3)
+    plant.delete("batches", 1)
+    plant.fall_behind()
+    plant.add("batches", 4)
+    plant.add("batches", 1)
+    plant.add("batches", 5)
+    plant.delete("batches", 5)
+    if crash:
+        plant.crash()
+    plant.catch_up()
+    plant.report("raw", 4)
+    assert plant.waves == []
+    plant.report("raw", 1)
+    assert plant.waves == [(("made",), None, 0)]
