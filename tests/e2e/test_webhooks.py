@@ -339,6 +339,21 @@ def test_replays_by_time_and_what_is_refused_of_them(world: World) -> None:
         assert (done.returncode, says in done.stderr) == (code, True), done.stderr
 
 
+def test_what_waits_in_the_inbox_is_the_lag_of_its_sensor(world: World) -> None:
+    def lag() -> tuple[int, bool]:
+        (one,) = [one for one in world.site.cli_json("sensors") if one["name"] == "bearer"]
+        assert world.daemon.client.sensor("bearer").lag == one["lag"]
+        return one["lag"], one["lag_since"] is not None
+
+    assert lag() == (0, False)
+    world.site.cli("pause", "bearer")
+    for number in range(3):
+        assert world.sender.post("of/bearer", "bearer", {"order": number}).status_code == 202
+    assert lag() == (3, True)
+    world.site.cli("resume", "bearer")
+    world.daemon.wait_until(lambda: world.daemon.client.sensor("bearer").lag == 0, "all are admitted")
+
+
 def test_a_delivery_is_shown_with_its_body_and_without_what_signed_it(world: World) -> None:
     sent = world.sender.post("of/github", "github", {"order": 77}, id="shown", x_secret_token="x").json()["id"]
     shown = world.site.cli("inbox", "github", str(sent)).stdout

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from fastapi import APIRouter
 
-from freshet.engine.control import SensorState
+from freshet.engine.control import HookView, SensorState
 from freshet.http.api.context import Api, Before, Limit, known, known_sensor
 from freshet.http.api.convert import cursor_answer, sensor_answer, tick_answer
 from freshet.http.models import (
@@ -30,13 +32,16 @@ router = APIRouter(prefix="/sensors", tags=["sensors"])
 async def list_sensors(api: Api) -> tuple[SensorAnswer, ...]:
     """All sensors, by name."""
     specs = api.control.definitions.sensor
-    return tuple(sensor_answer(specs[one.name], one) for one in api.control.sensors() if one.name in specs)
+    found = await _with_what_waits(api, [one for one in api.control.sensors() if one.name in specs])
+    return tuple(sensor_answer(specs[one.name], one) for one in found)
 
 
 @router.get("/{name}")
 async def get_sensor(api: Api, name: str) -> SensorAnswer:
     """One sensor."""
-    return sensor_answer(known(api.control.definitions.sensor, name, "sensor"), _state(api, name))
+    spec = known(api.control.definitions.sensor, name, "sensor")
+    (found,) = await _with_what_waits(api, [_state(api, name)])
+    return sensor_answer(spec, found)
 
 
 @router.post("/{name}/tick")
@@ -93,3 +98,17 @@ async def history(api: Api, name: str, limit: Limit = 50, before: Before = None)
 
 def _state(api: Api, name: str) -> SensorState:
     return known({one.name: one for one in api.control.sensors()}, name, "sensor")
+
+
+async def _with_what_waits(api: Api, states: Sequence[SensorState]) -> list[SensorState]:
+    """The deliveries that wait in the inbox lag, too, and only the store knows of them."""
+    specs = api.control.definitions.sensor
+    if all(specs[one.name].intake is None for one in states):
+        return list(states)
+    hooks = {one.sensor: one for one in await api.control.hooks()}
+    return [one if (hook := hooks.get(one.name)) is None else _lagging(one, hook) for one in states]
+
+
+def _lagging(state: SensorState, hook: HookView) -> SensorState:
+    times = [at for at in (state.lag_since, hook.oldest) if at is not None]
+    return replace(state, lag=state.lag + hook.waiting, lag_since=min(times, default=None))
