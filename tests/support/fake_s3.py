@@ -25,8 +25,8 @@ __all__ = ["BEGAN", "FakeS3", "Fault", "Listed", "Stored", "fake_s3"]
 BEGAN = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 
 Fault = Literal[
-    "slow_down", "503_head", "cut", "xml", "timeout", "no_token", "same_token", "few", "end", "again", "reversed", "denied",
-    "stall",
+    "slow_down", "503_head", "cut", "xml", "timeout", "no_token", "same_token", "few", "end", "again", "reversed",
+    "denied", "stall",
 ]  # fmt: skip
 """For a listing: no answer (`slow_down`, `denied`), one that is cut off (`cut`, `xml`) or never comes (`timeout`: the
 client gives up, `stall`), one that says that more follows and not where (`no_token`), or where it was (`same_token`),
