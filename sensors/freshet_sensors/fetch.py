@@ -22,6 +22,8 @@ __all__ = ["Answer", "Ask", "fetch", "make_client", "shown"]
 
 _REDIRECTS = 5
 _LONGEST = 86_400.0
+_GZIP = b"\x1f"
+"""How each member of a gzip begins: there may be several."""
 _REMEDY = {
     401: 'give the credentials by headers={"Authorization": "Bearer env:NAME"}',
     403: "are the credentials in headers= those of somebody who may read it?",
@@ -139,9 +141,19 @@ async def _body(response: httpx.Response, url: str, limit: int) -> bytes:
     unpack = zlib.decompressobj(31) if "gzip" in encoding else None
     body = bytearray()
     async for raw in response.aiter_raw():
-        body += raw if unpack is None else unpack.decompress(raw, limit + 1 - len(body))
-        if len(body) > limit:
-            raise FreshetError(f"{url} answers with more than {limit} bytes", hint="give it a larger max_body=")
+        rest = raw
+        while rest:
+            if unpack is not None and unpack.eof:
+                if not rest.startswith(_GZIP):
+                    break  # what stands behind the last member means nothing
+                unpack = zlib.decompressobj(31)
+            try:
+                body += rest if unpack is None else unpack.decompress(rest, limit + 1 - len(body))
+            except zlib.error as error:
+                raise FreshetError(f"{url}: its gzip cannot be unpacked: {error}", hint="mend the server") from None
+            if len(body) > limit:
+                raise FreshetError(f"{url} answers with more than {limit} bytes", hint="give it a larger max_body=")
+            rest = b"" if unpack is None else unpack.unused_data
     if unpack is not None and body and not unpack.eof:
         raise FreshetError(f"{url}: its answer was cut off", hint="it is asked again")
     return bytes(body)

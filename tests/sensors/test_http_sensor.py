@@ -206,6 +206,16 @@ async def test_items_without_a_key_are_passed_over_and_told_once(server: Web) ->
     assert len(world.log.lines) == 1
 
 
+@pytest.mark.parametrize("behind", [b"", b"\0\0\0"])
+async def test_an_answer_zipped_in_parts_is_read_whole(server: Web, behind: bytes) -> None:
+    world = World()
+    body = b"".join(Said(body=part).zipped().body for part in (b"[1,", b"", b" 2]")) + behind
+    server.answer = always(Said(200, body, {"Content-Encoding": "gzip"}))
+    async with asking(server.url, items="", key="{item}") as sensor:
+        await world.tick(sensor)
+    assert world.run_keys == ["1", "2"]
+
+
 # --- what goes wrong ---------------------------------------------------------------------------------------
 
 
@@ -238,6 +248,7 @@ async def test_a_server_that_asks_for_patience_gets_it(server: Web, said: Said, 
         (Said(body=b"x" * 5000), r"more than 1000 bytes .*max_body="),
         (Said(body=b"\0" * 5_000_000).zipped(), r"more than 1000 bytes"),
         (Said(200, Said(body=b"x" * 500).zipped().body[:20], {"Content-Encoding": "gzip"}), "cut off"),
+        (Said(200, b"no gzip", {"Content-Encoding": "gzip"}), "127.0.0.1:.*: its gzip cannot be unpacked"),
         (Said(body=b"x", headers={"Content-Encoding": "br"}), "Content-Encoding br"),
         (Said(302, headers={"Location": "/again"}), "over 5 redirects"),
         (Said(after=60), "no whole answer within 0.45 s"),
