@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import stat
 from pathlib import Path
+from typing import Any
 
+import anyio
 import httpx
 import pytest
+from fastapi import FastAPI
+from pydantic import TypeAdapter
 from tests.http.hand_control import Served, served_in
 
 from freshet.cli.client import Client
 from freshet.errors import DaemonUnreachable, SettingsError
+from freshet.http.api.app import create_api
 from freshet.http.sockets import bind
 from freshet.http.unixpath import reachable
 from freshet.settings import Settings, load_settings
@@ -55,6 +61,23 @@ def test_health_tells_a_problem_from_a_stuck_loop(tmp_path: Path) -> None:
         assert _get(served, "/readyz").status_code == 503
         served.control.loops = {"automation": 31.0, "resting": None, "busy": 0.1}
         assert (_get(served, "/healthz").status_code, _get(served, "/healthz").json()["stuck"]) == (503, ["automation"])
+
+
+def test_the_first_request_finds_all_routes_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def built(*args: Any, **options: Any) -> None:
+        pytest.fail("a route was built while the loop waited")
+
+    with served_in(tmp_path) as served:
+        with Client(served.socket) as client:
+            client.status()
+        app = create_api(served.control, served.settings.state_dir, anyio.Event())
+        monkeypatch.setattr(TypeAdapter, "__init__", built)
+        assert asyncio.run(_ask(app)) == 404
+
+
+async def _ask(app: FastAPI) -> int:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+        return (await client.get("/api/v1/partitions/nothing/at/all")).status_code
 
 
 @pytest.mark.parametrize("path", ["/", "/api/v1/status", "/api/v1/runs", "/openapi.json", "/docs"])
