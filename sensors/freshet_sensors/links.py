@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from freshet_sensors.filesystem import is_network
 from freshet_sensors.pattern import Pattern, temporary
-from freshet_sensors.scan import File
+from freshet_sensors.scan import File, is_closed
 
 __all__ = ["Followed", "is_roundabout", "scan_following"]
 
@@ -94,10 +94,11 @@ class _Walk:
     def _entries(self, folder: str) -> Iterator[os.DirEntry[str]]:
         try:
             entries = os.scandir(f"{self._root}/{folder}")
-        except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
-            if not folder:
+        except OSError as error:
+            gone = isinstance(error, FileNotFoundError | NotADirectoryError)
+            if not folder or not (gone or is_closed(error)):
                 raise
-            if isinstance(error, PermissionError):
+            if not gone:
                 self._followed.unreadable.append(folder)
             return
         with entries:
@@ -129,7 +130,9 @@ class _Walk:
             found = os.stat(f"{self._root}/{path}")  # noqa: PTH116  # as text
         except FileNotFoundError:
             return None
-        except PermissionError:
+        except OSError as error:
+            if not is_closed(error):
+                raise
             self._followed.unreadable.append(path)
             return None
         return File(path, found.st_size, found.st_mtime_ns, found.st_ino) if stat.S_ISREG(found.st_mode) else None

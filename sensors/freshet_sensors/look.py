@@ -16,7 +16,7 @@ from freshet import Ledger, RetryLater
 from freshet_sensors.filesystem import is_network
 from freshet_sensors.links import Followed, is_roundabout, scan_following
 from freshet_sensors.pattern import Pattern, temporary
-from freshet_sensors.scan import File, Row, probe, readable, scan, scan_rows, version_of
+from freshet_sensors.scan import File, Row, is_closed, probe, readable, scan, scan_rows, version_of
 
 __all__ = ["Folder", "LookEnded", "Survey", "look_at", "look_at_all"]
 
@@ -114,7 +114,9 @@ def look_at(
             continue
         try:
             file = probe(folder.root, path, folder.pattern)
-        except PermissionError:
+        except OSError as error:
+            if not is_closed(error):
+                raise
             continue
         found[path] = None if file is None else file.row
     for path, row in _breathing(found.items(), ended):

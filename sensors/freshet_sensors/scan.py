@@ -7,6 +7,7 @@ able to name files elsewhere.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 from freshet_sensors.pattern import Pattern, temporary
 
-__all__ = ["File", "Row", "probe", "readable", "scan", "scan_rows", "version_of"]
+__all__ = ["File", "Row", "is_closed", "probe", "readable", "scan", "scan_rows", "version_of"]
 
 
 Row = tuple[str, int, int, int]
@@ -58,8 +59,8 @@ def version_of(row: Row) -> str:
 def scan(root: str, pattern: Pattern, *, below: str = "", unreadable: list[str] | None = None) -> Iterator[File]:
     """All files that are meant, in no order, in `below` and deeper: `""`, or a relative folder with a slash at its end.
 
-    Folders and files that may not be read are added to `unreadable`: nothing is known of what lies there. What vanishes
-    meanwhile is left out. Raises `OSError` where `root` itself cannot be read.
+    Folders and files that may not be read, or lie too deep, are added to `unreadable`: nothing is known of what lies
+    there. What vanishes meanwhile is left out. Raises `OSError` where `root` itself cannot be read.
     """
     return map(File._make, scan_rows(root, pattern, below=below, unreadable=unreadable))
 
@@ -75,8 +76,8 @@ def scan_rows(root: str, pattern: Pattern, *, below: str = "", unreadable: list[
             if not folder:
                 raise
             continue
-        except PermissionError:
-            if not folder:
+        except OSError as error:
+            if not folder or not is_closed(error):
                 raise
             if unreadable is not None:
                 unreadable.append(folder)
@@ -100,7 +101,9 @@ def scan_rows(root: str, pattern: Pattern, *, below: str = "", unreadable: list[
                             continue
                     except FileNotFoundError:
                         continue
-                    except PermissionError:  # a folder that may be listed, and no more
+                    except OSError as error:  # a folder that may be listed, and no more
+                        if not is_closed(error):
+                            raise
                         if unreadable is not None:
                             unreadable.append(path)
                         continue
@@ -116,6 +119,11 @@ def probe(root: str, path: str, pattern: Pattern) -> File | None:
     if folder and os.path.realpath(f"{root}/{folder}") != f"{_real(root)}{folder}":
         return None
     return _file(root, path)
+
+
+def is_closed(error: OSError) -> bool:
+    """Whether nobody can look there, as long as nobody mends it: it may not be read, or lies too deep for any path."""
+    return isinstance(error, PermissionError) or error.errno == errno.ENAMETOOLONG
 
 
 def readable(path: str) -> str:

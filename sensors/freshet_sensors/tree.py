@@ -10,12 +10,14 @@ from pathlib import Path
 from freshet_sensors import inotify
 from freshet_sensors.inotify import Event, Inotify
 from freshet_sensors.pattern import Pattern, temporary
+from freshet_sensors.scan import is_closed
 from freshet_sensors.watch import Changes
 
 __all__ = ["TreeWatch"]
 
 _ENOUGH_AT_ONCE = 200
-"""So many new folders at once are watched by a new watch, set aside from the loop."""
+_ENOUGH_ENTRIES = 5_000
+"""So many new folders at once, or entries in them, are watched by a new watch, set aside from the loop."""
 
 
 class TreeWatch:
@@ -145,8 +147,9 @@ class TreeWatch:
             return False
 
     def _watch_tree(self, path: str, *, limit: int | None = None) -> bool:
-        """Watch a folder and those in it, each listed after its own watch is set. False where they exceed `limit`."""
-        waiting, links, count = [path], list[str](), 0
+        """Watch a folder and those in it, each listed after its own watch is set. False where they are more than
+        `limit`, or hold very many entries."""
+        waiting, links, count, met = [path], list[str](), 0, 0
         while waiting or links:
             current = waiting.pop() if waiting else links.pop()
             count += 1
@@ -157,6 +160,9 @@ class TreeWatch:
                     continue
                 with os.scandir(f"{self._root}/{current}") as entries:
                     for entry in entries:
+                        met += 1
+                        if limit is not None and met > _ENOUGH_ENTRIES:
+                            return False
                         below = f"{current}/{entry.name}" if current else entry.name
                         if temporary(entry.name) or not self._pattern.enters(below):
                             continue
@@ -165,10 +171,10 @@ class TreeWatch:
                         elif self._follow and entry.is_dir():
                             self._links.add(below)
                             links.append(below)
-            except (FileNotFoundError, NotADirectoryError, PermissionError):
-                if not current:
+            except OSError as error:
+                if not current or not (isinstance(error, FileNotFoundError | NotADirectoryError) or is_closed(error)):
                     raise
-                # Gone again, or a link; what may not be read is told by the look.
+                # Gone again, or a link; where nobody can look is told by the look.
         return True
 
     def _add(self, path: str) -> bool:

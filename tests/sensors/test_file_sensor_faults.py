@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
+from tests.sensors.living import land, living, state
 from tests.sensors.support import World, put, sensor
 
 from freshet import RetryLater, Skip
@@ -72,6 +73,24 @@ async def test_what_lies_in_an_unreadable_folder_is_not_gone(inbox: Path, monkey
         await world.tick(each)
     assert set(world.partitions) == {"mon-a"}
     assert [line[1] for line in world.log.lines] == ["folders that may not be read"]
+
+
+@pytest.mark.parametrize("follow", [False, True])
+async def test_what_lies_deeper_than_any_path_is_told_and_blocks_nobody(inbox: Path, follow: bool) -> None:
+    put(inbox, "good.csv")
+    name, above = "d" * 200, os.open(inbox, os.O_RDONLY)
+    for _ in range(30):
+        os.mkdir(name, dir_fd=above)
+        below = os.open(name, os.O_RDONLY, dir_fd=above)
+        os.close(above)
+        above = below
+    os.close(above)
+    async with living(inbox, pattern="**/{name}.csv", settle="0s", follow=follow) as life:
+        await life.look()
+        land(inbox / "later.csv")
+        await life.until(lambda: life.world.files_run == ["good.csv", "later.csv"])
+        assert state(life) == "watching"
+    assert [line[1] for line in life.world.log.lines] == ["folders that may not be read"]
 
 
 async def test_a_folder_that_is_a_file_fails(inbox: Path) -> None:

@@ -146,6 +146,18 @@ async def test_many_new_folders_at_once_are_watched_by_a_new_watch(inbox: Path) 
         await life.until(lambda: life.world.files_run == ["batch/299/a.csv"])
 
 
+async def test_a_folder_of_very_many_files_is_watched_by_a_new_watch(inbox: Path) -> None:
+    ready = inbox.parent / "ready"
+    ready.mkdir()
+    for number in range(6_000):
+        (ready / f"{number}.txt").touch()
+    async with living(inbox, settle="0s", pattern="**/{name}.csv") as life:
+        ready.rename(inbox / "batch")
+        await life.until(lambda: life.hints.count(None) >= 2 and state(life) == "watching")
+        land(inbox / "batch/a.csv")
+        await life.until(lambda: life.world.files_run == ["batch/a.csv"])
+
+
 async def test_a_folder_that_goes_and_comes_back_is_watched_again(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wake, "_RETRY_MISSING", 0.01)
     async with living(inbox, settle="0s") as life:
