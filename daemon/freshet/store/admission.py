@@ -9,7 +9,7 @@ from typing import Any
 
 from freshet.definitions.names import nearest_hint
 from freshet.errors import UnknownName
-from freshet.store.bulk import insert_rows
+from freshet.store.alike import insert_alike
 from freshet.store.codec import dump
 from freshet.store.events import EventLog
 from freshet.store.inputs import gather_inputs
@@ -58,12 +58,25 @@ class _Place:
     generation: int = 0
 
 
+_NOWHERE = _Place()
+
+
 @dataclass(slots=True)
 class _Rows:
+    """What is to be inserted. `texts`: of parameters and tags, by identity: many runs share them."""
+
     next_id: int
     left: int
     runs: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     steps: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    texts: dict[int, str] = field(default_factory=dict[int, str])
+
+    def text(self, value: dict[str, Any]) -> str:
+        """As `dump`. `value` stays what it is as long as these rows are collected."""
+        found = self.texts.get(id(value))
+        if found is None:
+            found = self.texts[id(value)] = dump(value)
+        return found
 
 
 def admit(
@@ -99,15 +112,16 @@ def admit_into(
     admitted: list[Admission] = []
     dropped: list[DroppedRequest] = []
     for index, (run, place) in enumerate(zip(runs, places, strict=True)):
-        holder = _claim(db, run, place, rows.next_id, how.tick_id)
-        if holder is not None:
-            dropped.append(DroppedRequest(run.target, place.key, run.run_key or "", holder))
-            continue
+        if run.run_key is not None:
+            holder = _claim(db, run, run.run_key, place, rows.next_id, how.tick_id)
+            if holder is not None:
+                dropped.append(DroppedRequest(run.target, place.key, run.run_key, holder))
+                continue
         started = _lay_out(db, log, run, place, own, assets, how, rows)
         admitted.append(Admission(rows.next_id, index, run.priority, started))
         rows.next_id += 1
-    insert_rows(db, _RUN, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.runs)
-    insert_rows(db, _STEP, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.steps)
+    insert_alike(db, _RUN, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.runs)
+    insert_alike(db, _STEP, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.steps)
     return tuple(admitted), tuple(dropped)
 
 
@@ -122,39 +136,38 @@ def _lay_out(
     rows: _Rows,
 ) -> tuple[StepToRun, ...]:
     """Collect the rows and events of one run; returns its steps that begin at once."""
-    started: list[StepToRun] = []
+    started: tuple[StepToRun, ...] = ()
+    run_id, kind = rows.next_id, run.kind
     for position, step in enumerate(run.steps):
         begins = rows.left > 0 and not step.needs and not run.held
-        at = own[step.at] if step.at is not None else place if step.partitioned else _Place()
+        at = own[step.at] if step.at is not None else place if step.partitioned else _NOWHERE
         state, attempt, started_at = ("started", 1, how.now) if begins else ("queued", 0, None)
-        asset_id = assets[step.name] if run.kind == "asset" else None
+        asset_id = assets[step.name] if kind == "asset" else None
+        needs = dump(step.needs) if step.needs else "[]"
         rows.steps.append(
-            (
-                *(rows.next_id, position, step.name, asset_id, at.number, state, attempt, dump(step.needs)),
-                *(started_at, at.generation),
-            )
+            (run_id, position, step.name, asset_id, at.number, state, attempt, needs, started_at, at.generation)
         )
-        if run.kind == "asset":
+        if kind == "asset":
             log.add(
                 "started" if begins else "requested",
                 asset=step.name,
                 set=at.set,
                 partition=at.number,
-                run_id=rows.next_id,
+                run_id=run_id,
                 tick_id=how.tick_id,
             )
         if begins:
             rows.left -= 1
-            started.append(_to_run(db, run, rows.next_id, position, step, at, how))
-    state, started_at = ("started", how.now) if started else ("queued", None)
-    rows.runs.append(
-        (
-            *(rows.next_id, run.kind, run.target, place.set_id, place.number, place.generation, state, run.priority),
-            *(dump(run.params), dump(run.tags), run.run_key, run.origin, how.ticker_id, how.tick_id),
-            *(how.version if started else None, how.now, started_at, run.overlap),
-        )
-    )
-    return tuple(started)
+            started = (*started, _to_run(db, run, run_id, position, step, at, how))
+    state, version, started_at = ("started", how.version, how.now) if started else ("queued", None, None)
+    params, tags = rows.text(run.params), rows.text(run.tags)
+    # fmt: off
+    rows.runs.append((
+        run_id, kind, run.target, place.set_id, place.number, place.generation, state, run.priority, params, tags,
+        run.run_key, run.origin, how.ticker_id, how.tick_id, version, how.now, started_at, run.overlap,
+    ))
+    # fmt: on
+    return started
 
 
 def _to_run(
@@ -189,11 +202,11 @@ def _to_run(
     )
 
 
-def _claim(db: sqlite3.Connection, run: RunToAdmit, place: _Place, run_id: int, tick_id: int | None) -> int | None:
-    """Take the run key for `run_id`; returns the run that holds it already, None if it was free or none was given."""
-    if run.run_key is None:
-        return None
-    name = (run.target, place.key or "", run.run_key)
+def _claim(
+    db: sqlite3.Connection, run: RunToAdmit, run_key: str, place: _Place, run_id: int, tick_id: int | None
+) -> int | None:
+    """Take the run key for `run_id`; returns the run that holds it already, None if it was free."""
+    name = (run.target, place.key or "", run_key)
     taken = db.execute(
         """
         INSERT INTO run_keys (target, partition, run_key, run_id, tick_id) VALUES (?, ?, ?, ?, ?)
@@ -211,6 +224,8 @@ def _claim(db: sqlite3.Connection, run: RunToAdmit, place: _Place, run_id: int, 
 
 def resolve(db: sqlite3.Connection, log: EventLog, runs: Sequence[RunToAdmit], how: Admitting) -> list[_Place]:
     """Where each run stands; a window or a combination is remembered. Raises `UnknownName` for what is not there."""
+    if all(run.set is None for run in runs):
+        return [_NOWHERE] * len(runs)
     refs = [_named(run) for run in runs]
     found = intern(db, log, (ref for ref in refs if ref is not None), how.now, tick_id=how.tick_id)
     numbers: dict[str, list[int]] = {}
@@ -222,7 +237,7 @@ def resolve(db: sqlite3.Connection, log: EventLog, runs: Sequence[RunToAdmit], h
     places: list[_Place] = []
     for run, ref in zip(runs, refs, strict=True):
         if run.set is None or (ref is None and not run.partition):
-            places.append(_Place())
+            places.append(_NOWHERE)
             continue
         at = found[ref] if ref is not None else by_number[run.set][run.partition or 0]
         places.append(_Place(run.set, ids[run.set], at.number, at.key, at.generation))
@@ -247,6 +262,8 @@ def _named(run: RunToAdmit) -> PartitionRef | None:
 
 def _asset_ids(db: sqlite3.Connection, runs: Sequence[RunToAdmit]) -> dict[str, int]:
     wanted = {step.name for run in runs if run.kind == "asset" for step in run.steps}
+    if not wanted:
+        return {}
     found: dict[str, int] = dict(
         db.execute(
             "SELECT a.name, a.id FROM json_each(?) wanted CROSS JOIN assets a ON a.name = wanted.value",

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from freshet.definitions.outcome import Json
-from freshet.store.bulk import insert_rows
+from freshet.store.alike import insert_alike
 from freshet.store.codec import dump_optional, load_optional
 from freshet.store.records import Event, EventType
 
@@ -59,7 +59,8 @@ class EventLog:
 
     def write(self) -> tuple[Event, ...]:
         """Insert what was added, and return it."""
-        insert_rows(self._db, _INTO, _ROW, [_row(event) for event in self._events])
+        if self._events:
+            insert_alike(self._db, _INTO, _ROW, [_row(event) for event in self._events])
         return tuple(self._events)
 
 

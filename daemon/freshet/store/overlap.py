@@ -40,11 +40,11 @@ class SettledRuns:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What is left of a commit, the instants that overlapped, and the runs that are to be canceled."""
+    """What is left of commits, by ticker the instants that overlapped, and the runs that are to be canceled."""
 
-    commit: ScheduleCommit
-    overlapped: tuple[float, ...] = ()
-    cancel: tuple[int, ...] = ()
+    commits: tuple[ScheduleCommit, ...]
+    overlapped: dict[int, tuple[float, ...]]
+    cancel: tuple[int, ...]
 
 
 def active_runs(db: sqlite3.Connection, schedules: Iterable[str]) -> tuple[ActiveRun, ...]:
@@ -53,30 +53,51 @@ def active_runs(db: sqlite3.Connection, schedules: Iterable[str]) -> tuple[Activ
     return tuple(ActiveRun(*row) for row in db.execute(_ACTIVE, (origins,)))
 
 
-def settle_overlaps(db: sqlite3.Connection, commits: Sequence[ScheduleCommit]) -> tuple[Settled, ...]:
+def settle_overlaps(db: sqlite3.Connection, commits: Sequence[ScheduleCommit]) -> Settled:
     """Apply `overlap` to each commit, as things stand in this transaction."""
     asking = {run.origin for one in commits if one.overlap in ("skip", "latest", "cancel") for run in _runs(one)}
-    if not asking:
-        return tuple(Settled(commit) for commit in commits)
-    active = active_runs(db, sorted(origin.removeprefix("schedule:") for origin in asking))
-    by_group: dict[RunGroup, list[ActiveRun]] = {}
-    for run in active:
-        by_group.setdefault(run.group, []).append(run)
-    return tuple(_settle(commit, by_group) for commit in commits)
+    active: dict[RunGroup, list[ActiveRun]] = {}
+    if asking:
+        for run in active_runs(db, sorted(origin.removeprefix("schedule:") for origin in asking)):
+            active.setdefault(run.group, []).append(run)
+    left: list[ScheduleCommit] = []
+    overlapped: dict[int, tuple[float, ...]] = {}
+    cancel: list[int] = []
+    for commit in commits:
+        if commit.overlap not in ("skip", "latest", "cancel") or _is_alone(commit, active):
+            left.append(commit)
+            continue
+        kept, overtaken = _settle(commit, active)
+        cut, lost = _cut(commit, kept)
+        left.append(cut)
+        cancel += overtaken
+        if lost:
+            overlapped[commit.ticker] = lost
+    return Settled(tuple(left), overlapped, tuple(cancel))
 
 
-def _settle(commit: ScheduleCommit, active: dict[RunGroup, list[ActiveRun]]) -> Settled:
-    if commit.overlap not in ("skip", "latest", "cancel") or not commit.runs:
-        return Settled(commit)
+def _is_alone(commit: ScheduleCommit, active: dict[RunGroup, list[ActiveRun]]) -> bool:
+    """Whether it asks for one run at the most, and none of its group goes on: nearly always."""
+    match commit.runs:
+        case () | ((),):
+            return True
+        case ((run,),):
+            return run.group not in active
+        case _:
+            return False
+
+
+def _settle(
+    commit: ScheduleCommit, active: dict[RunGroup, list[ActiveRun]]
+) -> tuple[tuple[tuple[RunToAdmit, ...], ...], Sequence[int]]:
+    """The runs of each instant that are kept, and those of before that are to be canceled."""
     if commit.overlap == "skip":
-        kept = _first_of_each(commit.runs, set(active))
-        return _cut(commit, kept)
+        return _first_of_each(commit.runs, {run.group for run in _runs(commit) if run.group in active}), ()
     kept = tuple(reversed(_first_of_each(tuple(reversed(commit.runs)), set(), last=True)))
     asked = {run.group for runs in kept for run in runs}
     waiting = ("queued", "interrupted")
     overtaken = [run for group in asked for run in active.get(group, ()) if run.state != "canceling"]
-    cancel = tuple(run.run_id for run in overtaken if commit.overlap == "cancel" or run.state in waiting)
-    return _cut(commit, kept, tuple(sorted(cancel)))
+    return kept, sorted(run.run_id for run in overtaken if commit.overlap == "cancel" or run.state in waiting)
 
 
 def _first_of_each(
@@ -94,8 +115,8 @@ def _first_of_each(
     return tuple(kept)
 
 
-def _cut(commit: ScheduleCommit, kept: tuple[tuple[RunToAdmit, ...], ...], cancel: tuple[int, ...] = ()) -> Settled:
-    """An instant that loses all that it asked for is a skipped one."""
+def _cut(commit: ScheduleCommit, kept: tuple[tuple[RunToAdmit, ...], ...]) -> tuple[ScheduleCommit, tuple[float, ...]]:
+    """What is left, and the instants that lost all that they asked for: those are skipped ones."""
     lost = [bool(asked) and not left for asked, left in zip(commit.runs, kept, strict=True)]
     overlapped = tuple(at for at, gone in zip(commit.fired, lost, strict=True) if gone)
     left = replace(
@@ -104,7 +125,7 @@ def _cut(commit: ScheduleCommit, kept: tuple[tuple[RunToAdmit, ...], ...], cance
         skipped=(*commit.skipped, *(SkippedInstants(at, at, 1, "overlap") for at in overlapped)),
         runs=tuple(runs for runs, gone in zip(kept, lost, strict=True) if not gone),
     )
-    return Settled(left, overlapped, cancel)
+    return left, overlapped
 
 
 def _runs(commit: ScheduleCommit) -> Iterable[RunToAdmit]:

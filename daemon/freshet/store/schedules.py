@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 
 from freshet.store.admission import Admitting, admit_into
-from freshet.store.bulk import insert_rows
+from freshet.store.alike import insert_alike
 from freshet.store.codec import dump
 from freshet.store.events import EventLog
 from freshet.store.overlap import settle_overlaps
@@ -53,29 +53,33 @@ def commit_schedules(
     current = [revisions.get(commit.ticker) == commit.revision for commit in commits]
     refused = tuple(commit.ticker for commit, valid in zip(commits, current, strict=True) if not valid)
     settled = settle_overlaps(db, [commit for commit, valid in zip(commits, current, strict=True) if valid])
-    valid = [one.commit for one in settled]
-    insert_rows(db, _TICK, "(?, ?, ?, ?, ?, ?, ?, ?, ?)", [row for commit in valid for row in _rows(commit, now)])
+    valid = settled.commits
+    insert_alike(db, _TICK, "(?, ?, ?, ?, ?, ?, ?, ?, ?)", _rows(valid, now))
     cursors = {id(one.cursor): one.cursor for one in valid}  # those that are alike share one
     texts = {known: dump(cursor) for known, cursor in cursors.items()}
     db.execute(_REMEMBER, (dump([(one.ticker, texts[id(one.cursor)], one.tick_id) for one in valid]), now))
-    db.executemany("UPDATE tickers SET refused = refused + 1 WHERE id = ?", [(ticker,) for ticker in refused])
+    if refused:
+        db.executemany("UPDATE tickers SET refused = refused + 1 WHERE id = ?", [(ticker,) for ticker in refused])
     log = EventLog(db, now)
-    canceled = tuple(run_id for one in settled for run_id in one.cancel)
-    for run_id in canceled:
+    for run_id in settled.cancel:
         cancel_into(db, log, run_id, now)
     runs = tuple(run for commit in valid for asked in commit.runs for run in asked)
     admitted, dropped = admit_into(db, log, runs, Admitting(start, needs, now, version))
-    overlapped = {one.commit.ticker: one.overlapped for one in settled if one.overlapped}
-    return ScheduleResult(refused, runs, admitted, dropped, log.write(), overlapped, canceled)
+    return ScheduleResult(refused, runs, admitted, dropped, log.write(), settled.overlapped, settled.cancel)
 
 
-def _rows(commit: ScheduleCommit, now: float) -> Sequence[tuple[object, ...]]:
-    who, when = (commit.ticker, commit.version), (commit.tick_id, now)
-    fired = [(*who, nominal, nominal, 1, "fired", None, *when) for nominal in commit.fired]
-    if not commit.skipped:
-        return fired
-    skipped = [(*who, one.first, one.last, one.count, "skipped", one.reason, *when) for one in commit.skipped]
-    return [*fired, *skipped]
+def _rows(commits: Sequence[ScheduleCommit], now: float) -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = [
+        (one.ticker, one.version, nominal, nominal, 1, "fired", None, one.tick_id, now)
+        for one in commits
+        for nominal in one.fired
+    ]
+    rows += [
+        (one.ticker, one.version, left.first, left.last, left.count, "skipped", left.reason, one.tick_id, now)
+        for one in commits
+        for left in one.skipped
+    ]
+    return rows
 
 
 def last_ticks(db: sqlite3.Connection) -> dict[str, LastTicks]:
