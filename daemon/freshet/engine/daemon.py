@@ -36,6 +36,10 @@ from freshet.store.store import Store
 
 __all__ = ["run_daemon"]
 
+_GARBAGE_AFTER = 10_000
+"""New objects until Python looks for garbage among them: at its 700, ten thousand runs admitted at once are looked at
+over and over."""
+
 _log = structlog.get_logger("freshet")
 
 
@@ -118,6 +122,7 @@ async def _run(engine: Engine, ready: anyio.Event, settings: Settings, sockets: 
     asyncio.get_running_loop().set_exception_handler(partial(_callback_failed, engine))
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_GARBAGE_AFTER)
     ready.set()
     notify(READY=1, STATUS="ready")
     found = engine.instruments.in_force.definitions

@@ -43,14 +43,16 @@ class Launcher:
 
     def admitted(self, requests: Sequence[RunToAdmit], admissions: Sequence[Admission]) -> None:
         """Launch what was committed as started; the other steps that may begin wait for a slot."""
+        depth = self._in.in_force.definitions.depth
         for admission in admissions:
             request = requests[admission.request]
             if request.in_order:
                 self.queue.join(admission.run_id, request.group)
-            begun = {started.position for started in admission.started}
+            begun = [started.position for started in admission.started] if admission.started else ()
             for position, step in enumerate(request.steps):
                 if not step.needs and position not in begun:
-                    self._put(QueuedStep(admission.run_id, position, step.name, admission.priority, None))
+                    queued = QueuedStep(admission.run_id, position, step.name, admission.priority, None)
+                    self.queue.put(queued, depth=depth.get(step.name, 0))
             for started in admission.started:
                 self._launch(started)
         self.dispatch()

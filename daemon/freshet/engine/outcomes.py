@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 
 from freshet.definitions.flow import Flow
 from freshet.definitions.flow_check import target_problem
@@ -86,9 +87,10 @@ def under(flow: Flow, run: RunToAdmit) -> RunToAdmit:
     return replace(run, overlap=flow.overlap, in_order=queues, held=queues)
 
 
-def startable(runs: Sequence[RunToAdmit]) -> int:
-    """How many steps of these runs could start at once."""
-    return sum(1 for run in runs if not run.held for step in run.steps if not step.needs)
+def startable(runs: Sequence[RunToAdmit], most: int | None = None) -> int:
+    """How many steps of these runs could start at once, as far as `most`."""
+    steps = (1 for run in runs if not run.held for step in run.steps if not step.needs)
+    return sum(islice(steps, most))
 
 
 def tally(report: TickTally, commit: TickCommit, result: TickResult) -> None:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from functools import lru_cache
 
-from freshet.definitions.graph import Definitions
 from freshet.definitions.schedule import ScheduleSpec
 from freshet.engine.control import ScheduleView
-from freshet.engine.requests import SCHEDULED_TIME, scheduled_runs
 from freshet.engine.schedules.plan import Plan, ScheduleState
 from freshet.executors.base import TickEnd
 from freshet.store.records import RunToAdmit, TickError, TickerRow
 from freshet.store.records.runs import RunGroup
 from freshet.store.records.schedules import ScheduleCommit, SkippedInstants
 
-__all__ = ["Asked", "ScheduleTicker", "commit_of", "in_line", "refused_answer", "ticker_of"]
+__all__ = ["Alike", "Asked", "ScheduleTicker", "commit_of", "in_line", "refused_answer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +29,16 @@ class Asked:
 class ScheduleTicker:
     """`state`: what is decided so far, as of the last commit. `busy`: a decision is on its way; `asked`: what the body
     is asked about; `due`: the instant it waits for. `since`: it has been looked after since then, so that of what was
-    due before, the misfire policy decides. `sample`: a run that it asked for, where all differ in their time alone."""
+    due before, the misfire policy decides. `manner`: a number for what of its definition decides when it fires."""
 
     spec: ScheduleSpec
     row: TickerRow
     state: ScheduleState | None
+    manner: int
     busy: bool = False
     asked: Asked | None = None
     since: float = float("inf")
     due: float | None = None
-    sample: RunToAdmit | None = None
 
     def view(self, now: float) -> ScheduleView:
         """For display."""
@@ -63,41 +59,25 @@ class ScheduleTicker:
 
     def likeness(self) -> object:
         """What its next plan follows from: those alike get the same."""
-        spec, state = self.spec, self.state
-        known = None if state is None else (state.version, state.anchored_at, state.decided)
-        return spec.times, spec.delay, spec.misfire, spec.max_late, spec.max_catch_up, known, self.since
-
-    def runs(self, definitions: Definitions, nominal: float) -> tuple[RunToAdmit, ...]:
-        """The runs that it asks for, without a body, at an instant."""
-        like = self.sample
-        if like is None:
-            made = scheduled_runs(definitions, self.spec, nominal)
-            if len(made) == 1 and made[0].set is None:
-                self.sample = made[0]
-            return made
-        tags = {**like.tags, SCHEDULED_TIME: _iso(nominal)}
-        return (
-            RunToAdmit(
-                like.kind,
-                like.target,
-                like.steps,
-                like.origin,
-                params=like.params,
-                tags=tags,
-                priority=like.priority,
-            ),
-        )
+        return self.manner, id(self.state), self.since
 
 
-@lru_cache(maxsize=64)
-def _iso(instant: float) -> str:
-    return datetime.fromtimestamp(instant, UTC).isoformat()
+class Alike:
+    """Makes tickers of which those that are alike can be told by identity."""
 
+    def __init__(self) -> None:
+        self._manners: dict[object, int] = {}
+        self._states: dict[ScheduleState, ScheduleState] = {}
 
-def ticker_of(spec: ScheduleSpec, row: TickerRow) -> ScheduleTicker:
-    """A schedule with what its ticker's cursor holds."""
-    state = None if row.cursor is None else ScheduleState(**row.cursor)
-    return ScheduleTicker(spec, row, state)
+    def ticker(self, spec: ScheduleSpec, row: TickerRow) -> ScheduleTicker:
+        """A schedule with what its ticker's cursor holds."""
+        state = None if row.cursor is None else self.state(ScheduleState(**row.cursor))
+        manner = spec.times, spec.delay, spec.misfire, spec.max_late, spec.max_catch_up
+        return ScheduleTicker(spec, row, state, self._manners.setdefault(manner, len(self._manners)))
+
+    def state(self, state: ScheduleState) -> ScheduleState:
+        """The one state that is equal to this."""
+        return self._states.setdefault(state, state)
 
 
 def commit_of(

@@ -74,7 +74,7 @@ class RunQueue:
     def put(self, step: QueuedStep, *, depth: int = 0) -> None:
         """Let a step wait; putting it twice is putting it once. `depth`: how many assets lie above its own."""
         step_id = (step.run_id, step.position)
-        if not self._goes(step.run_id):
+        if step.run_id in self._line_of and not self._goes(step.run_id):
             self._held.setdefault(step.run_id, {})[step_id] = (step, depth)
             return
         if step_id in self._waiting:

@@ -26,7 +26,8 @@ from freshet.engine.launcher import CANCEL_GRACE, Launcher
 from freshet.engine.outcomes import startable
 from freshet.engine.requests import input_needs, sensor_run
 from freshet.engine.schedules.plan import Plan, anchor, plan
-from freshet.engine.scheduling import Asked, ScheduleTicker, commit_of, in_line, refused_answer, ticker_of
+from freshet.engine.schedules.samples import Samples
+from freshet.engine.scheduling import Alike, Asked, ScheduleTicker, commit_of, in_line, refused_answer
 from freshet.errors import FreshetError, TickRefused
 from freshet.executors.base import TickEnd, TickOrder
 from freshet.store.records import RunToAdmit, TickError, TickerRow
@@ -54,13 +55,16 @@ class Timetable:
         self._take_id = take_id
         self._due: list[ScheduleTicker] = []
         self._at: dict[float, list[ScheduleTicker]] = {}
+        self._alike, self._samples = Alike(), Samples(instruments.in_force.definitions)
         self.schedules: dict[str, ScheduleTicker] = {}
         self.open = False
 
     def adopt(self, definitions: Definitions, rows: Iterable[TickerRow]) -> None:
         """Take the schedules of these definitions, with what the store remembers of each."""
         remembered = {row.name: row for row in rows}
-        self.schedules = {spec.name: ticker_of(spec, remembered[spec.name]) for spec in definitions.schedules}
+        self._alike, self._samples = Alike(), Samples(definitions)
+        ticker = self._alike.ticker
+        self.schedules = {spec.name: ticker(spec, remembered[spec.name]) for spec in definitions.schedules}
 
     def resume_lines(self, runs: Iterable[ActiveRun]) -> None:
         """Runs of before that go one after the other do so again. Before their steps wait."""
@@ -76,7 +80,7 @@ class Timetable:
         """Let schedules that are new, or have been edited, come into force `at` an instant before the start."""
         for ticker in self.schedules.values():
             if ticker.state is None or ticker.state.version != ticker.spec.version:
-                ticker.state = anchor(ticker.spec, at)
+                ticker.state = self._alike.state(anchor(ticker.spec, at))
 
     def start(self) -> None:
         """Decide what passed while the daemon was down, then wait."""
@@ -166,25 +170,29 @@ class Timetable:
             waiting.append(ticker)
 
     def _fall_due(self, due: float) -> None:
-        for ticker in self._at.pop(due):
-            if ticker.due == due:  # else it has come meanwhile, or waits for something else
-                self._come(ticker)
+        here = [ticker for ticker in self._at.pop(due) if ticker.due == due]  # the others wait for something else
+        for ticker in here:
+            ticker.due = None
+        self._decide(here)
 
     def _come(self, ticker: ScheduleTicker) -> None:
-        """All that come in one turn of the heap are decided together."""
+        """All that come in one turn of the loop are decided together."""
         ticker.due = None
         if not self._due:
             self._in.work.begin()
-            asyncio.get_running_loop().call_soon(self._decide)
+            asyncio.get_running_loop().call_soon(self._decide_due)
         self._due.append(ticker)
 
-    def _decide(self) -> None:
+    def _decide_due(self) -> None:
         due, self._due = self._due, []
+        self._decide(due)
+        self._in.work.end()
+
+    def _decide(self, due: Sequence[ScheduleTicker]) -> None:
         if len(due) <= _PIECE:
             self._decide_some(due)
         else:
             self._in.work.spawn(self._decide_many(due))
-        self._in.work.end()
 
     async def _decide_many(self, due: Sequence[ScheduleTicker]) -> None:
         """Piece by piece, so that the first is written while the next is planned."""
@@ -216,10 +224,9 @@ class Timetable:
     # --- without a body -------------------------------------------------------------------------------------
 
     async def _commit_plain(self, decided: Sequence[tuple[ScheduleTicker, Plan]]) -> None:
-        definitions = self._in.in_force.definitions
         commits: list[ScheduleCommit] = []
         for ticker, made in decided:
-            runs = tuple(ticker.runs(definitions, at) for at in made.fire)
+            runs = tuple(self._samples.runs(ticker.spec, at) for at in made.fire)
             commits.append(self._commit_of(ticker, made, runs, self._take_id(), ticker.row.revision))
         await self._commit(decided, commits)
 
@@ -233,7 +240,7 @@ class Timetable:
     async def _commit(self, decided: Sequence[tuple[ScheduleTicker, Plan]], commits: Sequence[ScheduleCommit]) -> None:
         definitions, queue = self._in.in_force.definitions, self._launcher.queue
         runs = [run for commit in commits for asked in commit.runs for run in asked]
-        reserved = queue.reserve(startable(runs))
+        reserved = queue.reserve(startable(runs, queue.free))
         names = {step.name for run in runs for step in run.steps} if reserved else ()
         transaction = partial(
             commit_schedules,
