@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 import itertools
 import math
@@ -11,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from freshet.engine.alarm import Alarm, system_alarm
 from freshet.engine.clocksteps import watch_steps
 
 __all__ = ["Clock", "SimulatedClock", "SystemClock", "Timer"]
@@ -40,8 +40,9 @@ class Clock(Protocol):
         """Seconds since some moment. Never jumps."""
         ...
 
-    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        """Call back at monotonic `when` or a little before or after it: the callback compares before it acts."""
+    def alarm(self, callback: Callable[[], None]) -> Alarm:
+        """Call back at the monotonic instants that it will be set to, or a little before or after: the callback
+        compares before it acts."""
         ...
 
     def watch_steps(self, callback: Callable[[], None]) -> Timer:
@@ -62,9 +63,9 @@ class SystemClock:
         """CLOCK_MONOTONIC."""
         return time.monotonic()
 
-    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        """On the loop's own timer wheel."""
-        return asyncio.get_running_loop().call_later(max(0.0, when - time.monotonic()), callback)
+    def alarm(self, callback: Callable[[], None]) -> Alarm:
+        """On the running event loop."""
+        return system_alarm(callback)
 
     def watch_steps(self, callback: Callable[[], None]) -> Timer:
         """Told by the kernel; also when the machine wakes up."""
@@ -79,6 +80,24 @@ class _SimulatedTimer:
 
     def cancel(self) -> None:
         self.cancelled = True
+
+
+class _SimulatedAlarm:
+    def __init__(self, clock: SimulatedClock, callback: Callable[[], None]) -> None:
+        self._clock = clock
+        self._callback = callback
+        self._timer: Timer | None = None
+
+    def set(self, when: float) -> None:
+        self.clear()
+        self._timer = self._clock.call_at(when, self._callback)
+
+    def clear(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    close = clear
 
 
 @dataclass
@@ -108,6 +127,10 @@ class SimulatedClock:
     def monotonic(self) -> float:
         """Simulated seconds since the clock was made."""
         return self._elapsed
+
+    def alarm(self, callback: Callable[[], None]) -> Alarm:
+        """Rings inside `advance`."""
+        return _SimulatedAlarm(self, callback)
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
         """Fires inside `advance`."""

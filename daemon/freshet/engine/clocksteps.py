@@ -7,28 +7,15 @@ the clock jumps; the kernel counts waking up from suspend as such.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
-import os
 import time
 from collections.abc import Callable
 
+from freshet.engine.timerfd import TimerFd
+
 __all__ = ["StepWatch", "watch_steps"]
 
-_ABSTIME, _CANCEL_ON_SET = 1, 2
 _NEVER = 2**40
 """An instant in a far future, in seconds since 1970."""
-
-
-class _Spec(ctypes.Structure):
-    """`struct itimerspec`."""
-
-    _fields_ = (
-        ("every_seconds", ctypes.c_long),
-        ("every_nanoseconds", ctypes.c_long),
-        ("seconds", ctypes.c_long),
-        ("nanoseconds", ctypes.c_long),
-    )
 
 
 class StepWatch:
@@ -36,28 +23,22 @@ class StepWatch:
 
     def __init__(self, callback: Callable[[], None]) -> None:
         self._callback = callback
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self._file: int = self._libc.timerfd_create(time.CLOCK_REALTIME, os.O_NONBLOCK | os.O_CLOEXEC)
-        if self._file < 0:
-            raise OSError(ctypes.get_errno(), "timerfd_create")
+        self._timer = TimerFd(time.CLOCK_REALTIME)
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._file, self._stepped)
+        self._loop.add_reader(self._timer.fileno(), self._stepped)
         self._arm()
 
     def cancel(self) -> None:
         """Call back no more."""
-        if self._file >= 0:
-            self._loop.remove_reader(self._file)
-            os.close(self._file)
-            self._file = -1
+        if self._timer.fileno() >= 0:
+            self._loop.remove_reader(self._timer.fileno())
+            self._timer.close()
 
     def _arm(self) -> None:
-        spec = _Spec(0, 0, _NEVER, 0)
-        self._libc.timerfd_settime(self._file, _ABSTIME | _CANCEL_ON_SET, ctypes.byref(spec), None)
+        self._timer.arm(_NEVER, cancel_on_set=True)
 
     def _stepped(self) -> None:
-        with contextlib.suppress(OSError):  # ECANCELED: that is the news
-            os.read(self._file, 8)
+        self._timer.clear()
         self._arm()
         self._callback()
 

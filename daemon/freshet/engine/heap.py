@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
+from freshet.engine.alarm import Alarm
 from freshet.engine.clock import Clock, Timer
 
 __all__ = ["DueHeap"]
@@ -41,7 +42,7 @@ class DueHeap:
         self._entries: dict[Hashable, _Entry] = {}
         self._order = itertools.count()
         self._offset = self._keyed = clock.now() - clock.monotonic()
-        self._timer: Timer | None = None
+        self._alarm: Alarm | None = None
         self._armed: float | None = None
         self._running = False
         self._watch: Timer | None = None
@@ -71,6 +72,7 @@ class DueHeap:
     def start(self) -> None:
         """Begin to call back."""
         self._running = True
+        self._alarm = self._clock.alarm(self._turn)
         self._watch = None if self._clock.steady else self._clock.watch_steps(self._turn)
         self._arm()
 
@@ -80,9 +82,9 @@ class DueHeap:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._alarm is not None:
+            self._alarm.close()
+            self._alarm = None
 
     def _put(self, name: Hashable, when: float, wall: float | None, callback: Callable[[], None]) -> None:
         entry = _Entry(when, wall, callback, next(self._order))
@@ -95,9 +97,7 @@ class DueHeap:
             self._arm()
 
     def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        assert self._alarm is not None, "it has started"
         self._armed = None
         heap, entries = self._heap, self._entries
         while heap and ((entry := entries.get(heap[0][2])) is None or entry.order != heap[0][1]):
@@ -106,12 +106,12 @@ class DueHeap:
             self._armed = heap[0][0]
             if not self._clock.steady:
                 self._armed = min(self._armed, self._clock.monotonic() + _LONGEST_SLEEP)
-            self._timer = self._clock.call_at(self._armed, self._turn)
+            self._alarm.set(self._armed)
+        else:
+            self._alarm.clear()
 
     def _turn(self) -> None:
-        if self._timer is not None:  # a step of the wall clock came first
-            self._timer.cancel()
-        self._timer = self._armed = None
+        self._armed = None
         self._follow_wall_clock()
         now, heap, entries = self._clock.monotonic(), self._heap, self._entries
         due: list[_Entry] = []
