@@ -25,17 +25,31 @@ __all__ = ["SETS", "graphs", "sketch"]
 
 C = AutomationCondition
 MAX_WAIT = "64s"  # its 64th part is exact in binary, so that both sides round alike
+ON_LAPSE = C.on_lapse(2, delay=MAX_WAIT, max_wait=MAX_WAIT)
+UNSERVED = C.lapse_unserved(2, MAX_WAIT)
 POLICIES = (
     C.eager(MAX_WAIT),
     C.eager(MAX_WAIT),
     C.on_missing(),
-    C.on_lapse(2, delay=MAX_WAIT, max_wait=MAX_WAIT),
-    C.eager(MAX_WAIT) | C.on_lapse(2, delay=MAX_WAIT, max_wait=MAX_WAIT),
+    ON_LAPSE,
+    C.eager(MAX_WAIT) | ON_LAPSE,
 )
-expressions = trees(operands, max_leaves=6, max_wait=MAX_WAIT)
+LAPSES = (
+    ON_LAPSE,
+    ON_LAPSE,
+    C.eager(MAX_WAIT) | ON_LAPSE,
+    C.eager(MAX_WAIT),
+    UNSERVED & ~C.in_progress(),
+    C.any_deps_match(UNSERVED),
+    C.upstream_lapsed(),
+    ~C.upstream_lapsed(),
+    C.any_deps_match(C.upstream_lapsed()),
+)
+expressions = trees(st.one_of(operands, operands, st.just(UNSERVED)), max_leaves=6, max_wait=MAX_WAIT)
 conditions: st.SearchStrategy[AutomationCondition | None] = st.one_of(
     st.none(), st.sampled_from(POLICIES), st.sampled_from(POLICIES), expressions
 )
+lapsing: st.SearchStrategy[AutomationCondition | None] = st.one_of(st.sampled_from(LAPSES), conditions)
 
 
 def in_time(cadence: str, start: str, name: str) -> TimePartitions:
@@ -53,7 +67,8 @@ HOURS = in_time("hourly", "2026-03-28T22:00", "hours")
 GRID = MultiPartitions(name="grid", day=DAYS, batch=A)
 CUBE = MultiPartitions(name="cube", batch=A, land=LETTERS, day=HOURS)
 PLAN = MultiPartitions(name="plan", land=LANDS, day=LATER, batch=A)
-SETS: tuple[PartitionsSpec, ...] = (A, B, LETTERS, LANDS, DAYS, LATER, THIRDS, HOURS, GRID, CUBE, PLAN)
+TWICE = MultiPartitions(name="twice", one=A, other=A)
+SETS: tuple[PartitionsSpec, ...] = (A, B, LETTERS, LANDS, DAYS, LATER, THIRDS, HOURS, GRID, CUBE, PLAN, TWICE)
 FAMILIES: tuple[tuple[PartitionsSpec | None, ...], ...] = (
     (None, A, B, LETTERS),
     (None, LETTERS, LANDS, A),
@@ -63,6 +78,7 @@ FAMILIES: tuple[tuple[PartitionsSpec | None, ...], ...] = (
     (GRID, CUBE, PLAN),
     (None, CUBE, HOURS, LETTERS),
     (PLAN, GRID, LANDS, LATER),
+    (None, A, TWICE, GRID),
     (None, *SETS),
 )
 
@@ -110,18 +126,19 @@ def _by_dimension(draw: st.DrawFn, upstream: PartitionsSpec | None, downstream: 
 
 @st.composite
 def graphs(draw: st.DrawFn) -> Definitions:
-    sets = draw(st.sampled_from(FAMILIES))
+    """Perhaps with policies at the top alone, and conditions far below that look up to them."""
+    sets, deep = draw(st.sampled_from(FAMILIES)), draw(st.sampled_from([False, False, True]))
     assets: list[AssetSpec] = []
     for index in range(draw(st.integers(2, 6))):
         partitions = draw(st.sampled_from(sets))
         deps = [
             DepSpec(above.name, None, draw(mappings(above.partitions, partitions)))
             for above in assets
-            if draw(st.sampled_from([True, True, False]))
+            if draw(st.sampled_from([True, True, False]) if not deep else st.just(above is assets[-1]))
         ]
-        policy = FreshnessSpec(3600.0) if draw(st.booleans()) else None
+        policy = FreshnessSpec(3600.0) if (not deps if deep else draw(st.booleans())) else None
         by_hand = not deps and draw(st.sampled_from([True, True, False]))
-        condition = None if by_hand else draw(conditions)
+        condition = None if by_hand else draw(lapsing if deep else conditions)
         assets.append(AssetSpec(f"n{index}", tuple(deps), partitions, freshness=policy, automation=condition))
     definitions = Definitions(assets=tuple(assets), partitions=tuple(one for one in sets if one is not None))
     for spec in assets:

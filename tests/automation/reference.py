@@ -16,6 +16,7 @@ from freshet.store.records import Event
 
 __all__ = ["Reference", "Wave"]
 
+DEADLINES = ("wait", "quiet", "retry")
 Wave = tuple[tuple[str, ...], str | None, int]
 
 
@@ -32,6 +33,17 @@ class Reference(World):
             if condition is not None:
                 self._look(asset, condition, news)
         return self._waves(news.asked)
+
+    def moments(self, now: float) -> tuple[set[float], set[float]]:
+        """What anything waits for; and what it must be looked at for: what is asked for already has no need of it."""
+        every, needed = set[float](), set[float]()
+        for (asset, path, _, which), values in self.held.numbers.items():
+            for partition, when in values.items() if which in DEADLINES else ():
+                if when > now:
+                    every.add(when)
+                    if path or not self.flying((asset, partition)):
+                        needed.add(when)
+        return every, needed
 
     # --- a look -----------------------------------------------------------------------------------------------
 

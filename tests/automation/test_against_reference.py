@@ -18,7 +18,7 @@ from tests.automation.watched import Watched
 from freshet.definitions.graph import Definitions
 from freshet.definitions.partitions import DynamicPartitions, MultiPartitions, TimePartitions
 
-MOST = {"a": 4, "b": 4, "days": 4, "later": 4, "thirds": 7, "hours": 8, "grid": 8, "cube": 8, "plan": 8}
+MOST = {"a": 4, "b": 4, "days": 4, "later": 4, "thirds": 7, "hours": 8, "grid": 8, "cube": 8, "plan": 8, "twice": 8}
 
 
 spellings = st.sampled_from(SPELLINGS)
@@ -195,10 +195,36 @@ class Agreement(RuleBasedStateMachine):
         if state == "fresh" or self.plant.stands(asset) != "lapsed":
             self.plant.freshness(asset, state)
 
-    @rule(seconds=st.sampled_from([0.5, 1.0, 7.0, 30.0, 65.0, 200.0]))
-    def time_passes(self, seconds: float) -> None:
+    @precondition(lambda self: self.plant.policies and not self.plant.busy)
+    @rule(data=st.data(), end=st.sampled_from(["succeed", "fail", "cancel", "go on"]))
+    def refresh(self, data: st.DataObject, end: str) -> None:
+        """What has lapsed runs."""
+        plant, asset = self.plant, self.pick(data, sorted(self.plant.policies))
+        if plant.stands(asset) != "lapsed":
+            plant.freshness(asset, "lapsed")
+        for partition in plant.reference.newest(asset):
+            run = plant.request(asset, partition=partition, begin=True)
+            if end == "cancel":
+                plant.cancel(run)
+            elif end != "go on":
+                (plant.succeed if end == "succeed" else plant.fail)(run, asset)
+
+    @rule(seconds=st.sampled_from([0.5, 1.0, 7.0, 30.0, 65.0, 200.0]), noticed=st.booleans())
+    def time_passes(self, seconds: float, noticed: bool) -> None:
+        """Perhaps a transaction comes before the timer."""
         self.plant.now += seconds
-        self.plant.tick()
+        if noticed:
+            self.plant.tick()
+
+    @precondition(lambda self: self.plant.wake_at is not None and not self.plant.busy)
+    @rule(early=st.booleans(), noticed=st.booleans())
+    def wait(self, early: bool, noticed: bool) -> None:
+        """Until what something waits for, or almost."""
+        wake_at = self.plant.wake_at
+        assert wake_at is not None
+        self.plant.now = max(self.plant.now, wake_at - 0.125 if early else wake_at)
+        if noticed:
+            self.plant.tick()
 
     # --- transactions ---------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from tests.automation.plant import ACTIVE, Plant
@@ -30,7 +31,9 @@ class Watched(Plant):
         before = len(self.waves)
         super().settle(evaluation, events)
         assert set(self.waves[before:]) == expected, f"{sketch(self.definitions)}\n{events}"
-        assert evaluation.wake_at is None or evaluation.wake_at > self.now
+        moments, needed = self.reference.moments(self.now)
+        assert evaluation.wake_at in {*moments, None}, f"nothing waits for that\n{sketch(self.definitions)}"
+        assert (evaluation.wake_at or math.inf) <= min(needed, default=math.inf), sketch(self.definitions)
 
     def memory(self) -> Held:
         return self.before

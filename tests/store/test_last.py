@@ -99,11 +99,12 @@ def test_memory_agrees_with_the_store(steps: list[tuple[int, bool, list[str]]], 
         for turn, (wait, add, keys) in enumerate(steps):
             now += wait
             if add:
-                keys = list(dict.fromkeys(keys))
-                order |= {key: (turn, numbers.setdefault(key, len(numbers) + 1)) for key in keys if key not in order}
+                new = [key for key in dict.fromkeys(keys) if key not in order]
+                order.update({key: (turn, numbers.setdefault(key, len(numbers) + 1)) for key in new})
                 told = change_partitions(db, PartitionDelta("keys", add=tuple((key, {}) for key in keys)), now)[1]
             else:
-                order = {key: place for key, place in order.items() if key not in keys}
+                for key in keys:
+                    order.pop(key, None)
                 told = change_partitions(db, PartitionDelta("keys", delete=tuple(keys)), now)[1]
             events += told
             for event in told:

@@ -169,20 +169,17 @@ def test_a_combination_depends_on_a_box(number: int) -> None:
 @st.composite
 def boxed(draw: st.DrawFn) -> tuple[ByDimension, MultiPartitions, PartitionsSpec]:
     """A mapping by dimension from a set of several; some of its dimensions may have no counterpart."""
-    upstream, downstream, dimension = draw(
-        st.sampled_from(
-            [
-                (SALES, SUMS, "day"),
-                (SUMS, SALES, "day"),
-                (SUMS, MONTHLY, "day"),
-                (SALES, HOURLY, "day"),
-                (SUMS, LANDS, "land"),
-                (SUMS, SHOPS, "shop"),
-                (SHELVES, SALES, "land"),
-                (SUMS, SHELVES, "shop"),
-            ]
-        )
-    )
+    sides: list[tuple[MultiPartitions, PartitionsSpec, str]] = [
+        (SALES, SUMS, "day"),
+        (SUMS, SALES, "day"),
+        (SUMS, MONTHLY, "day"),
+        (SALES, HOURLY, "day"),
+        (SUMS, LANDS, "land"),
+        (SUMS, SHOPS, "shop"),
+        (SHELVES, SALES, "land"),
+        (SUMS, SHELVES, "shop"),
+    ]
+    upstream, downstream, dimension = draw(st.sampled_from(sides))
     by_day = [windows] if dimension == "day" else [st.just(Identity())]
     inner = draw(st.one_of(st.none(), st.just(All()), st.just(Last()), *by_day))
     return ByDimension(by=[] if inner is None else [(dimension, inner)]), upstream, downstream

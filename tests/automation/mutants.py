@@ -1,0 +1,171 @@
+"""Faults put into the evaluation by hand, one for each decision that a scene alone might not guard."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
+
+from freshet.engine.automation import (
+    agenda,
+    automation,
+    lapse,
+    look,
+    moment,
+    operands,
+    operators,
+    pace,
+    ready,
+    replay,
+    state,
+)
+from freshet.engine.partitions.order import Order
+
+__all__ = ["MUTANTS", "Mutant"]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`found`, a piece of a function's text, is `put` in another way."""
+
+    name: str
+    function: Callable[..., Any]
+    found: str
+    put: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    @contextmanager
+    def at_work(self) -> Generator[None]:
+        """The function's code is exchanged, whoever has imported it."""
+        function = self.function
+        assert isinstance(function, FunctionType)
+        text = textwrap.dedent(inspect.getsource(function))
+        assert text.count(self.found) == 1, f"{self.name}: the text has changed, say anew what to put into it"
+        names: dict[str, Any] = {}
+        made = f"from __future__ import annotations\n{text.replace(self.found, self.put)}"
+        exec(compile(made, self.name, "exec"), function.__globals__, names)  # our own text
+        sound = function.__code__
+        function.__code__ = names[function.__name__].__code__
+        try:
+            yield
+        finally:
+            function.__code__ = sound
+
+
+def _of(cls: type[object], name: str) -> Callable[..., Any]:
+    found: Callable[..., Any] = cls.__dict__[name]
+    return found
+
+
+_Automation = automation.Automation
+_risen, _look, _run, _gather = (_of(_Automation, name) for name in ("_risen", "_look", "_run", "_gather"))
+_forget, _wake_at = _of(_Automation, "_forget"), _of(_Automation, "_wake_at")
+_spread, _descend = _of(agenda.Agenda, "spread"), _of(agenda.Agenda, "_descend")
+_several, _single, _refreshed = (vars(ready)[name] for name in ("_several", "_single", "_being_refreshed"))
+_membership, _freshness, _step = (vars(moment)[name] for name in ("_membership", "_freshness", "_step"))
+_since, _newly_true, _every_dep = (vars(operators)[name] for name in ("_since", "_newly_true", "_every_dep"))
+_OWN_LOOK = "if number == 0 and not (program.restless or look.leant or look.joined - asked):"
+
+MUTANTS = (
+    # what is looked at
+    Mutant("a lapsed policy moves nobody", _spread, "unsettled or world.levels(asset).lapsed", "unsettled"),
+    Mutant("a policy that changes moves nobody", _spread, "unsettled or world", "world"),
+    Mutant("what is below is left alone", _descend, "self.add(below, reached)", "pass"),
+    Mutant("missing parts on the way are not followed", _descend, "if reached or distance <", "if distance <"),
+    Mutant("the newest after it is left alone", _gather, "pulses.added or asset in moment.deleted", "False"),
+    Mutant("what depends on other partitions is left alone", _gather, "in moment.shifted", "in ()"),
+    Mutant("the newest before it is left alone", _membership, "numbers | newest", "numbers"),
+    Mutant("what is asked for moves nothing below", _run, "agenda.spread(asset, asked)", "pass"),
+    Mutant("only what is named above is remembered", _of(look.Look, "above"), "| touched) & live", ") & live"),
+    Mutant("pulses never end", _look, _OWN_LOOK, "if number == 0:"),
+    Mutant("a deadline stays after its reason", _wake_at, "and self._memory[asset].waits_for(when)", ""),
+    # what holds back
+    Mutant("a shared run holds softly", _single, "levels.in_flight(asked_for) - shared", "levels.in_flight(asked_for)"),
+    Mutant("a shared run holds hard", _single, "levels.materialized - shared,", "levels.materialized,"),
+    Mutant("what is below a failure holds", _several, "stuck -= below_failure(look, edge.asset, stuck)", "pass"),
+    Mutant("what is on its way holds hard", _several, "rest - coming", "rest"),
+    Mutant("what is on its way holds nothing", _several, "flying | coming", "flying"),
+    Mutant("untried parts hold nothing", _several, "| world.depending(edge, stuck, asked_for)", ""),
+    Mutant("what has no dependency is held", _several, "world.having(edge, asked_for)", "asked_for"),
+    Mutant("a wait begins anew", ready.when_deps_ready, "soft - waits.known(soft)", "soft"),
+    Mutant("a wait outlives its reason", ready.when_deps_ready, "waits.clear(scope.candidates - asked_for)", "pass"),
+    Mutant("a refresh above holds what joins it", _refreshed, "asked_for - joined", "asked_for"),
+    Mutant(
+        "only what runs is being refreshed", _refreshed, "(levels.in_progress or levels.asked)", "levels.in_progress"
+    ),
+    Mutant("failures do not pass several", vars(ready)["_below_failure"], "if edge.several:", "if False:"),
+    Mutant("quiet lasts", pace.unquiet, "quiet.clear(scope.candidates - asked_for)", "pass"),
+    Mutant("storms are never told", pace.unquiet, "min(value + 1, float(MAX_LEVEL))", "value"),
+    # what is remembered
+    Mutant(
+        "a trigger wins over its reset",
+        _since,
+        "scope.candidates) | trigger) - reset",
+        "scope.candidates) - reset) | trigger",
+    ),
+    Mutant("a reset is not remembered", _since, "scope.candidates, held)", "held, held)"),
+    Mutant("always newly true", _newly_true, "now - look.memory.get(key)", "now"),
+    Mutant("a mark outlives the start", _risen, "memory.remove(program.mark_key, look.pulses(scope).handled)", "pass"),
+    Mutant("what is queued is marked too", _risen, "- levels.queued - levels.asked", ""),
+    Mutant("a failure outlives success", _step, "levels.failed.discard(partition)", "pass"),
+    Mutant("a queued run let go handles nothing", _step, "if event.idle and partition in levels.queued:", "if False:"),
+    Mutant(
+        "a report handles nothing",
+        _step,
+        "pulses.reported.add(partition)\n            pulses.handled",
+        "pulses.reported",
+    ),
+    Mutant(
+        "a start is no request",
+        _step,
+        'kind == "requested" or partition not in levels.in_progress',
+        'kind == "requested"',
+    ),
+    # restarts
+    Mutant("what moved behind is left alone", _run, "self._gather(agenda, self._moved)", "pass"),
+    Mutant(
+        "what comes is there too early", replay.rewind, "world.hide(event.set, BitMap(event.numbers) - known)", "pass"
+    ),
+    Mutant("what went is left alone", replay.rewind, "shrunk.add(event.set)", "pass"),
+    Mutant("a report ends a run", vars(replay)["_step"], "if reported or", "if"),
+    Mutant("what was asked for is asked again", vars(replay)["_step"], "levels.asked.add(partition)", "pass"),
+    Mutant("what ends was not under way", vars(replay)["_step"], "else bits.add)", "else bits.discard)"),
+    Mutant(
+        "what runs stays running",
+        _of(state.World, "load"),
+        "one.in_progress.copy(), one.in_progress.copy()",
+        "one.in_progress.copy(), BitMap()",
+    ),
+    Mutant(
+        "a lapse that ended is loaded",
+        _of(state.World, "load"),
+        "and max(latest, policy.baseline_seq) <= committed_for",
+        "",
+    ),
+    Mutant("a key that is known comes last again", _of(Order, "added"), "known.txn < txn", "True"),
+    # partitions that go
+    Mutant("memory outlives its partition", _forget, "self._memory[name].forget(path_owner, gone)", "pass"),
+    Mutant("memory below outlives its partition", _forget, "path_owner = asset", 'path_owner = "-"'),
+    Mutant("facts outlive their partition", _membership, "world.change(asset).forget(numbers)", "pass"),
+    Mutant("what is gone was newly made", _membership, "bits -= numbers", "pass"),
+    # dependencies and lapses
+    Mutant("all must have each dependency", _every_dep, "look.world.having(edge, found)", "found"),
+    Mutant("one lapse above is not enough", vars(operands)["_upstream_lapsed"], "if any(", "if all("),
+    Mutant("whoever is asked for shares", vars(operands)["_will_be_requested"], "or not scope.joins", ""),
+    Mutant(
+        "a lapse counts for all partitions", vars(operands)["_upstream_lapsed"], "& look.world.newest(scope.asset)", ""
+    ),
+    Mutant(
+        "one success answers every lapse", lapse.lapse_unserved, "done & (memory.get(trying) | pulses.reported)", "done"
+    ),
+    Mutant("a new episode has no new attempts", lapse.lapse_unserved, "tries.clear(newest)", "pass"),
+    Mutant("a cancel exhausts nothing", lapse.lapse_unserved, "tries.put(float(lapse.attempts), canceled)", "pass"),
+    Mutant("a failure backs off no longer than the first", lapse.lapse_unserved, "float(2 ** int(count))", "1.0"),
+    Mutant("a first look at a lapse is none", vars(lapse)["_lapsed_above"], "look.first and", "False and"),
+)
