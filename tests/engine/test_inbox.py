@@ -171,6 +171,28 @@ async def test_what_a_sensor_that_is_gone_left_behind_fills_nothing(tmp_path: Pa
         assert (made.engine.inbox.waiting, made.engine.inbox.hook("hook")) == (0, None)
 
 
+class Clings(Sensor):
+    """Handles again what an earlier look was given."""
+
+    def __init__(self) -> None:
+        super().__init__("hook", intake=Intake("hook", "none"), interval="1s")
+        self.found: list[Any] = []
+
+    async def evaluate(self, ctx: Any) -> Any:
+        self.found.extend(await ctx.inbox())
+        for one in self.found:
+            yield Handled(one, results=[RunRequest("note", params={"n": 1})])
+
+
+async def test_what_is_settled_is_not_admitted_again_by_a_sensor_that_clings_to_it(tmp_path: Path) -> None:
+    async with rig(tmp_path, [Clings(), note]) as made:
+        await deliver(made, "a")
+        await made.advance(5)
+        assert len(await made.runs("note")) == 1
+        (state,) = made.control.sensors()
+        assert "did not give 1 to this look" in str(state.last_error)
+
+
 class Careless(Sensor):
     """Handles one of two, and falls over the words of some."""
 

@@ -92,6 +92,7 @@ class EvaluatorContext:
         "_before",
         "_cache",
         "_desk",
+        "_given",
         "_handed",
         "_lag",
         "_last",
@@ -128,6 +129,7 @@ class EvaluatorContext:
         self._look = look
         self._ledger: TickLedger | None = None
         self._last = self._handed = 0
+        self._given = set[int]()
         self._lag: list[Json] | None = None
 
     @property
@@ -193,6 +195,7 @@ class EvaluatorContext:
 
     def _seen(self, found: Deliveries) -> Deliveries:
         self._handed += len(found)
+        self._given.update(one.number for one in found)
         if found:
             self._last = found[-1].number
         return found
@@ -206,6 +209,12 @@ class EvaluatorContext:
         self._lag = [items, None if oldest is None else oldest.timestamp()]
 
     # --- for whoever runs the look -------------------------------------------------------------------------
+
+    def check_given(self, deliveries: Iterable[int]) -> None:
+        """Raise `ValueError` for the number of a delivery that this look was not given: it may not wait any more, and
+        what is asked for it then is asked for twice."""
+        if others := sorted(set(deliveries) - self._given):
+            raise ValueError(f"Handled(delivery): `ctx.inbox()` did not give {others[0]} to this look")
 
     def told_lag(self) -> list[Json] | None:
         """What `lag` was told last."""

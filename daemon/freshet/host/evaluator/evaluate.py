@@ -78,7 +78,9 @@ async def _take(begun: Any, found: Found) -> None:
 
 
 def partial_look(ctx: EvaluatorContext, found: Found, status: Status = "checkpoint") -> Outcome:
-    """What was found so far. Raises `NotPlain` where the cursor is no JSON."""
+    """What was found so far. Raises `NotPlain` where the cursor is no JSON, `ValueError` where a delivery is handled
+    that the look was not given."""
+    ctx.check_given(number for number, *_ in found.deliveries)
     ledger = ctx.used_ledger()
     return Outcome(
         status=status,
