@@ -13,6 +13,7 @@ import pytest
 from tests.engine.rig import Rig, rig
 
 from freshet import AddPartitions, DeletePartitions, DynamicPartitions, Report, RunRequest, asset, job, sensor
+from freshet.engine import staging
 from freshet.engine.pieces import KEYS, key_pieces
 from freshet.errors import Conflict, PartitionKeyError, StoreUnavailable
 from freshet.store.records import PartitionDelta
@@ -340,6 +341,7 @@ async def test_what_an_earlier_daemon_left_is_dropped_or_carried_out(
         return asyncio.Event().wait() if passed == 2 else None
 
     with monkeypatch.context() as patched:
+        patched.setattr(staging, "_GROUP", 4)  # so that there are two writes to cut between
         writes(patched, cut)
         begun = asyncio.ensure_future(_until_cut(tmp_path, things))
         while passed < 2:

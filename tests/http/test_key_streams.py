@@ -104,15 +104,19 @@ def test_who_goes_away_before_the_end_leaves_nothing(served: Served, http: httpx
     assert http.get("status").status_code == 200
 
 
-_TEXTS = st.text(st.sampled_from('ab.é\x01 {"\\'), max_size=4) | st.sampled_from(["x" * 200, "x" * 201])
+_TEXTS = st.text(st.sampled_from('ab.é\u0301\x01\x7f\x85 {"\\'), max_size=4) | st.sampled_from(["x" * 200, "x" * 201])
 
 
-@given(st.lists(_TEXTS), st.lists(st.integers(0, 60)), st.sampled_from(["text", "ndjson"]), st.booleans())
+@given(
+    st.lists(_TEXTS), st.lists(st.integers(0, 60)), st.sampled_from(["text", "ndjson"]), st.tuples(*[st.booleans()] * 3)
+)
 def test_any_chunks_give_what_the_lines_say(
-    texts: list[str], cuts: list[int], form: Literal["text", "ndjson"], ends: bool
+    texts: list[str], cuts: list[int], form: Literal["text", "ndjson"], how: tuple[bool, bool, bool]
 ) -> None:
-    lines = [text if form == "text" else json.dumps(text) for text in texts]
-    body = ("\n".join(lines) + ("\n" if ends else "")).encode()
+    ends, returns, escapes = how
+    lines = [text if form == "text" else json.dumps(text, ensure_ascii=escapes) for text in texts]
+    newline = "\r\n" if returns else "\n"
+    body = (newline.join(lines) + (newline if ends else "")).encode()
     places = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
     chunks = [body[start:end] for start, end in pairwise(places)]
     expected: list[str] | None
@@ -128,3 +132,19 @@ def test_any_chunks_give_what_the_lines_say(
         assert expected is None
     else:
         assert found == expected
+
+
+@given(st.lists(st.text(st.sampled_from('"a\n\r \\[],'), max_size=12).map(str.encode), max_size=4))
+def test_only_lines_that_are_a_json_string_each_are_read_as_that(chunks: list[bytes]) -> None:
+    lines = [line.strip(b"\r") for line in b"".join(chunks).split(b"\n")]
+    expected: list[str] | None
+    try:
+        expected = [check_key(json.loads(line)) for line in lines if line]
+    except (FreshetError, ValueError, AttributeError, TypeError):
+        expected = None
+    reader = KeyLines("ndjson")
+    try:
+        found = [key for chunk in chunks for key, _ in reader.feed(chunk)] + [key for key, _ in reader.end()]
+    except FreshetError:
+        found = None
+    assert found == expected

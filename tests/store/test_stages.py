@@ -231,7 +231,7 @@ def _joined(items: list[StagePiece]) -> StagePiece:
     for delta in (delta for one in items for delta in one.partitions):
         if grouped and (delta.add or grouped[-1].delete) and not (delta.add and grouped[-1].delete):
             last = grouped.pop()
-            delta = PartitionDelta("batches", last.add + delta.add, last.delete + delta.delete)
+            delta = PartitionDelta("batches", (*last.add, *delta.add), last.delete + delta.delete)
         grouped.append(delta)
     return StagePiece(
         tuple(grouped),

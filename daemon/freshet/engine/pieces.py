@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 from freshet.definitions.graph import Definitions
 from freshet.errors import UnknownName
 from freshet.executors.base import TickEnd
-from freshet.store.records import LedgerDelta, LedgerEntry, PartitionDelta, PartitionRef
+from freshet.store.records import LedgerDelta, LedgerEntry, PartitionDelta, PartitionRef, names_of
 from freshet.store.records.stages import StagePiece
 
 __all__ = [
@@ -155,7 +155,7 @@ class GivenKeys:
         """The next changes."""
         for delta in deltas:
             known = self._there.setdefault(delta.set, {})
-            known.update(dict.fromkeys((key for key, _ in delta.add), True))
+            known.update(dict.fromkeys(names_of(delta.add), True))
             known.update(dict.fromkeys(delta.delete, False))
 
     def check(self, definitions: Definitions, piece: StagePiece) -> StagePiece | None:

@@ -28,7 +28,7 @@ from freshet.store import stages
 from freshet.store.combinations import hanging
 from freshet.store.partitions import change_partitions
 from freshet.store.pieces import encode
-from freshet.store.records import LedgerDelta, PartitionDelta, TickCommit, TickerRow, TickResult
+from freshet.store.records import LedgerDelta, PartitionDelta, TickCommit, TickerRow, TickResult, names_of
 from freshet.store.records.pending import WaitingRequest
 from freshet.store.records.stages import Carried, StagePiece
 from freshet.store.store import Store
@@ -36,7 +36,7 @@ from freshet.store.ticks import commit_tick
 
 __all__ = ["Staging", "finish_stages"]
 
-_GROUP = 4
+_GROUP = 16
 _BYTES = 512 << 10
 """A piece is halved until its text is shorter; so much text, or so many pieces, are written down at once."""
 _SECONDS = 0.006
@@ -145,12 +145,12 @@ class Staging:
         self, stage: _Stage, definitions: Definitions, row: TickerRow, flight: InFlight, end: TickEnd, bare: TickEnd
     ) -> None:
         """Check and write down piece by piece: keys, ledger, reports, runs."""
-        given, now = GivenKeys(), self._in.clock.now()
+        given, apart, now = GivenKeys(), set[str](), self._in.clock.now()
         for deltas in key_pieces(end.partitions):
             checked = tick_commit(definitions, row, flight, replace(bare, partitions=deltas), now=now)
             if end.runs or end.reports:
                 given.note(checked.partitions)
-            light = [part for delta in checked.partitions for part in await self._lighter(delta)]
+            light = [part for delta in checked.partitions for part in await self._lighter(delta, apart)]
             for parts in (checked.partitions,) if len(light) == len(checked.partitions) else ((one,) for one in light):
                 await stage.add(StagePiece(partitions=parts))
         async for ledger, last in ledger_pieces(end.ledger):
@@ -174,9 +174,10 @@ class Staging:
         none. Returns how many keys were new or were there to delete."""
         stage: _Stage | None = None
         held: PartitionDelta | None = None
+        apart = set[str]()
         try:
             async for whole in deltas:
-                for delta in await self._lighter(whole):
+                for delta in await self._lighter(whole, apart):
                     if held is not None:
                         stage = stage or await self._begin()
                         await stage.add(StagePiece(partitions=(held,)))
@@ -195,9 +196,15 @@ class Staging:
         self._in.work.spawn(self._decide(stage, answer))
         return await asyncio.shield(answer)
 
-    async def _lighter(self, delta: PartitionDelta) -> list[PartitionDelta]:
-        keys = [*(key for key, _ in delta.add), *delta.delete]
-        return list(lighter(delta, await self._in.store.read(partial(hanging, set=delta.set, keys=keys))))
+    async def _lighter(self, delta: PartitionDelta, apart: set[str]) -> list[PartitionDelta]:
+        """`apart`: the sets that are a dimension of none, filled here: one question an outcome for each."""
+        if delta.set in apart:
+            return [delta]
+        keys = [*names_of(delta.add), *delta.delete]
+        found = await self._in.store.read(partial(hanging, set=delta.set, keys=keys))
+        if keys and not found:
+            apart.add(delta.set)
+        return list(lighter(delta, found))
 
     async def _at_once(self, delta: PartitionDelta) -> int:
         now = self._in.clock.now()

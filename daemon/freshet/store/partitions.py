@@ -20,7 +20,7 @@ from freshet.errors import Conflict, UnknownName
 from freshet.store.codec import dump, load
 from freshet.store.combinations import cascade_added, cascade_deleted
 from freshet.store.events import EventLog
-from freshet.store.records import Event, PartitionDelta
+from freshet.store.records import BareKeys, Event, Pair, PartitionDelta
 
 __all__ = [
     "FoundPartition",
@@ -34,6 +34,7 @@ __all__ = [
 
 _FEW = 16
 """How many partitions that come or go together are told each by an event of its own."""
+_NOTHING: dict[str, Json] = {}
 _Run = tuple[int, list[str]]
 """Keys of consecutive numbers, with the first of these."""
 _KNOWN = """
@@ -128,13 +129,17 @@ def apply_delta(
             f"the partition set {delta.set!r} has keys by its definition ({kind})",
             hint="only those of DynamicPartitions are added and deleted",
         )
-    added = _add(db, set_id, dict(delta.add), now, log.txn) if delta.add else []
+    added = _add(db, set_id, _by_key(delta.add), now, log.txn) if delta.add else []
     _tell(log, "partition_added", delta.set, added, tick_id)
     cascade_added(db, log, set_id, _ranges(added), anew=now, tick_id=tick_id)
     deleted = _delete(db, set_id, delta.delete, now) if delta.delete else []
     _tell(log, "partition_deleted", delta.set, deleted, tick_id)
     cascade_deleted(db, log, set_id, _ranges(deleted), now, tick_id=tick_id)
     return sum(len(keys) for _, keys in added), sum(len(keys) for _, keys in deleted)
+
+
+def _by_key(added: Sequence[Pair]) -> dict[str, dict[str, Json]]:
+    return dict.fromkeys(added.names, _NOTHING) if isinstance(added, BareKeys) else dict(added)
 
 
 def _runs(found: Sequence[tuple[int, str]]) -> list[_Run]:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from freshet.errors import ValueFormatError
-from freshet.store.records import LedgerDelta, LedgerEntry, PartitionDelta, ReportedMaterialization, RunToAdmit
+from freshet.store.records import (
+    BareKeys,
+    LedgerDelta,
+    LedgerEntry,
+    PartitionDelta,
+    ReportedMaterialization,
+    RunToAdmit,
+    names_of,
+)
 from freshet.store.records.pending import RequestToKeep
 from freshet.store.records.stages import StagePiece
 
@@ -48,11 +56,11 @@ def encode(piece: StagePiece) -> str:
         raise ValueFormatError(f"a value cannot be kept as JSON: {error}", hint="keep it as text") from error
 
 
-def _added(delta: PartitionDelta) -> list[str] | list[tuple[str, Any]]:
+def _added(delta: PartitionDelta) -> tuple[str, ...] | list[tuple[str, Any]]:
     """Keys alone where none has metadata: nearly always so where they are many."""
-    if any(metadata for _, metadata in delta.add):
+    if not isinstance(delta.add, BareKeys) and any(metadata for _, metadata in delta.add):
         return list(delta.add)
-    return [key for key, _ in delta.add]
+    return names_of(delta.add)
 
 
 def decode(text: str) -> StagePiece:
@@ -74,8 +82,7 @@ def decode(text: str) -> StagePiece:
 
 def _delta(set: str, added: list[Any], deleted: list[str]) -> PartitionDelta:
     if added and isinstance(added[0], str):
-        nothing: dict[str, Any] = {}
-        return PartitionDelta(set, tuple((key, nothing) for key in added), tuple(deleted))
+        return PartitionDelta(set, BareKeys(tuple(added)), tuple(deleted))
     return PartitionDelta(set, tuple((key, metadata) for key, metadata in added), tuple(deleted))
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 import orjson
@@ -9,6 +12,7 @@ import orjson
 from freshet.definitions.names import KEY_MAX_CHARS, check_key
 from freshet.definitions.outcome import Json
 from freshet.errors import FreshetError, PartitionKeyError, ValueFormatError
+from freshet.store.records import BareKeys, Pair
 
 __all__ = ["KeyLines"]
 
@@ -16,8 +20,8 @@ LINE_MAX = 1 << 20
 """Bytes of one line, its metadata included."""
 _NOTHING: dict[str, Json] = {}
 _UNCHANGED = "nothing of the request holds; mend the line and send all of it again"
-
-Pair = tuple[str, dict[str, Json]]
+_CONTROLS = bytes([*range(0x0A), *range(0x0B, 0x20), 0x7F])
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
 class KeyLines:
@@ -32,7 +36,7 @@ class KeyLines:
         self._rest = b""
         self._line = 0
 
-    def feed(self, data: bytes) -> list[Pair]:
+    def feed(self, data: bytes) -> Sequence[Pair]:
         """More of the body. Raises `PartitionKeyError` or `ValueFormatError` naming the first line that is wrong."""
         whole, newline, rest = data.rpartition(b"\n")
         if not newline:
@@ -41,21 +45,24 @@ class KeyLines:
             whole, self._rest = self._rest + whole, rest
         if len(self._rest) > LINE_MAX:
             raise ValueFormatError(f"line {self._line + 1} is longer than {LINE_MAX} bytes", hint=_UNCHANGED)
-        return self._take(whole.split(b"\n")) if newline else []
+        return self._take(whole) if newline else ()
 
-    def end(self) -> list[Pair]:
+    def end(self) -> Sequence[Pair]:
         """The last line, where no newline ends it."""
         rest, self._rest = self._rest, b""
-        return self._take([rest]) if rest else []
+        return self._take(rest) if rest else ()
 
-    def _take(self, lines: list[bytes]) -> list[Pair]:
-        first, self._line = self._line + 1, self._line + len(lines)
-        found = _plain_text(lines) if self._form == "text" else _plain_json(lines)
-        if found is not None:
-            return [(key, _NOTHING) for key in found]
+    def _take(self, whole: bytes) -> Sequence[Pair]:
+        """The keys of lines, the last without its newline."""
+        first, self._line = self._line + 1, self._line + whole.count(b"\n") + 1
+        lines = whole.replace(b"\r\n", b"\n").removesuffix(b"\r")
+        texts = lines if self._form == "text" else _unquoted(lines)
+        keys = None if texts is None else _plain(texts)
+        if keys is not None:
+            return BareKeys(tuple(keys))
         read = _from_text if self._form == "text" else _from_json
         pairs: list[Pair] = []
-        for number, line in enumerate(lines, first):
+        for number, line in enumerate(whole.split(b"\n"), first):
             bare = line.strip(b"\r")
             if not bare:
                 continue
@@ -69,29 +76,31 @@ class KeyLines:
         return pairs
 
 
-def _plain_text(lines: list[bytes]) -> list[str] | None:
-    """The keys where all of them are plain, found by a few passes in C; None where each must be looked at."""
+def _unquoted(lines: bytes) -> bytes | None:
+    """The texts of lines that each are a JSON string without escapes; None where one may be anything else."""
+    newlines = lines.count(b"\n")
+    if lines.count(b'"') != 2 * newlines + 2 or lines.count(b'"\n"') != newlines or b"\\" in lines:
+        return None
+    return lines[1:-1].replace(b'"\n"', b"\n") if lines.startswith(b'"') and lines.endswith(b'"') else None
+
+
+def _plain(lines: bytes) -> list[str] | None:
+    """The keys where `check_key` would return each as it is, found by a few passes in C; None where each line must be
+    looked at."""
     try:
-        text = b"\n".join(lines).decode("ascii")
+        text = lines.decode()
     except UnicodeDecodeError:
         return None
-    return _if_plain(text.split("\n"))
-
-
-def _plain_json(lines: list[bytes]) -> list[str] | None:
-    try:
-        keys = [orjson.loads(line) for line in lines]
-        return _if_plain(keys)
-    except (orjson.JSONDecodeError, TypeError):
+    if text.isascii():
+        if len(lines.translate(None, _CONTROLS)) < len(lines):
+            return None
+    elif _CONTROL.search(text) or not unicodedata.is_normalized("NFC", text):
         return None
-
-
-def _if_plain(keys: list[str]) -> list[str] | None:
-    """`keys` where `check_key` would return each as it is. Raises `TypeError` for what is no text."""
-    text = "".join(keys)
-    if not (text.isascii() and text.isprintable() and "\n." not in "\n" + "\n".join(keys)):
+    framed = f"\n{text}\n"
+    if "\n\n" in framed or "\n." in framed:
         return None
-    return keys if min(map(len, keys)) > 0 and max(map(len, keys)) <= KEY_MAX_CHARS else None
+    keys = text.split("\n")
+    return keys if max(map(len, keys)) <= KEY_MAX_CHARS else None
 
 
 def _from_text(line: bytes) -> Pair:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Literal, TypeVar
 
 from fastapi import Request
@@ -10,19 +11,20 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
-from freshet.definitions.outcome import Json
 from freshet.engine.pieces import KEYS
 from freshet.errors import Conflict, ValueFormatError
 from freshet.http.api.keylines import KeyLines
+from freshet.store.records import BareKeys, Pair
 
 __all__ = ["form_of", "in_lines", "pieces_of", "read_body"]
 
 Form = Literal["json", "ndjson", "text"]
-Pairs = tuple[tuple[str, dict[str, Json]], ...]
 Model = TypeVar("Model", bound=BaseModel)
 
 BODY_MAX = 1 << 20
 """Bytes of a JSON body: what is parsed in one go without holding up others."""
+_STEP = 64 << 10
+"""Bytes of lines that are read in one go."""
 _FORMS: dict[str, Form] = {
     "": "json",
     "application/json": "json",
@@ -72,17 +74,42 @@ async def read_body(request: Request, model: type[Model]) -> Model:
         raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in found]) from None
 
 
-async def pieces_of(request: Request, form: Literal["ndjson", "text"]) -> AsyncIterator[Pairs]:
+async def pieces_of(request: Request, form: Literal["ndjson", "text"]) -> AsyncIterator[Sequence[Pair]]:
     """The keys of a body in lines, some thousand at a time, as they come."""
-    lines, held = KeyLines(form), list[tuple[str, dict[str, Json]]]()
+    lines, held = KeyLines(form), _Held()
     try:
         async for data in request.stream():
-            held += lines.feed(data)
-            while len(held) >= KEYS:
-                yield tuple(held[:KEYS])
-                del held[:KEYS]
+            for start in range(0, len(data), _STEP):
+                held.take(lines.feed(data[start : start + _STEP]))
+                for piece in held.pieces(KEYS):
+                    yield piece
+                await asyncio.sleep(0)
     except ClientDisconnect:
         raise Conflict("the request ended before its last line", hint="nothing of it holds; send it again") from None
-    held += lines.end()
-    for start in range(0, len(held), KEYS):
-        yield tuple(held[start : start + KEYS])
+    held.take(lines.end())
+    for piece in held.pieces(1):
+        yield piece
+
+
+class _Held:
+    """Keys that do not fill a piece yet: bare ones, until one with metadata comes."""
+
+    def __init__(self) -> None:
+        self._bare: list[str] = []
+        self._pairs: list[Pair] = []
+
+    def take(self, found: Sequence[Pair]) -> None:
+        if isinstance(found, BareKeys) and not self._pairs:
+            self._bare += found.names
+        elif found:
+            self._pairs += [*((name, {}) for name in self._bare), *found]
+            self._bare.clear()
+
+    def pieces(self, least: int) -> Iterator[Sequence[Pair]]:
+        """Those of at least so many keys, which are held no more."""
+        while len(self._bare) >= least:
+            yield BareKeys(tuple(self._bare[:KEYS]))
+            del self._bare[:KEYS]
+        while len(self._pairs) >= least:
+            yield tuple(self._pairs[:KEYS])
+            del self._pairs[:KEYS]

@@ -22,7 +22,7 @@ from freshet.http.models import (
     PartitionsPage,
 )
 from freshet.store import queries
-from freshet.store.records import PartitionDelta
+from freshet.store.records import PartitionDelta, names_of
 from freshet.store.views import PartitionState
 
 __all__ = ["check_dynamic", "router"]
@@ -81,7 +81,7 @@ def _stating(name: str, assets: tuple[str, ...], state: PartitionState | None, a
     if len(assets) > 1:
         said = f"of which asset? There are {len(assets)} over the partition set {name!r}"
         raise Conflict(said, hint=f"name one with asset=: {', '.join(assets[:8])}")
-    return assets[0]
+    return next(iter(assets))
 
 
 @router.post("/{name}", openapi_extra=in_lines(AddPartitionsBody))
@@ -109,7 +109,7 @@ async def delete_keys(api: Api, name: str, request: Request) -> PartitionsChange
         body = await read_body(request, DeletePartitionsBody)
         return PartitionsChanged(set=name, changed=await api.control.delete_partitions(name, body.keys))
     pieces = pieces_of(request, form)
-    deltas = (PartitionDelta(name, delete=tuple(key for key, _ in pairs)) async for pairs in pieces)
+    deltas = (PartitionDelta(name, delete=names_of(pairs)) async for pairs in pieces)
     return PartitionsChanged(set=name, changed=await api.control.change_partitions(name, deltas))
 
 

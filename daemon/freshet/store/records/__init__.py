@@ -34,6 +34,7 @@ from freshet.store.records.inbox import (
     NewDelivery,
     WaitingDelivery,
 )
+from freshet.store.records.keys import BareKeys, Pair, names_of
 from freshet.store.records.runs import (
     Admission,
     Admitted,
@@ -76,6 +77,7 @@ __all__ = [
     "BackfillMark",
     "BackfillRow",
     "BackfillState",
+    "BareKeys",
     "ConditionChunk",
     "DeliveryRow",
     "DeliveryState",
@@ -94,6 +96,7 @@ __all__ = [
     "LedgerEntry",
     "NewBackfill",
     "NewDelivery",
+    "Pair",
     "PartitionDelta",
     "PartitionRef",
     "QueuedStep",
@@ -115,4 +118,5 @@ __all__ = [
     "TickerRow",
     "ValueRef",
     "WaitingDelivery",
+    "names_of",
 ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from freshet.definitions.outcome import Json
 from freshet.store.records.events import Event
 from freshet.store.records.inbox import HandledDelivery
+from freshet.store.records.keys import Pair
 from freshet.store.records.pending import RequestToKeep, WaitingRequest
 from freshet.store.records.runs import Admission, DroppedRequest, InputNeed, RunToAdmit
 from freshet.store.records.sets import PartitionRef
@@ -74,7 +75,7 @@ class PartitionDelta:
     """Keys to add (with metadata) to a dynamic set, and keys to delete from it."""
 
     set: str
-    add: tuple[tuple[str, dict[str, Json]], ...] = ()
+    add: Sequence[Pair] = ()
     delete: tuple[str, ...] = ()
 
 
