@@ -49,9 +49,9 @@ def rebuilt(plain: Json) -> Any:
         case "literal":
             return Literal[tuple(parts)]
         case "list":
-            return list[rebuilt(parts[0])]
+            return types.GenericAlias(list, (rebuilt(parts[0]),))
         case "dict":
-            return dict[str, rebuilt(parts[0])]
+            return types.GenericAlias(dict, (str, rebuilt(parts[0])))
         case _:
             return Union[tuple(rebuilt(one) for one in parts)]  # noqa: UP007  # of as many as there are
 
