@@ -66,26 +66,30 @@ class Journal:
         self._folder = f"{self._runs_dir}/{run_id}"
         self._head = {"t": 0.0, "step": step, "attempt": attempt}
 
+    def open(self) -> None:
+        """Make the file now, where the first line would."""
+        self._write(b"")
+
     def text(self, stream: Literal["stdout", "stderr"], line: str) -> None:
         """A line of output, without its end."""
         for start in range(0, len(line) or 1, LINE_MAX):
-            self._write({"stream": stream, "text": line[start : start + LINE_MAX]})
+            self._line({"stream": stream, "text": line[start : start + LINE_MAX]})
 
     def log(self, level: str, message: str, fields: dict[str, Any]) -> None:
         """A line of log."""
-        self._write({"stream": "log", "level": level, "message": message, "fields": fields})
+        self._line({"stream": "log", "level": level, "message": message, "fields": fields})
 
     def progress(self, done: float, total: float | None) -> None:
         """How far the step is."""
-        self._write({"stream": "progress", "fields": {"done": done, "total": total}})
+        self._line({"stream": "progress", "fields": {"done": done, "total": total}})
 
     def metadata(self, values: dict[str, Any]) -> None:
         """Facts to keep with the result."""
-        self._write({"stream": "metadata", "fields": values})
+        self._line({"stream": "metadata", "fields": values})
 
     def state(self, message: str, **fields: Any) -> None:
         """What became of the step."""
-        self._write({"stream": "state", "message": message, "fields": fields})
+        self._line({"stream": "state", "message": message, "fields": fields})
 
     def close(self) -> None:
         """Give the descriptor back; a later line opens it again."""
@@ -93,12 +97,15 @@ class Journal:
             os.close(self._fd)
             self._fd = -1
 
-    def _write(self, line: dict[str, Any]) -> None:
-        text = _dump({**self._head, "t": self._clock(), **line})
+    def _line(self, line: dict[str, Any]) -> None:
+        self._write(_dump({**self._head, "t": self._clock(), **line}))
+
+    def _write(self, text: bytes) -> None:
         try:
             if self._fd < 0:
                 self._fd = self._open()
-            os.write(self._fd, text)
+            if text:
+                os.write(self._fd, text)
         except OSError as error:
             if self._unwritten is None:
                 raise

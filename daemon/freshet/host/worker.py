@@ -11,6 +11,7 @@ import array
 import contextlib
 import fcntl
 import os
+import select
 import sys
 import termios
 import time
@@ -24,6 +25,7 @@ from freshet.host.launch import untold
 from freshet.host.messages import ErrorData, Run, WorkerEnded, WorkerReceived
 from freshet.host.output import Output
 from freshet.host.process import children_of, kill_all
+from freshet.host.rehearsal import Rehearsal
 from freshet.host.step import perform
 
 __all__ = ["Bench"]
@@ -32,6 +34,8 @@ _CHUNK = 1 << 16
 _LEFTOVERS_WITHIN = 2.0
 """Seconds for killed leftovers to be gone; what is left then is the host's to deal with."""
 _DRAINED_WITHIN = 0.5
+_REHEARSED_AFTER = 20
+"""Milliseconds of waiting: in a burst a worker has its order before, and every process has better things to do."""
 _RECEIVED = encode(WorkerReceived(op="received"))
 
 
@@ -43,6 +47,7 @@ class Bench:
         self._values_dir = state_dir / "values"
         self._journal = Journal(state_dir / "runs")
         self._decoder = FrameDecoder()
+        self._rehearsal = Rehearsal(perform, self._values_dir)
         self._output = Output(self._journal)
         self.install = self._output.install
         self.remove = self._output.remove
@@ -74,6 +79,10 @@ class Bench:
         _send(sock, frame)
 
     def _receive(self, sock: int) -> Run | None:
+        waiting = select.poll()
+        waiting.register(sock, select.POLLIN)
+        if not waiting.poll(_REHEARSED_AFTER):
+            self._rehearsal.play()
         while True:
             data = os.read(sock, _CHUNK)
             if not data:

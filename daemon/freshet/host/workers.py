@@ -89,13 +89,21 @@ class Workers:
 
     def run(self, order: Run, payload: bytes) -> None:
         """Launch a step; `payload` is the order as it came."""
+        if self._pending or not self._waiting:
+            self._pending.append(self._launch(order, payload))
+        else:  # while the worker wakes up, its journal is laid out and the rest is noted
+            worker = self._waiting.popleft()
+            worker.channel.send(wrap(payload))
+            launch = self._launch(order, payload)
+            launch.journal.open()
+            self._handed(worker, launch)
+        self._assign()
+
+    def _launch(self, order: Run, payload: bytes) -> Launch:
         journal = Journal(self._runs_dir, unwritten=self._note_unwritten)
         journal.begin(order["run"], order["step"], order["attempt"])
-        launch = Launch(order, payload, journal)
         spec = self._catalog.definitions.asset.get(order["step"]) or self._catalog.definitions.job.get(order["step"])
-        launch.timeout = spec.timeout if spec is not None else None
-        self._pending.append(launch)
-        self._assign()
+        return Launch(order, payload, journal, timeout=None if spec is None else spec.timeout)
 
     def cancel(self, run: int, position: int, grace: float) -> None:
         """End a step before its time. One that is not here has ended: nothing happens."""
@@ -139,17 +147,18 @@ class Workers:
     def _assign(self) -> None:
         while self._pending:
             if self._waiting:
-                self._hand(self._waiting.popleft(), self._pending.popleft())
+                worker, launch = self._waiting.popleft(), self._pending.popleft()
+                worker.channel.send(wrap(launch.payload))
+                self._handed(worker, launch)
             elif not self._ready_at_once or self._failures or not self._start(min(self._wanted, _BATCH)):
                 break
         self._schedule(0.0 if len(self._waiting) < _LOW else _TOP_UP_AFTER)
         self._note_idle()
 
-    def _hand(self, worker: _Worker, launch: Launch) -> None:
+    def _handed(self, worker: _Worker, launch: Launch) -> None:
         worker.launch = launch
         self._busy[launch.step] = worker
         worker.child.output = launch.output
-        worker.channel.send(wrap(launch.payload))
         self._watch(worker)
 
     def _watch(self, worker: _Worker) -> None:
