@@ -47,7 +47,8 @@ class AssetSensor(Sensor):
 
     `asset`, or `assets`: whose events, by themselves or by name. `on`: which: "materialized", "failed" (for good),
     "lapsed", "warned", "restored" (of its freshness). The run key is `ASSET@SEQ`, the event's number, so that each
-    event is answered once, through restarts and rollbacks. `start`: "now", or "all" that ever happened.
+    event is answered once by each target, through restarts and rollbacks, also where several sensors ask.
+    `start`: "now", or "all" that ever happened.
 
     `partition`: the run is for the partition of the event (a key that has been deleted since is passed over). False
     for a target without partitions; a target given by itself says so itself. `params`: what of the event becomes

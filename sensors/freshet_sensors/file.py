@@ -46,7 +46,8 @@ class FileSensor(Sensor):
     The truth is a scan against the ledger of (path, size, mtime_ns, inode): each such version is admitted once, through
     lost events and restarts. `partitions`: the set that gets the file's key, with the metadata `path` (absolute),
     `size` (bytes) and `mtime` (seconds since 1970). `target`: the asset or job to run for it, under the run key
-    `PATH@SIZE:MTIME_NS:INODE`; without `partitions`, the run's tags `file` and `change` say what happened.
+    `PATH@SIZE:MTIME_NS:INODE`, with PATH below the folder: of two sensors over a folder and target, one makes the run,
+    unless `run_key=` tells them apart. Without `partitions`, the run's tags `file` and `change` say what happened.
 
     `on`: which changes count, of created, modified and deleted. A deletion does nothing to the partition, unless
     `retire=True` (which implies "deleted"): then the key is deleted when no file has it any more. Without `partitions`,

@@ -39,18 +39,18 @@ _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 class HttpSensor(Sensor):
     """Asks a URL every `interval` whether something is new there.
 
-    Without `cursor` and `items`, a change of the whole is one run of `target`, under the run key `URL@ETAG`, or
-    `URL@DIGEST` of the body where there is no ETag; of the URL's query a digest stands there. It has changed when
-    neither is what it was; the first answer counts as a change. A state that comes back later is a change as well (its
-    run key ends in `#N`).
+    Without `cursor` and `items`, a change of the whole is one run of `target`, under the run key `NAME:URL@ETAG`, or
+    `NAME:URL@DIGEST` of the body where there is no ETag: NAME is the sensor's, and of the URL's query a digest stands
+    there. It has changed when neither is what it was; the first answer counts as a change. A state that comes back
+    later is a change as well (its run key ends in `#N`).
 
     `cursor`: a JSON pointer, such as "/latest/version", to one value. A number counts once it is larger (a smaller one
     is a copy that lags behind: it is logged and passed over), anything else once it is another. The run key is
-    `URL@VALUE`; with `partitions`, the value is the key.
+    `NAME:URL@VALUE`; with `partitions`, the value is the key.
 
     `items`: a JSON pointer to a list. Each member is admitted once, by its `key` (a template over its fields; of a
-    member that is no object, "{item}"), under that run key; members without a key are logged and passed over. With
-    `partitions` its fields are the metadata, else those named in `params` are the run's parameters. The ledger
+    member that is no object, "{item}"), under the run key `NAME:KEY`; members without a key are logged and passed over.
+    With `partitions` its fields are the metadata, else those named in `params` are the run's parameters. The ledger
     keeps every key: a member that has gone and comes back is not admitted again.
 
     Requests are conditional by ETag and Last-Modified, which are kept once all that an answer holds has been committed.

@@ -63,7 +63,8 @@ class FieldKey:
 
 
 class Item(NamedTuple):
-    """`name`: its key, or what stands for it in the log where it has none."""
+    """`name`: its key, or what stands for it in the log where it has none. `run_key`: what tells it from the sensor's
+    other items."""
 
     name: str
     run_key: str
@@ -74,9 +75,11 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """What the user asked for. `params`: the fields that a run is handed as parameters. `templated`: the sensor's
+    """What the user asked for. `name`: the sensor's, with which run keys begin: another sensor's items are others, also
+    where their keys are equal. `params`: the fields that a run is handed as parameters. `templated`: the sensor's
     template `run_key=` names the runs."""
 
+    name: str
     partitions: DynamicPartitions | None
     target: str | None
     params: tuple[str, ...] = ()
@@ -97,7 +100,7 @@ class Plan:
             raise DefinitionError(
                 f"{name}: params= are for the runs of a job", hint="a partition has its item's fields as metadata"
             )
-        return cls(partitions, of, tuple(params), sensor.spec.flow.run_key is not None)
+        return cls(name, partitions, of, tuple(params), sensor.spec.flow.run_key is not None)
 
     def checked(self, key: str) -> str:
         """The key, fit for its set. Raises `PartitionKeyError`."""
@@ -112,7 +115,7 @@ def say(ctx: SensorContext, plan: Plan, items: Iterable[Item]) -> Iterator[AddPa
         if item.wrong is not None:
             ctx.log.warning("item passed over", item=item.name, reason=item.wrong)
             continue
-        run_key = None if plan.templated else item.run_key
+        run_key = None if plan.templated else f"{plan.name}:{item.run_key}"
         if plan.partitions is not None:
             added[item.name] = {str(field): json_of(value) for field, value in item.fields.items()}
             if plan.target is not None:

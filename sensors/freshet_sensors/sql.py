@@ -70,8 +70,9 @@ class SqlSensor(Sensor):
     the same value and `key` are one.
 
     `key`: a template over the columns, "{id}" by default. With `partitions` it is the partition's key and the row its
-    metadata; else `params` names the columns that become the run's parameters. The run key is `KEY@VALUE`, so that a
-    row that is changed and gets a later value runs again. Rows without a usable key are logged and passed over.
+    metadata; else `params` names the columns that become the run's parameters. The run key is `NAME:KEY@VALUE`,
+    of the sensor's name, so that a row that is changed and gets a later value runs again, and a row of another sensor
+    with the same target is another. Rows without a usable key are logged and passed over.
     """
 
     def __init__(

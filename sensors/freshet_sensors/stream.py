@@ -50,10 +50,10 @@ class StreamSensor(Sensor):
     while the sensor is watched, after its first look. When it ends or raises it is opened again, after a pause that
     grows up to 30 s until a message comes; `RetryLater(after=)` names the pause, `GiveUp` quarantines the sensor.
 
-    `admit(message)` says what a message leads to; by default a run of `target` under its key, with the value as
-    parameters if that is a dict, or with `partitions` a partition of that key with the message's metadata. It must not
-    block. A message whose key no set may hold is logged and passed over; what else `admit` raises fails the look, and
-    the message stays the next one.
+    `admit(message)` says what a message leads to; by default a run of `target` under the run key `NAME:KEY` (the
+    sensor's name, the message's key), with the value as parameters if that is a dict, or with `partitions` a partition
+    of that key with the message's metadata. It must not block. A message whose key no set may hold is logged and passed
+    over; what else `admit` raises fails the look, and the message stays the next one.
 
     Each message is admitted once. What was said of it, its key in the ledger, and `after` are one commit; `ack` is
     called after that commit alone, and again at the next look if it was cut off; where it raises, the stream is opened
@@ -110,7 +110,7 @@ class StreamSensor(Sensor):
 
     def admit(self, message: Message) -> Iterable[Said] | Said | None:
         """What a message leads to. See the class."""
-        run_key = message.key if self.spec.flow.run_key is None else None  # else its template says
+        run_key = f"{self.name}:{message.key}" if self.spec.flow.run_key is None else None  # else its template says
         if self.partitions is not None:
             added = AddPartitions(self.partitions, {check_key(message.key): message.metadata})
             run = RunRequest(self.spec.target, partition=message.key, run_key=run_key)

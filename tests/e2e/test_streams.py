@@ -101,7 +101,7 @@ def source_for(site: Site) -> Generator[Source]:
 
 def run_keys(database: Path) -> list[str]:
     with closing(sqlite3.connect(database)) as db:
-        return [key for (key,) in db.execute("SELECT run_key FROM runs ORDER BY id")]
+        return [key.removeprefix("lines:") for (key,) in db.execute("SELECT run_key FROM runs ORDER BY id")]
 
 
 def test_each_message_is_admitted_once_through_any_crash(make_site: MakeSite) -> None:

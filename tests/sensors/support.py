@@ -97,6 +97,7 @@ class World:
     skips: list[str] = field(default_factory=list[str])
     commits: int = 0
     log: Log = field(default_factory=Log)
+    sensor: str = ""
 
     async def tick(
         self,
@@ -108,6 +109,7 @@ class World:
         kill_after: int | None = None,
     ) -> list[Any]:
         """One tick. `kill_after`: the tick is lost after so many commits. Returns what was yielded."""
+        self.sensor = sensor.name
         said: list[Any] = []
         pending: list[Any] = []
         ledger = DictLedger(dict(self.entries))
@@ -155,6 +157,11 @@ class World:
     def run_keys(self) -> list[str]:
         """The run keys asked for, in order."""
         return [run.run_key for run in self.runs if run.run_key is not None]
+
+    @property
+    def item_keys(self) -> list[str]:
+        """The run keys asked for, in order, without the sensor's name that they begin with."""
+        return [key.removeprefix(f"{self.sensor}:") for key in self.run_keys]
 
     @property
     def files_run(self) -> list[str]:

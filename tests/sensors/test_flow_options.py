@@ -97,7 +97,7 @@ def test_a_template_names_the_runs_where_there_is_one(look: Callable[..., Ticked
 
 def test_a_message_leaves_its_name_to_the_template() -> None:
     asked = [Lines("lines", target="t", run_key=key).admit(Message("m")) for key in (None, "{params.n}")]
-    assert [one.run_key for one in asked if isinstance(one, RunRequest)] == ["m", None]
+    assert [one.run_key for one in asked if isinstance(one, RunRequest)] == ["lines:m", None]
 
 
 def test_an_object_leaves_its_name_to_the_template() -> None:

@@ -67,7 +67,7 @@ async def test_each_new_state_is_one_run(server: Web) -> None:
         for etag in ('"1"', '"1"', 'W/"2"', '"2b"'):
             server.answer = conditional(etag.encode(), etag, "Sat, 21 Nov 2026 08:00:00 GMT")
             await world.tick(sensor)
-    assert world.run_keys == [f"{server.url}/a@{version}" for version in ("1", "2", "2b")]
+    assert world.item_keys == [f"{server.url}/a@{version}" for version in ("1", "2", "2b")]
     assert server.asked[1].headers["if-none-match"] == '"1"'
     assert server.asked[1].headers["if-modified-since"] == "Sat, 21 Nov 2026 08:00:00 GMT"
 
@@ -78,8 +78,8 @@ async def test_a_state_that_comes_back_runs_again(server: Web) -> None:
         for body in (b"A", b"B", b"A", b"A", b"B"):
             server.answer = always(Said(body=body))
             await world.tick(sensor)
-    assert len(world.run_keys) == len(set(world.run_keys)) == 4
-    assert [key.endswith(("#3", "#4")) for key in world.run_keys] == [False, False, True, True]
+    assert len(world.item_keys) == len(set(world.item_keys)) == 4
+    assert [key.endswith(("#3", "#4")) for key in world.item_keys] == [False, False, True, True]
 
 
 async def test_another_etag_for_the_same_body_is_no_news(server: Web) -> None:
@@ -126,7 +126,7 @@ async def test_a_value_counts_when_it_is_larger_or_another(server: Web) -> None:
         for value in (41, 42, 41, 42, 43, "a", "b", "b"):
             server.answer = always(Said(body=orjson.dumps({"v": [value]})))
             await world.tick(sensor)
-    assert world.run_keys == [f"{server.url}@{value}" for value in (41, 42, 43, "a", "b")]
+    assert world.item_keys == [f"{server.url}@{value}" for value in (41, 42, 43, "a", "b")]
     assert [line[1] for line in world.log.lines] == [
         "a smaller number is passed over",
         *["over: a smaller number is passed over"],
@@ -162,7 +162,7 @@ async def test_each_item_is_admitted_once(server: Web) -> None:
         for ids in ((1, 2), (2, 3, 3), (1,), (4, 1)):
             server.answer = always(listing(*ids))
             await world.tick(sensor)
-    assert world.run_keys == ["1", "2", "3", "4"]
+    assert world.item_keys == ["1", "2", "3", "4"]
     assert world.partitions["3"] == {"id": 3, "n": "name 3"}
 
 
@@ -182,7 +182,7 @@ async def test_items_of_a_long_list_are_committed_piece_by_piece(server: Web) ->
         assert len(world.runs) == 500
         await world.tick(sensor)
         await world.tick(sensor)
-    assert world.run_keys == [f"order {n}" for n in range(1000)]
+    assert world.item_keys == [f"order {n}" for n in range(1000)]
     assert world.runs[7].params == {"n": "name 7"}
     assert len(server.asked) == 3
 
@@ -193,7 +193,7 @@ async def test_another_definition_reads_what_this_one_has_read(server: Web) -> N
     for items in ("/a", "/b"):
         async with asking(server.url, items=items, key="{item}") as sensor:
             await world.tick(sensor)
-    assert world.run_keys == ["x", "y"]
+    assert world.item_keys == ["x", "y"]
 
 
 async def test_items_without_a_key_are_passed_over_and_told_once(server: Web) -> None:
@@ -202,7 +202,7 @@ async def test_items_without_a_key_are_passed_over_and_told_once(server: Web) ->
     async with asking(server.url, items="") as sensor:
         await world.tick(sensor)
         await world.tick(sensor)
-    assert world.run_keys == ["1", "2"]
+    assert world.item_keys == ["1", "2"]
     assert len(world.log.lines) == 1
 
 
@@ -213,7 +213,7 @@ async def test_an_answer_zipped_in_parts_is_read_whole(server: Web, behind: byte
     server.answer = always(Said(200, body, {"Content-Encoding": "gzip"}))
     async with asking(server.url, items="", key="{item}") as sensor:
         await world.tick(sensor)
-    assert world.run_keys == ["1", "2"]
+    assert world.item_keys == ["1", "2"]
 
 
 # --- what goes wrong ---------------------------------------------------------------------------------------
@@ -318,7 +318,7 @@ async def test_a_query_is_kept_in_no_run_key_and_tells_one_address_from_another(
         world = World()
         async with asking(f"{server.url}/a{query}") as sensor:
             await world.tick(sensor)
-        keys += world.run_keys
+        keys += world.item_keys
     assert len(set(keys)) == 3
     assert keys[2] == f"{server.url}/a@1"
     assert not any("hunter" in key for key in keys)

@@ -65,13 +65,13 @@ async def test_rows_come_once_and_in_order(orders: Orders) -> None:
     world, sensor = World(), reading(orders, params=["name"])
     orders.put(range(1, 26))
     await world.tick(sensor)
-    assert world.run_keys == [f"{n}@{n}" for n in range(1, 26)]
+    assert world.item_keys == [f"{n}@{n}" for n in range(1, 26)]
     assert world.runs[3].params == {"name": "name 4"}
     assert world.cursor == 25
     await world.tick(sensor)
     orders.put([26])
     await world.tick(reading(orders))
-    assert world.run_keys[25:] == ["26@26"]
+    assert world.item_keys[25:] == ["26@26"]
 
 
 @pytest.mark.anyio
@@ -104,7 +104,7 @@ async def test_each_way_to_connect(orders: Orders, by: str, monkeypatch: pytest.
     orders.put(range(1, 13))
     for _ in range(2):
         await world.tick(reading(orders, **ways[by]))
-    assert len(world.run_keys) == len(set(world.run_keys)) == 12
+    assert len(world.item_keys) == len(set(world.item_keys)) == 12
 
 
 @pytest.mark.anyio
@@ -134,7 +134,7 @@ async def test_it_begins_after_start(orders: Orders) -> None:
     world = World()
     orders.put(range(1, 6))
     await world.tick(reading(orders, start=3))
-    assert world.run_keys == ["4@4", "5@5"]
+    assert world.item_keys == ["4@4", "5@5"]
 
 
 @pytest.mark.anyio
@@ -170,7 +170,7 @@ async def test_values_keep_their_type() -> None:
                 write(value)
                 await world.tick(sensor)
                 await world.tick(sensor)
-            assert len(world.runs) == 2, (kind, values, world.run_keys)
+            assert len(world.runs) == 2, (kind, values, world.item_keys)
 
 
 def _same(value: Any) -> Any:
@@ -245,7 +245,7 @@ async def test_as_many_equal_values_as_the_limit_are_told(orders: Orders) -> Non
     with pytest.raises(FreshetError, match=r"10 rows share the last id.*raise its LIMIT"):
         await world.tick(reading(orders, key="{name}"))
     await world.tick(reading(orders, key="{name}", query=QUERY.replace("LIMIT 10", "LIMIT 12")))
-    assert sorted(world.run_keys) == sorted(f"n{n}@1" for n in range(11))
+    assert sorted(world.item_keys) == sorted(f"n{n}@1" for n in range(11))
 
 
 @pytest.mark.anyio
@@ -273,7 +273,7 @@ async def test_a_query_that_hangs_is_not_asked_again_beside_itself(orders: Order
         await world.tick(sensor)
     let.set()
     await hanging
-    assert world.run_keys == ["1@1"]
+    assert world.item_keys == ["1@1"]
 
 
 @pytest.mark.parametrize(
@@ -371,7 +371,7 @@ async def _model(orders: Orders, steps: list[tuple[str, Any]], page: int, limite
                 await world.tick(sensor, kill_after=argument)
             except Killed:
                 assert argument is not None
-    asked = [int(key.partition("@")[0]) for key in world.run_keys]
+    asked = [int(key.partition("@")[0]) for key in world.item_keys]
     assert len(asked) == len(set(asked))
     assert set(values) - dropped <= set(asked) <= set(values)
     assert [values[row] for row in asked] == sorted(values[row] for row in asked)

@@ -101,9 +101,9 @@ async def test_messages_are_acknowledged_after_their_commit_alone() -> None:
         assert await until(wakes, 3) == ["a", "b", "c"]
         with pytest.raises(Killed):
             await world.tick(source, kill_after=1)
-        assert (world.run_keys, source.acked) == (["a", "b"], ["a", "b"])
+        assert (world.item_keys, source.acked) == (["a", "b"], ["a", "b"])
         await world.tick(source)
-        assert (world.run_keys, source.acked) == (["a", "b", "c"], ["a", "b", "c"])
+        assert (world.item_keys, source.acked) == (["a", "b", "c"], ["a", "b", "c"])
         assert world.runs[0].params == {"n": 1}
         assert world.cursor["after"] == "c"
 
@@ -117,7 +117,7 @@ async def test_a_message_delivered_again_is_acknowledged_and_not_admitted() -> N
         source.put("b", "a")
         await until(wakes, 2)
         await world.tick(source)
-    assert world.run_keys == ["a", "b"]
+    assert world.item_keys == ["a", "b"]
     assert source.acked == ["a", "a", "b", "b", "a"]
 
 
@@ -132,7 +132,7 @@ async def test_it_reads_no_further_than_it_may() -> None:
         while len(world.runs) < 10:
             await world.tick(source)
             await asyncio.sleep(0)
-    assert world.run_keys == [str(n) for n in range(10)]
+    assert world.item_keys == [str(n) for n in range(10)]
 
 
 async def test_a_dry_run_changes_nothing() -> None:
@@ -140,10 +140,10 @@ async def test_a_dry_run_changes_nothing() -> None:
     async with watched(source, world) as wakes:
         source.put("a", "b")
         await until(wakes, 2)
-        assert [run.run_key for run in await world.tick(source, dry_run=True)] == ["a", "b"]
+        assert [run.run_key for run in await world.tick(source, dry_run=True)] == ["lines:a", "lines:b"]
         assert source.acked == []
         await world.tick(source)
-    assert world.run_keys == source.acked == ["a", "b"]
+    assert world.item_keys == source.acked == ["a", "b"]
 
 
 async def test_a_message_that_fails_holds_up_none_before_it() -> None:
@@ -154,10 +154,10 @@ async def test_a_message_that_fails_holds_up_none_before_it() -> None:
         for _ in range(2):
             with pytest.raises(ValueError, match="no such luck"):
                 await world.tick(source)
-            assert (world.run_keys, source.acked) == (["a"], ["a", "nothing"])
+            assert (world.item_keys, source.acked) == (["a"], ["a", "nothing"])
         source.bad = False
         await world.tick(source)
-    assert world.run_keys == ["a", "bad", "c"]
+    assert world.item_keys == ["a", "bad", "c"]
     assert source.acked == ["a", "nothing", "bad", "c"]
 
 
@@ -192,7 +192,7 @@ async def test_a_stream_that_ends_is_opened_behind_what_is_committed(end: Except
             await world.tick(source)
             await asyncio.sleep(0)
     assert source.opened == [None, "a"]
-    assert world.run_keys == ["a", "b"]
+    assert world.item_keys == ["a", "b"]
     told = [line[1] for line in world.log.lines]
     assert told == ["the stream was lost, and is opened again", "over: the stream was lost"]
 
@@ -220,14 +220,14 @@ async def test_an_acknowledgement_that_fails_opens_the_stream_again() -> None:
         source.put("a", "b", "c")
         await until(wakes, 3)
         await world.tick(source)
-        assert (source.acked, world.run_keys) == (["a"], ["a", "b", "c"])
+        assert (source.acked, world.item_keys) == (["a"], ["a", "b", "c"])
         assert await asyncio.wait_for(wakes.get(), 5) is None
         source.put("b", "c")
         while len(source.acked) < 3:
             await world.tick(source)
             await asyncio.sleep(0.001)
     assert source.acked == ["a", "b", "c"]
-    assert world.run_keys == ["a", "b", "c"]
+    assert world.item_keys == ["a", "b", "c"]
     assert source.opened == [None, "c"]
 
 
@@ -259,7 +259,7 @@ async def test_it_remembers_as_many_as_it_says_and_not_many_more() -> None:
         source.put("185")
         await until(wakes, 1)
         await world.tick(source)
-    assert world.run_keys == [str(n) for n in range(200)]
+    assert world.item_keys == [str(n) for n in range(200)]
 
 
 @pytest.mark.parametrize("found", ["text", Message(""), Message(7)])  # type: ignore[arg-type]  # what users write

@@ -21,11 +21,11 @@ from freshet.engine.templates import filled
 from freshet.errors import FreshetError, StoreError
 from freshet.executors.base import TickEnd
 from freshet.store.combinations import hanging
-from freshet.store.records import TickCommit, TickResult
+from freshet.store.records import DroppedRequest, TickCommit, TickResult
 from freshet.store.records.pending import WaitingRequest
 from freshet.store.ticks import commit_tick
 
-__all__ = ["Decided", "TickCommits"]
+__all__ = ["Decided", "TickCommits", "tell_dropped"]
 
 Decided = Callable[[SensorTicker, TickCommit, TickResult], None]
 """Told when what a ticker remembers is committed; of a large outcome, the rest is carried out afterwards."""
@@ -66,6 +66,7 @@ class TickCommits:
             else:
                 if result.pending:
                     self.waits(ticker.row.name, result.pending)
+                flight.dropped += result.dropped
                 return result
 
     async def _commit(self, ticker: SensorTicker, flight: InFlight, end: TickEnd, decided: Decided) -> TickResult:
@@ -100,12 +101,26 @@ class TickCommits:
             raise
         queue.release(reserved - sum(len(admission.started) for admission in result.admitted))
         decided(ticker, commit, result)
-        for dropped in result.dropped:
-            said = "run key taken" if dropped.reason == "run_key" else "a run gave way to another"
-            _log.debug(said, sensor=ticker.row.name, run_key=dropped.run_key, held_by=dropped.run_id)
         self._launcher.admitted(commit.runs, result.admitted)
         for run_id in result.canceled:
             self._launcher.cancel(run_id, grace=CANCEL_GRACE)
         if flight.report is not None:
             tally(flight.report, commit, result)
         return result
+
+
+def tell_dropped(ticker: SensorTicker, dropped: Sequence[DroppedRequest]) -> None:
+    """Say what a tick, which is over, asked for in vain, unless the one before did so, too."""
+    told: list[str] = []
+    for reason, why in (("run_key", "their run keys are taken"), ("overlap", "they gave way to others")):
+        some = [one for one in dropped if one.reason == reason]
+        if some:
+            first = some[0]
+            by = f"run {first.run_id}" if first.run_id > 0 else f"request {-first.run_id}, which waits"
+            by = by if first.run_id else "another of this tick"
+            key = f"{first.run_key} by " if reason == "run_key" else "to "
+            told.append(f"{len(some)} dropped: {why}, e.g. {key}{by}")
+    said = "; ".join(told)
+    if said and said != ticker.dropping:
+        _log.info(said, sensor=ticker.row.name, target=dropped[0].target)
+    ticker.dropping = said

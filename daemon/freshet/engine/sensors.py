@@ -11,7 +11,7 @@ from freshet.definitions.sensor import SensorSpec
 from freshet.engine.attention import FULL, Attention
 from freshet.engine.control import SensorState, TickReport
 from freshet.executors.base import TickEnd, TickOrder
-from freshet.store.records import TickerRow
+from freshet.store.records import DroppedRequest, TickerRow
 from freshet.store.records.ticks import RunKey
 
 __all__ = ["InFlight", "SensorTicker", "TickTally"]
@@ -55,7 +55,8 @@ class TickTally:
 class InFlight:
     """A tick under way, and the ticker's revision with which it began. After a checkpoint it goes on under a new id.
 
-    `committing`: a part of it is on its way to the store. `overtaken`: its end, where that came meanwhile.
+    `committing`: a part of it is on its way to the store. `overtaken`: its end, where that came meanwhile. `dropped`:
+    requests that were dropped so far.
     `release`: run keys that are free again with its commit (of a rollback)."""
 
     order: TickOrder
@@ -66,12 +67,14 @@ class InFlight:
     committing: bool = False
     overtaken: TickEnd | None = None
     release: tuple[RunKey, ...] = ()
+    dropped: list[DroppedRequest] = field(default_factory=list[DroppedRequest])
 
 
 @dataclass(slots=True)
 class SensorTicker:
     """One sensor. `row` is what the store holds, as of the last commit of this process. `held`: it is being rolled
-    back, and does not look. `told`: what it said of its own lag: how many items, since when the oldest waits."""
+    back, and does not look. `told`: what it said of its own lag: how many items, since when the oldest waits.
+    `dropping`: what the log was told of requests that are dropped, while that stays as it is."""
 
     spec: SensorSpec
     row: TickerRow
@@ -84,6 +87,7 @@ class SensorTicker:
     idle_ticks: int = 0
     last_tick_at: float | None = None
     told: tuple[int, float | None] | None = None
+    dropping: str = ""
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property

@@ -14,7 +14,7 @@ import structlog
 from freshet.definitions.graph import Definitions
 from freshet.engine.attention import FULL, NOTHING
 from freshet.engine.backoff import first_delay, next_delay
-from freshet.engine.commits import TickCommits
+from freshet.engine.commits import TickCommits, tell_dropped
 from freshet.engine.instruments import STORE_RETRY, Instruments, persist
 from freshet.engine.launcher import Launcher
 from freshet.engine.outcomes import has_effects
@@ -197,6 +197,8 @@ class TickLoop:
         self._in.work.end()
 
     def _over(self, ticker: SensorTicker) -> None:
+        if ticker.in_flight is not None:
+            tell_dropped(ticker, ticker.in_flight.dropped)
         self._in.work.end()
         self._free(ticker)
 
