@@ -17,8 +17,8 @@ from pathlib import Path
 
 __all__ = ["Filled", "fill"]
 
-_SCATTER = 2_654_435_761
-"""A prime: multiplied by it, the numbers of keys come in an order that looks like none."""
+_BLOCK, _SCATTER = 1_000, 619
+"""Runs end in order by and large: of so many keys, which come together, in an order that looks like none."""
 _FAILED = 1_000
 """Of so many partitions of the first asset one failed when it was tried last."""
 _NEVER = 10_000
@@ -38,9 +38,9 @@ class Filled:
 
 
 def fill(state: Path, set_name: str, assets: Sequence[str], count: int, *, history: bool) -> Filled:
-    """Give a set `count` keys `batch-00000001` and so on, and the states of a chain of assets over it, the first made
-    by hand and the others after it. `history`: with the runs, steps and events that made the first; else as if they
-    had been cleared away."""
+    """Give a set `count` keys, whole thousands, `batch-00000001` and so on, and the states of a chain of assets over
+    it, the first made by hand and the others after it. `history`: with the runs, steps and events that made the first;
+    else as if they had been cleared away."""
     with closing(sqlite3.connect(state / "freshet.db", isolation_level=None)) as db:
         for pragma in _FAST:
             db.execute(f"PRAGMA {pragma}").fetchall()
@@ -95,6 +95,7 @@ def _values(db: sqlite3.Connection, set_name: str, assets: Sequence[str], count:
         "base": seq + -(-count // _KEYS_AT_ONCE),
         "each": 3 if len(assets) == 1 else 2 + 2 * len(assets),
         "runs": min(2, len(assets)),
+        "block": _BLOCK,
         "scatter": _SCATTER,
         "failed": _FAILED,
         "never": _NEVER,
@@ -123,7 +124,7 @@ def _keys(db: sqlite3.Connection, values: dict[str, int]) -> None:
     )
 
 
-_ORDER = "(p - 1) * :scatter % :count"
+_ORDER = "((p - 1) / :block * :block + (p - 1) * :scatter % :block)"
 """The place of a partition among those made, from 0 on."""
 _AGAIN = ":base + :each * :count + 3 * (p / :failed - 1)"
 """The last event before a partition of the first asset failed."""
@@ -140,7 +141,7 @@ SELECT :asset, p, iif(made, :base + :each * k + iif(:position, 3 + 2 * :position
     iif(made AND :position = 0, '{{"rows":3}}', NULL),
     iif(fails, {_AGAIN} + 2, NULL), iif(fails, :runs * :count + p / :failed, NULL)
 FROM (
-    SELECT p, {_ORDER} AS k, 1 + :runs * ({_ORDER}) + (:position > 0) AS run,
+    SELECT p, {_ORDER} AS k, 1 + :runs * {_ORDER} + (:position > 0) AS run,
         p % :never <> 0 AS made, :position = 0 AND p % :failed = 0 AS fails FROM n
 ) WHERE made OR fails
 """
@@ -149,7 +150,7 @@ _HISTORY = (
     f"""
     {_NUMBERS}
     INSERT INTO runs (id, kind, target, set_id, partition, generation, state, origin, created_at, started_at, ended_at)
-    SELECT 1 + :runs * ({_ORDER}), 'asset', :name, :set, p, 1, iif(p % :never, 'succeeded', 'failed'), 'manual',
+    SELECT 1 + :runs * {_ORDER}, 'asset', :name, :set, p, 1, iif(p % :never, 'succeeded', 'failed'), 'manual',
         :since + {_ORDER}, :since + {_ORDER}, :since + {_ORDER} + 0.005 FROM n
     """,
     f"""
@@ -170,9 +171,9 @@ _HISTORY = (
     f"""
     {_NUMBERS}
     INSERT INTO events (seq, txn, at, type, asset_id, set_id, partition, run_id, idle, data)
-    SELECT :base + :each * ({_ORDER}) + e.i, :base + :each * ({_ORDER}) + min(e.i, 2), :since + {_ORDER},
+    SELECT :base + :each * {_ORDER} + e.i, :base + :each * {_ORDER} + min(e.i, 2), :since + {_ORDER},
         iif(p % :never OR e.i = 1, e.type, iif(e.i = 2, 'failed', 'run_failed')),
-        iif(e.i = 3, NULL, :first), iif(e.i = 3, NULL, :set), iif(e.i = 3, NULL, p), 1 + :runs * ({_ORDER}), 1,
+        iif(e.i = 3, NULL, :first), iif(e.i = 3, NULL, :set), iif(e.i = 3, NULL, p), 1 + :runs * {_ORDER}, 1,
         iif(e.i = 3, json_object('kind', 'asset', 'target', :name), NULL)
     FROM n, (SELECT 1 AS i, 'started' AS type UNION ALL SELECT 2, 'materialized' UNION ALL SELECT 3, 'run_succeeded') e
     """,
