@@ -13,6 +13,7 @@ from typing import Any
 from freshet.engine.automation import (
     agenda,
     automation,
+    coming,
     lapse,
     look,
     moment,
@@ -66,7 +67,8 @@ def _of(cls: type[object], name: str) -> Callable[..., Any]:
 _Automation = automation.Automation
 _risen, _look, _run, _gather = (_of(_Automation, name) for name in ("_risen", "_look", "_run", "_gather"))
 _forget, _wake_at = _of(_Automation, "_forget"), _of(_Automation, "_wake_at")
-_spread, _descend = _of(agenda.Agenda, "spread"), _of(agenda.Agenda, "_descend")
+_spread, _came, _descend = (_of(agenda.Agenda, name) for name in ("spread", "came", "_descend"))
+_among, _refresh = _of(coming.Coming, "_among"), _of(coming.Coming, "refresh")
 _several, _single, _refreshed = (vars(ready)[name] for name in ("_several", "_single", "_being_refreshed"))
 _membership, _freshness, _step = (vars(moment)[name] for name in ("_membership", "_freshness", "_step"))
 _since, _newly_true, _every_dep = (vars(operators)[name] for name in ("_since", "_newly_true", "_every_dep"))
@@ -77,7 +79,9 @@ MUTANTS = (
     Mutant("a lapsed policy moves nobody", _spread, "unsettled or world.levels(asset).lapsed", "unsettled"),
     Mutant("a policy that changes moves nobody", _spread, "unsettled or world", "world"),
     Mutant("what is below is left alone", _descend, "self.add(below, reached)", "pass"),
-    Mutant("missing parts on the way are not followed", _descend, "if reached or distance <", "if distance <"),
+    Mutant("what begins to move is left alone", _came, "if coming:", "if False:"),
+    Mutant("what moves no longer is left alone", _came, "if gone := partitions - coming:", "if gone := BitMap():"),
+    Mutant("what is asked for makes nothing come", _run, "agenda.came(self._coming.refresh({asset: asked}))", "pass"),
     Mutant("the newest after it is left alone", _gather, "pulses.added or asset in moment.deleted", "False"),
     Mutant("what depends on other partitions is left alone", _gather, "in moment.shifted", "in ()"),
     Mutant("the newest before it is left alone", _membership, "numbers | newest", "numbers"),
@@ -86,11 +90,14 @@ MUTANTS = (
     Mutant("pulses never end", _look, _OWN_LOOK, "if number == 0:"),
     Mutant("a deadline stays after its reason", _wake_at, "and self._memory[asset].waits_for(when)", ""),
     # what holds back
-    Mutant("a shared run holds softly", _single, "levels.in_flight(asked_for) - shared", "levels.in_flight(asked_for)"),
+    Mutant("a shared run holds softly", _single, "_moving(levels, asked_for) - shared", "_moving(levels, asked_for)"),
     Mutant("a shared run holds hard", _single, "levels.materialized - shared,", "levels.materialized,"),
     Mutant("what is below a failure holds", _several, "stuck -= below_failure(look, edge.asset, stuck)", "pass"),
-    Mutant("what is on its way holds hard", _several, "rest - coming", "rest"),
-    Mutant("what is on its way holds nothing", _several, "flying | coming", "flying"),
+    Mutant("what is on its way holds hard", _several, "named - there - moving", "named - there"),
+    Mutant("what is on its way holds nothing", vars(ready)["_moving"], "if levels.coming", "if False"),
+    Mutant("only what is missing comes", _among, 'if self._reactions[asset] == "missing":', "if True:"),
+    Mutant("whatever is automated follows updates", _among, 'if self._reactions[asset] == "missing":', "if False:"),
+    Mutant("what comes makes nothing come", _refresh, "below(asset, toggled)", "pass"),
     Mutant("untried parts hold nothing", _several, "| world.depending(edge, stuck, asked_for)", ""),
     Mutant("what has no dependency is held", _several, "world.having(edge, asked_for)", "asked_for"),
     Mutant("a wait begins anew", ready.when_deps_ready, "soft - waits.known(soft)", "soft"),

@@ -6,12 +6,19 @@ from typing import TYPE_CHECKING
 
 from tests.automation.reference_facts import up_to
 
-from freshet.definitions.condition import WhenDepsReady
+from freshet.definitions.condition import AllDepsMatch, AnyDepsMatch, AutomationCondition, WhenDepsReady
 
 if TYPE_CHECKING:
     from tests.automation.reference_look import Pass, Path
 
-__all__ = ["Readiness"]
+__all__ = ["Readiness", "reacts"]
+
+
+def reacts(condition: AutomationCondition) -> bool:
+    """Whether an update above can make it true."""
+    if isinstance(condition, AnyDepsMatch | AllDepsMatch):
+        return "newly_updated" in str(condition)
+    return any(map(reacts, condition.children()))
 
 
 class Readiness:
@@ -66,7 +73,7 @@ class Readiness:
                     continue
                 if self.reference.flying(place):
                     return True
-                if not dep.single and place not in self.facts.materialized and self.coming(*place):
+                if self.coming(*place):
                     return True
         return self.condition.after_lapsed and self.behind_refresh(p)
 
@@ -81,22 +88,18 @@ class Readiness:
         return False
 
     def coming(self, asset: str, p: int) -> bool:
-        """A missing partition will be made without anyone asking."""
+        """It is going to be made without anyone asking, or is being made."""
         known = self.one_pass.coming
         if (asset, p) not in known:
             known[asset, p] = self.reference.flying((asset, p)) or self._below_motion(asset, p)
         return known[asset, p]
 
     def _below_motion(self, asset: str, p: int) -> bool:
-        if self.reference.definitions.asset[asset].automation is None:
+        automation = self.reference.definitions.asset[asset].automation
+        if automation is None or ((asset, p) in self.facts.materialized and not reacts(automation)):
             return False
-        for dep in self.reference.deps(asset):
-            for u in self.reference.named(asset, dep, p):
-                if self.reference.flying((dep.asset, u)):
-                    return True
-                if (dep.asset, u) not in self.facts.materialized and self.coming(dep.asset, u):
-                    return True
-        return False
+        deps = self.reference.deps(asset)
+        return any(self.coming(dep.asset, u) for dep in deps for u in self.reference.named(asset, dep, p))
 
     def stuck(self, asset: str, p: int) -> bool:
         """It failed for good, or is missing because something above it did."""

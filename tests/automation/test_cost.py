@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 from pyroaring import BitMap
@@ -42,6 +43,33 @@ def test_one_event_among_10_000_idle_assets_visits_only_those_below_it() -> None
     } == {("a_7", "b_7", "c_7"), ("d_7",)}
     assert root.visited <= 100
     assert automation.timer(4.0).visited == 0
+
+
+def test_an_event_above_1_000_missing_assets_visits_those_next_to_it() -> None:
+    """That something above begins to move is passed on once; what follows concerns those next to it."""
+    assets = [
+        node(
+            f"a{layer}_{number}",
+            *(f"a{layer - 1}_{one % 10}" for one in (number, number + 1) if layer),
+            automation=EAGER if layer else None,
+        )
+        for layer in range(100)
+        for number in range(10)
+    ]
+    automation = Automation(graph(*assets))
+    automation.load({}, {}, [], [], 0)
+    automation.timer(0.0)
+    seq = itertools.count(1)
+
+    def visited(kind: str, asset: str) -> int:
+        number = next(seq)
+        event = Event(number, number, 1.0, kind, asset=asset, partition=0, run_id=1)
+        return automation.evaluate([event], 1.0).visited
+
+    assert sum(visited("requested", f"a0_{number}") for number in range(10)) < 3_000
+    for number in range(10):
+        assert visited("started", f"a0_{number}") < 130
+        assert visited("materialized", f"a0_{number}") < 300
 
 
 def test_20_000_arrivals_cost_a_few_nodes_each_and_small_memory() -> None:

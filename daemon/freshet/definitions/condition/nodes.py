@@ -157,12 +157,17 @@ class WhenDepsReady(_Single):
     materialized, also if a later run failed    ready              ready
     requested in this look, sharing the run     ready              (cannot share it)
     materialized, and queued or running again   soft               soft
+    materialized, an update of it on its way    soft               soft
     missing, and queued or running              hard               soft
-    missing, an automated ancestor on its way   hard               soft
+    missing, and on its way                     hard               soft
     missing, failed for good or below that      hard               ready (it is left out)
     missing, never tried, nothing on its way    hard               hard
     none at all, or none of them materialized   hard               hard
     ==========================================  =================  ====================================
+
+    On its way is what is automated and lies, along dependencies, below something queued or running, as far as each on
+    the way there is missing or has a condition that reacts to updates (`any_deps_match` or `all_deps_match` of
+    `newly_updated`): so updates pass through a graph as one wave, and the tip of a diamond waits for its longer arm.
 
     What counts is what is live: a window that is not there yet holds hard where the mapping names it alone, and is
     left out where it names others too. A key for which a `Static` names nothing has no such dependency, and nothing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pyroaring import BitMap
 
@@ -82,8 +82,7 @@ class Agenda:
         self.spread(asset, partitions, unsettled=unsettled)
 
     def spread(self, asset: str, partitions: BitMap, *, unsettled: bool = False) -> None:
-        """Look below `asset`: as far down as conditions look up, and further through partitions that are missing and
-        not in progress, whose being on the way or not may have changed."""
+        """Look below `asset`, as far down as conditions look up."""
         moment, world = self._moment, self._world
         touched = moment.touched.get(asset)
         moment.touched[asset] = partitions if touched is None else touched | partitions
@@ -95,26 +94,27 @@ class Agenda:
                 self._descend(name, world.live(name))
         self._descend(asset, partitions)
 
-    def _descend(self, asset: str, partitions: BitMap) -> None:
-        topology, world = self._world.topology, self._world
+    def came(self, changed: Mapping[str, BitMap]) -> None:
+        """Partitions that are coming, or are no longer. That they are holds back what depends on them alone: that is
+        looked at only if its condition may remember having been true."""
+        for asset, partitions in changed.items():
+            coming = partitions & self._world.levels(asset).coming
+            if gone := partitions - coming:
+                self._descend(asset, gone)
+            if coming:
+                self._descend(asset, coming, unmoved=True)
+
+    def _descend(self, asset: str, partitions: BitMap, *, unmoved: bool = False) -> None:
         front: dict[str, BitMap] = {asset: partitions}
-        distance = 0
-        seen: dict[str, BitMap] = {}
-        while front:
-            distance += 1
+        for _ in range(self._max_depth):
             following: dict[str, BitMap] = {}
             for name, bits in front.items():
-                for edge in topology.below.get(name, ()):
+                for edge in self._world.topology.below.get(name, ()):
                     self._moment.visited += 1
-                    below, reached = edge.below, world.down(edge, bits)
+                    below, reached = edge.below, self._world.down(edge, bits)
                     program = self._program_of(below)
-                    if program is not None and program.depth:
+                    still = unmoved and program is not None and program.calm and not edge.several
+                    if program is not None and program.depth and not still:
                         self.add(below, reached)
-                    if distance >= self._max_depth:
-                        missing = reached - world.levels(below).materialized
-                        reached = missing - world.levels(below).in_flight(missing) if missing else missing
-                    reached = reached - seen.get(below, EMPTY)
-                    if reached or distance < self._max_depth:  # what nothing depends on yet is remembered too
-                        seen[below] = seen.get(below, EMPTY) | reached
-                        following[below] = following.get(below, EMPTY) | reached
+                    following[below] = following.get(below, EMPTY) | reached
             front = following

@@ -11,6 +11,7 @@ from pyroaring import BitMap
 from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.graph import Definitions
 from freshet.engine.automation.agenda import Agenda, Watchers
+from freshet.engine.automation.coming import Coming
 from freshet.engine.automation.evaluation import Evaluation
 from freshet.engine.automation.explain import Explanation, explain
 from freshet.engine.automation.look import Look, Scope
@@ -77,6 +78,7 @@ class Automation:
         self._seq = seq
         for chunk in chunks:
             self._memory_of(chunk.asset).load(chunk.node, chunk.bits)
+        self._coming.rebuild()
         self._prune()
 
     def redefine(self, definitions: Definitions, sets: Mapping[str, SetState] | None = None) -> None:
@@ -95,6 +97,8 @@ class Automation:
                 self._known[spec.automation] = self._programs[spec.name] = program
         self._max_depth = max((program.depth for program in self._known.values()), default=0)
         self._watchers = Watchers(self._world, self._programs)
+        self._coming = Coming(self._world, {name: program.reaction for name, program in self._programs.items()})
+        self._coming.rebuild()
         self._new = self._unseen()
 
     def _prune(self) -> None:
@@ -172,6 +176,7 @@ class Automation:
             if asked:
                 moment.asked[asset] = asked
                 agenda.spread(asset, asked)
+                agenda.came(self._coming.refresh({asset: asked}))
         self._new -= seen
         changed = sorted(seen | self._pruned)
         self._pruned.clear()
@@ -181,13 +186,21 @@ class Automation:
         )
 
     def _gather(self, agenda: Agenda, moment: Moment) -> None:
+        changed: dict[str, BitMap] = {}
         for asset, pulses in moment.pulses.items():
             touched = pulses.touched
             if pulses.added or asset in moment.deleted:
                 touched = touched | self._world.newest(asset)
+            changed[asset] = touched
             agenda.happened(asset, touched, unsettled=pulses.unsettled)
         for asset in moment.shifted:
-            agenda.happened(asset, self._world.live(asset))
+            changed[asset] = self._world.live(asset)
+            agenda.happened(asset, changed[asset])
+        if self._world.relinked:
+            self._world.relinked = False
+            agenda.came(self._coming.rebuild())
+        else:
+            agenda.came(self._coming.refresh(changed))
 
     def _look(self, moment: Moment, asset: str, candidates: BitMap) -> BitMap:
         program, memory, levels = self._programs[asset], self._memory_of(asset), self._world.change(asset)

@@ -59,8 +59,8 @@ class Found:
 @dataclass(slots=True)
 class Moment:
     """One look of all conditions. `shifted`: assets that depend on other partitions than before. `asked`: what this
-    look has requested so far, by asset. `on_way`, `below_failure`: computed when first needed; facts that they rest on
-    do not change after that."""
+    look has requested so far, by asset. `below_failure`: computed when first needed; facts that it rests on do not
+    change after that."""
 
     now: float
     pulses: dict[str, Pulses] = field(default_factory=dict[str, Pulses])
@@ -68,7 +68,6 @@ class Moment:
     shifted: set[str] = field(default_factory=set[str])
     touched: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
     asked: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
-    on_way: Found = field(default_factory=Found)
     below_failure: Found = field(default_factory=Found)
     visited: int = 0
 

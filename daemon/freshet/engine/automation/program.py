@@ -19,6 +19,7 @@ from freshet.definitions.condition import (
     Since,
     WhenDepsReady,
 )
+from freshet.engine.automation.coming import Reaction
 
 __all__ = ["Node", "Program"]
 
@@ -54,7 +55,8 @@ class Program:
     `restless`: the end of a pulse (`newly_...` turning false) may make something true, so that a second look
     without pulses is due. `guarded`: true only where nothing is in progress, so that each truth is a request of
     its own. `brief`: nodes for which it does not matter, once a partition is requested, that what it could share a run
-    with is asked for no longer.
+    with is asked for no longer. `calm`: true only where what it depends on is at rest, which is not remembered, so that
+    it need not be looked at when something above begins to move. `reaction`: what of it follows what is made above.
     """
 
     def __init__(self, condition: AutomationCondition) -> None:
@@ -66,6 +68,10 @@ class Program:
         self.restless = _restless(condition)
         self.guarded = _guarded(condition)
         self.brief = frozenset(node.index for node in _brief(self.root)) if self.guarded else frozenset[int]()
+        self.calm = self.guarded and all(
+            node.index in self.brief for node in self.nodes if isinstance(node.condition, WhenDepsReady)
+        )
+        self.reaction: Reaction = "update" if any(map(_reacts, self.nodes)) else "missing"
         digest = _digest(_plain(condition))
         self.first_key = f"first-{digest}"
         self.root_key = f"root-{digest}"
@@ -90,6 +96,12 @@ class Program:
             node = self._known[plain] = Node(len(self.nodes), condition, key, kids, depth, fresh)
             self.nodes.append(node)
         return node
+
+
+def _reacts(node: Node) -> bool:
+    if not isinstance(node.condition, (AnyDepsMatch, AllDepsMatch)):
+        return False
+    return any(_plain(below.condition) == Operand("newly_updated") for below in _reached(node.kids))
 
 
 def _brief(root: Node) -> set[Node]:

@@ -13,10 +13,10 @@ from freshet.engine.automation.memory import Stamps, round_up
 from freshet.engine.automation.moment import Found
 from freshet.engine.automation.pace import unquiet
 from freshet.engine.automation.program import Node
-from freshet.engine.automation.state import EMPTY
+from freshet.engine.automation.state import EMPTY, Levels
 from freshet.engine.automation.topology import Edge
 
-__all__ = ["below_failure", "holds", "on_way", "when_deps_ready"]
+__all__ = ["below_failure", "holds", "when_deps_ready"]
 
 
 def when_deps_ready(look: Look, node: Node, ready: WhenDepsReady, scope: Scope, asked_for: BitMap) -> BitMap:
@@ -78,10 +78,10 @@ def _single(look: Look, edge: Edge, asked_for: BitMap) -> tuple[BitMap, BitMap]:
     world, levels = look.world, look.world.levels(edge.asset)
     if edge.kind == "same":
         shared = look.shared(edge.asset)
-        return asked_for - levels.materialized - shared, levels.in_flight(asked_for) - shared
+        return asked_for - levels.materialized - shared, _moving(levels, asked_for) - shared
     named = world.up(edge, asked_for)
     there = world.depending(edge, named & levels.materialized, asked_for)
-    return asked_for - there, world.depending(edge, levels.in_flight(named), asked_for)
+    return asked_for - there, world.depending(edge, _moving(levels, named), asked_for)
 
 
 def _several(look: Look, edge: Edge, asked_for: BitMap) -> tuple[BitMap, BitMap]:
@@ -91,13 +91,16 @@ def _several(look: Look, edge: Edge, asked_for: BitMap) -> tuple[BitMap, BitMap]
     there = named & levels.materialized
     if not there:
         return asked_for, EMPTY
-    flying = levels.in_flight(named)
-    rest = named - there - flying
-    coming = on_way(look, edge.asset, rest)
-    stuck = rest - coming
+    moving = _moving(levels, named)
+    stuck = named - there - moving
     stuck -= below_failure(look, edge.asset, stuck)
     hard = (asked_for - world.depending(edge, there, asked_for)) | world.depending(edge, stuck, asked_for)
-    return hard, world.depending(edge, flying | coming, asked_for)
+    return hard, world.depending(edge, moving, asked_for)
+
+
+def _moving(levels: Levels, among: BitMap) -> BitMap:
+    flying = levels.in_flight(among)
+    return flying | (among & levels.coming) if levels.coming else flying
 
 
 def _being_refreshed(look: Look, scope: Scope, asked_for: BitMap) -> BitMap:
@@ -109,36 +112,6 @@ def _being_refreshed(look: Look, scope: Scope, asked_for: BitMap) -> BitMap:
             same_set = look.world.topology.set_of[source] == look.world.topology.set_of[scope.asset]
             joined = shared & look.shared(source) if same_set else EMPTY
             found |= asked_for - joined
-    return found
-
-
-def on_way(look: Look, asset: str, among: BitMap) -> BitMap:
-    """Missing partitions that will be made without anyone asking: in progress, or automated and below such a one."""
-    if not among:
-        return EMPTY
-    known = look.moment.on_way
-
-    def unmade(name: str, bits: BitMap) -> BitMap:
-        return bits - look.world.levels(name).materialized if name in look.automated else EMPTY
-
-    for name, scope in _ascent(look, asset, among, known, unmade):
-        known.learn(name, scope, _on_way(look, name, scope))
-    return known.among(asset, among)
-
-
-def _on_way(look: Look, asset: str, scope: BitMap) -> BitMap:
-    world = look.world
-    missing = scope - world.levels(asset).materialized
-    found = world.levels(asset).in_flight(missing)
-    if asset not in look.automated:
-        return found
-    for edge in world.topology.edges[asset]:
-        rest = missing - found
-        if not rest:
-            break
-        above = world.up(edge, rest)
-        moving = world.levels(edge.asset).in_flight(above) | look.moment.on_way.among(edge.asset, above)
-        found |= world.depending(edge, moving, rest)
     return found
 
 

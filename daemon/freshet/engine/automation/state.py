@@ -24,13 +24,15 @@ _ONE = BitMap([0])
 @dataclass(slots=True)
 class Levels:
     """An asset's partitions by state. `queued`: in progress, and no step of it has begun. `asked`: requested by an
-    evaluation whose commit has not come back as an event. `lapsed`, `warned`: 0 stands for the whole asset."""
+    evaluation whose commit has not come back as an event. `coming`: see `Coming`, which keeps it. `lapsed`, `warned`:
+    0 stands for the whole asset."""
 
     materialized: BitMap = field(default_factory=BitMap)
     failed: BitMap = field(default_factory=BitMap)
     in_progress: BitMap = field(default_factory=BitMap)
     queued: BitMap = field(default_factory=BitMap)
     asked: BitMap = field(default_factory=BitMap)
+    coming: BitMap = field(default_factory=BitMap)
     lapsed: BitMap = field(default_factory=BitMap)
     warned: BitMap = field(default_factory=BitMap)
 
@@ -73,6 +75,7 @@ class World:
         self.topology = Topology(definitions)
         self.sets = Sets(definitions, {})
         self.partitions = PartitionGraph(definitions, self.sets)
+        self.relinked = False
 
     def redefine(self, definitions: Definitions, sets: Mapping[str, SetState]) -> None:
         """Other definitions; `sets` replace what is known of them."""
@@ -153,6 +156,7 @@ class World:
         numbers = self.sets.apply(event)
         if isinstance(self.partitions.definitions.partition_set.get(event.set or ""), StaticPartitions):
             self.relink()
+            self.relinked = True
         return numbers
 
     def hide(self, name: str, numbers: BitMap) -> None:

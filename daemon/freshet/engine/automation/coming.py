@@ -1,0 +1,96 @@
+"""Which partitions are on their way: going to be made without anyone asking, since something above them is.
+
+Kept up to date as a bitmap of each asset (`Levels.coming`), so that what is below a long graph costs what changes.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping
+from typing import Literal
+
+from pyroaring import BitMap
+
+from freshet.engine.automation.state import EMPTY, World
+
+__all__ = ["Coming", "Reaction"]
+
+Reaction = Literal["missing", "update"]
+"""What of an automated asset follows what is made above it: only partitions that are missing, or any (`update`)."""
+
+
+class Coming:
+    """A partition is coming if its asset is automated, the partition is missing or its condition reacts to updates,
+    and a partition that it depends on is queued, running, asked for or coming itself.
+
+    It may stay away in the end: another upstream may hold it, or the run above may fail. Who waits for it does so for
+    a limited time.
+    """
+
+    def __init__(self, world: World, reactions: Mapping[str, Reaction]) -> None:
+        self._world = world
+        self._reactions = reactions
+
+    def rebuild(self) -> dict[str, BitMap]:
+        """Find all out from the start; returns the partitions that changed, by asset."""
+        world, changed = self._world, dict[str, BitMap]()
+        for asset in world.topology.set_of:
+            levels = world.levels(asset)
+            if bits := levels.in_progress | levels.asked | levels.coming:
+                changed[asset] = bits
+        return self.refresh(changed)
+
+    def refresh(self, changed: Mapping[str, BitMap]) -> dict[str, BitMap]:
+        """Look again at these partitions, whose facts changed, and at what depends on them; returns the partitions
+        that are coming now and were not, or the other way round."""
+        topology, found = self._world.topology, dict[str, BitMap]()
+        due: dict[str, BitMap] = {}
+        heap: list[tuple[int, str]] = []
+
+        def add(asset: str, partitions: BitMap) -> None:
+            known = due.get(asset)
+            if known is None:
+                heapq.heappush(heap, (topology.position[asset], asset))
+                due[asset] = partitions.copy()
+            else:
+                known |= partitions
+
+        def below(asset: str, partitions: BitMap) -> None:
+            for edge in topology.below.get(asset, ()):
+                if edge.below in self._reactions:
+                    add(edge.below, self._world.down(edge, partitions))
+
+        for asset, partitions in changed.items():
+            if asset in topology.set_of:
+                if asset in self._reactions:
+                    add(asset, partitions)
+                below(asset, partitions)
+        while heap:
+            asset = heapq.heappop(heap)[1]
+            partitions = due.pop(asset)
+            levels = self._world.levels(asset)
+            toggled = (levels.coming & partitions) ^ self._among(asset, partitions)
+            if toggled:
+                self._world.change(asset).coming ^= toggled
+                found[asset] = toggled
+                below(asset, toggled)
+        return found
+
+    def _among(self, asset: str, partitions: BitMap) -> BitMap:
+        world = self._world
+        rest = partitions & world.live(asset)
+        if self._reactions[asset] == "missing":
+            rest -= world.levels(asset).materialized
+        found = EMPTY
+        for edge in world.topology.edges[asset]:
+            if not rest:
+                break
+            levels, above = world.levels(edge.asset), world.up(edge, rest)
+            moving = levels.in_flight(above)
+            if levels.coming:
+                moving = moving | (levels.coming & above)
+            if moving:
+                follow = world.depending(edge, moving, rest)
+                found = found | follow
+                rest = rest - follow
+        return found
