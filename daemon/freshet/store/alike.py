@@ -20,26 +20,27 @@ def insert_alike(db: sqlite3.Connection, into: str, row: str, rows: Sequence[tup
 
     Some rows a statement, so that SQLite works through them without asking for Python's lock between two of them.
     """
-    if len(rows) < _CHUNK:
-        db.executemany(f"{into} VALUES {row}", rows)
-        return
-    columns = list(zip(*rows, strict=True))
-    varying = tuple(place for place, column in enumerate(columns) if column.count(column[0]) != len(column))
-    shared = tuple(column[0] for place, column in enumerate(columns) if place not in varying)
-    differing = list(zip(*(columns[place] for place in varying), strict=True)) if varying else [()] * len(rows)
-    for start in range(0, len(rows), _CHUNK):
-        some = differing[start : start + _CHUNK]
-        db.execute(_statement(into, row, varying, len(some)), (*shared, *chain.from_iterable(some)))
+    whole = len(rows) - len(rows) % _CHUNK
+    if whole:
+        columns = list(zip(*rows[:whole], strict=True))
+        varying = tuple(place for place, column in enumerate(columns) if column.count(column[0]) != whole)
+        shared = tuple(column[0] for place, column in enumerate(columns) if place not in varying)
+        differing = list(zip(*(columns[place] for place in varying), strict=True))
+        statement = _statement(into, row, varying)
+        for start in range(0, whole, _CHUNK):
+            db.execute(statement, (*shared, *chain.from_iterable(differing[start : start + _CHUNK])))
+    if whole < len(rows):
+        db.executemany(f"{into} VALUES {row}", rows[whole:])
 
 
 @lru_cache(maxsize=64)
-def _statement(into: str, row: str, varying: tuple[int, ...], count: int) -> str:
+def _statement(into: str, row: str, varying: tuple[int, ...]) -> str:
     """Numbered parameters: those that are shared come first."""
     pieces = row.split("?")
     width = len(pieces) - 1
     shared = [place for place in range(width) if place not in varying]
     rows: list[str] = []
-    for index in range(count):
+    for index in range(_CHUNK):
         first = len(shared) + index * len(varying) + 1
         number = {place: 1 + at for at, place in enumerate(shared)}
         number |= {place: first + at for at, place in enumerate(varying)}
