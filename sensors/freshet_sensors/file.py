@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 from freshet import (
     Duration,
     DynamicPartitions,
+    FreshetError,
     Hints,
     Sensor,
     SensorContext,
@@ -152,12 +153,16 @@ class FileSensor(Sensor):
         memory: dict[str, Any] = dict(ctx.cursor or {})
         first = memory.get("folder") != root
         begun = self._settling.begin()
-        survey = await self._looker.look(folder, ctx.ledger, None if first else ctx.hints)
+        try:
+            survey = await self._looker.look(folder, ctx.ledger, None if first else ctx.hints)
+        except NotADirectoryError:
+            hint = "give path= the folder that it lies in, and pattern= its name"
+            raise FreshetError(f"{root} is no folder, but a file", hint=hint) from None
         hints = None if survey.full else ctx.hints
         if hints is None:
             self._tell(ctx, root, survey)
             if (reason := _why_nothing(root, survey, memory, ctx)) is not None:
-                yield Skip(reason)
+                yield Skip(reason, waiting=True)
                 return
         elif not _is_same_device(survey, memory):
             survey.gone = []  # only a full look may say that a folder without its files is the one that is meant
@@ -251,7 +256,6 @@ class FileSensor(Sensor):
         if waker is not None:
             waker.check(survey.identity)
         found = {
-            "folder": () if there else (f"the folder {root} is not there",),
             "unreadable": [readable(path) for path in survey.met.unreadable],
             "links": [readable(path) for path in survey.met.broken],
             "remote": [readable(path) for path in survey.met.remote],
@@ -270,7 +274,7 @@ async def _turn() -> None:
 def _why_nothing(root: str, survey: Survey, memory: dict[str, Any], ctx: SensorContext) -> str | None:
     """Why a full look says nothing at all, and takes nothing for deleted; None where it counts."""
     if survey.identity is None:
-        return f"the folder {root} is not there"
+        return f"the folder {root} is not there; it is watched for"
     known = memory.get("device")
     if known is not None and known != survey.identity[0] and not survey.files and len(ctx.ledger):
         return f"the folder {root} is empty and on another device than before: is its file system not mounted?"

@@ -42,8 +42,9 @@ class S3Sensor(Sensor):
     `bucket`, `prefix`: what is watched; a folder's prefix ends with a slash. `endpoint_url`: of any service that speaks
     S3; None is AWS. `access_key`, `secret_key`, `session_token`: where they stand, "env:NAME", "file:PATH" or
     "cred:NAME" (systemd's LoadCredential), never the secrets themselves; None: the usual AWS places. `pattern`, `key`:
-    see `Pattern` and `KeyTemplate`; they are about the key below the prefix. Empty objects whose key ends with a slash
-    are passed over. Objects whose partition key no set may hold are reported in the log once, and passed over.
+    see `Pattern` and `KeyTemplate`; they are about the key below the prefix, and "**", the default, is every key there.
+    Empty objects whose key ends with a slash are passed over. Objects whose partition key no set may hold are reported
+    in the log once, and passed over.
 
     The truth is the listing against the ledger of (key, etag): each such version is admitted once, in whatever order,
     however late and with whatever time it shows. An overwrite with the same bytes keeps the etag and is no news, unless
@@ -91,7 +92,7 @@ class S3Sensor(Sensor):
         secret_key: str | None = None,
         session_token: str | None = None,
         queue_url: str | None = None,
-        pattern: str = "*",
+        pattern: str = "**",
         key: str | None = None,
         partitions: DynamicPartitions | None = None,
         target: object = None,

@@ -123,7 +123,8 @@ class Look:
                 yield said
         self._over(sweep, begun, whole)
         if not matched and sweep.listed and whole:
-            yield Skip(f"none of {sweep.listed:,} objects below {self._sensor.prefix!r} is meant by the pattern")
+            reason = f"none of {sweep.listed:,} objects below {self._sensor.prefix!r} is meant by the pattern"
+            yield Skip(reason, waiting=True)
 
     async def _onward(self) -> AsyncIterator[Said]:
         pages = self._bucket.pages(self._memory.get("low"), self._patience)

@@ -91,6 +91,11 @@ class StreamSensor(Sensor):
             batch=run_batch,
             **flow,
         )
+        if type(self).messages is StreamSensor.messages:
+            raise DefinitionError(
+                f"{name}: {type(self).__name__} has no messages(after)",
+                hint="write async def messages(self, after): an async generator that yields each Message as it comes",
+            )
         for option, number in {"batch": batch, "ahead": ahead, "remember": remember}.items():
             if number is not None and (type(number) is not int or number < 1):
                 raise DefinitionError(f"{name}: {option}={number!r}", hint="a whole number, at least 1")
@@ -163,7 +168,8 @@ class StreamSensor(Sensor):
         self._tell(ctx)
         feed = self._feed_at(ctx)
         if feed is None:
-            yield Skip(f"the stream is not there: {self._told}" if self._told else "the stream is not open yet")
+            reason = f"the stream is not there: {self._told}" if self._told else "the stream is not open yet"
+            yield Skip(reason, waiting=bool(self._told))
             return
         await self._confirm(ctx, feed)
         waiting = list(feed.waiting)

@@ -9,7 +9,6 @@ from freshet import SensorContext
 __all__ = ["Telling"]
 
 _TOPICS = {
-    "folder": "nothing to watch yet",
     "unreadable": "folders that may not be read",
     "links": "links that lead nowhere",
     "remote": "links to network file systems, looked at each interval",

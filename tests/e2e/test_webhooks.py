@@ -250,6 +250,9 @@ def test_a_hook_without_its_secret_says_so_and_takes_nothing_until_it_is_there(w
     assert hooks["github"]["problem"] is None
     assert "a secret is missing" in world.daemon.log_text()
     assert "the hook of unready refuses what it cannot verify" in world.site.cli("status").stdout
+    statuses = {one["name"]: one["status"] for one in world.site.cli_json("sensors")}
+    assert (statuses["unready"], statuses["bearer"]) == ("waiting", "ok")
+    assert "unready: /hooks/unready: " in world.site.cli("sensors").stdout
     (world.site.folder / "later").write_text(SECRET)
     world.daemon.wait_until(
         lambda: world.sender.post("unready", "github", {"order": 2}).status_code == 202, "it takes deliveries"

@@ -13,21 +13,20 @@ import pytest
 from tests.sensors.living import land, living, state
 from tests.sensors.support import World, put, sensor
 
-from freshet import RetryLater, Skip
+from freshet import FreshetError, RetryLater, Skip
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_missing_folder_is_said_and_logged_once(inbox: Path) -> None:
+async def test_a_missing_folder_is_said_and_waited_for(inbox: Path) -> None:
     world, each = World(), sensor(inbox)
     inbox.rmdir()
     for _ in range(3):
-        assert await world.tick(each) == [Skip(f"the folder {inbox} is not there")]
-    assert [level for level, _, _ in world.log.lines] == ["warning"]
+        assert await world.tick(each) == [Skip(f"the folder {inbox} is not there; it is watched for", waiting=True)]
     put(inbox, "a.csv")
     await world.tick(each)
     assert world.files_run == ["a.csv"]
-    assert [level for level, _, _ in world.log.lines] == ["warning", "info"]
+    assert world.log.lines == [], "the daemon says it"
 
 
 async def test_a_folder_that_goes_away_deletes_nothing(inbox: Path) -> None:
@@ -96,7 +95,7 @@ async def test_what_lies_deeper_than_any_path_is_told_and_blocks_nobody(inbox: P
 async def test_a_folder_that_is_a_file_fails(inbox: Path) -> None:
     inbox.rmdir()
     inbox.write_text("no folder")
-    with pytest.raises(NotADirectoryError):
+    with pytest.raises(FreshetError, match="is no folder, but a file"):
         await World().tick(sensor(inbox))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,10 @@ EVERY: dict[str, Any] = {
 
 class Lines(StreamSensor):
     """Pushes nothing."""
+
+    async def messages(self, after: str | None) -> AsyncIterator[Message]:
+        return
+        yield
 
 
 def files(**flow: Any) -> Sensor:
@@ -98,6 +102,11 @@ def test_a_template_names_the_runs_where_there_is_one(look: Callable[..., Ticked
 def test_a_message_leaves_its_name_to_the_template() -> None:
     asked = [Lines("lines", target="t", run_key=key).admit(Message("m")) for key in (None, "{params.n}")]
     assert [one.run_key for one in asked if isinstance(one, RunRequest)] == ["lines:m", None]
+
+
+def test_without_a_pattern_every_object_is_meant() -> None:
+    matches = S3Sensor("s", bucket="b", target="t").rules.pattern.matches
+    assert all(map(matches, ("a.csv", "in/a.csv", "in/2026/a.csv")))
 
 
 def test_an_object_leaves_its_name_to_the_template() -> None:

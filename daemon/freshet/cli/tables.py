@@ -27,6 +27,7 @@ _STYLES = {
     "retrying": "yellow",
     "warn": "yellow",
     "paused": "yellow",
+    "waiting": "yellow",
     "interrupted": "yellow",
     "canceling": "yellow",
     "stopping": "yellow",

@@ -73,9 +73,11 @@ class Report:
 
 @dataclass(frozen=True)
 class Skip:
-    """Say why a tick did nothing."""
+    """Say why a tick did nothing. `waiting`: nothing can come before something else is there (a folder, a connection):
+    the sensor is shown as waiting, with the reason, and the log says when that begins and ends."""
 
     reason: str
+    waiting: bool = False
 
 
 SensorResult = RunRequest | AddPartitions | DeletePartitions | Report | Skip

@@ -62,14 +62,19 @@ class EngineStatus:
     needs_restart: bool = False
 
 
+SensorStatus = Literal["ok", "waiting", "failing", "paused", "quarantined"]
+"""`waiting`: nothing can come before something is there that is not."""
+
+
 @dataclass(frozen=True, slots=True)
 class SensorState:
     """A sensor as the engine sees it now. Times are seconds since 1970; `due_at` None while paused or quarantined,
     `looking_since` None unless it looks now. `pending`: requests that wait before they become runs. `lag`: these, and
-    what the sensor itself says that it has seen and not admitted; `lag_since`: since when the oldest waits."""
+    what the sensor itself says that it has seen and not admitted; `lag_since`: since when the oldest waits.
+    `waits_for`: why nothing can come, while it is `waiting`."""
 
     name: str
-    status: Literal["ok", "failing", "paused", "quarantined"]
+    status: SensorStatus
     in_flight: bool
     due_at: float | None
     ticks: int
@@ -81,6 +86,7 @@ class SensorState:
     cursor: Json
     revision: int
     quarantined: str | None = None
+    waits_for: str | None = None
     looking_since: float | None = None
     pending: int = 0
     lag: int = 0

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict, dataclass, field
-from typing import Literal
 
 from freshet.definitions.outcome import Json
 from freshet.definitions.sensor import SensorSpec
 from freshet.engine.attention import FULL, Attention
-from freshet.engine.control import SensorState, TickReport
+from freshet.engine.control import SensorState, SensorStatus, TickReport
 from freshet.executors.base import TickEnd, TickOrder
 from freshet.store.records import DroppedRequest, TickerRow
 from freshet.store.records.ticks import RunKey
 
 __all__ = ["InFlight", "SensorTicker", "TickTally"]
+
+_PUT_OFF = 3
+"""Looks in a row that a source may put off before its sensor is said to wait."""
 
 
 @dataclass(slots=True)
@@ -74,7 +76,8 @@ class InFlight:
 class SensorTicker:
     """One sensor. `row` is what the store holds, as of the last commit of this process. `held`: it is being rolled
     back, and does not look. `told`: what it said of its own lag: how many items, since when the oldest waits.
-    `dropping`: what the log was told of requests that are dropped, while that stays as it is."""
+    `dropping`: what the log was told of requests that are dropped, while that stays as it is. `waits_for`: why nothing
+    can come; `laters`: how many looks in a row were put off by the source."""
 
     spec: SensorSpec
     row: TickerRow
@@ -88,6 +91,8 @@ class SensorTicker:
     last_tick_at: float | None = None
     told: tuple[int, float | None] | None = None
     dropping: str = ""
+    waits_for: str | None = None
+    laters: int = 0
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -95,13 +100,25 @@ class SensorTicker:
         """Whether a wake may start a tick now: nothing in flight, no pause, no quarantine, no back-off."""
         return not (self.in_flight or self.holds_off or self.row.paused or self.row.quarantined is not None)
 
+    def heard(self, end: TickEnd) -> None:
+        """Take from the end of a look whether the sensor waits. A look at a few things tells nothing of the rest."""
+        self.laters = self.laters + 1 if end.status == "later" else 0
+        if end.status == "later":
+            if self.laters >= _PUT_OFF:
+                said = end.error.message if end.error is not None else ""
+                self.waits_for = f"put off {self.laters} times: {said or 'its source asks for patience'}"
+        elif end.status != "ok" or end.waiting:
+            self.waits_for = end.skip if end.waiting else None
+        elif self.in_flight is None or self.in_flight.order.hints is None or end.runs or end.partitions:
+            self.waits_for = None
+
     def state(self, due_at: float | None, pending: tuple[int, float | None] = (0, None)) -> SensorState:
         """For display. `pending`: how many requests wait, and since when the oldest does."""
         items, since = self.told or (0, None)
         waiting = [at for at in (since, pending[1]) if at is not None]
         row = self.row
         resting = row.paused or row.quarantined is not None
-        status: Literal["ok", "failing", "paused", "quarantined"] = "failing" if row.failures else "ok"
+        status: SensorStatus = "failing" if row.failures else "ok" if self.waits_for is None else "waiting"
         if row.paused:
             status = "paused"
         elif row.quarantined is not None:
@@ -120,6 +137,7 @@ class SensorTicker:
             cursor=row.cursor,
             revision=row.revision,
             quarantined=row.quarantined,
+            waits_for=self.waits_for if status == "waiting" else None,
             looking_since=None if self.in_flight is None else self.in_flight.began,
             pending=pending[0],
             lag=pending[0] + items,

@@ -162,6 +162,8 @@ class TickLoop:
             ticker.told = end.lag
         elif end.status == "ok" and flight.order.hints is None:
             ticker.told = None
+        if end.status not in ("abandoned", "checkpoint"):
+            self._heard(ticker, end)
         match end.status:
             case "abandoned":
                 self._again(ticker, flight)
@@ -173,6 +175,14 @@ class TickLoop:
                 self._idle(ticker, flight, end)
             case _:
                 self._in.work.spawn(self._fail(ticker, flight, end))
+
+    def _heard(self, ticker: SensorTicker, end: TickEnd) -> None:
+        before = ticker.waits_for
+        ticker.heard(end)
+        if before is None and ticker.waits_for is not None:
+            _log.warning("sensor waiting", sensor=ticker.row.name, reason=ticker.waits_for)
+        elif before is not None and ticker.waits_for is None and end.status == "ok":
+            _log.info("sensor waits no more", sensor=ticker.row.name, reason=before)
 
     def _refuse(self, end: TickEnd) -> None:
         self.refused += 1

@@ -118,9 +118,9 @@ class TickEnd:
     goes on under the `next_tick_id` given there. `abandoned`: the evaluator was killed for another's fault; start
     the tick again, it is no failure.
 
-    `lag`: how many items it says it has not admitted, since when the oldest waits. `deliveries`: each with what it asks
-    for, which is not in `runs`, `partitions` and `reports` until the engine has
-    made out which of it can be (`handled`).
+    `waiting`: nothing can come while the reason for the skip holds. `lag`: how many items it says it has not admitted,
+    since when the oldest waits. `deliveries`: each with what it asks for, which is not in `runs`, `partitions` and
+    `reports` until the engine has made out which of it can be (`handled`).
     """
 
     tick_id: int
@@ -133,6 +133,7 @@ class TickEnd:
     runs: tuple[RequestedRun, ...] = ()
     reports: tuple[ReportedMaterialization, ...] = ()
     skip: str | None = None
+    waiting: bool = False
     error: TickError | None = None
     after: float | None = None
     lag: tuple[int, float | None] | None = None

@@ -68,6 +68,7 @@ class OutcomeParts:
         "_reports",
         "_runs",
         "_skip",
+        "_waiting",
     )
 
     def __init__(self) -> None:
@@ -79,6 +80,7 @@ class OutcomeParts:
         self._reports: list[ReportedMaterialization] = []
         self._deliveries: list[DeliveryEnd] = []
         self._skip: str | None = None
+        self._waiting = False
         self._error: TickError | None = None
         self._after: float | None = None
         self._lag: tuple[int, float | None] | None = None
@@ -103,6 +105,8 @@ class OutcomeParts:
                     self._deliveries.extend(map(_delivery, value))
                 case "skip":
                     self._skip = value
+                case "waiting":
+                    self._waiting = value
                 case "after":
                     self._after = value
                 case "lag":
@@ -124,6 +128,7 @@ class OutcomeParts:
             reports=tuple(self._reports),
             deliveries=tuple(self._deliveries),
             skip=self._skip,
+            waiting=self._waiting,
             error=self._error,
             after=self._after,
             lag=self._lag,

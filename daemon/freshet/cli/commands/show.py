@@ -186,6 +186,8 @@ def _sensor_said(one: SensorAnswer, *, whole: bool) -> Iterable[str]:
     """Why it does not look, and its error: in one line, or whole."""
     if one.quarantined:
         yield one.quarantined
+    elif one.waits_for:
+        yield one.waits_for
     elif one.status == "failing":
         yield error_line(one.last_error)
         if whole and "\n" in (text := error_text(one.last_error)):

@@ -91,6 +91,7 @@ def partial_look(ctx: EvaluatorContext, found: Found, status: Status = "checkpoi
         reports=found.reports or None,
         deliveries=found.deliveries or None,
         skip=found.skip,
+        waiting=found.waiting or None,
         lag=ctx.told_lag(),
     )
 

@@ -52,6 +52,7 @@ class Outcome:
     reports: list[list[Json]] | None = None
     deliveries: list[list[Any]] | None = None
     skip: str | None = None
+    waiting: bool | None = None
     error: ErrorData | None = None
     after: float | None = None
     lag: list[Json] | None = None
@@ -60,7 +61,18 @@ class Outcome:
 class Found:
     """Takes what a sensor yields, in order."""
 
-    __slots__ = ("_check", "_handled", "_sensor", "_target", "deliveries", "partitions", "reports", "runs", "skip")
+    __slots__ = (
+        "_check",
+        "_handled",
+        "_sensor",
+        "_target",
+        "deliveries",
+        "partitions",
+        "reports",
+        "runs",
+        "skip",
+        "waiting",
+    )
 
     def __init__(self, sensor: str, *, target: str | None = None, check: CheckParameters | None = None) -> None:
         """`target`: the sensor's own. `check`: the parameters of jobs that it asks for."""
@@ -84,6 +96,7 @@ class Found:
         self.reports: list[list[Json]] = []
         self.deliveries: list[list[Any]] = []
         self.skip: str | None = None
+        self.waiting = False
 
     def __bool__(self) -> bool:
         return bool(self.runs or self.partitions or self.reports or self.deliveries or self.skip)
@@ -103,6 +116,7 @@ class Found:
                 self._add_handled(item)
             elif isinstance(item, Skip):
                 self.skip = plain_text(item.reason, "Skip(reason)")
+                self.waiting = bool(item.waiting)
             else:
                 raise WrongResult(f"sensor {self._sensor!r} yielded {_show(item)}; {_EXPECTED}")
         except NotPlain as error:

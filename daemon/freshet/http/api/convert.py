@@ -66,6 +66,7 @@ def sensor_answer(spec: SensorSpec, state: SensorState) -> SensorAnswer:
         last_tick_at=state.last_tick_at,
         last_error=state.last_error,
         quarantined=state.quarantined,
+        waits_for=state.waits_for,
         isolated=state.isolated,
         revision=state.revision,
         pending=state.pending,

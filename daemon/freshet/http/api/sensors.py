@@ -111,4 +111,8 @@ async def _with_what_waits(api: Api, states: Sequence[SensorState]) -> list[Sens
 
 def _lagging(state: SensorState, hook: HookView) -> SensorState:
     times = [at for at in (state.lag_since, hook.oldest) if at is not None]
-    return replace(state, lag=state.lag + hook.waiting, lag_since=min(times, default=None))
+    state = replace(state, lag=state.lag + hook.waiting, lag_since=min(times, default=None))
+    if hook.problem is None or state.status != "ok":
+        return state
+    others = len(hook.intake.secret) > 1  # which may be there
+    return replace(state, status="ok" if others else "waiting", waits_for=f"/hooks/{hook.intake.path}: {hook.problem}")

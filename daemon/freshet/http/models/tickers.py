@@ -25,13 +25,13 @@ class SensorAnswer(Answer):
     """A sensor as declared, and as the engine sees it. `isolated`: it has an evaluator of its own.
     `looking_since`: when the look began that is under way. `pending`: requests that wait before they become runs.
     `lag`: these, and what the sensor itself says that it has seen and not admitted; `lag_since`: since when the oldest
-    waits."""
+    waits. `waits_for`: why nothing can come, of one that is `waiting`."""
 
     kind: Literal["sensor"] = "sensor"
     name: str
     type: str
     doc: str
-    status: Literal["ok", "failing", "paused", "quarantined"]
+    status: Literal["ok", "waiting", "failing", "paused", "quarantined"]
     in_flight: bool
     looking_since: float | None = None
     interval: float
@@ -46,6 +46,7 @@ class SensorAnswer(Answer):
     last_tick_at: float | None
     last_error: Json
     quarantined: str | None
+    waits_for: str | None = None
     isolated: bool
     revision: int
     pending: int = 0
