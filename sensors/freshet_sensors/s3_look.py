@@ -74,7 +74,8 @@ class Look:
         path, ledger = self._path(key), self._ctx.ledger
         assert path is not None
         if row is None:
-            # Whether another object has the same partition key, only a full look can tell.
+            # Whether another object has the same partition key, only a full look can tell. What named it is settled all
+            # the same: after many deletions the queue would wait for that look, and wake for nothing else.
             if path not in ledger or (self._rules.retire and not self._one_to_one):
                 return None
             return Item(path, None)
