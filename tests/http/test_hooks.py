@@ -106,6 +106,56 @@ def test_a_structured_event_is_the_same_event_whatever_its_type_is_called(served
     assert [post(served, sign("hmac-sha256", body, content_type=content_type))[0] for _ in range(2)] == [202, 200]
 
 
+EVENT = {"specversion": "1.0", "source": "/s", "id": "1", "type": "t"}
+
+
+@pytest.mark.parametrize(
+    ("event", "says"),
+    [
+        *(({**EVENT, name: None}, f"no {name}") for name in EVENT),
+        *(({key: value for key, value in EVENT.items() if key != name}, f"no {name}") for name in EVENT),
+        ({**EVENT, "id": ""}, "no id"),
+        ({**EVENT, "id": 1}, "id of a CloudEvent is a text, found 1"),
+        ([EVENT], "must be an object, found list"),
+        ({**EVENT, "data_base64": "!"}, "no base64"),
+        ({**EVENT, "data_base64": "", "data": 1}, "not both"),
+    ],
+)
+def test_an_event_that_is_none_is_refused_after_the_signature(served: Served, event: Any, says: str) -> None:
+    take(served, Intake("orders/new", "hmac-sha256", "env:X"))
+    signed = partial(sign, "hmac-sha256", json.dumps(event).encode(), content_type="application/cloudevents+json")
+    code, body, _ = post(served, signed())
+    assert (code, body["error"]["type"], says in body["error"]["message"]) == (400, "BadPayload", True), body
+    assert post(served, signed(secret="wrong"))[0] == 401
+
+
+@pytest.mark.parametrize("name", EVENT)
+def test_an_event_in_headers_is_refused_where_one_is_missing(served: Served, name: str) -> None:
+    take(served, Intake("orders/new", "hmac-sha256", "env:X"))
+    headers: dict[str, Any] = {f"ce_{key}": value for key, value in EVENT.items()}
+    assert post(served, sign("hmac-sha256", b"{}", **headers))[0] == 202
+    del headers[f"ce_{name}"]
+    code, body, _ = post(served, sign("hmac-sha256", b"{}", **headers))
+    assert (code, body["error"]["message"].endswith(f"no ce-{name}")) == (400, True), body
+
+
+@pytest.mark.parametrize("kind", ["cloudevents-batch+json", "cloudevents-batch", "cloudevents+avro"])
+def test_batches_of_events_and_other_formats_are_refused_with_a_word_of_what_is_taken(
+    served: Served, kind: str
+) -> None:
+    take(served, Intake("orders/new", "hmac-sha256", "env:X"))
+    full = f"application/{kind}; charset=utf-8"
+    signed = partial(sign, "hmac-sha256", json.dumps([EVENT]).encode(), content_type=full)
+    code, body, _ = post(served, signed())
+    assert (code, body["error"]["message"]) == (415, f"application/{kind} is not taken")
+    assert "one by one" in body["error"]["hint"]
+    assert post(served, signed(secret="wrong"))[0] == 401
+
+
+def test_a_header_that_begins_alike_makes_no_event(served: Served) -> None:
+    assert post(served, sign("hmac-sha256", b"{}", ce_ntre="x"))[0] == 202
+
+
 def test_a_body_that_comes_in_single_bytes_is_taken(served: Served) -> None:
     signed = sign("hmac-sha256", b'{"a": 1}')
     pieces = (bytes([one]) for one in signed.body)
@@ -226,7 +276,6 @@ NONE = Intake("x", "none")
         (Intake("x", "slack", "env:S"), {}, {"event_id": "Ev1"}, "Ev1"),
         (Intake("x", "slack", "env:S"), {}, None, None),
         (NONE, {"content-type": "application/cloudevents+json"}, {"source": "/s", "id": "1"}, "/s 1"),
-        (NONE, {"content-type": "application/cloudevents-batch+json"}, [{"source": "/s", "id": "1"}], None),
         (NONE, {"ce-specversion": "1.0", "ce-source": "/s", "ce-id": "1"}, None, "/s 1"),
         (NONE, {"ce-specversion": "1.0", "ce-source": "/s"}, None, None),
         (NONE, {"ce-source": "/s", "ce-id": "1"}, None, None),

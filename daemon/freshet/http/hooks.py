@@ -21,6 +21,7 @@ from freshet.definitions.intake import MAX_BODY, Intake
 from freshet.engine.control import Control, Door, Hook
 from freshet.engine.inbox import InboxFull
 from freshet.errors import StoreError
+from freshet.http.cloud_events import NOT_TAKEN, check_event, is_taken
 from freshet.http.identity import is_ping, new_delivery
 from freshet.http.payload import BadPayload, parse
 from freshet.http.schemes import ID_IN_BODY, Delivery, Refused, Verified, verify
@@ -145,6 +146,7 @@ class Hooks:
         value = await _value(intake, delivery)
         if unsigned is None and (said := is_ping(intake, delivery, value)) is not None:
             return 200, said
+        _check_event(delivery, value)
         digest = await _digest(delivery.body)
         new = new_delivery(hook, delivery, verified, value, digest, received_at=self._now(), unsigned=unsigned)
         return _told(await self._kept(door, new))
@@ -214,6 +216,8 @@ async def _value(intake: Intake, delivery: Delivery) -> Any:
     if delivery.headers.get("content-encoding", "identity") != "identity":
         raise _Answer(415, "BadPayload", "encoded bodies are not taken", hint="send it without Content-Encoding")
     kind = delivery.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not is_taken(kind):
+        raise _Answer(415, "BadPayload", f"{kind[:100]} is not taken", hint=NOT_TAKEN)
     in_body = intake.scheme in ID_IN_BODY or (intake.id_from or "").startswith("json:")
     is_json = kind.endswith(("/json", "+json", "/cloudevents"))
     if not is_json and not (in_body and kind != "application/x-www-form-urlencoded"):
@@ -224,6 +228,13 @@ async def _value(intake: Intake, delivery: Delivery) -> Any:
         return parse(delivery.body)
     except BadPayload as error:
         raise _Answer(400, "BadPayload", str(error)) from None
+
+
+def _check_event(delivery: Delivery, value: Any) -> None:
+    try:
+        check_event(delivery.headers, value)
+    except BadPayload as error:
+        raise _Answer(400, "BadPayload", str(error), hint="mend what sends it") from None
 
 
 async def _digest(body: bytes) -> bytes:
