@@ -321,7 +321,12 @@ def test_a_replay_runs_what_failed_and_nothing_twice(world: World) -> None:
     world.until("mapped", "fine", "admitted")
     assert world.params("other").count({"order": 7}) == 1
     assert len(world.daemon.runs("raw")) == before
-    assert site.cli("replay", "mapped", "--id", str(fine.id), "--again").returncode == 0
+    again = ("replay", "mapped", "--id", str(fine.id), "--again")
+    assert "would be dropped" in site.cli(*again[:-1], "--dry-run").stdout
+    shown = site.cli(*again, "--dry-run").stdout
+    assert ("would run: " in shown, "would be dropped" in shown) == (True, False), shown
+    assert len(world.daemon.runs("raw")) == before
+    assert site.cli(*again).returncode == 0
     world.daemon.wait_until(lambda: len(world.daemon.runs("raw")) == before + 1, "it ran once more")
 
 

@@ -33,6 +33,9 @@ from freshet.store.tickers import resume, set_cursor, set_paused
 
 __all__ = ["SensorDesk"]
 
+_Key = tuple[str, str | None, str]
+"""A run key with its target and its partition's key."""
+
 _log = structlog.get_logger("freshet.sensors")
 
 
@@ -74,9 +77,16 @@ class SensorDesk:
         return True
 
     async def tick(
-        self, name: str, *, dry_run: bool, cursor: Json = ..., deliveries: tuple[int, ...] | None = None
+        self,
+        name: str,
+        *,
+        dry_run: bool,
+        cursor: Json = ...,
+        deliveries: tuple[int, ...] | None = None,
+        freed: frozenset[_Key] = frozenset(),
     ) -> TickReport:
-        """Look now, fully, and wait for the end. `deliveries`: what a dry run finds instead of those that wait."""
+        """Look now, fully, and wait for the end. `deliveries`: what a dry run finds instead of those that wait;
+        `freed`: run keys that it takes to be free."""
         ticker = self.find(name)
         if cursor is not ... and not dry_run:
             raise Conflict(
@@ -85,14 +95,16 @@ class SensorDesk:
         if self._in.in_force.host is None or not self._loop.open:
             raise Conflict("no plugins are running now", hint="see freshet status")
         if dry_run:
-            return await self._dry_run(ticker, ticker.row.cursor if cursor is ... else cursor, deliveries)
+            return await self._dry_run(ticker, ticker.row.cursor if cursor is ... else cursor, deliveries, freed)
         while ticker.in_flight is not None:
             await ticker.settled.wait()
         answer: asyncio.Future[TickReport] = asyncio.get_running_loop().create_future()
         self._loop.look(ticker, TickTally(ticker.row.cursor, answer))
         return await answer
 
-    async def _dry_run(self, ticker: SensorTicker, cursor: Json, deliveries: tuple[int, ...] | None) -> TickReport:
+    async def _dry_run(
+        self, ticker: SensorTicker, cursor: Json, deliveries: tuple[int, ...] | None, freed: frozenset[_Key]
+    ) -> TickReport:
         host = self._in.in_force.host
         assert host is not None
         order = TickOrder(
@@ -121,7 +133,7 @@ class SensorDesk:
         dropped: tuple[Json, ...] = ()
         try:
             end = prepared(definitions, ticker.spec.name, filled(definitions, ticker.spec, end), self._in.clock.now())
-            runs, pending, dropped = await self._would_admit(ticker, end)
+            runs, pending, dropped = await self._would_admit(ticker, end, freed)
         except FreshetError as wrong:
             refused = TickError(type(wrong).__name__, str(wrong))
         error = end.error or refused
@@ -147,7 +159,7 @@ class SensorDesk:
         )
 
     async def _would_admit(
-        self, ticker: SensorTicker, end: TickEnd
+        self, ticker: SensorTicker, end: TickEnd, freed: frozenset[_Key]
     ) -> tuple[tuple[Json, ...], tuple[Json, ...], tuple[Json, ...]]:
         """The runs that would be admitted, the requests that would wait, and those that would be dropped: their run key
         is taken, also by one before them, or they give way to a run. Raises as a commit of them would."""
@@ -159,8 +171,9 @@ class SensorDesk:
         chosen = [(asked[at], end.runs[at]) for at in settled.kept]
         chosen += [(one.run, request) for one, request in zip(waits, end.runs, strict=False)]
         keys = [(run.target, run.key, run.run_key) for run, _ in chosen if run.run_key is not None]
-        holders: dict[tuple[str, str | None, str], int | None] = {}
-        holders.update(await self._in.store.read(partial(run_key_holders, keys=keys)))
+        holders: dict[_Key, int | None] = {}
+        taken = await self._in.store.read(partial(run_key_holders, keys=keys))
+        holders.update((key, by) for key, by in taken.items() if key not in freed)
         runs: list[Json] = []
         for run, request in chosen:
             key = (run.target, run.key, run.run_key or "")

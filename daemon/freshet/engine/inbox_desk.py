@@ -13,7 +13,7 @@ from freshet.engine.hand import SensorDesk
 from freshet.engine.inbox import Inbox
 from freshet.engine.instruments import Instruments
 from freshet.errors import Conflict
-from freshet.store.inbox import chosen, inbox_counts, release
+from freshet.store.inbox import chosen, inbox_counts, keys_to_free, release
 from freshet.store.records import InboxCount
 
 __all__ = ["Chosen", "InboxDesk"]
@@ -59,7 +59,10 @@ class InboxDesk:
             partial(chosen, ticker_id=ticker.row.id, ids=which.ids, since=which.since, until=which.until)
         )
         if dry_run:
-            report = await self._desk.tick(sensor, dry_run=True, deliveries=ids[:_DRY_MAX])
+            shown, freed = ids[:_DRY_MAX], frozenset[tuple[str, str | None, str]]()
+            if again:
+                freed = await self._in.store.read(partial(keys_to_free, ticker_id=ticker.row.id, ids=shown))
+            report = await self._desk.tick(sensor, dry_run=True, deliveries=shown, freed=freed)
             return ReplayReport(sensor, len(ids), 0, report)
         returned = 0
         for start in range(0, len(ids), _AT_ONCE):

@@ -19,6 +19,7 @@ __all__ = [
     "delivery_rows",
     "inbox_counts",
     "keep_deliveries",
+    "keys_to_free",
     "release",
     "settle",
     "waiting_deliveries",
@@ -126,18 +127,8 @@ def release(db: sqlite3.Connection, ticker_id: int, ids: Sequence[int], *, again
     keys that they took, so that what ran may run once more."""
     wanted = dump(list(ids))
     if again:
-        asked = db.execute(
-            """
-            SELECT asked FROM inbox WHERE ticker_id = ? AND asked IS NOT NULL
-                AND id IN (SELECT value FROM json_each(?))
-            """,
-            (ticker_id, wanted),
-        )
-        keys = [(target, key or "", run_key) for (text,) in asked for target, key, run_key in load(text) if run_key]
-        free = (
-            "DELETE FROM run_keys WHERE target = ? AND partition = ? AND run_key = ? AND run_id > 0"  # no run yet: kept
-        )
-        db.executemany(free, keys)
+        free = "DELETE FROM run_keys WHERE target = ? AND partition = ? AND run_key = ?"
+        db.executemany(free, [(target, key or "", run_key) for target, key, run_key in keys_to_free(db, ticker_id, ids)])
     (waited,) = db.execute(
         """
         SELECT count(*) FROM inbox WHERE ticker_id = ? AND state = 'waiting'
@@ -153,6 +144,22 @@ def release(db: sqlite3.Connection, ticker_id: int, ids: Sequence[int], *, again
         (ticker_id, wanted),
     ).rowcount
     return int(changed - waited)
+
+
+def keys_to_free(
+    db: sqlite3.Connection, ticker_id: int, ids: Sequence[int]
+) -> frozenset[tuple[str, str | None, str]]:
+    """The run keys that deliveries took, each with its target and its partition's key, and that have a run: what is
+    asked for and has none yet keeps its key."""
+    asked = db.execute(
+        """
+        SELECT asked FROM inbox WHERE ticker_id = ? AND asked IS NOT NULL AND id IN (SELECT value FROM json_each(?))
+        """,
+        (ticker_id, dump(list(ids))),
+    ).fetchall()
+    keys = {(target, key, run_key) for (text,) in asked for target, key, run_key in load(text) if run_key}
+    taken = "SELECT 1 FROM run_keys WHERE target = ? AND partition = ? AND run_key = ? AND run_id > 0"
+    return frozenset(one for one in keys if db.execute(taken, (one[0], one[1] or "", one[2])).fetchone() is not None)
 
 
 def chosen(
