@@ -111,3 +111,13 @@ def test_what_happened_two_floors_up_before_a_partition_came_is_remembered() -> 
     plant.report("raw", DAY)
     plant.use("grid", (DAY, 1))
     assert plant.waves == [(("whole",), "grid", 1)]
+
+
+def test_the_newest_is_looked_at_when_another_partition_ends_the_lapse() -> None:
+    """A policy is about the latest activity of any partition, and marks the newest."""
+    plant = Watched(graph(node("made", partitions=DAYS, automation=~C.freshness_lapsed(), within=60.0)))
+    plant.freshness("made", "lapsed")
+    plant.open("days", 2)
+    assert asked(plant) == [DAY]
+    plant.report("made", DAY)
+    assert asked(plant) == [DAY + 1]

@@ -156,7 +156,9 @@ def _step(world: World, moment: Moment, event: Event, asset: str, failed_runs: s
         levels.materialized.add(partition)
         levels.failed.discard(partition)
         pulses.updated.add(partition)
-        pulses.unsettled = pulses.unsettled or bool(levels.lapsed or levels.warned)
+        if levels.lapsed or levels.warned:
+            pulses.unsettled = True
+            pulses.touched |= world.newest(asset)
         levels.restore(partition)
         if event.run_id is None:
             pulses.reported.add(partition)
