@@ -171,6 +171,8 @@ def test_waiting_ends_with_it(served: Served, cli: Cli) -> None:
     assert said.status == 0
     assert "backfill 2: 2 partitions in 1 run\n  raw: 1\n  clean: 1\n" in said.out
     assert cli("backfills", "2", "--wait").status == 0
+    assert "backfill 2 was begun to make what was left" in cli("backfills", "1").out
+    assert "nothing is left: backfill 2 made it" in cli("retry", "backfill:1").err
 
 
 def test_waiting_as_json_is_a_line_each(served: Served, cli: Cli) -> None:

@@ -111,6 +111,32 @@ async def test_what_failed_and_what_hangs_below_is_made_by_a_retry_and_no_more(t
         assert plant.seen - before == {("raw", "2026-03-12"): 1, ("clean", "2026-03-12"): 1, ("total", None): 1}
         with pytest.raises(Conflict, match="left nothing"):
             await one.control.change_backfill(again.row.id, "retry")
+        with pytest.raises(Conflict, match=f"nothing is left: backfill {again.row.id} made it"):
+            await one.control.change_backfill(first.row.id, "retry")
+
+
+async def test_a_retry_makes_what_the_retries_before_it_left_and_no_more(tmp_path: Path) -> None:
+    plant = Plant()
+    async with rig(tmp_path, plant.objects, duration=second) as one:
+        await with_days(one)
+        plant.bad = {"2026-03-12", "2026-03-13"}
+        first = (await begun(one, "raw", downstream=True)).row.id
+        await one.advance(100)
+        plant.bad.remove("2026-03-12")
+        second_id = (await one.control.change_backfill(first, "retry")).row.id
+        with pytest.raises(Conflict, match=f"backfill {second_id} makes it now"):
+            await one.control.change_backfill(first, "retry")
+        await one.advance(100)
+        assert (await one.control.backfill(first)).retried_by == second_id
+        plant.bad.clear()
+        before = plant.seen.copy()
+        third = await one.control.change_backfill(first, "retry")
+        assert [(row.asset, row.wanted) for row in third.assets] == [("raw", 1), ("clean", 1), ("total", 1)]
+        await one.advance(100)
+        assert plant.seen - before == {("raw", "2026-03-13"): 1, ("clean", "2026-03-13"): 1, ("total", None): 1}
+        for id in (first, second_id):
+            with pytest.raises(Conflict, match=f"nothing is left: backfill {third.row.id} made it"):
+                await one.control.change_backfill(id, "retry")
 
 
 async def test_few_runs_wait_at_a_time(tmp_path: Path) -> None:

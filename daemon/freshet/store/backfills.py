@@ -44,6 +44,7 @@ __all__ = [
     "known_numbers",
     "made_since",
     "numbers_of_asset",
+    "retries_of",
     "steps_of_runs",
 ]
 
@@ -170,6 +171,21 @@ def backfill(db: sqlite3.Connection, backfill_id: int) -> BackfillRow:
     if row is None:
         raise UnknownName(f"there is no backfill {backfill_id}", hint="freshet backfills lists them")
     return _row(row)
+
+
+def retries_of(db: sqlite3.Connection, backfill_id: int) -> tuple[BackfillRow, ...]:
+    """The backfills that were begun to make what this one left, and what those left; oldest first."""
+    rows = db.execute(
+        f"""
+        WITH RECURSIVE retries(id) AS (
+            SELECT ? UNION
+            SELECT b.id FROM retries r JOIN backfills b ON b.id > r.id AND b.request ->> 'retry_of' = r.id
+        )
+        {_ROW} WHERE id IN (SELECT id FROM retries) AND id <> ? ORDER BY id
+        """,  # noqa: S608
+        (backfill_id, backfill_id),
+    )
+    return tuple(map(_row, rows))
 
 
 def active_backfills(db: sqlite3.Connection) -> tuple[BackfillRow, ...]:

@@ -171,7 +171,9 @@ def _one(answer: BackfillAnswer) -> None:
     )
     if answer.error:
         print(in_line(answer.error))  # noqa: T201
-    if answer.ended and answer.state != "succeeded":
+    if answer.retried_by is not None:
+        print(f"backfill {answer.retried_by} was begun to make what was left: freshet backfills {answer.retried_by}")  # noqa: T201
+    elif answer.ended and answer.state != "succeeded":
         print(f"freshet retry {_PREFIX}{answer.id} makes what is left")  # noqa: T201
 
 

@@ -44,7 +44,8 @@ class AssetProgress:
 class BackfillView:
     """A backfill as it stands. `runs`: under way; `eta`: seconds to go by the rate of the last minutes, None while it
     is unknown; `planned_runs`: how many it makes if no dependency parts what can go together, told when begun, as are
-    the `notes`: what of the range is not there."""
+    the `notes`: what of the range is not there. `retried_by`: the last backfill that was begun to make up for it, told
+    of one that has ended."""
 
     row: BackfillRow
     assets: tuple[AssetProgress, ...]
@@ -52,6 +53,7 @@ class BackfillView:
     eta: float | None = None
     planned_runs: int | None = None
     notes: tuple[str, ...] = ()
+    retried_by: int | None = None
 
 
 @dataclass

@@ -30,6 +30,7 @@ from freshet.store.backfills import (
     commit_backfill,
     known_numbers,
     numbers_of_asset,
+    retries_of,
 )
 from freshet.store.events import last_seq
 from freshet.store.records import BackfillCommit, BackfillRow, BackfillState, NewBackfill
@@ -77,17 +78,19 @@ class BackfillDesk:
         return replace(view, notes=notes)
 
     async def retry(self, backfill_id: int) -> BackfillView:
-        """Begin a backfill of what another left unmade, failed or not."""
+        """Begin a backfill of what another, and whatever was begun to make it up since, left unmade, failed or not."""
         row = await self._in.store.read(partial(backfill, backfill_id=backfill_id))
         if row.ended_at is None:
             raise Conflict(
                 f"backfill {backfill_id} has not ended ({row.state})", hint=f"freshet cancel backfill:{backfill_id}"
             )
         graph, asset = self._in.in_force.partitions, self._in.in_force.definitions.asset
-        bits = await self._in.store.read(partial(backfill_bits, backfill_id=backfill_id))
-        boxes = [OpenBox.load(found) for found in row.boxes]
+        retries = await self._in.store.read(partial(retries_of, backfill_id=backfill_id))
+        if retries and retries[-1].ended_at is None:
+            raise Conflict(f"backfill {retries[-1].id} makes it now", hint=f"see freshet backfills {retries[-1].id}")
+        boxes = [OpenBox.load(found) for found in (row, *retries)[-1].boxes]
         left: dict[str, Marks] = {}
-        for name, marks in marks_of(row, bits).items():
+        for name, marks in (await self._made_up(row, retries)).items():
             partitions = asset[name].partitions if name in asset else None
             if name not in asset or row.request["sets"][name] != _name(partitions):
                 continue
@@ -96,15 +99,29 @@ class BackfillDesk:
             elif rest := (marks.wanted - marks.done) & graph.live(name):
                 left[name] = Marks.fresh(rest)
         if not left:
-            raise Conflict(f"backfill {backfill_id} left nothing to be made", hint="freshet backfill makes it again")
+            last = f"nothing is left: backfill {retries[-1].id} made it" if retries else ""
+            said = last or f"backfill {backfill_id} left nothing to be made"
+            raise Conflict(said, hint="freshet backfill makes it again")
         old = BackfillRequest.of(row)
         named = tuple(name for name in old.assets if name in left)
         if not named:  # what lies above or below: there may be something of it that is to be made again
             old, named = replace(old, select="all" if old.select == "missing" else old.select), tuple(left)
         order = sorted(left, key=graph.definitions.position.__getitem__)
         return await self._begin(
-            replace(old, assets=named, retry_of=backfill_id), {name: left[name] for name in order}, boxes
+            replace(old, assets=named, retry_of=(row, *retries)[-1].id), {name: left[name] for name in order}, boxes
         )
+
+    async def _made_up(self, row: BackfillRow, retries: tuple[BackfillRow, ...]) -> dict[str, Marks]:
+        """What a backfill wanted, and what of it was done, by itself or by its retries."""
+        found: dict[str, Marks] = {}
+        for one in (row, *retries):
+            bits = await self._in.store.read(partial(backfill_bits, backfill_id=one.id))
+            for name, marks in marks_of(one, bits).items():
+                mine = found.setdefault(name, marks)
+                if mine is not marks:
+                    mine.wanted |= marks.wanted
+                    mine.done |= marks.done
+        return found
 
     async def _chosen(self, request: BackfillRequest, boxes: dict[str, Box]) -> BitMap | None:
         """The numbers that `--partitions` means, of the first asset's set."""
@@ -230,7 +247,9 @@ class BackfillDesk:
         one = self._loop.active.get(backfill_id)
         if one is not None:
             return one.view(self._in.clock.now())
-        return await self._ended(await self._in.store.read(partial(backfill, backfill_id=backfill_id)))
+        view = await self._ended(await self._in.store.read(partial(backfill, backfill_id=backfill_id)))
+        retries = await self._in.store.read(partial(retries_of, backfill_id=backfill_id))
+        return replace(view, retried_by=retries[-1].id if retries else None)
 
     async def views(self, *, limit: int = 50, before: int | None = None) -> tuple[BackfillView, ...]:
         """Backfills, newest first; `before`: only those with a smaller id."""

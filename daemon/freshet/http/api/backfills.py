@@ -90,4 +90,5 @@ def _answer(view: BackfillView) -> BackfillAnswer:
         eta=view.eta,
         planned_runs=view.planned_runs,
         notes=view.notes,
+        retried_by=view.retried_by,
     )

@@ -45,7 +45,8 @@ class BackfillAssetAnswer(Answer):
 
 class BackfillAnswer(Answer):
     """A backfill as it stands. `runs`: under way; `eta`: seconds to go, by the rate of the last minutes;
-    `planned_runs`, `notes` (what of the range is not there): only when it has just begun."""
+    `planned_runs`, `notes` (what of the range is not there): only when it has just begun. `retried_by`: of one
+    that has ended and is asked for by its id, the last backfill that was begun to make up for it."""
 
     id: int
     state: BackfillState
@@ -66,6 +67,7 @@ class BackfillAnswer(Answer):
     eta: float | None
     planned_runs: int | None = None
     notes: tuple[str, ...] = ()
+    retried_by: int | None = None
 
     @property
     def ended(self) -> bool:
