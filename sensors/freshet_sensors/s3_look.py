@@ -212,7 +212,7 @@ class Look:
 
     async def _absent(self, sweep: Sweep) -> AsyncIterator[Said]:
         """Forget what the ledger holds and the sweep did not meet."""
-        ledger, paths = self._ctx.ledger, sweep.paths
+        ledger, paths, kept = self._ctx.ledger, sweep.paths, set[str | None]()
         if len(ledger) <= len(paths):
             return
 
@@ -228,7 +228,9 @@ class Look:
             if there and len(gone) > _CONFIRMED:
                 raise Broken(f"the listing of the bucket {self._bucket.name} leaves out objects that are there")
             gone = [path for path in gone if path not in there]
-        left = frozenset(key for path in gone if (key := self._key(path)) is not None and key in sweep.keys)
+            kept = {self._key(path) for path in there}
+        keys = {key for path in gone if (key := self._key(path)) is not None}
+        left = frozenset(key for key in keys if key in sweep.keys or key in kept)
         for at in range(0, len(gone), _PIECE):
             await self._commit()
             for said in self._forget(gone[at : at + _PIECE], left):

@@ -293,6 +293,18 @@ async def test_a_key_that_a_listing_leaves_out_is_looked_at_before_it_has_gone(s
     assert (set(world.partitions), len(world.runs), s3.calls["head"]) == ({"a"}, 1, 1)
 
 
+async def test_a_key_stays_where_an_object_that_listings_leave_out_has_it(s3: FakeS3) -> None:
+    world = World()
+    async with sensor(s3, retire=True) as one:
+        s3.put("x/a.csv")
+        s3.put("y/a.csv")
+        await world.tick(one)
+        s3.hide("x/a.csv", 100)
+        s3.delete("y/a.csv")
+        await world.tick(one)
+    assert set(world.partitions) == {"a"}
+
+
 async def test_without_partitions_a_deletion_asks_for_a_run(s3: FakeS3) -> None:
     world = World()
     async with sensor(s3, partitions=None, key=None, on=["created", "deleted"]) as one:

@@ -1,4 +1,4 @@
-"""The contract of a sensor that is pushed to: a source that keeps what it was given, read from `open()` to `close()`."""
+"""The contract of a sensor that is pushed to: its source keeps what it was given, and is read while it is open."""
 
 from __future__ import annotations
 
