@@ -159,7 +159,7 @@ def test_runs_are_listed_and_shown(served: Served, cli: Cli) -> None:
 def test_a_run_of_several_assets_names_the_step(served: Served, cli: Cli) -> None:
     cli("partitions", "batches", "add", "a")
     cli("materialize", "clean_orders", "--partition", "a", "--upstream")
-    served.call(served.control.retry, 1, time.time() + 100)
+    served.call(served.control.back_off, 1, time.time() + 100)
     assert "retrying in 1m40s (attempt 2)" in cli("runs").out
     assert [one["id"] for one in cli("runs", "--target", "raw_orders", "--json").json] == [1]
     served.call(served.control.begin, 1)

@@ -23,6 +23,7 @@ from freshet.definitions.outcome import Json
 from freshet.definitions.partitions import DynamicPartitions, StaticPartitions
 from freshet.definitions.sensor import SensorSpec
 from freshet.definitions.source import Source
+from freshet.engine.again import run_again
 from freshet.engine.automation import AssetCounts
 from freshet.engine.backfill.active import BackfillView
 from freshet.engine.backfill.select import BackfillRequest, check_request
@@ -291,6 +292,12 @@ class HandControl:
             raise UnknownName(f"there is no run {run_id}")
         return row
 
+    async def retry(self, run_id: int) -> int:
+        row = await self.store.read(partial(read_run, run_id=run_id))
+        if row is None:
+            raise UnknownName(f"there is no run {run_id}")
+        return await self._admit(run_again(self.definitions, row, NOW))
+
     async def begin_backfill(self, request: BackfillRequest) -> BackfillView:
         check_request(self.definitions, request)
         raise Conflict("nothing is backfilled by hand", hint="see tests/backfill")
@@ -334,7 +341,7 @@ class HandControl:
         write = partial(start_steps, steps=[(run_id, 0)], needs={}, now=NOW, version=self.definitions.version)
         assert (await self.store.write(write)).steps
 
-    async def retry(self, run_id: int, at: float) -> None:
+    async def back_off(self, run_id: int, at: float) -> None:
         """The first step of a run has failed, and waits for its next try."""
         result = StepResult(run_id, 0, 1, "failed", NOW + 1, error={"type": "E", "message": "m"}, retry_at=at)
         await self.store.write(partial(finish_step, result=result))

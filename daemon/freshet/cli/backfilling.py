@@ -59,16 +59,16 @@ def backfills(
 
 def retry(
     session: Session,
-    name: Annotated[str, typer.Argument(metavar="backfill:ID", help="A backfill that has ended.")],
+    name: Annotated[str, typer.Argument(metavar="RUN|backfill:ID", help="A run or a backfill that has ended.")],
     wait: Wait = None,
 ) -> int:
-    """Make what a backfill left unmade.
+    """Make what a run or a backfill left unmade.
 
-    That is what failed, and what lay below it.
+    That is what failed or was canceled, and what lay below it, in a run of its own without a run key.
     """
-    from freshet.cli.commands import backfill as body
+    from freshet.cli.commands import act
 
-    return body.retry(session, name, wait=wait)
+    return act.retry(session, name, wait=wait)
 
 
 def add_commands(command: Callable[[str], Callable[[Callable[..., int]], Any]]) -> None:

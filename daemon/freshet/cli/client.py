@@ -182,6 +182,10 @@ class Client:
         """End a run."""
         return self._one(models.RunAnswer, "POST", f"runs/{run_id}/cancel")
 
+    def retry(self, run_id: int) -> models.RunsAdmitted:
+        """Ask for what a run did not make."""
+        return self._one(models.RunsAdmitted, "POST", f"runs/{run_id}/retry")
+
     def backfill_begin(self, body: models.BackfillBody) -> models.BackfillAnswer:
         """Make many partitions."""
         return self._one(models.BackfillAnswer, "POST", "backfills", body=body)

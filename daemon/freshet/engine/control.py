@@ -345,6 +345,10 @@ class Control(Protocol):
         """Cancel a queued or running run."""
         ...
 
+    async def retry(self, run_id: int) -> int:
+        """Admit a run of what one that failed or was canceled did not make, without a run key; returns its id."""
+        ...
+
     async def begin_backfill(self, request: BackfillRequest) -> BackfillView:
         """Begin a backfill; durable when this returns, with its first runs right after."""
         ...

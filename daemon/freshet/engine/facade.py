@@ -14,6 +14,7 @@ from freshet import __version__
 from freshet.definitions.graph import Definitions
 from freshet.definitions.names import nearest_hint
 from freshet.definitions.outcome import Json
+from freshet.engine.again import run_again
 from freshet.engine.automation import AssetCounts
 from freshet.engine.backfill.active import BackfillView
 from freshet.engine.backfill.select import BackfillRequest
@@ -310,10 +311,20 @@ class EngineControl:
         """Cancel a queued or running run."""
         engine = self._engine
         await engine.instruments.work.whole(self._cancel(run_id))
+        return await self._run(run_id)
+
+    async def _run(self, run_id: int) -> RunRow:
         row = await self._store.read(partial(read_run, run_id=run_id))
         if row is None:
             raise UnknownName(f"there is no run {run_id}", hint="see freshet runs")
         return row
+
+    @_loud
+    async def retry(self, run_id: int) -> int:
+        """Admit one run of what another did not make."""
+        instruments = self._engine.instruments
+        run = run_again(self.definitions, await self._run(run_id), instruments.clock.now())
+        return await instruments.work.whole(self._admit(run))
 
     async def _cancel(self, run_id: int) -> None:
         engine = self._engine

@@ -8,6 +8,7 @@ from typing import Any
 from freshet.cli.arguments import json_argument, parameters
 from freshet.cli.client import Client
 from freshet.cli.commands.backfill import backfill_id, change
+from freshet.cli.commands.backfill import retry as retry_backfill
 from freshet.cli.session import Session, UsageError, print_json
 from freshet.cli.text import error_text, in_line, plain
 from freshet.definitions.names import nearest_hint
@@ -22,7 +23,7 @@ from freshet.http.models import (
     TickBody,
 )
 
-__all__ = ["call", "cancel", "materialize", "pause", "resume", "tick", "tick_lines"]
+__all__ = ["call", "cancel", "materialize", "pause", "resume", "retry", "tick", "tick_lines"]
 
 
 def materialize(
@@ -69,15 +70,29 @@ def cancel(session: Session, name: str) -> None:
     if found is not None:
         change(session, found, "cancel")
         return
-    if not name.isascii() or not name.isdigit() or not 0 < len(name) < 19:
-        raise UsageError(f"{name!r} is no run", hint="give a run's number, or backfill:ID")
-    run_id = int(name)
+    run_id = _run_id(name)
     with session.client() as client:
         answer = client.cancel(run_id)
     if session.json:
         print_json(answer)
     else:
         print(f"run {answer.id} is {answer.state}")  # noqa: T201
+
+
+def retry(session: Session, name: str, *, wait: bool | None) -> int:
+    """Ask for what a run, or a backfill, did not make, and watch if asked to."""
+    found = backfill_id(name)
+    if found is not None:
+        return retry_backfill(session, found, wait=wait)
+    run_id = _run_id(name)
+    with session.client() as client:
+        return _admitted(session, client, client.retry(run_id), wait=bool(wait))
+
+
+def _run_id(name: str) -> int:
+    if not name.isascii() or not name.isdigit() or not 0 < len(name) < 19:
+        raise UsageError(f"{name!r} is no run", hint="give a run's number, or backfill:ID")
+    return int(name)
 
 
 def tick(session: Session, sensor: str, *, dry_run: bool, cursor: str | None) -> int:

@@ -73,11 +73,8 @@ def begin(session: Session, assets: list[str], wishes: Wishes, *, wait: bool | N
         return _begun(session, client, client.backfill_begin(body), wait=wait)
 
 
-def retry(session: Session, name: str, *, wait: bool | None) -> int:
+def retry(session: Session, found: int, *, wait: bool | None) -> int:
     """Begin what another left unmade."""
-    found = backfill_id(name)
-    if found is None:
-        raise UsageError(f"{name!r} is no backfill", hint="write backfill:ID; freshet backfills lists them")
     with session.client() as client:
         return _begun(session, client, client.backfill_change(found, "retry"), wait=wait)
 

@@ -61,6 +61,13 @@ async def cancel(api: Api, run_id: RunId) -> RunAnswer:
     return _answer(api, await api.control.cancel(run_id))
 
 
+@router.post("/{run_id}/retry", status_code=201)
+async def retry(api: Api, run_id: RunId) -> RunsAdmitted:
+    """Ask for a new run of the steps that did not succeed in a run that failed or was canceled, of the same partition
+    and parameters and without a run key; durable when this answers."""
+    return RunsAdmitted(runs=(await api.control.retry(run_id),))
+
+
 @router.get("/{run_id}/wait")
 async def wait(api: Api, run_id: RunId, timeout: Annotated[float, Query(ge=0, le=300)] = 30.0) -> RunAnswer:
     """The run as soon as it has ended, or as it stands after `timeout` seconds."""

@@ -1,0 +1,42 @@
+"""From a run that has ended to one that makes what it did not. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from freshet.definitions.graph import Definitions
+from freshet.engine.requests import call_job, find_asset, run_of_assets
+from freshet.errors import Conflict
+from freshet.store.records import RunRow, RunToAdmit
+
+__all__ = ["run_again"]
+
+
+def run_again(definitions: Definitions, row: RunRow, now: float) -> RunToAdmit:
+    """A run of the steps that did not succeed, of the same partition, parameters, tags and priority, by today's
+    definitions. It carries no run key: that of the first stays with it.
+
+    Raises `Conflict` for a run that has not ended, or has succeeded, and `UnknownName` for what is not there any more.
+    """
+    _check_ended(row)
+    if row.kind == "job":
+        run = call_job(definitions, row.target, row.params, priority=0, tags={})
+    else:
+        specs = [find_asset(definitions, step.name) for step in row.steps if step.state != "succeeded"]
+        partitioned = any(spec.partitions is not None for spec in specs)
+        if partitioned and row.key is None and row.origin.startswith("backfill:"):
+            raise Conflict(f"run {row.id} has many partitions", hint=f"freshet retry {row.origin} makes what is left")
+        names = definitions.select(spec.name for spec in specs)
+        key = row.key if partitioned else None
+        run = run_of_assets(definitions, names, key=key, origin="", now=now, params=row.params)
+    return replace(run, origin=f"retry:{row.id}", tags=row.tags, priority=row.priority)
+
+
+def _check_ended(row: RunRow) -> None:
+    if row.state == "succeeded":
+        again = f"call {row.target}" if row.kind == "job" else f"materialize {row.target}"
+        raise Conflict(f"run {row.id} has succeeded: nothing of it is left", hint=f"freshet {again} makes it once more")
+    if row.state == "interrupted":
+        raise Conflict(f"run {row.id} has not ended (interrupted)", hint="it starts again by itself")
+    if row.state not in ("failed", "canceled"):
+        raise Conflict(f"run {row.id} has not ended ({row.state})", hint=f"freshet cancel {row.id} ends it")
