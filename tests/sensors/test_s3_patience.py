@@ -216,6 +216,16 @@ def test_a_message_that_cannot_be_deleted_comes_again_and_does_no_harm(stage: St
     assert (len(stage.world.runs), stage.queue.notes) == (1, {})
 
 
+def test_of_a_message_that_came_again_the_newest_receipt_counts(stage: Stage) -> None:
+    stage.listen()
+    stage.s3.put("a.csv")
+    stage.send("a.csv")
+    stage.pass_time(100)
+    stage.look(stage.hints)
+    stage.pass_time(1)
+    assert (len(stage.world.runs), stage.queue.notes) == (1, {})
+
+
 def test_what_waiting_does_not_mend_stops_the_wake_is_said_once_and_tried_again_later(stage: Stage) -> None:
     stage.queue.faults.extend(["denied", "denied"])
     stage.listen()
