@@ -216,7 +216,7 @@ async def test_freshness_wakes_it(tmp_path: Path) -> None:
 
 
 def test_a_map_says_what_is_to_be_done() -> None:
-    at = Happened(1, _at(), "materialized", "raw", "mon", 3, {"rows": 2})
+    at = Happened(1, _at(), "materialized", "raw", "mon", 3, {"metadata": {"rows": 2}})
     events = [at, Happened(2, _at(), "materialized", "other"), Happened(5, _at(), "materialized", "raw", "tue")]
 
     async def both(event: Happened) -> Any:

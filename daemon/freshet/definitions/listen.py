@@ -57,8 +57,9 @@ class Happened:
     """A committed event. `seq`: its number, in the order of commits. `asset`: None for `run_...`. `partition`: the key
     of the asset's or run's; `live`: it is not deleted. `run`: the id of the run that made it so, if one did.
 
-    `data`: of `materialized`, what the step told as its metadata; of `failed` and `run_failed`, `error` with `type`,
-    `message` and `step`; of `run_...`, also the run's `kind`, `target`, `origin` and `tags`.
+    `data`: of `materialized`, `begun` (epoch seconds) and, where there are any, the `metadata` that was told, the
+    `version` of the data, and `same` (True) where that is what the partition had before; of `failed` and `run_failed`,
+    `error` with `type`, `message` and `step`; of `run_...`, also the run's `kind`, `target`, `origin` and `tags`.
     """
 
     seq: int

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 
-from freshet.store.codec import dump, dump_optional, dump_value
+from freshet.store.codec import dump, dump_optional
 from freshet.store.ending import dependents, end_run, fail_for_good, is_current, is_idle, release, set_of, settle_run
 from freshet.store.events import EventLog
+from freshet.store.made import Made, write_made
 from freshet.store.records import Finished, QueuedStep, RunState, StepResult
 
 __all__ = ["INTERRUPTION_BUDGET", "finish_step", "give_up", "too_often"]
@@ -70,35 +72,31 @@ def _run_state(db: sqlite3.Connection, log: EventLog, result: StepResult) -> Run
 
 
 def _succeed(db: sqlite3.Connection, log: EventLog, result: StepResult) -> None:
-    metadata = dump_optional(result.metadata or None)
-    name, asset_id, partition = db.execute(
+    name, asset_id, partition, started = db.execute(
         """
         UPDATE steps SET state = 'succeeded', ended_at = ?, error = NULL, metadata = ? WHERE run_id = ? AND position = ?
-        RETURNING name, asset_id, partition
+        RETURNING name, asset_id, partition, started_at
         """,
-        (result.at, metadata, result.run_id, result.position),
+        (result.at, dump_optional(result.metadata or None), result.run_id, result.position),
     ).fetchone()
     if asset_id is None:
         return
-    current = is_current(db, result.run_id, result.position)
-    seq = log.add(
-        "materialized" if current else "released",
+    begun = result.at if started is None else started
+    set_name = set_of(db, asset_id, partition)
+    if is_current(db, result.run_id, result.position):
+        given = result.version or (None if result.value is None else result.value.digest)
+        made = Made(asset_id, name, set_name, partition, result.at, begun, given, result.code, result.value)
+        write_made(db, log, replace(made, metadata=result.metadata, run_id=result.run_id))
+        return
+    log.add(
+        "released",
         asset=name,
-        set=set_of(db, asset_id, partition),
+        set=set_name,
         partition=partition,
         run_id=result.run_id,
         idle=is_idle(db, asset_id, partition),
-        data=result.metadata or None,
+        data={"metadata": result.metadata} if result.metadata else None,
     )
-    if current:
-        db.execute(
-            """
-            INSERT OR REPLACE INTO asset_state
-                (asset_id, partition, materialized_seq, materialized_at, run_id, value, metadata)
-            VALUES (?, ?, ?, ?, ?, ?, ?)
-            """,
-            (asset_id, partition, seq, result.at, result.run_id, dump_value(result.value), metadata),
-        )
 
 
 def _ready_below(db: sqlite3.Connection, run_id: int, position: int, priority: int) -> list[QueuedStep]:

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, replace
 
 from freshet.errors import Conflict, TickRefused, UnknownName
 from freshet.store.admission import Admitting, admit_into
-from freshet.store.codec import dump, dump_optional
-from freshet.store.ending import is_idle
+from freshet.store.codec import dump
 from freshet.store.events import EventLog
 from freshet.store.inbox import settle
 from freshet.store.interning import intern
+from freshet.store.made import Made, write_made
 from freshet.store.overlap import settle_runs
 from freshet.store.partitions import apply_delta
 from freshet.store.pending import keep_pending
@@ -230,22 +230,8 @@ def _report(db: sqlite3.Connection, log: EventLog, report: ReportedMaterializati
     if report.key is not None:
         ref = PartitionRef(set_name, report.key, report.number, report.parts)
         number = intern(db, log, [ref], commit.ended_at, tick_id=commit.tick_id)[ref].number
-    seq = log.add(
-        "materialized",
-        asset=report.asset,
-        set=set_name,
-        partition=number,
-        tick_id=commit.tick_id,
-        idle=is_idle(db, asset_id, number),
-        data=report.metadata or None,
-    )
-    db.execute(
-        """
-        INSERT OR REPLACE INTO asset_state (asset_id, partition, materialized_seq, materialized_at, metadata)
-        VALUES (?, ?, ?, ?, ?)
-        """,
-        (asset_id, number, seq, commit.ended_at, dump_optional(report.metadata or None)),
-    )
+    made = Made(asset_id, report.asset, set_name, number, commit.ended_at, commit.ended_at, report.data_version)
+    write_made(db, log, replace(made, metadata=report.metadata, tick_id=commit.tick_id))
 
 
 def _remember(

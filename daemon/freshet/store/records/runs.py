@@ -212,7 +212,8 @@ class StepResult:
 
     `outcome`: succeeded; failed (counts against retries); lost (the launch was not received: the attempt is
     returned and the step queued again); interrupted; canceled. `retry_at`: set by the engine where a failed step
-    has retries left.
+    has retries left. `version`: of the data, where the step gave one, else it is the kept value's digest; `code`: of
+    what ran.
     """
 
     run_id: int
@@ -224,6 +225,8 @@ class StepResult:
     metadata: dict[str, Json] = field(default_factory=dict[str, Json])
     error: Json = None
     retry_at: float | None = None
+    version: str | None = None
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,7 @@ class ReportedMaterialization:
     number: int | None = None
     parts: tuple[PartitionRef, ...] = ()
     metadata: dict[str, Json] = field(default_factory=dict[str, Json])
+    data_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,79 @@
+"""A partition of an asset is made: its state and its event, in whichever transaction it was."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass, field
+from typing import Any
+
+from freshet.definitions.outcome import Json
+from freshet.store.codec import dump_optional, dump_value
+from freshet.store.ending import is_idle
+from freshet.store.events import EventLog
+from freshet.store.records import ValueRef
+
+__all__ = ["Made", "made_data", "write_made"]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What was made, of which asset's partition of `set`. `begun`: when the work began, in epoch seconds; of a report,
+    when it was said to be made. `version`: of the data, None where nothing is known; `code`: of what made it."""
+
+    asset_id: int
+    asset: str
+    set: str | None
+    partition: int
+    at: float
+    begun: float
+    version: str | None = None
+    code: str | None = None
+    value: ValueRef | None = None
+    metadata: dict[str, Json] = field(default_factory=dict[str, Json])
+    run_id: int | None = None
+    tick_id: int | None = None
+
+
+def write_made(db: sqlite3.Connection, log: EventLog, made: Made) -> int:
+    """Put it into the state of assets, and its `materialized` into the log; returns the event's number.
+
+    The event's data: `metadata`, the data's `version`, `same` (True: as the partition's version before), `begun`.
+    """
+    place = (made.asset_id, made.partition)
+    before = None
+    if made.version is not None:
+        before = db.execute(
+            "SELECT data_version FROM asset_state WHERE asset_id = ? AND partition = ?", place
+        ).fetchone()
+    data = made_data(made.metadata, made.begun, made.version)
+    if before is not None and before[0] == made.version:
+        data["same"] = True
+    seq = log.add(
+        "materialized",
+        asset=made.asset,
+        set=made.set,
+        partition=made.partition,
+        run_id=made.run_id,
+        tick_id=made.tick_id,
+        idle=is_idle(db, *place),
+        data=data,
+    )
+    db.execute(
+        """
+        INSERT OR REPLACE INTO asset_state (asset_id, partition, materialized_seq, materialized_at, run_id, value,
+            metadata, data_version, code_version, begun_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        """,
+        (
+            *(*place, seq, made.at, made.run_id, dump_value(made.value), dump_optional(made.metadata or None)),
+            *(made.version, made.code, made.begun),
+        ),
+    )
+    return seq
+
+
+def made_data(metadata: dict[str, Json], begun: float, version: str | None = None) -> dict[str, Any]:
+    """The data of such an event; what is not known is left out."""
+    told: dict[str, Any] = {"metadata": metadata} if metadata else {}
+    if version is not None:
+        told["version"] = version
+    return {**told, "begun": begun}

@@ -1,0 +1,94 @@
+"""The versions of what was made: of its data, and of the code that made it."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.store.support import VALUE, one_step, populate, rows
+
+from freshet.store.admission import admit
+from freshet.store.connection import connect_writer
+from freshet.store.finishing import finish_step
+from freshet.store.migrations import load_migrations, migrate
+from freshet.store.records import StepResult, StepToRun, ValueRef
+
+
+@pytest.fixture(autouse=True)
+def _populated(db: sqlite3.Connection) -> None:
+    populate(db, "a")
+
+
+def _begin(db: sqlite3.Connection) -> StepToRun:
+    admitted, _ = admit(db, [one_step("sales")], start=1, needs={}, now=10.0, version="v1")
+    return admitted.runs[0].started[0]
+
+
+def _make(db: sqlite3.Connection, value: ValueRef | None, **more: Any) -> dict[str, Any]:
+    """The data of its `materialized`."""
+    step = _begin(db)
+    result = StepResult(step.run_id, step.position, step.attempt, "succeeded", 20.0, value)
+    data: dict[str, Any] = finish_step(db, replace(result, **more)).events[0].data
+    return data
+
+
+def test_a_kept_values_digest_is_the_version_of_the_data(db: sqlite3.Connection) -> None:
+    other = replace(VALUE, digest="0f0f")
+    assert _make(db, VALUE, code="c1") == {"version": "00ff", "begun": 10.0}
+    assert _make(db, VALUE) == {"version": "00ff", "begun": 10.0, "same": True}
+    assert _make(db, other) == {"version": "0f0f", "begun": 10.0}
+    assert _make(db, VALUE, code="c2") == {"version": "00ff", "begun": 10.0}, "compared with the last, not with any"
+    assert rows(db, "SELECT data_version || ' ' || code_version || ' ' || begun_at FROM asset_state") == [
+        "00ff c2 10.0"
+    ]
+
+
+def test_a_version_that_was_given_stands_for_the_digest(db: sqlite3.Connection) -> None:
+    assert _make(db, VALUE, version="etag-1")["version"] == "etag-1"
+    assert _make(db, replace(VALUE, digest="0f0f"), version="etag-1")["same"] is True
+    assert _make(db, None, version="etag-1", metadata={"rows": 3}) == {
+        "version": "etag-1",
+        "same": True,
+        "begun": 10.0,
+        "metadata": {"rows": 3},
+    }
+
+
+def test_without_a_version_nothing_is_known_to_be_the_same(db: sqlite3.Connection) -> None:
+    assert [_make(db, None), _make(db, None), _make(db, VALUE)] == [
+        {"begun": 10.0},
+        {"begun": 10.0},
+        {"begun": 10.0, "version": "00ff"},
+    ]
+
+
+def test_a_failure_between_forgets_no_version(db: sqlite3.Connection) -> None:
+    _make(db, VALUE)
+    step = _begin(db)
+    finish_step(db, StepResult(step.run_id, 0, step.attempt, "failed", 20.0, error={"type": "E", "message": "m"}))
+    assert _make(db, VALUE)["same"] is True
+
+
+def test_what_was_made_before_has_its_digest_and_its_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "earlier.db"
+    known = load_migrations()
+    with contextlib.closing(connect_writer(path, busy_timeout=1)) as db:
+        migrate(db, path, known[:11], now=1.0)
+        for table in (
+            "assets (id, name) VALUES (1, 'made'), (2, 'reported')",
+            "runs (id, kind, target, state, origin, created_at) VALUES (7, 'asset', 'made', 'succeeded', 'x', 1)",
+            "steps (run_id, position, name, asset_id, state, started_at) VALUES (7, 0, 'made', 1, 'succeeded', 3)",
+        ):
+            db.execute(f"INSERT INTO {table}")
+        state = "INSERT INTO asset_state (asset_id, partition, materialized_seq, materialized_at, run_id, value) VALUES"
+        db.execute(f"""{state} (1, 0, 5, 4.0, 7, '["made/1.json","json",2,"abcd"]'), (2, 0, 6, 9.0, NULL, NULL)""")
+        event = "INSERT INTO events (seq, txn, at, type, data) VALUES"
+        db.execute(f"""{event} (5, 5, 4, 'materialized', '{{"rows":3}}'), (6, 6, 9, 'materialized', NULL)""")
+        migrate(db, path, known, now=2.0)
+        found = "SELECT json_array(data_version, begun_at) FROM asset_state ORDER BY asset_id"
+        assert rows(db, found) == ['["abcd",3.0]', "[null,9.0]"]
+        assert rows(db, "SELECT data FROM events ORDER BY seq") == ['{"metadata":{"rows":3}}', None]
