@@ -129,7 +129,8 @@ def graphs(draw: st.DrawFn) -> Definitions:
     """Perhaps with policies at the top alone, and conditions far below that look up to them."""
     sets, deep = draw(st.sampled_from(FAMILIES)), draw(st.sampled_from([False, False, True]))
     assets: list[AssetSpec] = []
-    for index in range(draw(st.integers(2, 6))):
+    count = draw(st.integers(2, 6))
+    for index in range(count):
         partitions = draw(st.sampled_from(sets))
         deps = [
             DepSpec(above.name, None, draw(mappings(above.partitions, partitions)))
@@ -137,7 +138,7 @@ def graphs(draw: st.DrawFn) -> Definitions:
             if draw(st.sampled_from([True, True, False]) if not deep else st.just(above is assets[-1]))
         ]
         policy = FreshnessSpec(3600.0) if (not deps if deep else draw(st.booleans())) else None
-        by_hand = not deps and draw(st.sampled_from([True, True, False]))
+        by_hand = not deps and index + 1 < count and draw(st.sampled_from([True, True, False]))
         condition = None if by_hand else draw(lapsing if deep else conditions)
         assets.append(AssetSpec(f"n{index}", tuple(deps), partitions, freshness=policy, automation=condition))
     definitions = Definitions(assets=tuple(assets), partitions=tuple(one for one in sets if one is not None))

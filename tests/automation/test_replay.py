@@ -140,3 +140,21 @@ def test_keys_that_come_back_where_nobody_looks_are_the_last_in_their_order(cras
     assert plant.waves == []
     plant.report("raw", 1)
     assert plant.waves == [(("made",), None, 0)]
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_what_began_to_move_where_nobody_looked_holds_for_max_wait_and_no_longer(crash: bool) -> None:
+    """A part that nobody tried holds hard; once it is on its way, what waits for it has a deadline."""
+    mid = node("mid", "raw", partitions=BATCHES, automation=C.eager("64s"))
+    plant = Watched(graph(node("raw", partitions=BATCHES), mid, node("top", "mid", automation=C.eager("64s"))))
+    plant.add("batches", 1, 2)
+    plant.report("mid", 1)
+    assert plant.waves == [] and plant.wake_at is None
+    plant.fall_behind()
+    plant.request("raw", partition=2, begin=True)
+    if crash:
+        plant.crash()
+    plant.catch_up()
+    assert plant.wake_at == 64.0
+    plant.wait(64.0)
+    assert plant.waves == [(("top",), None, 0)]

@@ -54,6 +54,7 @@ class Automation:
         self._known: dict[AutomationCondition, Program] = {}
         self._pruned: set[str] = set()
         self._moved = Moment(0.0)
+        self._came: Mapping[str, BitMap] = {}
         self._seq = 0
         self._adopt(definitions)
 
@@ -78,7 +79,8 @@ class Automation:
         self._seq = seq
         for chunk in chunks:
             self._memory_of(chunk.asset).load(chunk.node, chunk.bits)
-        self._coming.rebuild()
+        coming = self._coming.rebuild()
+        self._came = coming if self._moved.pulses else {}
         self._prune()
 
     def redefine(self, definitions: Definitions, sets: Mapping[str, SetState] | None = None) -> None:
@@ -162,7 +164,8 @@ class Automation:
         for asset in self._new:
             agenda.add(asset, self._world.live(asset))
         self._gather(agenda, self._moved)
-        self._moved = Moment(0.0)
+        agenda.came(self._came)
+        self._moved, self._came = Moment(0.0), {}
         self._gather(agenda, moment)
         while self._heap and self._heap[0][0] <= moment.now:
             _, asset = heapq.heappop(self._heap)
