@@ -226,6 +226,17 @@ def test_of_a_message_that_came_again_the_newest_receipt_counts(stage: Stage) ->
     assert (len(stage.world.runs), stage.queue.notes) == (1, {})
 
 
+def test_keys_below_another_prefix_wake_nobody_and_wait_for_nobody(stage: Stage) -> None:
+    stage.sensor = made("http://paper", queue_url="http://paper/q", prefix="in/")
+    stage.listen()
+    stage.send("out/a.csv")
+    stage.pass_time(2)
+    assert (stage.hints, stage.queue.notes) == (set(), {})
+    stage.send("in/a.csv", "out/a.csv")
+    stage.pass_time(2)
+    assert stage.hints == {"in/a.csv"}
+
+
 def test_what_waiting_does_not_mend_stops_the_wake_is_said_once_and_tried_again_later(stage: Stage) -> None:
     stage.queue.faults.extend(["denied", "denied"])
     stage.listen()
