@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal, cast
 
@@ -103,6 +103,7 @@ class AssetSensor(Sensor):
             timeout=timeout,
             options={"assets": list(self.listens.assets or ()), "on": list(changes), "start": start},
             listens=self.listens,
+            gives=self._params if map is None else None,
             debounce=debounce,
             batch=batch,
             throttle=throttle,
@@ -130,6 +131,8 @@ class AssetSensor(Sensor):
             mapped = await mapped
         if mapped is None:
             return []
+        if isinstance(mapped, str | bytes | Mapping):
+            raise TypeError(f"map returned {mapped!r:.100} ({type(mapped).__name__}); return RunRequests, or None")  # pyright: ignore[reportUnknownArgumentType]
         single = isinstance(mapped, RunRequest | AddPartitions | DeletePartitions | Report)
         return self._keyed([mapped] if single else list(cast("Iterable[Result]", mapped)), event)
 

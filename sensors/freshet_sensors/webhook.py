@@ -2,13 +2,13 @@
 
 The daemon verifies, keeps and answers them, whatever happens here; this looks at what waits, in the order of arrival.
 A delivery whose `map`, `filter` or parameters fail is tried again with the next full look, and parked after the third
-time; those behind it go on.
+time; one that asks for patience is put off; those behind it go on.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Unpack, cast
 
@@ -24,6 +24,7 @@ from freshet import (
     Handled,
     Intake,
     Report,
+    RetryLater,
     RunRequest,
     SchemeName,
     Sensor,
@@ -37,6 +38,7 @@ Result = RunRequest | AddPartitions | DeletePartitions | Report
 Mapped = Result | Iterable[Result] | None
 """What `map` may return."""
 
+_RESULTS = "RunRequest, AddPartitions, DeletePartitions, Report, several of these, or None"
 _BATCH = 250
 """Deliveries that commit together at the most."""
 
@@ -51,7 +53,8 @@ class WebhookSensor(Sensor):
     returns a `RunRequest`, `AddPartitions`, `DeletePartitions` or `Report`, an iterable of these, or None: nothing is
     to be done. Runs of a delivery get run keys of their own (`NAME:DELIVERY`), so that no replay runs twice what ran.
     `filter(payload)` or `filter(payload, delivery)`: false leaves the delivery out. Both may be `async def`; `GiveUp`
-    raised by one rejects the delivery for good, anything else counts as an attempt. The payload of a CloudEvent is its
+    raised by one rejects the delivery for good, `RetryLater(after=)` puts it off (an hour at the most, and no failure
+    until a day after it came), anything else counts as an attempt. The payload of a CloudEvent is its
     `data`; its attributes are in `delivery.event`.
 
     `interval`: how often a delivery that failed is tried again.
@@ -79,7 +82,10 @@ class WebhookSensor(Sensor):
         timeout: Duration = "60s",
         **flow: Unpack[SensorOptions],
     ) -> None:
-        intake = Intake(path, scheme, secret, header, prefix, encoding, id_from, max_body, tolerance, observe)
+        try:
+            intake = Intake(path, scheme, secret, header, prefix, encoding, id_from, max_body, tolerance, observe)
+        except DefinitionError as error:
+            raise DefinitionError(f"{name}: {error.message}", hint=error.hint) from None
         if target is None and map is None:
             raise DefinitionError(f"{name}: what is to be done?", hint="give a target=, or map= a function")
         self._map = _taking(map, f"{name}: map")
@@ -117,6 +123,8 @@ class WebhookSensor(Sensor):
             results = await self._results(payload, delivery)
         except GiveUp as error:
             return Handled(delivery, "rejected", str(error) or "given up")
+        except RetryLater as error:
+            return Handled(delivery, "later", f"put off: {error}", after=error.after)
         except Exception as error:  # whatever the plugin's function raises is this delivery's failure
             return Handled(delivery, "failed", f"{type(error).__name__}: {error}")
         if not results:
@@ -130,7 +138,9 @@ class WebhookSensor(Sensor):
                 return []
             if isinstance(mapped, RunRequest | AddPartitions | DeletePartitions | Report):
                 return [mapped]
-            return list(cast("Iterable[Result]", mapped))  # what is none is said where it is
+            if isinstance(mapped, str | bytes | Mapping) or not isinstance(mapped, Iterable):
+                raise TypeError(f"map returned {mapped!r:.100} ({type(mapped).__name__}); return {_RESULTS}")  # pyright: ignore[reportUnknownArgumentType]
+            return list(cast("Iterable[Result]", mapped))  # what is none of them is said where it is
         if not isinstance(payload, dict):
             raise GiveUp(f"the payload is no object but {type(payload).__name__}: give the sensor a map=")
         return [RunRequest(params=cast("dict[str, Any]", payload))]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tests.engine.rig import Rig, rig
 
-from freshet import AddPartitions, Batch, DynamicPartitions, Handled, Intake, RunRequest, Sensor, asset, job
+from freshet import AddPartitions, Batch, DynamicPartitions, Handled, Intake, RetryLater, RunRequest, Sensor, asset, job
 from freshet.engine.inbox import InboxFull
 from freshet.errors import StoreUnavailable
 from freshet.store.inbox import delivery_rows
@@ -107,6 +107,28 @@ async def test_one_that_fails_is_tried_again_by_interval_and_then_parked(tmp_pat
         assert ((await inbox(made))["bad"].state, made.engine.inbox.waiting) == ("parked", 0)
         await made.advance(300)
         assert (await inbox(made))["bad"].attempts == 3
+
+
+async def test_one_that_asks_for_patience_is_put_off_and_not_counted(tmp_path: Path) -> None:
+    tried: list[str] = []
+
+    def patient(payload: dict[str, Any]) -> RunRequest:
+        tried.append(payload["name"])
+        if payload.get("busy") and tried.count(payload["name"]) <= 4:
+            raise RetryLater("the shop is closed", after="100s")
+        return RunRequest(params={"n": 1})
+
+    made_of = WebhookSensor("hook", path="hook", scheme="none", map=patient, target=note, interval="30s")
+    async with rig(tmp_path, [made_of, note]) as made:
+        await deliver(made, "busy", name="busy", busy=True)
+        row = (await inbox(made))["busy"]
+        assert (row.state, row.attempts, row.reason) == ("waiting", 0, "put off: the shop is closed")
+        await made.advance(90)
+        await deliver(made, "good", name="good")
+        assert (tried, (await inbox(made))["good"].state) == (["busy", "good"], "admitted")
+        await made.advance(500)
+        row = (await inbox(made))["busy"]
+        assert (row.state, row.attempts, tried.count("busy"), made.engine.inbox.waiting) == ("admitted", 0, 5, 0)
 
 
 async def test_a_large_outcome_settles_its_deliveries_too_and_those_that_cannot_be_fail_alone(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from freshet import (
     GiveUp,
     Handled,
     Intake,
+    RetryLater,
     RunRequest,
     Sensor,
     job,
@@ -72,6 +73,24 @@ def test_what_cannot_be_parameters_is_rejected_with_its_reason(delivery: Deliver
     found = one(made(), delivery)
     assert (found.outcome, found.runs) == (outcome, ())
     assert reason in (found.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("mapped", "says"),
+    [({"n": 1}, "{'n': 1} (dict)"), ("note", "'note' (str)"), (b"x", "b'x' (bytes)"), (7, "7 (int)")],
+)
+def test_what_no_map_may_return_is_said_whole(mapped: Any, says: str) -> None:
+    found = one(made(map=lambda payload: mapped), of(1, {}))  # pyright: ignore[reportUnknownLambdaType]
+    assert (found.outcome, f"map returned {says}; return RunRequest" in (found.reason or "")) == ("failed", True), found
+
+
+@pytest.mark.parametrize("where", ["map", "filter"])
+def test_one_that_asks_for_patience_is_put_off(where: str) -> None:
+    def busy(payload: Any) -> Any:
+        raise RetryLater("busy", after="7m")
+
+    found = one(made(**{where: busy}), of(1, {}))
+    assert (found.outcome, found.reason, found.after, found.runs) == ("later", "put off: busy", 420.0, ())
 
 
 @pytest.mark.parametrize(
@@ -153,7 +172,7 @@ def test_each_delivery_ends_by_itself() -> None:
     reasons = [end.reason or "" for end in found]
     assert reasons[0] == "ValueError: no"
     assert reasons[1] == "never"
-    assert "yielded 'n' (str)" in reasons[2]
+    assert "map returned 'nonsense' (str)" in reasons[2]
     assert "object" in reasons[3]
     assert "dot" in reasons[4]
     assert all(not end.runs and not end.partitions for end in found[:6])

@@ -50,8 +50,16 @@ def keep(db: sqlite3.Connection, *deliveries: NewDelivery) -> list[str]:
     return [one.how for one in keep_deliveries(db, deliveries)]
 
 
-def waits(db: sqlite3.Connection, *, again: bool = True, after: int = 0, limit: int = 100, size: int = 10_000) -> Any:
-    found, more = waiting_deliveries(db, 1, after, limit, size, again=again)
+def waits(
+    db: sqlite3.Connection,
+    *,
+    again: bool = True,
+    after: int = 0,
+    limit: int = 100,
+    size: int = 10_000,
+    now: float = 7.0,
+) -> Any:
+    found, more = waiting_deliveries(db, 1, after, limit, size, again=again, now=now)
     return [one.delivery for one in found], more
 
 
@@ -88,6 +96,28 @@ def test_the_third_failure_parks_and_a_full_look_alone_tries_again(db: sqlite3.C
     assert (row.reason, row.attempts) == ("no 3", 3)
     counts = inbox_counts(db)[1]
     assert (counts.waiting, counts.oldest, counts.parked) == (1, 5.0, 1)
+
+
+def test_one_that_is_put_off_waits_uncounted_for_a_day_and_fails_then(db: sqlite3.Connection) -> None:
+    keep(db, new("busy"), new("good", b"[]"))
+    assert settle(db, 1, 1, [HandledDelivery(1, "later", "busy", after=60.0)], 6.0) == (0, ())
+    assert (waits(db, again=False), waits(db), waits(db, now=66.0)[0]) == (
+        (["good"], False),
+        (["good"], False),
+        ["busy", "good"],
+    )
+    settle(db, 1, 2, [HandledDelivery(1, "later", "busy", after=1e9)], 66.0)
+    assert waits(db, now=3666.0)[0] == ["busy", "good"], "an hour at the most"
+    assert waits(db, now=3665.0)[0] == ["good"]
+    (row,) = [one for one in delivery_rows(db, 1, "waiting", 10, None) if one.delivery == "busy"]
+    assert (row.attempts, row.reason) == (0, "busy")
+    settle(db, 1, 3, [HandledDelivery(1, "later", "busy", after=60.0)], 5.0 + 86_400)
+    (row,) = [one for one in delivery_rows(db, 1, "waiting", 10, None) if one.delivery == "busy"]
+    assert row.attempts == 1
+    assert waits(db)[0] == ["busy", "good"], "with the next full look, as what fails"
+    settle(db, 1, 4, [HandledDelivery(1, "later", "busy", after=60.0)], 7.0)
+    release(db, 1, [1], again=False)
+    assert waits(db, again=False)[0] == ["busy", "good"]
 
 
 def test_what_is_settled_stays_so(db: sqlite3.Connection) -> None:
@@ -202,5 +232,5 @@ def test_any_order_of_what_can_happen_agrees_with_a_dictionary(
                 assert release(db, 1, how, again=False) == expected_count
                 state.update({one: ["waiting", 0] for one in how if one in state})
         assert {row.id: [row.state, row.attempts] for row in delivery_rows(db, 1, None, 99, None)} == state
-        found, _ = waiting_deliveries(db, 1, 0, 99, 9999, again=True)
+        found, _ = waiting_deliveries(db, 1, 0, 99, 9999, again=True, now=0.0)
         assert [one.id for one in found] == sorted(one for one in state if state[one][0] == "waiting")

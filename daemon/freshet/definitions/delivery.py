@@ -83,14 +83,16 @@ class Handled:
     """What became of a delivery: it commits with all that is in `results`, or neither does.
 
     `admitted`; `filtered`: not meant for us; `rejected`: it can never be right; `failed`: tried again at the sensor's
-    next full look, and parked after the third time. Where `results` turn out to be impossible (a target, key or
-    parameter that is not there), the delivery has failed, and those behind it go on.
+    next full look, and parked after the third time; `later`: tried again at the first full look after so many seconds
+    (`after`, an hour at the most), which is no failure until a day after it came. Where `results` turn out to be
+    impossible (a target, key or parameter that is not there), the delivery has failed, and those behind it go on.
     """
 
     delivery: Delivery
-    outcome: Literal["admitted", "filtered", "rejected", "failed"] = "admitted"
+    outcome: Literal["admitted", "filtered", "rejected", "failed", "later"] = "admitted"
     reason: str | None = None
     results: Iterable[RunRequest | AddPartitions | DeletePartitions | Report] = ()
+    after: float = 30.0
 
 
 def _read(body: bytes, content_type: str | None) -> Any:

@@ -13,6 +13,9 @@ from freshet.store.records import HandledDelivery
 
 __all__ = ["alone", "prepared"]
 
+_NOT_YET = ("failed", "later")
+"""Outcomes of deliveries nothing of which commits."""
+
 
 def prepared(
     definitions: Definitions, sensor: str, end: TickEnd, now: float, failed: Mapping[int, str] | None = None
@@ -27,7 +30,7 @@ def prepared(
         reason = (failed or {}).get(one.id)
         settled = _failed(one, reason) if reason is not None else _settled(definitions, sensor, one, now)
         handled.append(settled)
-        if settled.outcome != "failed":
+        if settled.outcome not in _NOT_YET:
             runs += one.runs
             partitions += one.partitions
             reports += one.reports
@@ -53,7 +56,7 @@ def alone(end: TickEnd) -> tuple[TickEnd, Sequence[tuple[int, TickEnd]]]:
 
 
 def _kept(end: TickEnd) -> list[DeliveryEnd]:
-    failed = {one.id for one in end.handled if one.outcome == "failed"}
+    failed = {one.id for one in end.handled if one.outcome in _NOT_YET}
     return [one for one in end.deliveries if one.id not in failed]
 
 
@@ -64,6 +67,8 @@ def _failed(one: DeliveryEnd, reason: str | None) -> HandledDelivery:
 def _settled(definitions: Definitions, sensor: str, one: DeliveryEnd, now: float) -> HandledDelivery:
     if one.outcome == "failed":
         return _failed(one, one.reason)
+    if one.outcome == "later":
+        return HandledDelivery(one.id, "later", one.reason, after=one.after)
     try:
         spec = definitions.sensor.get(sensor)
         check = spec is None or spec.flow.batch is None

@@ -200,8 +200,9 @@ class Inbox:
     async def _waiting(
         self, ticker: int, after: int, limit: int, *, again: bool
     ) -> tuple[tuple[WaitingDelivery, ...], bool]:
-        query = partial(waiting_deliveries, ticker_id=ticker, after=after, limit=limit, size=_HANDED_BYTES, again=again)
-        return await self._in.store.read(query)
+        now = self._in.clock.now()
+        query = partial(waiting_deliveries, ticker_id=ticker, after=after, limit=limit, size=_HANDED_BYTES)
+        return await self._in.store.read(partial(query, again=again, now=now))
 
     async def _next_one(
         self, sensor: str, ticker: int, after: int, *, again: bool

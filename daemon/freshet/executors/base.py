@@ -103,11 +103,12 @@ class DeliveryEnd:
     """What a look made of a delivery, and what it asks for because of it; see `definitions.delivery.Handled`."""
 
     id: int
-    outcome: Literal["admitted", "filtered", "rejected", "failed"]
+    outcome: Literal["admitted", "filtered", "rejected", "failed", "later"]
     reason: str | None = None
     runs: tuple[RequestedRun, ...] = ()
     partitions: tuple[PartitionDelta, ...] = ()
     reports: tuple[ReportedMaterialization, ...] = ()
+    after: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

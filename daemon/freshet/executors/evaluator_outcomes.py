@@ -146,7 +146,7 @@ def _delta(told: list[Any]) -> PartitionDelta:
 
 
 def _delivery(told: list[Any]) -> DeliveryEnd:
-    number, outcome, reason, runs, partitions, reports = told
+    number, outcome, reason, runs, partitions, reports, after = told
     return DeliveryEnd(
         number,
         outcome,
@@ -154,4 +154,5 @@ def _delivery(told: list[Any]) -> DeliveryEnd:
         tuple(RequestedRun(*run) for run in runs),
         tuple(map(_delta, partitions)),
         tuple(map(_report, reports)),
+        after,
     )

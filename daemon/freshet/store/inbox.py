@@ -9,7 +9,7 @@ from freshet.definitions.outcome import Json
 from freshet.errors import UnknownName
 from freshet.store.codec import dump, load, load_optional
 from freshet.store.records import DeliveryRow, HandledDelivery, InboxCount, Kept, NewDelivery, WaitingDelivery
-from freshet.store.records.inbox import ATTEMPTS, DeliveryState
+from freshet.store.records.inbox import ATTEMPTS, PATIENCE, PUT_OFF, DeliveryState
 
 __all__ = [
     "body_of",
@@ -64,13 +64,15 @@ def _keep(db: sqlite3.Connection, one: NewDelivery) -> Kept:
 
 
 def waiting_deliveries(
-    db: sqlite3.Connection, ticker_id: int, after: int, limit: int, size: int, *, again: bool
+    db: sqlite3.Connection, ticker_id: int, after: int, limit: int, size: int, *, again: bool, now: float
 ) -> tuple[tuple[WaitingDelivery, ...], bool]:
     """Those that wait behind row `after`, in order: at most `limit`, and no more than `size` bytes of bodies unless the
-    first is larger; and whether there are more. `again`: also those that have failed before."""
+    first is larger; and whether there are more. `again`: also those that have failed before, or were put off until
+    before `now`."""
     rows = db.execute(
-        f"{_HANDED} WHERE ticker_id = ? AND state = 'waiting' AND id > ? AND (? OR attempts = 0) ORDER BY id LIMIT ?",
-        (ticker_id, after, again, limit + 1),
+        f"""{_HANDED} WHERE ticker_id = ? AND state = 'waiting' AND id > ? AND ((attempts = 0 AND later IS NULL)
+        OR (? AND coalesce(later, 0) <= ?)) ORDER BY id LIMIT ?""",
+        (ticker_id, after, again, now, limit + 1),
     )
     return _handed(rows, limit, size)
 
@@ -103,11 +105,13 @@ def settle(
     """Write down what a tick made of deliveries. Returns how many wait no more, and which of them are now parked."""
     left, parked = 0, list[int]()
     for one in handled:
-        failed = one.outcome == "failed"
+        if one.outcome == "later" and _put_off(db, ticker_id, tick_id, one, now):
+            continue
+        failed = one.outcome in ("failed", "later")
         row = db.execute(
             """
             UPDATE inbox SET state = CASE WHEN NOT ?1 THEN ?2 WHEN attempts + 1 >= ?3 THEN 'parked' ELSE 'waiting' END,
-                attempts = attempts + ?1, reason = ?4, decided_at = ?5, tick_id = ?6, asked = ?7
+                attempts = attempts + ?1, reason = ?4, decided_at = ?5, tick_id = ?6, asked = ?7, later = NULL
             WHERE id = ?8 AND ticker_id = ?9 AND state = 'waiting' RETURNING state
             """,
             (
@@ -122,13 +126,29 @@ def settle(
     return left, tuple(parked)
 
 
+def _put_off(db: sqlite3.Connection, ticker_id: int, tick_id: int, one: HandledDelivery, now: float) -> bool:
+    """Let a delivery wait, uncounted; False where it has been waiting for too long, or does not wait."""
+    return (
+        db.execute(
+            """
+            UPDATE inbox SET later = ?, reason = ?, decided_at = ?, tick_id = ?
+            WHERE id = ? AND ticker_id = ? AND state = 'waiting' AND received_at > ?
+            """,
+            (now + min(one.after, PUT_OFF), one.reason, now, tick_id, one.id, ticker_id, now - PATIENCE),
+        ).rowcount
+        == 1
+    )
+
+
 def release(db: sqlite3.Connection, ticker_id: int, ids: Sequence[int], *, again: bool) -> int:
     """Let deliveries wait again, as if they had just come; returns how many did not wait before. `again`: free the run
     keys that they took, so that what ran may run once more."""
     wanted = dump(list(ids))
     if again:
         free = "DELETE FROM run_keys WHERE target = ? AND partition = ? AND run_key = ?"
-        db.executemany(free, [(target, key or "", run_key) for target, key, run_key in keys_to_free(db, ticker_id, ids)])
+        db.executemany(
+            free, [(target, key or "", run_key) for target, key, run_key in keys_to_free(db, ticker_id, ids)]
+        )
     (waited,) = db.execute(
         """
         SELECT count(*) FROM inbox WHERE ticker_id = ? AND state = 'waiting'
@@ -138,7 +158,7 @@ def release(db: sqlite3.Connection, ticker_id: int, ids: Sequence[int], *, again
     ).fetchone()
     changed = db.execute(
         """
-        UPDATE inbox SET state = 'waiting', attempts = 0, reason = NULL, decided_at = NULL
+        UPDATE inbox SET state = 'waiting', attempts = 0, reason = NULL, decided_at = NULL, later = NULL
         WHERE ticker_id = ? AND id IN (SELECT value FROM json_each(?))
         """,
         (ticker_id, wanted),
@@ -146,9 +166,7 @@ def release(db: sqlite3.Connection, ticker_id: int, ids: Sequence[int], *, again
     return int(changed - waited)
 
 
-def keys_to_free(
-    db: sqlite3.Connection, ticker_id: int, ids: Sequence[int]
-) -> frozenset[tuple[str, str | None, str]]:
+def keys_to_free(db: sqlite3.Connection, ticker_id: int, ids: Sequence[int]) -> frozenset[tuple[str, str | None, str]]:
     """The run keys that deliveries took, each with its target and its partition's key, and that have a run: what is
     asked for and has none yet keeps its key."""
     asked = db.execute(

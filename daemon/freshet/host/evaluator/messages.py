@@ -151,7 +151,7 @@ def _parts(outcome: Outcome) -> Iterator[dict[str, Any]]:
 
 def _weight(delivery: list[Any]) -> int:
     """How many items a delivery's results are."""
-    _, _, _, runs, partitions, reports = delivery
+    _, _, _, runs, partitions, reports, _ = delivery
     return 1 + len(runs) + len(reports) + sum(len(added) + len(deleted) for _, added, deleted in partitions)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -28,7 +29,7 @@ _EXPECTED = "yield RunRequest, AddPartitions, DeletePartitions, Report, Handled 
 
 _NUMBERS = 2**63
 
-_OUTCOMES = ("admitted", "filtered", "rejected", "failed")
+_OUTCOMES = ("admitted", "filtered", "rejected", "failed", "later")
 
 
 class WrongResult(TypeError):
@@ -40,8 +41,8 @@ class Outcome:
     """How a look, or a part of one, ended: `executors.base.TickEnd` before it crosses the process boundary.
 
     `runs`: [target, partition, run_key, params, tags, priority]; `partitions`: [set, [[key, metadata]], [deleted key]];
-    `reports`: [asset, key, metadata]; `deliveries`: [number, outcome, reason, runs, partitions, reports]. `cursor` is a
-    list of one where the cursor changed, else None. `lag`: [items, since].
+    `reports`: [asset, key, metadata]; `deliveries`: [number, outcome, reason, runs, partitions, reports, after].
+    `cursor` is a list of one where the cursor changed, else None. `lag`: [items, since].
     """
 
     status: Status
@@ -143,7 +144,10 @@ class Found:
             raise NotPlain(f"Handled(outcome) must be one of {', '.join(_OUTCOMES)}, found {_show(item.outcome)}")
         reason = None if item.reason is None else plain_text(item.reason, "Handled(reason)")
         own = Found(self._sensor)
+        after: Any = item.after
         try:
+            if isinstance(after, bool) or not isinstance(after, int | float) or not 0 <= after < math.inf:
+                raise WrongResult(f"Handled(after) must be seconds, found {_show(after)}")
             own.take(item.results)
             if own.deliveries or own.skip:
                 raise WrongResult("Handled(results) holds a Handled or a Skip")
@@ -151,9 +155,10 @@ class Found:
                 self._checked(run)
         except Exception as error:  # what `results` raises is the plugin's too
             said = str(error) if isinstance(error, (WrongResult, FreshetError)) else f"{type(error).__name__}: {error}"
-            self.deliveries.append([delivery.number, "failed", said, [], [], []])
+            self.deliveries.append([delivery.number, "failed", said, [], [], [], 0.0])
         else:
-            self.deliveries.append([delivery.number, item.outcome, reason, own.runs, own.partitions, own.reports])
+            found = own.runs, own.partitions, own.reports
+            self.deliveries.append([delivery.number, item.outcome, reason, *found, float(after)])
 
     def take(self, returned: Any) -> None:
         """What a sensor returned: nothing, one result, or an iterable of results."""

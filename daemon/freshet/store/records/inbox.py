@@ -9,6 +9,8 @@ from freshet.definitions.outcome import Json
 
 __all__ = [
     "ATTEMPTS",
+    "PATIENCE",
+    "PUT_OFF",
     "DeliveryRow",
     "DeliveryState",
     "HandledDelivery",
@@ -22,6 +24,10 @@ DeliveryState = Literal["waiting", "admitted", "filtered", "rejected", "parked"]
 
 ATTEMPTS = 3
 """How often a delivery may fail before it is parked."""
+PATIENCE = 86_400.0
+"""For how long after it came a delivery may be put off without that being a failure."""
+PUT_OFF = 3600.0
+"""Seconds by which it may be put off at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +70,14 @@ class WaitingDelivery:
 
 @dataclass(frozen=True, slots=True)
 class HandledDelivery:
-    """What a look made of a delivery; `failed` counts an attempt. `asked`: [target, partition, run key] of each run."""
+    """What a look made of a delivery; `failed` counts an attempt, and so does `later` (tried again `after` seconds)
+    where it came longer ago than `PATIENCE`. `asked`: [target, partition, run key] of each run."""
 
     id: int
-    outcome: Literal["admitted", "filtered", "rejected", "failed"]
+    outcome: Literal["admitted", "filtered", "rejected", "failed", "later"]
     reason: str | None = None
     asked: tuple[tuple[str, str | None, str | None], ...] = ()
+    after: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,2 @@
+-- A delivery that asked for patience is handed out again once this has passed; the failures of others are counted.
+ALTER TABLE inbox ADD COLUMN later REAL;
