@@ -79,6 +79,7 @@ class RunStatusSensor(Sensor):
             timeout=timeout,
             options=shown,
             listens=self.listens,
+            gives=self._params,
             debounce=debounce,
             batch=batch,
             throttle=throttle,

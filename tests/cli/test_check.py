@@ -161,7 +161,11 @@ def test_a_parameter_for_one_value_where_there_are_several_is_warned_of(
 
 JOBS = """
 from typing import Any
-from freshet import Batch, Schedule, Sensor, job
+from freshet import Batch, Schedule, Sensor, asset, job
+from freshet_sensors import AssetSensor, RunStatusSensor
+
+@asset
+def raw() -> int: return 1
 
 @job
 def notify(order_id: int, urgent: bool = False) -> None: ...
@@ -188,6 +192,18 @@ class Files(Sensor):
         (
             'Schedule("late", cron="0 3 * * *", target=notify, params={"order_id": 1, "urgnt": True})',
             "there is no parameter 'urgnt'",
+        ),
+        (
+            "RunStatusSensor('r', target='notify')",
+            "it gives 'run', which the job 'notify' does not have",
+        ),
+        (
+            "AssetSensor('a', asset='raw', target='notify', params=['seq'])",
+            "it gives 'seq', which the job 'notify' does not have",
+        ),
+        (
+            "AssetSensor('a', asset='raw', target='notify')",
+            "it gives no parameters, and the job 'notify' needs 'order_id'",
         ),
         (
             'Files("files", target="notify", interval="30s", params={"order_di": "{tags.id}"})',

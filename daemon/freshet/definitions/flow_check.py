@@ -10,6 +10,7 @@ from freshet.definitions.outcome import Json
 
 if TYPE_CHECKING:
     from freshet.definitions.graph import Definitions
+    from freshet.definitions.job import JobSpec
     from freshet.definitions.sensor import SensorSpec
 
 __all__ = ["target_problem"]
@@ -37,17 +38,33 @@ def target_problem(definitions: Definitions, sensor: SensorSpec, target: str | N
                 f"{', '.join(map(repr, others))}, too",
                 "give it a default, or take it from the items",
             )
-    if job is not None and flow.batch is None and flow.params:
-        properties = job.parameters.get("properties", {})
-        for name in flow.params:
-            if name not in properties:
-                return (
-                    f"sensor {sensor.name!r}: params= names {name!r}, which the job {target!r} does not have",
-                    nearest_hint(name, properties),
-                )
+    if job is not None and flow.batch is None and (found := _params_problem(sensor, job)) is not None:
+        return found
     if flow.partition is not None and (job is not None or (asset is not None and asset.partitions is None)):
         return (
             f"sensor {sensor.name!r}: partition= for {target!r}, which has no partitions",
             "leave partition out, or name it in params",
+        )
+    return None
+
+
+def _params_problem(sensor: SensorSpec, job: JobSpec) -> tuple[str, str] | None:
+    """What of the parameters that are known beforehand the job does not take, or misses."""
+    properties: dict[str, Json] = job.parameters.get("properties", {})
+    given = dict.fromkeys([*(sensor.gives or ()), *sensor.flow.params])
+    for name in given:
+        if name not in properties and not job.parameters.get("additionalProperties"):
+            write = f"write def {job.name}(ctx, {', '.join(given)})"
+            if name not in (sensor.gives or ()):
+                said, hint = "params= names", nearest_hint(name, properties) if properties else write
+            else:
+                said, hint = "it gives", write + (", or name fewer in params=" if properties else "")
+            return f"sensor {sensor.name!r}: {said} {name!r}, which the job {job.name!r} does not have", hint
+    missing = [name for name in job.parameters.get("required", []) if name not in given]
+    if sensor.gives is not None and missing:
+        gives = ", ".join(map(repr, sensor.gives)) or "no parameters"
+        return (
+            f"sensor {sensor.name!r}: it gives {gives}, and the job {job.name!r} needs {', '.join(map(repr, missing))}",
+            "name it in params=, or give it a default",
         )
     return None

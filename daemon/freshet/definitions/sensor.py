@@ -28,7 +28,8 @@ Hints = Iterable[str] | None
 
 @dataclass(frozen=True)
 class SensorSpec:
-    """A sensor as plain data: everything the daemon knows of it. Durations are seconds."""
+    """A sensor as plain data: everything the daemon knows of it. Durations are seconds. `gives`: the parameters that
+    each of its requests has, and no others; None where that is not known beforehand."""
 
     name: str
     type: str
@@ -43,6 +44,7 @@ class SensorSpec:
     intake: Intake | None = None
     flow: Flow = field(default_factory=Flow)
     listens: Listen | None = None
+    gives: tuple[str, ...] | None = None
 
 
 class Sensor:
@@ -86,11 +88,13 @@ class Sensor:
         options: dict[str, Json] | None = None,
         intake: Intake | None = None,
         listens: Listen | None = None,
+        gives: Iterable[str] | None = None,
         **flow: Unpack[SensorOptions],
     ) -> None:
         """`target`: an asset or job, or its name. `options`: what to show of the sensor's own settings; no secrets.
         `intake`: what it takes in over HTTP; each delivery wakes it, and waits for it in `ctx.inbox()`.
-        `listens`: events that wake it as they are committed; it reads them with `ctx.events()`."""
+        `listens`: events that wake it as they are committed; it reads them with `ctx.events()`. `gives`: the parameters
+        that each of its requests has, and no others: a job that takes others is refused when it is loaded."""
         check_name(name, what=type(self).__name__, identifier=False)
         every = parse_duration(interval, what=f"{name}: interval")
         if every < 0.01:
@@ -122,6 +126,7 @@ class Sensor:
             intake=intake,
             flow=flow_of(name, **flow),
             listens=expect(listens, (Listen, NoneType), f"{name}: listens", 'write Listen("materialized", ["orders"])'),
+            gives=None if gives is None else tuple(gives),
         )
         collect(self)
 
