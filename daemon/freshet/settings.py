@@ -81,7 +81,8 @@ _DAY = 86400.0
 
 
 class HttpSettings(BaseModel):
-    """`[http]`: where the daemon listens. `port` 0 takes a free one; `inbox_max` bounds the deliveries that wait."""
+    """`[http]`: where the daemon listens. `port` 0 takes a free one; `inbox_max` bounds the deliveries that wait,
+    `hook_rate` those that each hook takes a second, `connections_per_address` the open ones (0: any number)."""
 
     model_config = _STRICT
 
@@ -89,6 +90,8 @@ class HttpSettings(BaseModel):
     port: Annotated[int, Field(ge=0, le=65535)] = 8765
     socket: AbsolutePath | None = None
     inbox_max: Annotated[int, Field(ge=1)] = 100_000
+    hook_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5000.0
+    connections_per_address: Annotated[int, Field(ge=0)] = 512
 
 
 class ProcessSettings(BaseModel):

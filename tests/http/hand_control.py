@@ -385,12 +385,12 @@ class Served:
 
 
 @contextmanager
-def served_in(folder: Path, *, state: Path | None = None, at_once: bool = True) -> Generator[Served]:
-    """Serve for as long as the block lasts; `at_once`: the engine is ready from the start."""
+def served_in(folder: Path, *, state: Path | None = None, at_once: bool = True, http: str = "") -> Generator[Served]:
+    """Serve for as long as the block lasts; `at_once`: the engine is ready from the start. `http`: more of `[http]`."""
     config = folder / "freshet.toml"
     state_dir = state or folder / "state"
     state_dir.mkdir(parents=True, exist_ok=True)
-    config.write_text(f'state_dir = "{state_dir}"\nplugins_dir = "."\n[http]\nport = 0\n')
+    config.write_text(f'state_dir = "{state_dir}"\nplugins_dir = "."\n[http]\nport = 0\n{http}\n')
     settings = load_settings(config)
     with anyio.from_thread.start_blocking_portal(backend_options={"use_uvloop": True}) as portal:
         store = portal.call(partial(Store.open, state_dir / "freshet.db", now=NOW))

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from freshet.engine.control import Control, EngineStatus
+from freshet.http.bucket import HOOK_RATE
 from freshet.http.hooks import PREFIX, Hooks
 
 __all__ = ["create_app", "stuck"]
@@ -24,8 +25,9 @@ STUCK_AFTER = 30.0
 """Seconds without a turn after which a loop that has work counts as stuck."""
 
 
-def create_app(control: Control) -> Application:
-    """`/hooks`, `/healthz` and `/readyz`; everything else is 404, in the API's form of an error."""
+def create_app(control: Control, *, hook_rate: float = HOOK_RATE) -> Application:
+    """`/hooks`, `/healthz` and `/readyz`; everything else is 404, in the API's form of an error. `hook_rate`: see
+    `Hooks`."""
 
     async def healthz(request: Request) -> Response:
         """200 while the daemon turns: 'degraded' names a problem that a restart would not mend. 503 if it is stuck."""
@@ -45,7 +47,7 @@ def create_app(control: Control) -> Application:
     others = Starlette(
         routes=[Route("/healthz", healthz), Route("/readyz", readyz)], exception_handlers={HTTPException: _problem}
     )
-    hooks = Hooks(control)
+    hooks = Hooks(control, rate=hook_rate)
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         """Deliveries take the short way."""

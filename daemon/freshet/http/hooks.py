@@ -8,6 +8,7 @@ not there is answered as a wrong signature is, after the same work.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -21,6 +22,7 @@ from freshet.definitions.intake import MAX_BODY, Intake
 from freshet.engine.control import Control, Door, Hook
 from freshet.engine.inbox import InboxFull
 from freshet.errors import StoreError
+from freshet.http.bucket import HOOK_RATE, Buckets
 from freshet.http.cloud_events import NOT_TAKEN, check_event, is_taken
 from freshet.http.identity import is_ping, new_delivery
 from freshet.http.payload import BadPayload, parse
@@ -31,7 +33,7 @@ from freshet.store.records import Kept
 __all__ = ["BODY_WITHIN", "PREFIX", "Hooks"]
 
 PREFIX = "/hooks/"
-BODY_WITHIN = 30.0
+BODY_WITHIN = 10.0
 """Seconds that a sender has for the body of a delivery."""
 _IN_MEMORY = 256 << 20
 """Bytes of bodies that are held at once, over all connections, before their signatures are known to be right."""
@@ -39,7 +41,8 @@ _LARGE = 1 << 20
 """A body of more bytes is verified in a thread."""
 _LARGE_JSON = 64 << 10
 """JSON of more bytes is read in a thread."""
-_RETRY_AFTER = (b"retry-after", b"5")
+_RETRY_AFTER = 5
+"""Seconds, where it is not known better."""
 _DRAINED = 16 << 20
 _DRAIN_WITHIN = 2.0
 """What of a body that is too large is still read, so that the sender, who writes first and reads then, hears why."""
@@ -52,24 +55,35 @@ _log = structlog.get_logger("freshet.hooks")
 
 
 class _Answer(Exception):
-    """The request ends here, with this answer. `close`: and so does the connection, whose body was not read."""
+    """The request ends here, with this answer. `close`: and so does the connection, whose body was not read.
+    `after`: in how many seconds to come again."""
 
-    def __init__(self, code: int, kind: str, message: str, *, hint: str = "", close: bool = False) -> None:
+    def __init__(
+        self, code: int, kind: str, message: str, *, hint: str = "", close: bool = False, after: int | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.close = close
+        self.after = _RETRY_AFTER if after is None and code == 503 else after
         self.body = {"error": {"type": kind, "message": message, "hint": hint, "file": None, "line": None}}
 
 
 class Hooks:
-    """The ASGI application behind `/hooks`. `now`: seconds since 1970. `body_within`: see `BODY_WITHIN`."""
+    """The ASGI application behind `/hooks`. `now`: seconds since 1970. `body_within`: see `BODY_WITHIN`. `rate`: how
+    many deliveries with a right signature each hook takes a second, over ten seconds."""
 
     def __init__(
-        self, control: Control, *, now: Callable[[], float] = time.time, body_within: float | None = None
+        self,
+        control: Control,
+        *,
+        now: Callable[[], float] = time.time,
+        body_within: float | None = None,
+        rate: float = HOOK_RATE,
     ) -> None:
         self._control = control
         self._now = now
         self._body_within = BODY_WITHIN if body_within is None else body_within
+        self._buckets = Buckets(rate)
         self._held = 0
         self._telling = Telling(_log)
 
@@ -86,7 +100,7 @@ class Hooks:
         except _Answer as answer:
             if answer.close:
                 await _drain(receive)
-            await _answer(send, answer.code, answer.body, close=answer.close)
+            await _answer(send, answer.code, answer.body, close=answer.close, after=answer.after)
         except _Gone:
             return
         else:
@@ -143,6 +157,7 @@ class Hooks:
             if not intake.observe:
                 raise _unauthorized() from None
             verified, unsigned = Verified(), str(refusal)
+        self._admit(hook)
         value = await _value(intake, delivery)
         if unsigned is None and (said := is_ping(intake, delivery, value)) is not None:
             return 200, said
@@ -150,6 +165,13 @@ class Hooks:
         digest = await _digest(delivery.body)
         new = new_delivery(hook, delivery, verified, value, digest, received_at=self._now(), unsigned=unsigned)
         return _told(await self._kept(door, new))
+
+    def _admit(self, hook: Hook) -> None:
+        """After the signature: a stranger must not use up what the sender may send."""
+        wait = self._buckets.take(hook.intake.path, time.monotonic())
+        if wait > 0.0:
+            self._telling.refused(hook.sensor, "too many come: [http] hook_rate is the bound")
+            raise _Answer(429, "TooMany", "too many deliveries", hint="try again later", after=math.ceil(wait))
 
     async def _kept(self, door: Door, new: Any) -> Kept:
         try:
@@ -265,11 +287,11 @@ async def _granted(send: Send, origin: str) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _answer(send: Send, code: int, body: Any, *, close: bool = False) -> None:
+async def _answer(send: Send, code: int, body: Any, *, close: bool = False, after: int | None = None) -> None:
     text = orjson.dumps(body)
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(text)).encode())]
-    if code == 503:
-        headers.append(_RETRY_AFTER)
+    if after is not None:
+        headers.append((b"retry-after", str(after).encode()))
     if close:
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": code, "headers": headers})

@@ -18,7 +18,7 @@ from freshet.http.sockets import Sockets, bind
 
 if TYPE_CHECKING:
     from freshet.engine.control import Control
-    from freshet.settings import Settings
+    from freshet.settings import HttpSettings, Settings
 
 __all__ = ["serve"]
 
@@ -37,7 +37,7 @@ async def serve(control: Control, settings: Settings, *, ready: anyio.Event, soc
     closing = anyio.Event()
     try:
         async with anyio.create_task_group() as group:
-            group.start_soon(_answer, bound.tcp, lambda: _tcp_app(control), closing)
+            group.start_soon(_answer, bound.tcp, lambda: _tcp_app(control, settings), closing, settings.http)
             await ready.wait()
             group.start_soon(_answer, bound.unix, lambda: _api_app(control, settings, closing), closing)
             try:
@@ -49,10 +49,10 @@ async def serve(control: Control, settings: Settings, *, ready: anyio.Event, soc
         bound.close()
 
 
-def _tcp_app(control: Control) -> Any:
+def _tcp_app(control: Control, settings: Settings) -> Any:
     from freshet.http.app import create_app
 
-    return create_app(control)
+    return create_app(control, hook_rate=settings.http.hook_rate)
 
 
 def _api_app(control: Control, settings: Settings, closing: anyio.Event) -> Any:
@@ -61,9 +61,12 @@ def _api_app(control: Control, settings: Settings, closing: anyio.Event) -> Any:
     return create_api(control, settings.state_dir, closing)
 
 
-async def _answer(bound: socket, make: Callable[[], Any], closing: anyio.Event) -> None:
-    """Serve one application on one socket until cancelled, and then end in good order."""
-    server = await to_thread.run_sync(_server, make)
+async def _answer(
+    bound: socket, make: Callable[[], Any], closing: anyio.Event, anybody: HttpSettings | None = None
+) -> None:
+    """Serve one application on one socket until cancelled, and then end in good order. `anybody`: it is open to
+    strangers, within these bounds."""
+    server = await to_thread.run_sync(_server, make, anybody)
     async with anyio.create_task_group() as group:
         group.start_soon(_shielded, server, bound)
         try:
@@ -78,9 +81,11 @@ async def _shielded(server: Any, bound: socket) -> None:
         await server.serve(sockets=[bound])
 
 
-def _server(make: Callable[[], Any]) -> Any:
+def _server(make: Callable[[], Any], anybody: HttpSettings | None) -> Any:
     """An own uvicorn server around the application, made in a thread: the imports take some 200 ms."""
     import uvicorn
+
+    from freshet.http.guarded import IDLE_WITHIN, Addresses, guarded
 
     class Server(uvicorn.Server):
         def __init__(self, config: uvicorn.Config) -> None:
@@ -99,7 +104,7 @@ def _server(make: Callable[[], Any]) -> Any:
 
     config = uvicorn.Config(
         make(),
-        http="httptools",
+        http="httptools" if anybody is None else guarded(Addresses(anybody.connections_per_address)),
         ws="none",
         loop="none",
         lifespan="off",
@@ -108,6 +113,7 @@ def _server(make: Callable[[], Any]) -> Any:
         server_header=False,
         date_header=False,
         proxy_headers=False,
+        timeout_keep_alive=int(IDLE_WITHIN),
         timeout_graceful_shutdown=_GRACE,
     )
     config.load()
