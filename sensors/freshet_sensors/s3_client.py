@@ -6,16 +6,15 @@ It is imported when the first client is opened, in a thread: that takes most of 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from freshet import FreshetError
+from freshet_sensors.reference import read
 from freshet_sensors.s3_access import Access
 
 __all__ = ["Busy", "S3Error", "errors_of", "open_client", "origin_of"]
@@ -59,21 +58,10 @@ def _read(what: str, reference: str | None) -> str | None:
     """The secret that a reference means. Raises `S3Error`."""
     if reference is None:
         return None
-    kind, _, rest = reference.partition(":")
-    if kind == "env":
-        found = os.environ.get(rest)
-        if not found:
-            raise S3Error(f"{what}: the environment has no {rest}", hint=f"set {rest} for the daemon")
-        return found
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if kind == "cred" and not folder:
-        raise S3Error(f"{what}: there are no systemd credentials", hint=f"set LoadCredential={rest}:... in the unit")
-    path = Path(folder or "", rest) if kind == "cred" else Path(rest)
     try:
-        return path.read_text().strip()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise S3Error(f"{what}: {path} cannot be read: {reason}", hint="correct the reference") from None
+        return read(reference, what=what)
+    except FreshetError as error:
+        raise S3Error(error.message, hint=error.hint) from None
 
 
 def _prepare(service: str, access: Access) -> tuple[Any, dict[str, Any]]:
