@@ -106,3 +106,38 @@ def failing(daemon: Daemon) -> SensorAnswer:
     daemon.wait_until(lambda: daemon.client.sensor("bad").status == "failing", "it shows as failing", within=10)
     assert "bad" in daemon.client.status().troubled
     return daemon.client.sensor("bad")
+
+
+def test_an_error_of_ones_own_is_told_with_its_place(make_site: MakeSite) -> None:
+    plugin = """
+import json
+import time
+from freshet import sensor
+
+@sensor(interval="1h")
+def misspelt(ctx):
+    yield Runrequest()
+
+@sensor(interval="1h")
+async def library(ctx):
+    json.loads("{")
+
+@sensor(interval="1h")
+async def blocks(ctx):
+    time.sleep(3600)
+"""
+    site = make_site(plugin)
+    daemon = site.start().ready()
+    mine = site.folder / "plugins" / "plugin.py"
+
+    def told() -> str:
+        shown = site.cli("sensors").stdout
+        return shown if shown.count("\n") >= 6 and "blocks: " in shown and "library: " in shown else ""
+
+    shown = daemon.wait_until(told, "all fail")
+    assert f"misspelt: {mine}:8: NameError: name 'Runrequest' is not defined" in shown
+    assert f"library: {mine}:12: JSONDecodeError: " in shown
+    assert f"blocks: {mine}:16: TimeoutError: blocked the evaluator's loop" in shown
+    log = daemon.log_text()
+    for name, line in (("misspelt", 8), ("library", 12), ("blocks", 16)):
+        assert any(f"{mine}:{line}" in one and f"sensor={name}" in one for one in log.splitlines()), name

@@ -177,3 +177,10 @@ async def test_others_keep_their_latency_beside_one_that_blocks_every_time(made:
     for values in found:
         assert percentile(values, 0.99) < 0.5
         assert max(values) < 1.0
+
+
+async def test_the_garbage_collector_is_nobodys_fault(made: World) -> None:
+    end = await made.tick("collects", timeout=60)
+    assert (end.status, end.error) == ("ok", None)
+    assert made.stalls == []
+    assert made.abandoned == []

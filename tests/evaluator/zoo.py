@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import gc
 import os
 import re
 import time
@@ -49,6 +50,17 @@ async def listening(ctx: Any) -> AsyncIterator[RunRequest]:
 
 
 @sensor
+async def collects(ctx: Any) -> None:
+    """A second or more in the garbage collector alone."""
+    kept: list[object] = [[number] for number in range(2_000_000)]
+    await asyncio.sleep(0.1)
+    began = time.monotonic()
+    while time.monotonic() < began + 1.0:
+        gc.collect()
+    assert kept
+
+
+@sensor
 async def everything(ctx: Any) -> AsyncIterator[object]:
     yield RunRequest("job", partition="k", run_key="once", params={"n": [1, 2]}, tags={"a": "b"}, priority=3)
     yield AddPartitions("set", {"one": {"size": 1}})
@@ -75,6 +87,10 @@ async def commanded(ctx: Any) -> Any:
             ctx.cursor = ctx.ledger.seen(key, version)
         elif verb == "absent":
             ctx.cursor = sorted(ctx.ledger.absent(rest.split(",")))
+        elif verb == "note":
+            ctx.ledger.notes[rest] = True
+        elif verb == "noted":
+            ctx.cursor = sorted(ctx.ledger.notes)
         elif verb == "many":
             for number in range(int(rest)):
                 ctx.ledger.add(f"item-{number}")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 import unicodedata
 from datetime import datetime
 from typing import Any
 
 from freshet.definitions.durations import format_duration
+from freshet.definitions.frames import own_places
 
 __all__ = ["age", "clock", "error_line", "error_text", "in_line", "place", "plain"]
 
-_FRAME = re.compile(r'^\s*File "([^"]+)", line (\d+)', re.MULTILINE)
 _DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """What turns the order of characters around: a terminal would show another text than is there."""
 
@@ -71,10 +70,11 @@ def error_text(error: Any) -> str:
 
 
 def error_line(error: Any, *, with_place: bool = False) -> str:
-    """The same in a few words, without the traceback; `with_place`: with the line that raised it, where one did."""
+    """The same in a few words, without the traceback; `with_place`: with the plugin's line that raised it, where one
+    did."""
     where = ""
     if hasattr(error, "items"):
-        frames = _FRAME.findall(str(error.get("traceback") or "")) if with_place else []
-        where = place(frames[-1][0], int(frames[-1][1])) if frames else ""
+        frames = own_places(str(error.get("traceback") or "")) if with_place else ()
+        where = place(*frames[-1]) if frames else ""
         error = {key: value for key, value in error.items() if key != "traceback"}
     return in_line(where + error_text(error))

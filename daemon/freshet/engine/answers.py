@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from freshet.definitions.frames import own_places
 from freshet.definitions.listen import Happenings
 from freshet.executors.base import StepEnd, TickEnd
 from freshet.store.records import LedgerEntry, WaitingDelivery
@@ -86,11 +87,13 @@ class EngineAnswers:
         return await self._engine.listening.happened(after, types, names, limit)
 
     def sensor_stalled(self, sensor: str, seconds: float, stack: str) -> None:
-        """Say it; the tick's own end counts the failure."""
+        """Say it, with the sensor's own line; the tick's own end counts the failure, and keeps the stack."""
         ticker = self._engine.ticks.sensors.get(sensor)
         if ticker is not None:
             ticker.isolated = True
-        _log.warning("sensor blocked its evaluator", sensor=sensor, seconds=round(seconds, 3), stack=stack)
+        file, line = next(iter(own_places(stack)), (None, None))
+        at = stack.strip().partition("\n")[0].strip() if file is None else f"{file}:{line}"
+        _log.warning("sensor blocked its evaluator", sensor=sensor, seconds=round(seconds, 3), at=at or None)
 
     def host_lost(self, reason: str) -> None:
         """To the engine."""

@@ -11,6 +11,7 @@ from functools import partial
 
 import structlog
 
+from freshet.definitions.frames import raised_at
 from freshet.definitions.graph import Definitions
 from freshet.engine.attention import FULL, NOTHING
 from freshet.engine.backoff import first_delay, next_delay
@@ -327,7 +328,8 @@ class TickLoop:
         self._in.bus.publish(events)
         if not later and row.failures == 0:
             said = end.error or TickError(end.status, end.status)
-            _log.warning("sensor failing", sensor=row.name, type=said.type, error=said.message, retry_in=delay)
+            at = raised_at(said.traceback)
+            _log.warning("sensor failing", sensor=row.name, type=said.type, error=said.message, at=at, retry_in=delay)
         if given_up is not None:
             _log.warning("sensor quarantined", sensor=row.name, error=given_up)
         ticker.last_tick_at = now

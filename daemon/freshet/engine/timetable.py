@@ -16,6 +16,7 @@ import anyio
 import structlog
 
 from freshet.definitions.cron import names_moments
+from freshet.definitions.frames import raised_at
 from freshet.definitions.graph import Definitions
 from freshet.definitions.schedule import ScheduleSpec
 from freshet.definitions.zones import ZoneClock
@@ -325,7 +326,8 @@ class Timetable:
         row, now = ticker.row, self._in.clock.now()
         delay = end.after if end.after is not None else next_delay(1.0, row.failures + 1, self._in.rng)
         if not row.failures:
-            _log.warning("schedule failing", schedule=row.name, error=error.message, retry_in=delay)
+            at = raised_at(error.traceback)
+            _log.warning("schedule failing", schedule=row.name, error=error.message, at=at, retry_in=delay)
         try:
             ticker.row, events = await persist(
                 self._in,

@@ -24,7 +24,7 @@ from freshet.executors.evaluator_lane import Lane, Remains
 from freshet.executors.forked import ForkedEvaluator
 from freshet.executors.isolation import Isolation
 from freshet.executors.spawning import Tasks
-from freshet.executors.stacks import crashed_thread, stack_of
+from freshet.executors.stacks import COLLECTING, crashed_thread, stack_of
 from freshet.executors.verdict import Suspicions, Verdict, judge
 from freshet.store.records import TickError
 
@@ -211,6 +211,10 @@ class EvaluatorPool:
             message = f"kept the interpreter from the evaluator's loop for {seconds:.2f} s (a call into C?)"
             thread = next(iter(remains.threads), 0)
         stack = stack_of(remains.text, thread) if thread else remains.text
+        if stack.lstrip().startswith(COLLECTING):  # it ends by itself, and hits whoever happens to be there
+            _log.info("garbage collection held the evaluator", evaluator=lane.name, seconds=round(seconds, 3))
+            lane.resume_heartbeat()
+            return
         self._put_down(lane, verdict, seconds, message, stack)
 
     def overdue(self, lane: Lane, tick_id: int, stack: str) -> None:

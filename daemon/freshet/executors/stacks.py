@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-__all__ = ["crashed_thread", "stack_of"]
+__all__ = ["COLLECTING", "crashed_thread", "stack_of"]
 
+COLLECTING = "Garbage-collecting"
+"""The first line of a thread that the garbage collector has stopped."""
 _THREAD = re.compile(r"^(Current thread|Thread) 0x([0-9a-f]+)[^\n]*\(most recent call first\):\n", re.MULTILINE)
 _FRESHET = Path(__file__).resolve().parent.parent
 _OURS = (f'File "{_FRESHET}/host/', f'File "{_FRESHET}/definitions/')

@@ -189,7 +189,7 @@ def _sensor_said(one: SensorAnswer, *, whole: bool) -> Iterable[str]:
     elif one.waits_for:
         yield one.waits_for
     elif one.status == "failing":
-        yield error_line(one.last_error)
+        yield error_line(one.last_error, with_place=True)
         if whole and "\n" in (text := error_text(one.last_error)):
             yield text
 
