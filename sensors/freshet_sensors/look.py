@@ -9,6 +9,7 @@ import heapq
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ from freshet import Ledger, RetryLater
 from freshet_sensors.filesystem import is_network
 from freshet_sensors.links import Followed, is_roundabout, scan_following
 from freshet_sensors.pattern import Pattern, temporary
+from freshet_sensors.recall import Pass, recall_of
 from freshet_sensors.scan import File, Row, is_closed, probe, readable, scan, scan_rows, version_of
 
 __all__ = ["Folder", "LookEnded", "Survey", "look_at", "look_at_all"]
@@ -36,11 +38,11 @@ class Folder:
     pattern: Pattern
     follow: bool = False
 
-    def rows(self, followed: Followed) -> Iterator[Row]:
-        """All files that are meant. Raises `OSError` where the folder cannot be read."""
+    def rows(self, followed: Followed, known: Pass | None = None) -> Iterator[Row]:
+        """All files that are meant, but for those that are `known`. Raises `OSError` where it cannot be read."""
         if self.follow:
             return (file.row for file in scan_following(self.root, self.pattern, followed))
-        return scan_rows(self.root, self.pattern, unreadable=followed.unreadable)
+        return scan_rows(self.root, self.pattern, unreadable=followed.unreadable, known=known)
 
     def identity(self) -> tuple[int, int] | None:
         """Its device and inode, None where it is not there."""
@@ -74,22 +76,28 @@ def look_at_all(folder: Folder, ledger: Ledger, *, ended: Callable[[], bool] = l
     survey = Survey(full=True, identity=folder.identity())
     if survey.identity is None:
         return survey
+    recall = recall_of(ledger, folder.pattern.text)
+    look = recall.begin(partial(_breathe, ended))
     try:
         known, count, seen, fresh = 0, 0, ledger.seen, survey.fresh
-        for row in folder.rows(survey.met):
+        for row in folder.rows(survey.met, look):
             count += 1
-            if count % _BREATH == 0 and ended():
-                raise LookEnded
+            if count % _BREATH == 0:
+                _breathe(ended)
             path = readable(row[0])
             if seen(path, version_of(row)):
                 known += 1
+                if path == row[0]:
+                    look.mark(*row[1:])
                 continue
             known += path in ledger
             fresh.append(row)
-        survey.files = count
+        survey.files = look.known + count
         survey.network = is_network(folder.root) or bool(survey.met.remote)
-        if len(ledger) > known:
+        recall.conclude(look)
+        if len(ledger) > look.known + known:
             survey.gone = _absent(folder, ledger, survey, ended)
+            recall.doubt(survey.gone)
         survey.fresh = _by_age(survey.fresh)
     except FileNotFoundError:
         return Survey(full=True)
@@ -125,6 +133,8 @@ def look_at(
                 survey.gone.append(path)
         elif not ledger.seen(readable(path), version_of(row)):
             survey.fresh.append(row)
+    changed = [row[0] for row in survey.fresh if readable(row[0]) in ledger]
+    recall_of(ledger, folder.pattern.text).doubt([*changed, *survey.gone])
     survey.fresh = _by_age(survey.fresh)
     survey.identity = folder.identity()
     return survey
@@ -174,8 +184,13 @@ def _age(row: Row) -> tuple[int, str]:
     return row[2], row[0]
 
 
+def _breathe(ended: Callable[[], bool]) -> None:
+    if ended():
+        raise LookEnded
+
+
 def _breathing(items: Iterable[_T], ended: Callable[[], bool]) -> Iterator[_T]:
     for at, item in enumerate(items):
-        if at % _BREATH == _BREATH - 1 and ended():
-            raise LookEnded
+        if at % _BREATH == _BREATH - 1:
+            _breathe(ended)
         yield item

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from freshet_sensors.pattern import Pattern, temporary
+from freshet_sensors.recall import Pass
 
 __all__ = ["File", "Row", "is_closed", "probe", "readable", "scan", "scan_rows", "version_of"]
 
@@ -65,8 +66,10 @@ def scan(root: str, pattern: Pattern, *, below: str = "", unreadable: list[str] 
     return map(File._make, scan_rows(root, pattern, below=below, unreadable=unreadable))
 
 
-def scan_rows(root: str, pattern: Pattern, *, below: str = "", unreadable: list[str] | None = None) -> Iterator[Row]:
-    """`scan`, where there may be a million."""
+def scan_rows(
+    root: str, pattern: Pattern, *, below: str = "", unreadable: list[str] | None = None, known: Pass | None = None
+) -> Iterator[Row]:
+    """`scan`, where there may be a million; without those that are `known`."""
     folders, matches = [below], pattern.matches
     while folders:
         folder = folders.pop()
@@ -83,7 +86,7 @@ def scan_rows(root: str, pattern: Pattern, *, below: str = "", unreadable: list[
                 unreadable.append(folder)
             continue
         with entries:
-            for entry in entries:
+            for entry in entries if known is None else known.news(folder, entries):
                 if temporary(entry.name):
                     continue
                 path = folder + entry.name

@@ -40,6 +40,17 @@ async def test_a_change_from_elsewhere_is_loaded(made: World) -> None:
     assert made.ledger_loads == 1
 
 
+async def test_notes_stand_until_the_ledger_is_loaded_anew(made: World) -> None:
+    await made.tick("commanded", "add a=1", "note x")
+    await made.tick("commanded", "remove a", "add b=1")
+    made.refuse.add("commanded")
+    await made.tick("commanded", "add c=1")
+    made.refuse.clear()
+    assert (await made.tick("commanded", "noted")).cursor == ["x"]
+    made.revisions["commanded"] += 1
+    assert (await made.tick("commanded", "noted")).cursor == []
+
+
 async def test_a_new_evaluator_loads_the_ledger(made: World) -> None:
     await made.tick("commanded", "many 20000")
     made.zygote.kill(made.pool.status()["main"])

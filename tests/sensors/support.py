@@ -39,8 +39,9 @@ class Log:
 class DictLedger:
     """`freshet.Ledger` on a dict."""
 
-    def __init__(self, entries: dict[str, str]) -> None:
+    def __init__(self, entries: dict[str, str], notes: dict[str, Any] | None = None) -> None:
         self.entries = entries
+        self.notes: dict[str, Any] = {} if notes is None else notes
 
     def __contains__(self, key: str) -> bool:
         return key in self.entries
@@ -98,6 +99,7 @@ class World:
     commits: int = 0
     log: Log = field(default_factory=Log)
     sensor: str = ""
+    notes: dict[str, Any] = field(default_factory=dict[str, Any])
 
     async def tick(
         self,
@@ -112,7 +114,7 @@ class World:
         self.sensor = sensor.name
         said: list[Any] = []
         pending: list[Any] = []
-        ledger = DictLedger(dict(self.entries))
+        ledger = DictLedger(dict(self.entries), self.notes)
         done = 0
 
         def commit() -> None:

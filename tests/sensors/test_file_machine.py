@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.sensors.support import Killed, World, sensor
 
 from freshet import DeletePartitions, RunRequest
+from freshet_sensors import recall
 
 if sys.platform != "linux":
     pytest.skip("inotify is Linux's", allow_module_level=True)
@@ -217,6 +218,7 @@ class Landing(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.end()
+        self.world.notes.clear()
         self.start()
 
     def look(self, hints: set[str] | None, *, lost: bool) -> None:
@@ -298,6 +300,13 @@ class Landing(RuleBasedStateMachine):
             stat = path.stat()
             found[str(path.relative_to(self.inbox))] = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
         return found
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_folders_are_recalled() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recall, "_WORTH", 1)
+        yield
 
 
 TestLanding = Landing.TestCase

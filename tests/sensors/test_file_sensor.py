@@ -307,7 +307,7 @@ async def test_a_hundred_thousand_files_in_small_pieces_and_little_memory(inbox:
         first = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert following < 2**20, "a look at what is known keeps nothing"
+    assert following < 4 * 2**20, "a look at what is known keeps two numbers for each file"
     assert first < 50 * 2**20, "some hundred bytes for each new file"
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.sensors.support import Killed, World
 
 from freshet import DynamicPartitions
-from freshet_sensors import FileSensor
+from freshet_sensors import FileSensor, recall
 
 NAMES = ["a.csv", "b.csv", "c.csv", "sub/d.csv", "sub/deep/e.csv"]
 names = st.sampled_from(NAMES)
@@ -46,6 +48,7 @@ class Folder:
 
     def restart(self) -> None:
         """A new evaluator: nothing of the sensor's memory is left."""
+        self.world.notes.clear()
         self.sensor = FileSensor(
             "landing",
             path=str(self.root),
@@ -92,6 +95,13 @@ class Folder:
 def _covers(hint: str, key: str) -> bool:
     path = key.rpartition("@")[0]
     return path.startswith(hint) if hint.endswith("/") else path == hint
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_folders_are_recalled() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recall, "_WORTH", 1)
+        yield
 
 
 async def play(program: list[Step]) -> None:

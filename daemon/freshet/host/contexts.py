@@ -131,6 +131,12 @@ class Ledger(Protocol):
         """The items in the ledger that are not among `keys`: after a full look, what has gone."""
         ...
 
+    @property
+    def notes(self) -> dict[str, Any]:
+        """A place in memory for what was worked out from the ledger. It outlives the tick; it is empty again once the
+        ledger was changed by anything but this sensor's own ticks (a rollback), and after a restart."""
+        ...
+
 
 class SensorContext(Protocol):
     """What `evaluate(ctx)` gets."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from itertools import islice
+from typing import Any
 
 from freshet.host.evaluator.entries import Entries
 
@@ -39,13 +40,15 @@ def version_of(version: str) -> bytes:
 
 
 class LedgerCache:
-    """What the store holds for one sensor, at `revision`. `texts`: the keys too, where memory is no matter (tests)."""
+    """What the store holds for one sensor, at `revision`. `texts`: the keys too, where memory is no matter (tests).
+    `notes`: see `host.contexts.Ledger`."""
 
-    __slots__ = ("entries", "revision", "texts")
+    __slots__ = ("entries", "notes", "revision", "texts")
 
     def __init__(self, revision: int = 0, *, keep_texts: bool = False) -> None:
         self.revision = revision
         self.entries = Entries()
+        self.notes: dict[str, Any] = {}
         self.texts: dict[bytes, str] | None = {} if keep_texts else None
 
     def texts_of(self, digests: list[bytes]) -> dict[bytes, str]:
@@ -127,6 +130,11 @@ class TickLedger:
         if changed is not None:
             return changed
         return None if digest in self.removed else self._cache.entries.get(digest)
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """See `host.contexts.Ledger`."""
+        return self._cache.notes
 
     def change(self) -> LedgerChange | None:
         """What this tick changed so far, None for nothing. It stays visible here."""
