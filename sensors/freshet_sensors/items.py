@@ -94,6 +94,11 @@ class Plan:
         if partitions is None and isinstance(target, Asset) and target.spec.partitions is not None:
             said = f"{name}: its target {target.spec.name!r} is partitioned, and no item would say which one is meant"
             raise DefinitionError(said, hint="give partitions= the asset's set")
+        if isinstance(params, Mapping):
+            raise DefinitionError(
+                f"{name}: params= names fields of an item, in a list",
+                hint=f"what else a run is to be given stands in run_params={dict(params)!r}",  # pyright: ignore[reportUnknownArgumentType]
+            )
         if isinstance(params, str):
             raise DefinitionError(f"{name}: params={params!r} is a text", hint=f"write params=[{params!r}]")
         if params and (partitions is not None or of is None):

@@ -1,10 +1,4 @@
-"""Which files a sensor means, and which partition key a file has: pure functions of the relative path.
-
-A pattern is a relative path with `/` between folders. Within a name, `*` is any text (also none), `?` one character,
-`{field}` any text of at least one character, as short as the rest allows. `**` alone between slashes is any number of
-folders, also none. A field that stands twice must be the same text. Everything else is itself; `{{` and `}}` are
-braces. Upper and lower case differ.
-"""
+"""Which files a sensor means, and which partition key a file has: pure functions of the relative path."""
 
 from __future__ import annotations
 
@@ -28,9 +22,19 @@ def temporary(name: str) -> bool:
 
 
 class Pattern:
-    """A parsed pattern. `fields`: the names of its fields, in order. Raises `DefinitionError`."""
+    """A pattern: a relative path with `/` between folders.
+
+    Within a name, `*` is any text (also none), `?` one character, `{field}` any text of at least one character, as short
+    as the rest allows. `**` alone between slashes is any number of folders, also none: `**/{name}.csv` means the files
+    of the folder itself, too. A field that stands twice must be the same text. Everything else is itself, also `[ab]`;
+    `{{` and `}}` are braces. Upper and lower case differ.
+
+    `fields`: the names of its fields, in order. Raises `DefinitionError`.
+    """
 
     def __init__(self, text: str, *, what: str = "pattern") -> None:
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # plugins are not type-checked
+            raise DefinitionError(f"{what} takes a text, not {text!r}", hint='for example "{date}/{name}.csv"')
         self.text = text
         self._what = what
         segments = text.split("/")
@@ -128,6 +132,8 @@ class KeyTemplate:
         if text is None:
             self._parts = [(field, field) for field in pattern.fields]
             return
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise DefinitionError(f"{what} takes a text, not {text!r}", hint='for example "{date}-{name}"')
         for part, field in _tokens(text):
             if part in ("{", "}"):
                 raise DefinitionError(f"{what} {text!r} has a stray {part!r}", hint="write a brace twice")

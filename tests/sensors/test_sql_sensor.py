@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 import tempfile
 import threading
 from collections.abc import Iterable
@@ -375,3 +376,11 @@ async def _model(orders: Orders, steps: list[tuple[str, Any]], page: int, limite
     assert len(asked) == len(set(asked))
     assert set(values) - dropped <= set(asked) <= set(values)
     assert [values[row] for row in asked] == sorted(values[row] for row in asked)
+
+
+def test_a_url_that_needs_sqlalchemy_says_so_where_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    with pytest.raises(DefinitionError, match="url: such a url= needs SQLAlchemy"):
+        SqlSensor("s", url="postgresql://host/db", query=QUERY, target="load")
+    SqlSensor("s", url="env:ORDERS_DB", query=QUERY, target="load")
+    SqlSensor("s", url="sqlite:///orders.db", query=QUERY, target="load")

@@ -55,6 +55,9 @@ def check_cron(text: str, *, what: str) -> str:
         pattern = cron_pattern(normal)
         never = pattern.first(date(2000, 1, 1).toordinal() * DAY - _UNIX_DAY * DAY) is None
     except CronSimError as error:
+        if _is_month(normal):
+            said = f"{what}: cron {text[:60]!r} never comes"
+            raise DefinitionError(said, hint="no month that it names has such a day") from None
         raise DefinitionError(
             f"{what}: cron {text[:60]!r}: {_said(str(error).lower())}",
             hint='for example "0 6 * * *", "*/15 * * * *", "0 0 * * MON", or "*/10 * * * * *" with seconds first',
@@ -74,6 +77,17 @@ _BOUNDS = {
     "month": "1 to 12, or JAN to DEC",
     "day-of-week": "0 to 7, or SUN to SAT",
 }
+
+
+def _is_month(normal: str) -> bool:
+    """Whether the fields are right, and only no day of that number is in the months named: `0 0 31 2 *`."""
+    *before, day, month, weekday = normal.split()
+    try:
+        cron_pattern(" ".join((*before, day, "*", weekday)))
+        cron_pattern(" ".join((*before, "1", month, weekday)))
+    except (CronSimError, AssertionError, ValueError, TypeError):
+        return False
+    return True
 
 
 def _said(error: str) -> str:

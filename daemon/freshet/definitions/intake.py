@@ -71,6 +71,7 @@ class Intake:
         _check(what, path, scheme, secrets, encoding)
         if header is not None and not _HEADER.fullmatch(expect(header, (str,), f"{what}: header")):
             raise DefinitionError(f"{what}: header={header!r} is no header's name", hint='for example "X-Signature"')
+        _check_signature(what, scheme, {"header": header, "prefix": prefix, "encoding": encoding})
         if id_from is not None and not _ID_FROM.fullmatch(expect(id_from, (str,), f"{what}: id_from")):
             raise DefinitionError(
                 f"{what}: id_from={id_from!r}", hint='write "header:X-Delivery", "json:/event/id" or "body"'
@@ -90,6 +91,17 @@ class Intake:
         object.__setattr__(self, "observe", bool(observe))
 
 
+def _check_signature(what: str, scheme: SchemeName, given: dict[str, str | None]) -> None:
+    taken = {"hmac-sha256": ("header", "prefix", "encoding"), "bearer": ("header",)}.get(scheme, ())
+    usual = {"header": None, "prefix": "", "encoding": "hex"}
+    for option, value in given.items():
+        if value != usual[option] and option not in taken:
+            raise DefinitionError(
+                f"{what}: {option}= is nothing to scheme={scheme!r}, which says itself where its signature stands",
+                hint='leave it out, or use scheme="hmac-sha256"',
+            )
+
+
 def _check(what: str, path: str, scheme: str, secrets: tuple[str, ...], encoding: str) -> None:
     if not _PATH.fullmatch(expect(path, (str,), "Intake: path")) or len(path) > 200:
         raise DefinitionError(
@@ -100,7 +112,9 @@ def _check(what: str, path: str, scheme: str, secrets: tuple[str, ...], encoding
     if encoding not in get_args(Encoding):
         raise DefinitionError(f"{what}: encoding={encoding!r} is unknown", hint='"hex" or "base64"')
     for one in secrets:
-        if not _REFERENCE.fullmatch(expect(one, (str,), f"{what}: secret")):
+        if expect(one, (str,), f"{what}: secret") in ("env:", "file:", "cred:"):
+            raise DefinitionError(f"{what}: secret={one!r} names nothing", hint=f'for example "{one}HOOK_SECRET"')
+        if not _REFERENCE.fullmatch(one):
             raise DefinitionError(
                 f"{what}: the secret itself stands in the plugin",
                 hint='say where it is: secret="env:NAME", "file:PATH" or "cred:NAME"',

@@ -27,7 +27,7 @@ def listen_problems(definitions: Definitions) -> Iterator[tuple[SensorSpec, str,
         for name in sensor.listens.assets or ():
             if name not in known:
                 said = f"sensor {sensor.name!r} listens to {name!r}, which no plugin declares"
-                yield sensor, said, nearest_hint(name, known)
+                yield sensor, said, nearest_hint(name, known) or "no plugin declares anything that it could listen to"
     yield from _circles(definitions)
 
 

@@ -38,6 +38,8 @@ def check_template(text: object, what: str) -> str:
     for part in _parts(text):
         if isinstance(part, str):
             continue
+        if part.name in ("{", "}"):
+            raise DefinitionError(f"{what}={text!r} has a stray {part.name!r}", hint=_HINT)
         if not _FIELD.fullmatch(part.name):
             raise DefinitionError(f"{what}={text!r}: {{{part.name}}} is no field", hint=_HINT)
         root, _, rest = part.name.partition(".")

@@ -44,7 +44,8 @@ def check_zone(name: str, *, what: str) -> str:
         known = zoneinfo.available_timezones()
         by_city = {zone.rpartition("/")[2]: zone for zone in sorted(known)}
         city = by_city.get(name.strip().replace(" ", "_").title())
-        hint = f"did you mean {city!r}?" if city else nearest_hint(name, known)
+        places = {zone for zone in known if "/" in zone} | {"UTC"}  # EST is near to CEST in letters alone
+        hint = f"did you mean {city!r}?" if city else nearest_hint(name, places)
         if not hint.startswith("did"):
             hint = 'write it as in the IANA database: "UTC", "Europe/Berlin"'
         raise DefinitionError(f"{what}: there is no time zone {name[:60]!r}", hint=hint) from None

@@ -17,6 +17,7 @@ from types import TracebackType
 from freshet.definitions.source import collecting
 from freshet.errors import DefinitionError, FreshetError
 from freshet.host.messages import ProblemData
+from freshet.host.misspelt import misspelt
 from freshet.host.process import thread_count
 from freshet.host.sources import PACKAGE, PluginFinder, Sources
 
@@ -111,6 +112,8 @@ def problem_of(error: BaseException, file: str) -> ProblemData:
         hint = 'put what is to run as a program under `if __name__ == "__main__":`'
     elif isinstance(error, ModuleNotFoundError) and error.name:
         hint = f"install {error.name.partition('.')[0]!r} for the Python that runs Freshet, or correct the name"
+    elif (found := misspelt(error, file)) is not None:
+        message, hint = found
     return ProblemData(message=message, hint=hint, file=place, line=line, traceback=_trimmed(error))
 
 
