@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from freshet_sensors.file import FileSensor
     from freshet_sensors.http import HttpSensor
     from freshet_sensors.message import Message
+    from freshet_sensors.pattern import KeyTemplate, Pattern
     from freshet_sensors.run_status import RunStatusSensor
     from freshet_sensors.s3 import S3Sensor
     from freshet_sensors.sql import SqlSensor
@@ -23,7 +24,9 @@ __all__ = [
     "AssetSensor",
     "FileSensor",
     "HttpSensor",
+    "KeyTemplate",
     "Message",
+    "Pattern",
     "RunStatusSensor",
     "S3Sensor",
     "SqlSensor",
@@ -35,7 +38,9 @@ _HOME = {
     "AssetSensor": "freshet_sensors.asset",
     "FileSensor": "freshet_sensors.file",
     "HttpSensor": "freshet_sensors.http",
+    "KeyTemplate": "freshet_sensors.pattern",
     "Message": "freshet_sensors.message",
+    "Pattern": "freshet_sensors.pattern",
     "RunStatusSensor": "freshet_sensors.run_status",
     "S3Sensor": "freshet_sensors.s3",
     "SqlSensor": "freshet_sensors.sql",

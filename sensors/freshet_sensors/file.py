@@ -41,8 +41,9 @@ class FileSensor(Sensor):
     """Watches a folder: each file that lands, or changes, becomes a partition and a run.
 
     `path`: the folder; relative to `root` of the configuration. It need not be there yet: until it is, each look says
-    so and does nothing. `pattern`, `key`: see `Pattern` and `KeyTemplate`. Files whose key no set may hold are reported
-    in the log once, and passed over. Names such as `.x`, `x.tmp`, `x.part`, `x.partial`, `x~` are taken for unfinished.
+    so and does nothing. `pattern`, `key`: see `help(freshet_sensors.Pattern)` and `help(freshet_sensors.KeyTemplate)`.
+    Files whose key no set may hold are reported in the log once, and passed over. Names such as `.x`, `x.tmp`,
+    `x.part`, `x.partial`, `x~` are taken for unfinished.
 
     The truth is a scan against the ledger of (path, size, mtime_ns, inode): each such version is admitted once, through
     lost events and restarts. `partitions`: the set that gets the file's key, with the metadata `path` (absolute),

@@ -24,10 +24,10 @@ def temporary(name: str) -> bool:
 class Pattern:
     """A pattern: a relative path with `/` between folders.
 
-    Within a name, `*` is any text (also none), `?` one character, `{field}` any text of at least one character, as short
-    as the rest allows. `**` alone between slashes is any number of folders, also none: `**/{name}.csv` means the files
-    of the folder itself, too. A field that stands twice must be the same text. Everything else is itself, also `[ab]`;
-    `{{` and `}}` are braces. Upper and lower case differ.
+    Within a name, `*` is any text (also none), `?` one character, `{field}` any text of at least one character, as
+    short as the rest allows. `**` alone between slashes is any number of folders, also none: `**/{name}.csv` means the
+    files of the folder itself, too. A field that stands twice must be the same text. Everything else is itself, also
+    `[ab]`; `{{` and `}}` are braces. Upper and lower case differ.
 
     `fields`: the names of its fields, in order. Raises `DefinitionError`.
     """

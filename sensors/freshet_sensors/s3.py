@@ -42,7 +42,8 @@ class S3Sensor(Sensor):
     `bucket`, `prefix`: what is watched; a folder's prefix ends with a slash. `endpoint_url`: of any service that speaks
     S3; None is AWS. `access_key`, `secret_key`, `session_token`: where they stand, "env:NAME", "file:PATH" or
     "cred:NAME" (systemd's LoadCredential), never the secrets themselves; None: the usual AWS places. `pattern`, `key`:
-    see `Pattern` and `KeyTemplate`; they are about the key below the prefix, and "**", the default, is every key there.
+    see `help(freshet_sensors.Pattern)` and `help(freshet_sensors.KeyTemplate)`; they are about the key below the prefix,
+    and "**", the default, is every key there.
     Empty objects whose key ends with a slash are passed over. Objects whose partition key no set may hold are reported
     in the log once, and passed over.
 

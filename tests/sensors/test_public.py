@@ -33,6 +33,15 @@ def test_they_are_registered_as_a_stranger_s_would_be() -> None:
     assert s3.load() is freshet_sensors.S3Sensor
 
 
+@pytest.mark.parametrize("sensor", ["FileSensor", "S3Sensor"])
+def test_what_the_help_of_a_sensor_points_to_is_there(sensor: str) -> None:
+    told = getattr(freshet_sensors, sensor).__doc__
+    for name in ("Pattern", "KeyTemplate"):
+        assert f"freshet_sensors.{name}" in told
+        assert getattr(freshet_sensors, name).__doc__
+    assert "`**/{name}.csv`" in str(freshet_sensors.Pattern.__doc__)
+
+
 def test_an_unknown_name_is_an_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'FolderSensor'"):
         getattr(freshet_sensors, "Folder" + "Sensor")
