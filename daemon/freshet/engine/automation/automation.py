@@ -222,7 +222,8 @@ class Automation:
                 break
             if number and memory.changes == before:
                 break
-        memory.add(program.first_key, _ONE)
+        if first:
+            memory.add(program.first_key, _ONE)
         return asked
 
     def _risen(self, look: Look, scope: Scope, true: BitMap) -> BitMap:

@@ -36,7 +36,11 @@ class Memory:
 
     def assign(self, key: str, scope: BitMap, value: BitMap) -> None:
         """Within `scope` the node's bits are now `value`, a subset of it."""
-        old = self._bits.get(key, EMPTY)
+        old = self._bits.get(key)
+        if old is None:
+            if not value:
+                return
+            old = EMPTY
         changed = (old & scope) ^ value
         if not changed:
             return
@@ -57,6 +61,11 @@ class Memory:
         """Clear `bits`."""
         if bits and key in self._bits:
             self.assign(key, bits, EMPTY)
+
+    @property
+    def numbered(self) -> bool:
+        """Whether any partition has or had a number."""
+        return bool(self._stamps)
 
     def stamps(self, key: str, *, deadline: bool = False) -> Stamps:
         """The numbers kept under `key`; `deadline`: they are times at which to look again."""

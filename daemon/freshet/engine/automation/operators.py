@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 
 from pyroaring import BitMap
 
@@ -10,6 +10,7 @@ from freshet.definitions.condition import (
     AllDepsMatch,
     And,
     AnyDepsMatch,
+    AutomationCondition,
     LapseUnserved,
     NewlyTrue,
     Not,
@@ -31,49 +32,56 @@ __all__ = ["value"]
 
 def value(look: Look, node: Node, scope: Scope) -> BitMap:
     """The candidates of which the node is true. A node is evaluated once in a look."""
+    if not node.shared:
+        look.moment.visited += 1
+        return _EVALUATE[type(node.condition)](look, node, scope)
     known = look.values.get((node.index, scope.path))
     if known is None:
         look.moment.visited += 1
-        known = look.values[node.index, scope.path] = _evaluate(look, node, scope)
+        known = look.values[node.index, scope.path] = _EVALUATE[type(node.condition)](look, node, scope)
     return known
 
 
-def _evaluate(look: Look, node: Node, scope: Scope) -> BitMap:
-    match node.condition:
-        case Operand(kind=kind):
-            return OPERANDS[kind](look, scope)
-        case And():
-            return _all(value(look, kid, scope) for kid in node.kids)
-        case Or():
-            return _any(value(look, kid, scope) for kid in node.kids)
-        case Not():
-            return scope.candidates - value(look, node.kids[0], scope)
-        case Since():
-            return _since(look, node, scope)
-        case NewlyTrue():
-            return _newly_true(look, node, scope)
-        case AnyDepsMatch():
-            return _any(bits for _, bits in _deps(look, node, scope))
-        case AllDepsMatch():
-            return _every_dep(look, node, scope)
-        case WhenDepsReady() as ready:
-            return when_deps_ready(look, node, ready, scope, value(look, node.kids[0], scope))
-        case LapseUnserved() as lapse:
-            return lapse_unserved(look, node, lapse, scope)
-        case _:
-            raise TypeError(f"no evaluation for {node.condition!r}")
+def _operand(look: Look, node: Node, scope: Scope) -> BitMap:
+    assert isinstance(node.condition, Operand)
+    return OPERANDS[node.condition.kind](look, scope)
 
 
-def _all(values: Iterable[BitMap]) -> BitMap:
-    parts = list(values)
-    return BitMap.intersection(*parts) if len(parts) > 1 else parts[0]
+def _and(look: Look, node: Node, scope: Scope) -> BitMap:
+    return _all([value(look, kid, scope) for kid in node.kids])
 
 
-def _any(values: Iterable[BitMap]) -> BitMap:
-    parts = [bits for bits in values if bits]
-    if not parts:
+def _or(look: Look, node: Node, scope: Scope) -> BitMap:
+    return _any([value(look, kid, scope) for kid in node.kids])
+
+
+def _not(look: Look, node: Node, scope: Scope) -> BitMap:
+    return scope.candidates - value(look, node.kids[0], scope)
+
+
+def _some_dep(look: Look, node: Node, scope: Scope) -> BitMap:
+    return _any([bits for _, bits in _deps(look, node, scope)])
+
+
+def _when_deps_ready(look: Look, node: Node, scope: Scope) -> BitMap:
+    assert isinstance(node.condition, WhenDepsReady)
+    return when_deps_ready(look, node, node.condition, scope, value(look, node.kids[0], scope))
+
+
+def _lapse_unserved(look: Look, node: Node, scope: Scope) -> BitMap:
+    assert isinstance(node.condition, LapseUnserved)
+    return lapse_unserved(look, node, node.condition, scope)
+
+
+def _all(parts: list[BitMap]) -> BitMap:
+    return BitMap.intersection(*parts) if all(parts) else EMPTY
+
+
+def _any(parts: list[BitMap]) -> BitMap:
+    there = [bits for bits in parts if bits]
+    if not there:
         return EMPTY
-    return BitMap.union(*parts) if len(parts) > 1 else parts[0]
+    return BitMap.union(*there) if len(there) > 1 else there[0]
 
 
 def _since(look: Look, node: Node, scope: Scope) -> BitMap:
@@ -100,8 +108,30 @@ def _every_dep(look: Look, node: Node, scope: Scope) -> BitMap:
 
 
 def _deps(look: Look, node: Node, scope: Scope) -> list[tuple[Edge, BitMap]]:
+    """For each dependency, the candidates that depend on something of which the operand is true."""
+    operand, moment, edges = node.kids[0], look.moment, look.world.topology.edges[scope.asset]
+    if operand.instant:
+        if not look.pulsing:
+            return [(edge, EMPTY) for edge in edges]
+        moved = [edge.asset in moment.pulses or edge.asset in moment.asked for edge in edges]
+        if not any(moved):
+            return [(edge, EMPTY) for edge in edges]
     found: list[tuple[Edge, BitMap]] = []
-    for edge in look.world.topology.edges[scope.asset]:
+    for edge in edges:
         above = look.above(scope, edge)
-        found.append((edge, look.matched(scope, edge, value(look, node.kids[0], above))))
+        found.append((edge, look.matched(scope, edge, value(look, operand, above))))
     return found
+
+
+_EVALUATE: dict[type[AutomationCondition], Callable[[Look, Node, Scope], BitMap]] = {
+    Operand: _operand,
+    And: _and,
+    Or: _or,
+    Not: _not,
+    Since: _since,
+    NewlyTrue: _newly_true,
+    AnyDepsMatch: _some_dep,
+    AllDepsMatch: _every_dep,
+    WhenDepsReady: _when_deps_ready,
+    LapseUnserved: _lapse_unserved,
+}

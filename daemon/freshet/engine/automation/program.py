@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from freshet.definitions.condition import (
@@ -33,13 +34,15 @@ _PULSES = frozenset(
         "initial_evaluation",
     }
 )
+_INSTANTS = _PULSES - {"newly_missing", "initial_evaluation"}
 _FRESHNESS = frozenset({"freshness_lapsed", "freshness_warned", "upstream_lapsed"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
     """`key` names the node's memory: it is made from the expression, so that an edit elsewhere in the condition
-    keeps it. `depth`: how many dependencies up it looks."""
+    keeps it. `depth`: how many dependencies up it looks. `shared`: part of several others. `instant`: remembers
+    nothing, and is true only of an asset that something happened to in this look, or that was requested in it."""
 
     index: int
     condition: AutomationCondition
@@ -47,6 +50,8 @@ class Node:
     kids: tuple[Node, ...]
     depth: int
     freshness: bool
+    shared: bool
+    instant: bool
 
 
 class Program:
@@ -62,6 +67,7 @@ class Program:
     def __init__(self, condition: AutomationCondition) -> None:
         self.nodes: list[Node] = []
         self._known: dict[AutomationCondition, Node] = {}
+        self._uses = Counter(_uses(condition))
         self.root = self._add(condition)
         self.depth = self.root.depth
         self.freshness = any(node.freshness for node in self.nodes)
@@ -93,9 +99,29 @@ class Program:
             )
             fresh = lapse or (isinstance(condition, Operand) and condition.kind in _FRESHNESS)
             key = f"{_kind(condition)}-{_digest(plain)}"
-            node = self._known[plain] = Node(len(self.nodes), condition, key, kids, depth, fresh)
+            shared, instant = self._uses[plain] > 1, _instant(condition)
+            node = self._known[plain] = Node(len(self.nodes), condition, key, kids, depth, fresh, shared, instant)
             self.nodes.append(node)
         return node
+
+
+def _uses(condition: AutomationCondition) -> Iterator[AutomationCondition]:
+    yield _plain(condition)
+    for child in condition.children():
+        yield from _uses(child)
+
+
+def _instant(condition: AutomationCondition) -> bool:
+    if isinstance(condition, Operand):
+        return condition.kind in _INSTANTS
+    if isinstance(condition, And):
+        return all(map(_bare, condition.operands)) and any(map(_instant, condition.operands))
+    return isinstance(condition, Or) and all(map(_instant, condition.operands))
+
+
+def _bare(condition: AutomationCondition) -> bool:
+    """Facts and what is joined of them: nothing is remembered, and nothing above is looked at."""
+    return isinstance(condition, (Operand, And, Or, Not)) and all(map(_bare, condition.children()))
 
 
 def _reacts(node: Node) -> bool:

@@ -28,6 +28,8 @@ def when_deps_ready(look: Look, node: Node, ready: WhenDepsReady, scope: Scope, 
         hard, soft = _held(look, node, ready, scope, asked_for)
         return asked_for - hard - soft
     memory, now = look.memory, look.moment.now
+    if not asked_for and not memory.numbered and scope.asset not in look.world.topology.fan_ins:
+        return asked_for
     waits = memory.stamps(look.key(node, scope, f".wait{Stamps.DEADLINE}"), deadline=True)
     waits.clear(scope.candidates - asked_for)
     restless = EMPTY if ready.after_lapsed else unquiet(look, node, ready.max_wait, scope, asked_for)
