@@ -36,6 +36,8 @@ from freshet.store.store import Store
 
 __all__ = ["run_daemon"]
 
+_GARBAGE_AFTER_STARTING = 50_000
+"""What is loaded stays: to look through it for garbage again and again takes longer than to load it."""
 _GARBAGE_AFTER = 10_000
 """New objects until Python looks for garbage among them: at its 700, ten thousand runs admitted at once are looked at
 over and over."""
@@ -100,6 +102,7 @@ async def _serve(settings: Settings, store: Store, children: ChildrenLock, clock
         inbox_max=settings.http.inbox_max,
         root=settings.root,
     )
+    gc.set_threshold(_GARBAGE_AFTER_STARTING)
     engine = Engine(store=store, make_host=make_host, clock=clock, options=options)
     ready, stopped, hurry = anyio.Event(), anyio.Event(), anyio.Event()
     with closing(bind(settings)) as sockets:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from freshet.definitions.graph import Definitions
+from freshet.definitions.wire import unpacked
 from freshet.executors.base import LoadProblem, LoadReport, StepEnd
 from freshet.host.messages import Ended, InputsFile, Loaded, Run, ValueData
 from freshet.store.records import StepToRun, TickError, ValueRef
@@ -21,16 +21,11 @@ _MOST_MISSING = 5_000
 """Keys without a value that are named for each upstream; of the others it is said how many there are."""
 
 
-@cache
-def _definitions() -> TypeAdapter[Definitions]:
-    return TypeAdapter(Definitions)
-
-
 def load_report(told: Loaded) -> LoadReport:
     """What a host loaded. A setting of a wrong type is a problem at its place in the plugin."""
     problems = [LoadProblem(**problem) for problem in told["problems"]]
     try:
-        definitions = _definitions().validate_python(told["definitions"])
+        definitions = unpacked(told["definitions"])
     except ValidationError as error:
         definitions = Definitions(version=told["definitions"]["version"])
         problems += [_mistyped(one, told["definitions"]) for one in error.errors()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import signal
 import socket
 import sys
@@ -12,6 +13,9 @@ from freshet.host.process import become_subreaper, close_all_but, die_with_paren
 from freshet.host.server import Server, load_plugins
 
 __all__ = ["main"]
+
+_GARBAGE_AFTER_LOADING = 50_000
+"""What is declared stays: to look through it for garbage every 700 objects takes longer than to load it."""
 
 
 def main(argument: str) -> None:
@@ -30,7 +34,10 @@ def main(argument: str) -> None:
     line_buffered()  # else what plugins print would wait, and be forked
     control = socket.socket(fileno=plan.control)
     control.set_inheritable(False)
+    garbage_after = gc.get_threshold()
+    gc.set_threshold(_GARBAGE_AFTER_LOADING)
     made, births = load_plugins(plan, control)
+    gc.set_threshold(*garbage_after)
     ignore_signals()
     die_with_parent(None)
     Server(plan, control, made, births).serve()

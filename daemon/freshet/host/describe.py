@@ -18,6 +18,7 @@ from freshet.definitions.partitions import PartitionsSpec
 from freshet.definitions.schedule import Schedule
 from freshet.definitions.sensor import Sensor
 from freshet.definitions.source import Source
+from freshet.definitions.wire import packed
 from freshet.errors import DefinitionError, FreshetError
 from freshet.host.messages import ProblemData
 from freshet.host.parameters import Parameters
@@ -45,12 +46,12 @@ class Catalog:
             self.parameters[job].check(params, partly=True)
 
     def as_json(self) -> orjson.Fragment:
-        """The definitions as JSON; without their contents where a setting is not plain data (a problem says so)."""
-        # A copy: what is computed and kept on the definitions must not be described with them.
+        """The definitions as JSON of `definitions.wire`; without their contents where a setting is not plain data (a
+        problem says so)."""
         try:
-            return orjson.Fragment(orjson.dumps(dataclasses.replace(self.definitions)))
+            return orjson.Fragment(orjson.dumps(packed(self.definitions)))
         except TypeError:
-            return orjson.Fragment(orjson.dumps(Definitions(version=self.definitions.version)))
+            return orjson.Fragment(orjson.dumps(packed(Definitions(version=self.definitions.version))))
 
 
 def catalog(found: Iterable[object], *, version: str) -> Catalog:

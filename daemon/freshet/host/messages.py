@@ -185,7 +185,7 @@ class Loading(TypedDict):
 
 
 class Loaded(TypedDict):
-    """The plugins are loaded. `definitions`: as JSON of `definitions.graph.Definitions`."""
+    """The plugins are loaded. `definitions`: as JSON of `definitions.wire`."""
 
     op: Literal["loaded"]
     definitions: Any

@@ -93,10 +93,15 @@ class Automation:
     def _adopt(self, definitions: Definitions) -> None:
         known, self._known = self._known, {}
         self._programs: dict[str, Program] = {}
+        seen: dict[int, Program] = {}  # assets share conditions, whose equality takes a walk through a tree
         for spec in definitions.assets:
-            if spec.automation is not None:
+            if spec.automation is None:
+                continue
+            program = seen.get(id(spec.automation))
+            if program is None:
                 program = self._known.get(spec.automation) or known.get(spec.automation) or Program(spec.automation)
-                self._known[spec.automation] = self._programs[spec.name] = program
+                self._known[spec.automation] = seen[id(spec.automation)] = program
+            self._programs[spec.name] = program
         self._max_depth = max((program.depth for program in self._known.values()), default=0)
         self._watchers = Watchers(self._world, self._programs)
         self._coming = Coming(self._world, {name: program.reaction for name, program in self._programs.items()})

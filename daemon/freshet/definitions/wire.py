@@ -1,0 +1,116 @@
+"""Definitions between processes, as JSON: what assets have in common is written once, and what is left at its default
+is not written, so that a hundred thousand of them are a few megabytes and read in a second."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import MISSING, Field, fields
+from functools import cache
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from freshet.definitions.asset import AssetSpec
+from freshet.definitions.condition import AutomationCondition
+from freshet.definitions.graph import Definitions
+from freshet.definitions.partitions import PartitionsSpec
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+__all__ = ["packed", "unpacked"]
+
+T = TypeVar("T")
+
+
+class _Numbered(Generic[T]):
+    """Distinct values in order of first use."""
+
+    def __init__(self) -> None:
+        self.values: list[T] = []
+        self._by_identity: dict[int, int] = {}
+        self._by_value: dict[T, int] = {}
+
+    def number(self, value: T) -> int:
+        """The place of an equal value. Values are kept by who calls while this is used."""
+        found = self._by_identity.get(id(value))
+        if found is None:
+            found = self._by_value.setdefault(value, len(self.values))
+            if found == len(self.values):
+                self.values.append(value)
+            self._by_identity[id(value)] = found
+        return found
+
+
+def packed(definitions: Definitions) -> dict[str, Any]:
+    """What orjson can write of them. In an asset, `automation` and `partitions` are places in the lists `conditions`
+    and `sets`."""
+    conditions, sets = _Numbered[AutomationCondition](), _Numbered[PartitionsSpec]()
+    assets = list[dict[str, Any]]()
+    defaults = _defaults()
+    for spec in definitions.assets:
+        told = {name: value for name, default in defaults if (value := getattr(spec, name)) != default}
+        if spec.automation is not None:
+            told["automation"] = conditions.number(spec.automation)
+        if spec.partitions is not None:
+            told["partitions"] = sets.number(spec.partitions)
+        assets.append(told)
+    return {
+        "assets": assets,
+        "jobs": definitions.jobs,
+        "sensors": definitions.sensors,
+        "partitions": definitions.partitions,
+        "version": definitions.version,
+        "schedules": definitions.schedules,
+        "conditions": conditions.values,
+        "sets": sets.values,
+    }
+
+
+def unpacked(told: dict[str, Any]) -> Definitions:
+    """Definitions from the JSON of `packed`, validated. Raises pydantic's `ValidationError`."""
+    conditions = _conditions().validate_python(told["conditions"])
+    sets = _sets().validate_python(told["sets"])
+    whole = {name: value for name, value in told.items() if name not in ("conditions", "sets")}
+    whole["assets"] = [_filled(asset, conditions, sets) for asset in told["assets"]]
+    return _definitions().validate_python(whole)
+
+
+def _filled(
+    asset: dict[str, Any], conditions: Sequence[AutomationCondition], sets: Sequence[PartitionsSpec]
+) -> dict[str, Any]:
+    """A number that is no place in its list is left as it is: it is of a wrong type then."""
+    found = dict(asset)
+    for name, values in (("automation", conditions), ("partitions", sets)):
+        number = asset.get(name)
+        if isinstance(number, int) and 0 <= number < len(values):
+            found[name] = values[number]
+    return found
+
+
+@cache
+def _defaults() -> tuple[tuple[str, Any], ...]:
+    return tuple((one.name, _default(one)) for one in fields(AssetSpec) if one.name not in ("automation", "partitions"))
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default_factory() if field.default_factory is not MISSING else field.default
+
+
+@cache
+def _definitions() -> TypeAdapter[Definitions]:
+    return _adapter(Definitions)
+
+
+@cache
+def _conditions() -> TypeAdapter[tuple[AutomationCondition, ...]]:
+    return _adapter(tuple[AutomationCondition, ...])
+
+
+@cache
+def _sets() -> TypeAdapter[tuple[PartitionsSpec, ...]]:
+    return _adapter(tuple[PartitionsSpec, ...])
+
+
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter  # not needed where definitions are written
+
+    return TypeAdapter(kind)
