@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from freshet import FreshetError
-from freshet_sensors.env import from_env
+from freshet_sensors.reference import filled
 
 __all__ = ["Connect", "cursor_on", "opener"]
 
@@ -32,7 +32,7 @@ def opener(url: str, *, what: str) -> Connect:
     """How to connect to `url`. `sqlite:///PATH` needs nothing, others SQLAlchemy. Raises `FreshetError` when called."""
 
     def connect() -> Any:
-        given = from_env(url, what=what)
+        given = filled(url, what=what)
         if given.startswith("sqlite:///") and "?" not in given:
             path = given.removeprefix("sqlite:///")
             return sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True)

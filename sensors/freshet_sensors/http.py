@@ -18,10 +18,10 @@ from freshet import (
     Sensor,
     SensorContext,
 )
-from freshet_sensors.env import from_env
 from freshet_sensors.flow import BatchedOptions
 from freshet_sensors.items import FieldKey, Item, Plan, digest, json_of, say, text_of
 from freshet_sensors.pointer import Pointer
+from freshet_sensors.reference import filled, names_file
 
 if TYPE_CHECKING:
     import httpx
@@ -54,8 +54,9 @@ class HttpSensor(Sensor):
     keeps every key: a member that has gone and comes back is not admitted again.
 
     Requests are conditional by ETag and Last-Modified, which are kept once all that an answer holds has been committed.
-    `headers`: their values may name secrets, as "env:NAME" or "Bearer env:NAME"; a redirect to another origin does not
-    get them. Up to 5 redirects; `max_body`: bytes, also of what is unpacked. `timeout`: for the whole look.
+    `headers`: their values may name secrets, as "env:NAME", "file:PATH", "cred:NAME" (systemd's) or "Bearer env:NAME";
+    a redirect to another origin does not get them. Up to 5 redirects; `max_body`: bytes, also of what is unpacked.
+    `timeout`: for the whole look.
     429 and 503 are waited out as their Retry-After says, up to a day; any other answer than 2xx and 304 is a failure.
     """
 
@@ -147,7 +148,7 @@ class HttpSensor(Sensor):
         if self._client is None:
             await self.open()
         assert self._client is not None
-        headers = {name: _filled(name, value) for name, value in self.headers.items()}
+        headers = await self._filled()
         ask = Ask(
             self.url,
             method=self.method,
@@ -158,6 +159,13 @@ class HttpSensor(Sensor):
             timeout=self.spec.timeout * 0.9,  # so that this one says what took so long
         )
         return await fetch(self._client, ask, now=ctx.now)
+
+    async def _filled(self) -> dict[str, str]:
+        if not any(map(names_file, self.headers.values())):
+            return _filled(self.headers)
+        from freshet_sensors.aside import aside
+
+        return await aside(_filled, self.headers)
 
     def _json(self, body: bytes) -> Any:
         import orjson
@@ -249,11 +257,13 @@ async def _turn() -> None:
     await asyncio.sleep(0)
 
 
-def _filled(name: str, value: str) -> str:
-    """A header's value with its secrets, fit to be sent: the client's own complaint would show what it holds."""
-    found = from_env(value, what=f"header {name}").strip()
-    if not found.isascii() or not found.isprintable():
-        raise FreshetError(f"the value of the header {name} holds what no header may", hint="printable ASCII alone")
+def _filled(headers: Mapping[str, str]) -> dict[str, str]:
+    """With their secrets, fit to be sent: the client's own complaint would show what they hold."""
+    found = {name: filled(value, what=f"header {name}").strip() for name, value in headers.items()}
+    for name, value in found.items():
+        if not value.isascii() or not value.isprintable():
+            hint = "printable ASCII alone"
+            raise FreshetError(f"the value of the header {name} holds what no header may", hint=hint)
     return found
 
 

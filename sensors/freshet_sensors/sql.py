@@ -56,8 +56,8 @@ class SqlSensor(Sensor):
     """Runs a query every `interval`, and admits each row that comes after those that it has seen.
 
     `connect`: a function that opens a DB-API connection, a new one at each call; or `url`: `sqlite:///PATH`, any other
-    URL of SQLAlchemy (`pip install 'freshet[sql]'`), or "env:NAME". One connection a page, in a thread, in a
-    transaction that is rolled back, and read-only where the driver has that.
+    URL of SQLAlchemy (`pip install 'freshet[sql]'`), or where it stands: "env:NAME", "file:PATH" or "cred:NAME". One
+    connection a page, in a thread, in a transaction that is rolled back, and read-only where the driver has that.
 
     `query` selects rows with `COLUMN > :cursor`, in that column's order: "SELECT * FROM orders WHERE id > :cursor ORDER
     BY id LIMIT 1000". Up to `page` rows are committed at a time. `cursor`: the column; its last value (a number, text,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.sensors.support import World
+from tests.support.web import Said, web
 
 from freshet import FreshetError
+from freshet_sensors import HttpSensor, SqlSensor
 from freshet_sensors.reference import filled, names_file, names_secret, read
 
 
@@ -69,3 +74,27 @@ def test_without_systemd_there_are_no_credentials(monkeypatch: pytest.MonkeyPatc
 @given(st.text(alphabet="aB:/ .env", max_size=30).filter(lambda text: not names_secret(text)))
 def test_what_names_nothing_stays_as_it_is(text: str) -> None:
     assert filled(text, what="h") == text
+
+
+@pytest.mark.anyio
+async def test_a_header_and_the_address_of_a_database_may_stand_in_files(places: Path) -> None:
+    headers = {"Authorization": "Bearer cred:my-token.1", "X-Key": f"file:{places}/token", "X-Env": "env:TOKEN"}
+    with web() as server:
+        server.answer = lambda _: Said(body=b"x")
+        asks = HttpSensor("asks", url=server.url, target="load", headers=headers)
+        await World().tick(asks)
+        await asks.close()
+        (asked,) = server.asked
+    assert [asked.headers[name] for name in ("authorization", "x-key", "x-env")] == [
+        "Bearer in-cred",
+        "in-file",
+        "in-env",
+    ]
+    with closing(sqlite3.connect(places / "orders.db")) as db:
+        db.executescript("CREATE TABLE orders (id INTEGER); INSERT INTO orders VALUES (1), (2)")
+    (places / "address").write_text(f"sqlite:///{places}/orders.db\n")
+    query = "SELECT id FROM orders WHERE id > :cursor ORDER BY id"
+    for url in ("cred:address", f"file:{places}/address"):
+        world = World()
+        await world.tick(SqlSensor("reads", url=url, query=query, target="load"))
+        assert len(world.item_keys) == 2
