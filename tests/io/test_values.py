@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -24,6 +25,22 @@ def keep(values: Path, value: Any, *, key: str | None = None, attempt: int = 1, 
 @pytest.fixture
 def values(tmp_path: Path) -> Path:
     return tmp_path / "values"
+
+
+@pytest.mark.parametrize(
+    ("value", "io", "back"),
+    [
+        (MappingProxyType({"path": "a", "at": MappingProxyType({"n": 1})}), "json", {"path": "a", "at": {"n": 1}}),
+        ([MappingProxyType({"path": "a"})], "json", [{"path": "a"}]),
+        ((MappingProxyType({"path": "a"}), 1), "pickle", ({"path": "a"}, 1)),
+        (MappingProxyType({1: "a"}), "pickle", {1: "a"}),
+    ],
+)
+def test_a_view_of_a_dict_is_kept_as_the_dict_that_it_shows(values: Path, value: Any, io: str, back: Any) -> None:
+    ref = keep(values, value)
+    found = read_value(values, ref)
+    assert (ref.io, found) == (io, back)
+    assert repr(found) == repr(back), "dicts, all the way down"
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,15 @@
 """The I/O manager `json`: for values that come back from JSON exactly as they went in.
 
 Exactly means: of the types dict (keys of type str), list, str, int within 64 bits, finite float, bool and None, none of
-them a subclass. A tuple would come back as a list, NaN as None: such values do not fit, and are refused. A `Values`
-(which a step is given and may hand on) counts as a dict.
+them a subclass. A tuple would come back as a list, NaN as None: such values do not fit, and are refused. A `Values`,
+or a view of a dict such as `ctx.partition.metadata` (which a step is given and may hand on), counts as a dict.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from math import isfinite
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -24,7 +25,8 @@ MAX_DEPTH = 254
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 _PLAIN = frozenset({str, int, bool, type(None)})
 _LEAVES = _PLAIN | {float}
-_FITTING = _LEAVES | {dict, list, Values}
+_VIEWS = (Values, MappingProxyType)
+_FITTING = _LEAVES | {dict, list, *_VIEWS}
 # What orjson would turn into something else is refused instead of converted.
 _OPTIONS = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
@@ -50,7 +52,7 @@ def try_dumps(value: Any) -> bytes | None:
 
     def plain(item: Any) -> Any:
         within = item
-        if not isinstance(item, Values):
+        if not isinstance(item, _VIEWS):
             raise TypeError
         written.append(dict[str, Any](within.items()))
         return written[-1]
@@ -77,11 +79,11 @@ def misfit(value: Any) -> tuple[str, str] | None:
         place, item, depth = stack.pop()
         kind = _kind(item)
         reason = _reason(item)
-        if reason is None and depth > MAX_DEPTH and kind in (dict, list, Values):
+        if reason is None and depth > MAX_DEPTH and kind in (dict, list, *_VIEWS):
             reason = f"nested deeper than {MAX_DEPTH}"
         if reason is not None:
             return place, reason
-        if kind in (dict, Values):
+        if kind in (dict, *_VIEWS):
             mapping: dict[Any, Any] = item
             for key in mapping:
                 if type(key) is not str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copyreg
+import io
 import pickle
+from types import MappingProxyType
 from typing import Any
 
 from freshet.errors import ValueFormatError
@@ -15,12 +18,22 @@ _PROTOCOL = 5
 def dumps(value: Any) -> bytes:
     """The value as a pickle. Raises `ValueFormatError` where it cannot be pickled."""
     try:
-        return pickle.dumps(value, protocol=_PROTOCOL)
+        written = io.BytesIO()
+        pickler = pickle.Pickler(written, protocol=_PROTOCOL)
+        table: dict[Any, Any] = {**copyreg.dispatch_table, MappingProxyType: _as_dict}
+        pickler.dispatch_table = table
+        pickler.dump(value)
+        return written.getvalue()
     except Exception as error:  # the value's own __reduce__ may raise anything
         raise ValueFormatError(
             f"the value of type {type(value).__name__} cannot be pickled: {error}",
             hint="return plain data, or an object of a class at the top of its module",
         ) from error
+
+
+def _as_dict(view: MappingProxyType[Any, Any]) -> Any:
+    """What a step is given as a view, such as `ctx.partition.metadata`, comes back as the dict that it shows."""
+    return dict, (dict(view),)
 
 
 def loads(data: bytes) -> Any:
