@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sqlite3
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-from freshet import FreshetError
-from freshet_sensors.reference import filled
+from freshet import DefinitionError, FreshetError
+from freshet_sensors.reference import filled, names_secret
 
 __all__ = ["Connect", "cursor_on", "opener"]
 
@@ -29,7 +30,13 @@ _READ_ONLY = {
 
 
 def opener(url: str, *, what: str) -> Connect:
-    """How to connect to `url`. `sqlite:///PATH` needs nothing, others SQLAlchemy. Raises `FreshetError` when called."""
+    """How to connect to `url`. `sqlite:///PATH` needs nothing, others SQLAlchemy. Raises `DefinitionError` where that
+    is not there, or a password stands in the URL; what it gives raises `FreshetError`."""
+    if not url.startswith("sqlite:///") and not names_secret(url):
+        if not _is_there("sqlalchemy"):
+            raise DefinitionError(f"{what}: such a url= needs SQLAlchemy", hint="pip install 'freshet[sql]'")
+        if _has_password(url):
+            raise DefinitionError(f"{what}: a password stands in the plugin", hint='write url="env:ORDERS_DB"')
 
     def connect() -> Any:
         given = filled(url, what=what)
@@ -39,6 +46,20 @@ def opener(url: str, *, what: str) -> Connect:
         return _by_sqlalchemy(given, what)
 
     return connect
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ValueError:  # it is kept out
+        return False
+
+
+def _has_password(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).password)
+    except ValueError:  # the driver's own to understand
+        return False
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from freshet import (
 from freshet_sensors.flow import BatchedOptions
 from freshet_sensors.items import FieldKey, Item, Plan, digest, json_of, say, text_of
 from freshet_sensors.pointer import Pointer
-from freshet_sensors.reference import filled, names_file
+from freshet_sensors.reference import filled, names_file, names_secret
 
 if TYPE_CHECKING:
     import httpx
@@ -33,6 +33,7 @@ __all__ = ["HttpSensor"]
 _PIECE = 250
 _BREATH = 5_000
 _VERSION_MAX = 200
+_SECRET = re.compile(r"authorization|cookie|token|secret|api-?key|password", re.IGNORECASE)
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -284,6 +285,9 @@ def _check(name: str, url: str, method: str, headers: Mapping[str, str], max_bod
     for header in headers:
         if not _HEADER.fullmatch(header):
             raise DefinitionError(f"{name}: {header!r} is no header's name", hint='for example "Authorization"')
+        if _SECRET.search(header) and not names_secret(headers[header]):
+            hint = f'write headers={{"{header}": "env:NAME"}}, or "Bearer env:NAME"'
+            raise DefinitionError(f"{name}: the secret of the header {header} stands in the plugin", hint=hint)
     if type(max_body) is not int or max_body <= 0:
         raise DefinitionError(f"{name}: max_body={max_body!r}", hint="bytes, more than none")
 
