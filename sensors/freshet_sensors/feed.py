@@ -23,6 +23,8 @@ class Feed:
         self.after = after
         self.waiting: deque[Message] = deque()
         """Not yet committed, in order of arrival."""
+        self._came: deque[float] = deque()
+        """When they did, by the loop's clock."""
         self.unconfirmed: deque[Message] = deque()
         """Committed, and not yet acknowledged."""
         self.over = False
@@ -32,6 +34,7 @@ class Feed:
         """Ended by a look, which asks for another place."""
         self._messages: Callable[[str | None], AsyncIterator[Any]] = messages
         self._ahead = ahead
+        self._time = asyncio.get_running_loop().time
         self._arrived = 0
         self._told = 0
         self._steady = False
@@ -48,6 +51,7 @@ class Feed:
                 if not _is_message(message):
                     raise TypeError(f"messages() yielded {message!r:.100}: yield Message(key, ...), its key a text")
                 self.waiting.append(message)
+                self._came.append(self._time())
                 self._arrived += 1
                 self._news.set()
                 if len(self.waiting) >= self._ahead:
@@ -80,10 +84,15 @@ class Feed:
         self._steady = True
         self._news.set()
 
+    def oldest(self) -> float | None:
+        """How many seconds the first that waits has done so; None where none does."""
+        return self._time() - self._came[0] if self._came else None
+
     def committed(self, count: int) -> None:
         """The first `count` that wait are durable: they wait for their acknowledgement now, and others may come."""
         for _ in range(count):
             self.unconfirmed.append(self.waiting.popleft())
+            self._came.popleft()
         self.after = self.unconfirmed[-1].key
         if len(self.waiting) < self._ahead:
             self._room.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator
+from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
@@ -185,8 +186,10 @@ class FileSensor(Sensor):
             if self.rules.retire and piece[0].file is None:
                 memory["retired"] = again + 1
                 _remember(ctx, memory)
+            self._tell_lag(ctx, len(items) - at)
             for said in admit(ctx, self.rules, root, piece, left=left, again=again):
                 yield said
+        self._tell_lag(ctx, 0)
         _remember(ctx, memory)
 
     def arrival(self, path: str, at: float) -> Iterator[Said]:
@@ -250,6 +253,11 @@ class FileSensor(Sensor):
             if path not in paths:
                 settling.forget(path, begun)
         return settled
+
+    def _tell_lag(self, ctx: SensorContext, ready: int) -> None:
+        """What is not admitted: `ready` files, and those that have not stood still long enough."""
+        count, since = self._settling.waiting()
+        ctx.lag(ready + count, None if since is None else datetime.fromtimestamp(since, UTC))
 
     def _tell(self, ctx: SensorContext, root: str, survey: Survey) -> None:
         """Compare what was looked at with what is watched, and log what has changed about either."""

@@ -207,6 +207,7 @@ class S3Sensor(Sensor):
                 async for one in look.through():
                     yield one
             look.remember()
+            ctx.lag(0)
         except Broken as error:
             self._tell(ctx, "listing", str(error))
             await ctx.checkpoint()

@@ -60,6 +60,7 @@ class Look:
         """Look at these keys alone. Raises `Broken`; what was said before that is committed."""
         meant = [key for key in keys if self._path(key) is not None]
         for at in range(0, len(meant), _PIECE):
+            self._ctx.lag(len(meant) - at)
             found = await self._bucket.heads(meant[at : at + _PIECE], self._patience)
             items = [item for key, row in found if (item := self._item(key, row)) is not None]
             if at:
@@ -191,6 +192,7 @@ class Look:
             fresh = [row for row in fresh if id(row) not in skipped]
         late = self._time() - self._committed > self._sensor.spec.timeout / 4
         for at in range(0, len(fresh), _PIECE):
+            self._ctx.lag(len(fresh) - at)
             if at:
                 await self._commit()
             items = [Item(row[0][len(self._sensor.prefix) :], self._object(row)) for row in fresh[at : at + _PIECE]]
@@ -200,6 +202,7 @@ class Look:
             self._memory[what] = reached
         if page.more and (fresh or unsaid or late):
             await self._commit()
+            self._ctx.lag(0)
         else:
             await asyncio.sleep(0)
 

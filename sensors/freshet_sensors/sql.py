@@ -134,6 +134,7 @@ class SqlSensor(Sensor):
         while True:
             mode: From = "at" if ctx.cursor is not None else "start" if self._start is None else "after"
             page = await self._read(ctx, mode, _given_back(ctx.cursor) if mode == "at" else self._start)
+            ctx.lag(len(page.fresh))
             await self._prune(ctx, page)
             if not page.fresh:
                 return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from freshet import (
@@ -172,6 +173,7 @@ class StreamSensor(Sensor):
             yield Skip(reason, waiting=bool(self._told))
             return
         await self._confirm(ctx, feed)
+        _tell_lag(ctx, feed)
         waiting = list(feed.waiting)
         while waiting:
             said, count, wrong = self._admitted(ctx, waiting[: self._batch])
@@ -181,6 +183,7 @@ class StreamSensor(Sensor):
                 await self._remember_them(ctx, [message.key for message in waiting[:count]])
                 await ctx.checkpoint()
                 self._committed(feed, count)
+                _tell_lag(ctx, feed)
                 await self._confirm(ctx, feed)
             if wrong is not None:
                 raise wrong
@@ -272,6 +275,11 @@ class StreamSensor(Sensor):
         elif self._told and not text:
             ctx.log.info("over: the stream was lost", reason=self._told)
         self._told = text
+
+
+def _tell_lag(ctx: SensorContext, feed: Feed) -> None:
+    waits = feed.oldest()
+    ctx.lag(len(feed.waiting), None if waits is None else ctx.now - timedelta(seconds=waits))
 
 
 def _pause(error: BaseException | None, pause: float) -> float:

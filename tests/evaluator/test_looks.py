@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,12 @@ async def test_a_sensor_may_ask_for_patience_or_give_up(made: World) -> None:
     assert given_up.status == "given_up"
     assert given_up.error is not None
     assert given_up.error.message == "the credentials are wrong"
+
+
+@pytest.mark.parametrize(("how", "status"), [("raises", "failed"), ("later", "later"), ("hangs", "timed_out")])
+async def test_a_look_that_failed_has_said_all_the_same_what_waits(made: World, how: str, status: str) -> None:
+    end = await made.tick("lags", how, timeout=0.2)
+    assert (end.status, end.lag) == (status, (7, datetime(2026, 1, 1, tzinfo=UTC).timestamp()))
 
 
 async def test_a_wrong_result_is_named_with_its_sensor(made: World) -> None:

@@ -159,6 +159,18 @@ async def gives_up(ctx: Any) -> None:
 
 
 @sensor
+async def lags(ctx: Any) -> None:
+    ctx.lag(7, ctx.now)
+    match ctx.hints[0]:
+        case "raises":
+            raise LookupError("no such bucket")
+        case "later":
+            raise RetryLater("busy")
+        case _:
+            await asyncio.sleep(60)
+
+
+@sensor
 async def yields_nonsense(ctx: Any) -> AsyncIterator[int]:
     yield 5
 

@@ -75,6 +75,7 @@ class Context:
     commit: Callable[[], None]
     dry_run: bool = False
     name: str = "landing"
+    lag: Callable[..., None] = field(default=lambda *_: None)
 
     async def checkpoint(self) -> None:
         self.commit()
@@ -100,6 +101,7 @@ class World:
     log: Log = field(default_factory=Log)
     sensor: str = ""
     notes: dict[str, Any] = field(default_factory=dict[str, Any])
+    lagging: tuple[int, datetime | None] | None = None
 
     async def tick(
         self,
@@ -129,12 +131,16 @@ class World:
         context = Context(
             self.cursor, ledger, None if hints is None else tuple(hints), now, self.log, commit, dry_run=dry_run
         )
+        context.lag = self._lags
         looks: AsyncIterator[Any] = sensor.evaluate(context)
         async for one in looks:
             said.append(one)
             pending.append(one)
         commit()
         return said
+
+    def _lags(self, items: int, oldest: datetime | None = None) -> None:
+        self.lagging = (items, oldest)
 
     def _commit(self, context: Context, pending: list[Any]) -> None:
         self.commits += 1

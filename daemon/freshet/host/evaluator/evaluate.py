@@ -6,6 +6,7 @@ import asyncio
 import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 from freshet.definitions.outcome import GiveUp, RetryLater, patience
@@ -14,7 +15,7 @@ from freshet.host.evaluator.context import EvaluatorContext, LookEnded
 from freshet.host.evaluator.failure import describe
 from freshet.host.evaluator.outcome import Found, Outcome, Status
 
-__all__ = ["Form", "Why", "blocking_look", "failed_look", "finish_look", "form_of", "look", "partial_look"]
+__all__ = ["Form", "Why", "blocking_look", "failed_look", "finish_look", "form_of", "look", "partial_look", "with_lag"]
 
 Form = Literal["async", "thread"]
 Why = Literal["timeout", "cancel"] | None
@@ -102,6 +103,13 @@ def finish_look(ctx: EvaluatorContext, found: Found) -> Outcome:
         return partial_look(ctx, found, "ok")
     except Exception as error:  # a cursor that is no JSON, or whose __eq__ or __repr__ raises
         return Outcome(status="failed", error=describe(error))
+
+
+def with_lag(outcome: Outcome, ctx: EvaluatorContext | None) -> Outcome:
+    """Also a look that failed has said what waits: then most of all it counts."""
+    if ctx is None or outcome.lag is not None or (told := ctx.told_lag()) is None:
+        return outcome
+    return replace(outcome, lag=told)
 
 
 def failed_look(error: BaseException, why: Why, *, timeout: float) -> Outcome:
