@@ -20,6 +20,7 @@ from freshet import (
     parse_duration,
 )
 from freshet_sensors.admit import Item, Rules, Said, admit, arrive
+from freshet_sensors.fields import check_fields
 from freshet_sensors.look import Folder, Survey
 from freshet_sensors.looker import Looker
 from freshet_sensors.options import Change, checked_changes, refuse_nonsense
@@ -118,6 +119,9 @@ class FileSensor(Sensor):
             templated=self.spec.flow.run_key is not None,
         )
         refuse_nonsense(name, self.rules, start, target)
+        if type(self).evaluate is FileSensor.evaluate:
+            tags, metadata = (("file", "change"), ()) if partitions is None else ((), ("path", "size", "mtime"))
+            check_fields(self, partition=partitions is not None, tags=tags, metadata=metadata)
         self._settling = Settling(settling)
         self._waker: Waker | None = None
         self._looker = Looker()

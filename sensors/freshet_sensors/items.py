@@ -24,6 +24,7 @@ from freshet import (
     SensorContext,
     check_key,
 )
+from freshet_sensors.fields import check_fields
 
 __all__ = ["FieldKey", "Item", "Plan", "digest", "json_of", "say", "text_of"]
 
@@ -105,6 +106,10 @@ class Plan:
             raise DefinitionError(
                 f"{name}: params= are for the runs of a job", hint="a partition has its item's fields as metadata"
             )
+        if partitions is None:
+            check_fields(sensor, partition=False, params=params, tags=("item",))
+        else:
+            check_fields(sensor, partition=True, metadata=None)
         return cls(name, partitions, of, tuple(params), sensor.spec.flow.run_key is not None)
 
     def checked(self, key: str) -> str:

@@ -20,6 +20,7 @@ from freshet import (
     parse_duration,
 )
 from freshet_sensors.admit import Rules, Said
+from freshet_sensors.fields import check_fields
 from freshet_sensors.options import Change, checked_changes, refuse_nonsense
 from freshet_sensors.pattern import KeyTemplate, Pattern
 from freshet_sensors.s3_access import Access, checked_reference, checked_url
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["S3Sensor"]
 
 _SILENT = 90.0
+_METADATA = ("bucket", "key", "etag", "size", "last_modified", "version_id")
 
 
 class S3Sensor(Sensor):
@@ -42,10 +44,9 @@ class S3Sensor(Sensor):
     `bucket`, `prefix`: what is watched; a folder's prefix ends with a slash. `endpoint_url`: of any service that speaks
     S3; None is AWS. `access_key`, `secret_key`, `session_token`: where they stand, "env:NAME", "file:PATH" or
     "cred:NAME" (systemd's LoadCredential), never the secrets themselves; None: the usual AWS places. `pattern`, `key`:
-    see `help(freshet_sensors.Pattern)` and `help(freshet_sensors.KeyTemplate)`; they are about the key below the prefix,
-    and "**", the default, is every key there.
-    Empty objects whose key ends with a slash are passed over. Objects whose partition key no set may hold are reported
-    in the log once, and passed over.
+    see `help(freshet_sensors.Pattern)` and `help(freshet_sensors.KeyTemplate)`; they are about the key below the
+    prefix, and "**", the default, is every key there. Empty objects whose key ends with a slash are passed over.
+    Objects whose partition key no set may hold are reported in the log once, and passed over.
 
     The truth is the listing against the ledger of (key, etag): each such version is admitted once, in whatever order,
     however late and with whatever time it shows. An overwrite with the same bytes keeps the etag and is no news, unless
@@ -139,6 +140,9 @@ class S3Sensor(Sensor):
             templated=self.spec.flow.run_key is not None,
         )
         refuse_nonsense(name, self.rules, "all", target)
+        if type(self).evaluate is S3Sensor.evaluate:
+            tags, metadata = (("object", "change"), ()) if partitions is None else ((), _METADATA)
+            check_fields(self, partition=partitions is not None, tags=tags, metadata=metadata)
         self._told: dict[str, str] = {}
 
     def _shown(

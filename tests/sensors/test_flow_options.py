@@ -10,7 +10,7 @@ import pytest
 from tests.engine.rig import rig
 from tests.support.web import Said, web
 
-from freshet import Delivery, DynamicPartitions, RunRequest, Sensor, asset
+from freshet import DefinitionError, Delivery, DynamicPartitions, RunRequest, Sensor, asset
 from freshet.definitions.flow import BatchSpec, Flow, ThrottleSpec
 from freshet.testing import Ticked, tick
 from freshet_sensors import FileSensor, HttpSensor, Message, S3Sensor, SqlSensor, StreamSensor, WebhookSensor
@@ -20,7 +20,7 @@ EVERY: dict[str, Any] = {
     "debounce": "5s",
     "throttle": "10/min",
     "overlap": "queue",
-    "run_key": "{tags.x}",
+    "run_key": "{target}",
 }
 
 
@@ -64,7 +64,7 @@ def test_it_is_carried_by_its_description(make: Callable[..., Sensor]) -> None:
         batch=BatchSpec(5, 10.0),
         throttle=ThrottleSpec(10, 60.0),
         overlap="queue",
-        run_key="{tags.x}",
+        run_key="{target}",
         params={"a": 1},
     )
 
@@ -96,12 +96,72 @@ def test_a_template_names_the_runs_where_there_is_one(look: Callable[..., Ticked
         return [run.run_key for run in (*ticked.runs, *(run for one in ticked.deliveries for run in one.runs))]
 
     assert keys(look(tmp_path, target="t")) not in ([], [None])
-    assert keys(look(tmp_path, target="t", run_key="{tags.x}")) == [None], "what a request says, no template says"
+    assert keys(look(tmp_path, target="t", run_key="{target}")) == [None], "what a request says, no template says"
 
 
 def test_a_message_leaves_its_name_to_the_template() -> None:
     asked = [Lines("lines", target="t", run_key=key).admit(Message("m")) for key in (None, "{params.n}")]
     assert [one.run_key for one in asked if isinstance(one, RunRequest)] == ["lines:m", None]
+
+
+def folder(**flow: Any) -> Sensor:
+    return FileSensor("landing", path="inbox", target="t", **flow)
+
+
+def bucket(**flow: Any) -> Sensor:
+    return S3Sensor("landing", bucket="b", target="t", **flow)
+
+
+def table(**flow: Any) -> Sensor:
+    return SqlSensor("landing", url="env:X", query="SELECT 1 AS id WHERE id > :cursor ORDER BY id", target="t", **flow)
+
+
+def feed(**flow: Any) -> Sensor:
+    return HttpSensor("landing", url="https://a.example", target="t", **flow)
+
+
+SET = DynamicPartitions("batches")
+
+
+@pytest.mark.parametrize(
+    ("make", "flow", "said"),
+    [
+        (folder, {"run_key": "{metadata.path}"}, r"requests have no 'metadata.path'.*they have target, tags.change"),
+        (folder, {"run_key": "{partition}"}, "requests have no 'partition'"),
+        (folder, {"run_key": "{fil}"}, None),
+        (folder, {"partitions": SET, "run_key": "{file}"}, "requests have no 'file'"),
+        (folder, {"partitions": SET, "run_key": "{metadata.pth}"}, r"did you mean {metadata.path}"),
+        (folder, {"partitions": SET, "params": {"at": ["{siez}"]}}, "params=.*requests have no 'siez'"),
+        (bucket, {"run_key": "{bucket}/{key}"}, "requests have no 'bucket'"),
+        (bucket, {"partitions": SET, "run_key": "{bucket}/{keys}"}, "requests have no 'keys'"),
+        (table, {"run_key": "{params.id}"}, "requests have no 'params.id'"),
+        (table, {"params": ["id"], "run_key": "{tags.item}-{params.idd}"}, r"did you mean {params.id}"),
+        (feed, {"run_key": "{partition}"}, "requests have no 'partition'"),
+    ],
+)
+def test_a_template_that_no_request_could_fill_is_refused(
+    make: Callable[..., Sensor], flow: dict[str, Any], said: str | None
+) -> None:
+    with pytest.raises(DefinitionError, match=said or "requests have no"):
+        make(**flow)
+
+
+@pytest.mark.parametrize(
+    ("make", "flow"),
+    [
+        (folder, {"run_key": "{target}/{file}/{tags.change}"}),
+        (folder, {"params": {"n": 1, "where": "{file}"}, "run_key": "{params.where}-{n}-{{x}}"}),
+        (folder, {"partitions": SET, "run_key": "{partition}-{size}-{metadata.mtime}"}),
+        (folder, {"partition": "{file}", "run_key": "{partition}-{anything}"}),
+        (bucket, {"run_key": "{object}"}),
+        (bucket, {"partitions": SET, "run_key": "{bucket}/{key}@{etag}", "params": {"path": "{metadata.key}"}}),
+        (table, {"params": ["id"], "run_params": {"m": 1}, "run_key": "{params.id}-{m}-{item}"}),
+        (table, {"partitions": SET, "run_key": "{metadata.whatever}-{partition}"}),
+        (feed, {"run_key": "{item}"}),
+    ],
+)
+def test_a_template_that_requests_may_fill_is_taken(make: Callable[..., Sensor], flow: dict[str, Any]) -> None:
+    assert make(**flow).spec.flow.fills
 
 
 def test_without_a_pattern_every_object_is_meant() -> None:
@@ -110,7 +170,7 @@ def test_without_a_pattern_every_object_is_meant() -> None:
 
 
 def test_an_object_leaves_its_name_to_the_template() -> None:
-    assert [S3Sensor("s", bucket="b", target="t", run_key=key).rules.templated for key in (None, "{x}")] == [
+    assert [S3Sensor("s", bucket="b", target="t", run_key=key).rules.templated for key in (None, "{object}")] == [
         False,
         True,
     ]
