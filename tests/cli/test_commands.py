@@ -287,7 +287,8 @@ def test_a_tick_by_hand(served: Served, cli: Cli) -> None:
 def test_cursor_pause_and_resume(cli: Cli) -> None:
     assert cli("cursor", "set", "landing", '{"a": 1}').json == {"a": 1}
     assert cli("cursor", "get", "landing").json == {"a": 1}
-    assert cli("cursor", "get", "landing", "--json").json == {"sensor": "landing", "cursor": {"a": 1}, "revision": 1}
+    shown = cli("cursor", "get", "landing", "--json").json
+    assert shown == {"sensor": "landing", "cursor": {"a": 1}, "revision": 1, "has_ledger": False}
     assert cli("cursor", "history", "landing").out == "no tick has had an effect or failed\n"
     preview = cli("cursor", "rollback", "landing", "--to", "12", "--dry-run").out
     assert "would be rolled back to the end of tick 12" in preview

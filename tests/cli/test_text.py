@@ -101,15 +101,15 @@ def test_ages() -> None:
     ]
 
 
-def test_parameters_are_json_or_text() -> None:
+def test_parameters_are_told_apart_at_the_first_equals_sign() -> None:
     assert parameters(["n=1", "t=abc", "l=[1, 2]", "e=", "eq=a=b", "b=true", 'q="1"', "x=NaN"]) == {
-        "n": 1,
+        "n": "1",
         "t": "abc",
-        "l": [1, 2],
+        "l": "[1, 2]",
         "e": "",
         "eq": "a=b",
-        "b": True,
-        "q": "1",
+        "b": "true",
+        "q": '"1"',
         "x": "NaN",
     }
     for wrong in (["n"], ["=1"], ["n=1", "n=2"]):

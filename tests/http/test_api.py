@@ -76,7 +76,7 @@ def test_sensors_are_shown_paused_and_resumed(http: httpx.Client) -> None:
 
 @pytest.mark.parametrize("cursor", [None, 0, "2026-01-01", {"a": [1, None]}])
 def test_a_cursor_is_any_json(http: httpx.Client, cursor: Any) -> None:
-    answer = {"sensor": "landing", "cursor": cursor, "revision": 1}
+    answer = {"sensor": "landing", "cursor": cursor, "revision": 1, "has_ledger": False}
     assert _ok(http.put("sensors/landing/cursor", json={"cursor": cursor})) == answer
     assert _ok(http.get("sensors/landing/cursor")) == answer
 

@@ -18,24 +18,17 @@ def json_argument(text: str, what: str) -> Any:
         raise UsageError(f"{what} is not JSON: {error}", hint="""quote texts twice: '"2026-01-01"'""") from None
 
 
-def parameters(pairs: list[str]) -> dict[str, Any]:
-    """`["k=1", "name=text"]` as `{"k": 1, "name": "text"}`: a value that is no JSON is a text. Raises `UsageError`."""
-    found: dict[str, Any] = {}
+def parameters(pairs: list[str]) -> dict[str, str]:
+    """`["k=1", "name=text"]` as `{"k": "1", "name": "text"}`. Raises `UsageError`."""
+    found: dict[str, str] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
             raise UsageError(f"--param {pair!r} is not K=V", hint="for example --param order_id=12")
         if name in found:
             raise UsageError(f"--param {name} is given twice", hint="give lists as JSON: --param ids=[1,2]")
-        found[name] = _value(text)
+        found[name] = text
     return found
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        return text
 
 
 def _no_constant(name: str) -> Any:

@@ -16,7 +16,10 @@ When = "an instant such as 2026-03-01T02:30 (local time), or how long ago: 2h"
 
 def inbox(
     session: Session,
-    sensor: Annotated[str | None, typer.Argument(metavar="SENSOR", help="Its deliveries; without, all hooks.")] = None,
+    sensor: Annotated[
+        str | None,
+        typer.Argument(metavar="SENSOR", help="Of this one (or /hooks/PATH)."),
+    ] = None,
     number: Annotated[int | None, typer.Argument(metavar="N", min=1, help="Only this one, with its body.")] = None,
     state: Annotated[
         Literal["waiting", "admitted", "filtered", "rejected", "parked"] | None,
@@ -32,7 +35,7 @@ def inbox(
 
 def replay(
     session: Session,
-    sensor: Annotated[str, typer.Argument(metavar="SENSOR", help="The sensor's name.")],
+    sensor: Annotated[str, typer.Argument(metavar="SENSOR", help="The sensor's name, or /hooks/PATH.")],
     ids: Annotated[list[int] | None, typer.Option("--id", metavar="N", min=1, help="This delivery.")] = None,
     since: Annotated[str | None, typer.Option(metavar="T", help=f"Received since: {When}.")] = None,
     until: Annotated[str | None, typer.Option(metavar="T", help=f"Received before: {When}.")] = None,

@@ -71,7 +71,7 @@ class SensorState:
     """A sensor as the engine sees it now. Times are seconds since 1970; `due_at` None while paused or quarantined,
     `looking_since` None unless it looks now. `pending`: requests that wait before they become runs. `lag`: these, and
     what the sensor itself says that it has seen and not admitted; `lag_since`: since when the oldest waits.
-    `waits_for`: why nothing can come, while it is `waiting`."""
+    `waits_for`: why nothing can come, while it is `waiting`. `parked`: deliveries that failed too often."""
 
     name: str
     status: SensorStatus
@@ -91,6 +91,7 @@ class SensorState:
     pending: int = 0
     lag: int = 0
     lag_since: float | None = None
+    parked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,8 @@ class Hook:
 
 @dataclass(frozen=True, slots=True)
 class HookView:
-    """A hook as the engine sees it now. `problem`: why it takes nothing, or not everything."""
+    """A hook as the engine sees it now. `problem`: why it takes nothing, or not everything; `full`: why no hook does:
+    too much waits, and whose it is."""
 
     sensor: str
     intake: Intake
@@ -169,6 +171,7 @@ class HookView:
     oldest: float | None
     parked: int
     problem: str | None
+    full: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,13 @@ class Inbox:
         missing: Sequence[MissingSecret] = self._secrets.read_all(hook.intake.secret)[1]
         return str(missing[0]) if missing else None
 
+    @property
+    def full(self) -> str | None:
+        """That no more is taken, while this is so."""
+        if self.waiting < self._limit:
+            return None
+        return f"the inbox is full: {self.waiting:,} deliveries wait, as many as [http] inbox_max allows"
+
     # --- the way in -----------------------------------------------------------------------------------------
 
     async def keep(self, new: NewDelivery) -> Kept:
@@ -122,10 +129,8 @@ class Inbox:
 
         Raises `InboxFull`, and `StoreError` where the store cannot be written: nothing is acknowledged then.
         """
-        if self.waiting >= self._limit:
-            raise InboxFull(
-                f"{self.waiting:,} deliveries wait", hint="see freshet inbox; [http] inbox_max is the bound"
-            )
+        if (full := self.full) is not None:
+            raise InboxFull(full, hint="see freshet inbox")
         answer: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()
         self._pending.append((new, answer))
         self.waiting += 1

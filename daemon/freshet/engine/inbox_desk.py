@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,6 +19,8 @@ from freshet.store.records import InboxCount
 __all__ = ["Chosen", "InboxDesk"]
 
 _DRY_MAX = 1_000
+_NAMED = 3
+"""Hooks that are named as those that fill the inbox."""
 _AT_ONCE = 500
 """Deliveries that one transaction lets wait again."""
 
@@ -43,12 +45,21 @@ class InboxDesk:
     async def views(self) -> tuple[HookView, ...]:
         """All hooks, by path."""
         counts = await self._in.store.read(inbox_counts)
+        full = self._full(counts)
         found: list[HookView] = []
         for hook in self._inbox.hooks():
             count = counts.get(hook.ticker, InboxCount(hook.ticker, 0, None, 0))
             problem = self._inbox.problem(hook)
-            found.append(HookView(hook.sensor, hook.intake, count.waiting, count.oldest, count.parked, problem))
+            found.append(HookView(hook.sensor, hook.intake, count.waiting, count.oldest, count.parked, problem, full))
         return tuple(found)
+
+    def _full(self, counts: Mapping[int, InboxCount]) -> str | None:
+        """That too much waits, and whose it is, the most first."""
+        if (full := self._inbox.full) is None:
+            return None
+        waiting = {hook.sensor: counts[hook.ticker].waiting for hook in self._inbox.hooks() if hook.ticker in counts}
+        whose = sorted((one for one in waiting.items() if one[1]), key=lambda one: -one[1])[:_NAMED]
+        return f"{full}; most are of {', '.join(f'{sensor} ({count:,})' for sensor, count in whose)}" if whose else full
 
     async def replay(self, sensor: str, which: Chosen, *, dry_run: bool, again: bool) -> ReplayReport:
         """Let deliveries wait again, or say what that would ask for. Raises `UnknownName`, `Conflict`."""

@@ -15,7 +15,7 @@ from freshet.definitions.outcome import Json
 from freshet.definitions.plain import rebuilt, said
 from freshet.errors import Conflict, UnknownName
 
-__all__ = ["check_params"]
+__all__ = ["check_params", "typed"]
 
 
 def check_params(spec: JobSpec, params: Mapping[str, Json], *, by: Literal["hand", "request"]) -> None:
@@ -41,6 +41,32 @@ def check_params(spec: JobSpec, params: Mapping[str, Json], *, by: Literal["hand
                 f"the job {spec.name!r}: the parameter {where!r}: {first['msg']}, found {first['input']!r:.80}",
                 hint=f"{name} takes: {said(plain)}",
             ) from None
+
+
+def typed(spec: JobSpec | None, texts: Mapping[str, str]) -> dict[str, Json]:
+    """Parameters as they were typed, as values: each is JSON, or else text; a text, too, where the job takes it as such
+    and not what it is as JSON."""
+    return {name: _typed(text, None if spec is None else spec.plain.get(name)) for name, text in texts.items()}
+
+
+def _typed(text: str, plain: Json) -> Json:
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return text
+    return text if plain is not None and not _fits(plain, value) and _fits(plain, text) else value
+
+
+def _fits(plain: Json, value: Json) -> bool:
+    try:
+        _adapter(json.dumps(plain)).validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
 
 
 @lru_cache(maxsize=1024)

@@ -14,6 +14,7 @@ __all__ = [
     "bump_revision",
     "count_refused",
     "count_ticks",
+    "has_entries",
     "ledger_keys",
     "ledger_page",
     "load_tickers",
@@ -132,6 +133,19 @@ def count_ticks(db: sqlite3.Connection, counts: Sequence[tuple[int, int, int, fl
         """,
         counts,
     )
+
+
+def has_entries(db: sqlite3.Connection, sensor: str) -> bool:
+    """Whether a sensor's ledger knows anything."""
+    (found,) = db.execute(
+        """
+        SELECT EXISTS (
+            SELECT 1 FROM tickers t JOIN ledger l ON l.ticker_id = t.id WHERE t.kind = 'sensor' AND t.name = ?
+        )
+        """,
+        (sensor,),
+    ).fetchone()
+    return bool(found)
 
 
 def ledger_page(db: sqlite3.Connection, ticker_id: int, after: bytes, limit: int) -> tuple[LedgerEntry, ...]:

@@ -23,7 +23,7 @@ from freshet.http.models import (
     TickBody,
 )
 
-__all__ = ["call", "cancel", "materialize", "pause", "resume", "retry", "tick", "tick_lines"]
+__all__ = ["call", "cancel", "dropped_line", "materialize", "pause", "resume", "retry", "tick", "tick_lines"]
 
 
 def materialize(
@@ -46,7 +46,7 @@ def materialize(
 
 def call(session: Session, job: str, params: list[str], priority: int, *, wait: bool) -> int:
     """Ask for a run of a job, and watch if asked to."""
-    body = CallBody(params=parameters(params), priority=priority)
+    body = CallBody(texts=parameters(params), priority=priority)
     with session.client() as client:
         return _admitted(session, client, client.call(job, body), wait=wait)
 
@@ -136,8 +136,12 @@ def tick_lines(answer: TickAnswer) -> list[str]:
 
 
 def _dropped(item: Any) -> str:
-    partition = "" if item["partition"] is None else f" [{item['partition']}]"
-    holder = item["held_by"]
+    return dropped_line(item, partition=item["partition"], holder=item["held_by"])
+
+
+def dropped_line(item: Any, *, partition: str | None, holder: int | None) -> str:
+    """Which request was dropped, and why."""
+    partition = "" if partition is None else f" [{partition}]"
     if item.get("reason") == "overlap":
         return in_line(f"{item['target']}{partition}: {f'run {holder} is' if holder else 'another is'} under way")
     taken = "is asked for twice" if holder is None else f"made run {holder}"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import Any
 
 from freshet.cli.arguments import json_argument
+from freshet.cli.commands.act import dropped_line
 from freshet.cli.session import Session, print_json
 from freshet.cli.tables import state_text, table
 from freshet.cli.text import age, error_line, in_line
@@ -30,6 +32,9 @@ def set(session: Session, sensor: str, value: str) -> None:
     with session.client() as client:
         answer = client.set_cursor(sensor, cursor)
     print_json(answer if session.json else answer.cursor)
+    if answer.has_ledger:
+        told = f"what its ledger knows stays seen; freshet cursor rollback {sensor} --to TICK sets back both"
+        print(in_line(told), file=sys.stderr)  # noqa: T201
 
 
 def history(session: Session, sensor: str, limit: int) -> None:
@@ -41,16 +46,23 @@ def history(session: Session, sensor: str, limit: int) -> None:
         return
     now = time.time()
     table(
-        ("#tick", "status", "when", "#runs", "#partitions", "#items", "said"),
+        ("#tick", "status", "when", "#runs", "#dropped", "#partitions", "#items", "said"),
         (_row(one, now) for one in found),
         empty="no tick has had an effect or failed",
     )
 
 
 def _row(one: TickRowAnswer, now: float) -> tuple[object, ...]:
-    said = error_line(one.error) if one.error else one.skip or "-"
+    dropped: list[Any] = one.dropped or []
+    said = error_line(one.error, with_place=True) if one.error else one.skip or (_why(dropped[0]) if dropped else "-")
     state = state_text("ok" if one.status == "committed" else one.status)
-    return one.id, state, age(one.ended_at, now), one.runs, one.partitions_added, one.ledger_added, said
+    counts = (one.runs, len(dropped), one.partitions_added, one.ledger_added)
+    return one.id, state, age(one.ended_at, now), *counts, said
+
+
+def _why(dropped: Any) -> str:
+    """Why a request was dropped."""
+    return in_line(f"dropped: {dropped_line(dropped, partition=dropped.get('key'), holder=dropped.get('run_id'))}")
 
 
 def rollback(session: Session, sensor: str, to: int, *, again: bool, dry_run: bool) -> None:

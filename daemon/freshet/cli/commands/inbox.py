@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from freshet.cli.client import Client
 from freshet.cli.commands.act import tick_lines
 from freshet.cli.session import Session, UsageError, print_json
 from freshet.cli.tables import state_text, table
 from freshet.cli.text import age, in_line, plain
 from freshet.definitions.durations import parse_duration
-from freshet.errors import DurationError
+from freshet.definitions.names import nearest_hint
+from freshet.errors import DurationError, UnknownName
 from freshet.http.models import DeliveryAnswer, DeliveryBodyAnswer, DeliveryState, HookAnswer, ReplayAnswer, ReplayBody
 
 __all__ = ["Which", "replay", "show"]
@@ -32,6 +34,7 @@ def show(session: Session, sensor: str | None, number: int | None, state: Delive
     """All hooks; or the deliveries to one; or one delivery."""
     with session.client() as client:
         found: Any
+        sensor = None if sensor is None else _by_path(client, sensor)
         if sensor is None:
             found = client.hooks()
         elif number is None:
@@ -63,19 +66,32 @@ def replay(session: Session, sensor: str, which: Which, *, dry_run: bool, again:
         again=again,
     )
     with session.client() as client:
-        answer = client.replay(sensor, body)
+        answer = client.replay(_by_path(client, sensor), body)
     if session.json:
         print_json(answer)
     else:
-        for line in _told(answer):
+        for line in _told(answer, again=again):
             print(line)  # noqa: T201
     return 1 if answer.dry_run is not None and answer.dry_run.error else 0
 
 
-def _told(answer: ReplayAnswer) -> list[str]:
+def _by_path(client: Client, name: str) -> str:
+    """The sensor, also where the path of its hook is given."""
+    path = name.removeprefix("/hooks").strip("/")
+    if path == name and "/" not in name:
+        return name
+    hooks = {one.path: one.sensor for one in client.hooks()}
+    if path not in hooks:
+        raise UnknownName(f"there is no hook {name!r}", hint=nearest_hint(path, hooks) + "; or give the sensor's name")
+    return hooks[path]
+
+
+def _told(answer: ReplayAnswer, *, again: bool) -> list[str]:
     deliveries = "1 delivery" if answer.count == 1 else f"{answer.count:,} deliveries"
     if answer.dry_run is None:
-        return [f"{deliveries}: {answer.returned:,} wait again"]
+        waited = answer.count - answer.returned
+        told = f"{deliveries}: {answer.returned:,} wait again" + (f", {waited:,} waited already" if waited else "")
+        return [told if again else f"{told} (what ran because of them does not run twice: see --again)"]
     lines = [f"{deliveries}; the first {len(answer.dry_run.deliveries):,} of them:", *tick_lines(answer.dry_run)]
     for one in answer.dry_run.deliveries:
         reason = f": {one['reason']}" if one["reason"] else ""
@@ -101,16 +117,20 @@ def _instant(text: str | None, now: float, what: str) -> float | None:
 def _hooks(found: list[HookAnswer]) -> None:
     now = time.time()
     table(
-        ("sensor", "hook", "scheme", "#waiting", "oldest", "#parked", "problem"),
+        ("sensor", "hook", "scheme", "#waiting", "oldest", "#parked"),
         (
             (
                 *(one.sensor, f"/hooks/{one.path}", one.scheme + (" (observed)" if one.observe else "")),
-                *(one.waiting, age(one.oldest, now), one.parked, one.problem or "-"),
+                *(one.waiting, age(one.oldest, now), one.parked),
             )
             for one in found
         ),
         empty="no sensor has a hook",
     )
+    problems = [f"{one.sensor}: {one.problem}" for one in found if one.problem]
+    problems += [one.full for one in found[:1] if one.full]
+    for said in problems:
+        print(in_line(said))  # noqa: T201
 
 
 def _deliveries(found: list[DeliveryAnswer]) -> None:

@@ -142,11 +142,11 @@ def sensors(session: Session, name: str | None) -> None:
         print_json(every if name is None else every[0])
         return
     now = time.time()
-    table(
-        ("name", "type", "status", "target", "#ticks", "last", "next", "lag", "skipped last"),
-        (*(_sensor_row(one, now) for one in found), *(_scheduled_row(one, now) for one in scheduled)),
-        empty="no plugin declares a sensor or a schedule",
-    )
+    rows = [*(_sensor_row(one, now) for one in found), *(_scheduled_row(one, now) for one in scheduled)]
+    columns = ["name", "type", "status", "target", "#ticks", "last", "next", "lag", "skipped"]
+    if all(row[-1] == "-" for row in rows):  # only schedules skip
+        del columns[-1]
+    table(columns, [row[: len(columns)] for row in rows], empty="no plugin declares a sensor or a schedule")
     for one in found:
         for said in _sensor_said(one, whole=name is not None):
             print(f"{in_line(one.name)}: {plain(said)}")  # noqa: T201
@@ -192,6 +192,9 @@ def _sensor_said(one: SensorAnswer, *, whole: bool) -> Iterable[str]:
         yield error_line(one.last_error, with_place=True)
         if whole and "\n" in (text := error_text(one.last_error)):
             yield text
+    if one.parked:
+        many = "1 delivery is" if one.parked == 1 else f"{one.parked:,} deliveries are"
+        yield f"{many} parked: freshet inbox {one.name} --state parked"
 
 
 def _sensor_row(one: SensorAnswer, now: float) -> tuple[object, ...]:
@@ -228,7 +231,7 @@ def schedules(session: Session, name: str | None) -> None:
         return
     now = time.time()
     table(
-        ("schedule", "when", "zone", "target", "status", "last fired", "next", "skipped last"),
+        ("schedule", "when", "zone", "target", "status", "last fired", "next", "skipped"),
         (
             (
                 one.name,

@@ -72,14 +72,15 @@ def sensor_answer(spec: SensorSpec, state: SensorState) -> SensorAnswer:
         pending=state.pending,
         lag=state.lag,
         lag_since=state.lag_since,
+        parked=state.parked,
         file=spec.source.file if spec.source else None,
         line=spec.source.line if spec.source else None,
     )
 
 
-def cursor_answer(state: SensorState) -> CursorAnswer:
+def cursor_answer(state: SensorState, *, has_ledger: bool) -> CursorAnswer:
     """What a sensor remembers."""
-    return CursorAnswer(sensor=state.name, cursor=state.cursor, revision=state.revision)
+    return CursorAnswer(sensor=state.name, cursor=state.cursor, revision=state.revision, has_ledger=has_ledger)
 
 
 def tick_answer(report: TickReport) -> TickAnswer:

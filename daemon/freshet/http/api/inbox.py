@@ -45,6 +45,7 @@ async def list_hooks(api: Api) -> tuple[HookAnswer, ...]:
             oldest=one.oldest,
             parked=one.parked,
             problem=one.problem,
+            full=one.full,
         )
         for one in await api.control.hooks()
     )

@@ -22,6 +22,7 @@ from freshet.http.models import (
     TickRowAnswer,
 )
 from freshet.store.queries import ticks
+from freshet.store.tickers import has_entries
 
 __all__ = ["router"]
 
@@ -56,14 +57,14 @@ async def tick(api: Api, name: str, body: TickBody) -> TickAnswer:
 async def get_cursor(api: Api, name: str) -> CursorAnswer:
     """What the sensor remembers."""
     known_sensor(api.control.definitions, name)
-    return cursor_answer(_state(api, name))
+    return await _cursor(api, _state(api, name))
 
 
 @router.put("/{name}/cursor")
 async def put_cursor(api: Api, name: str, body: CursorBody) -> CursorAnswer:
     """Replace it; a tick in flight will be refused."""
     known_sensor(api.control.definitions, name)
-    return cursor_answer(await api.control.set_cursor(name, body.cursor))
+    return await _cursor(api, await api.control.set_cursor(name, body.cursor))
 
 
 @router.post("/{name}/rollback")
@@ -96,6 +97,11 @@ async def history(api: Api, name: str, limit: Limit = 50, before: Before = None)
     return tuple(TickRowAnswer.model_validate(row, from_attributes=True) for row in rows)
 
 
+async def _cursor(api: Api, state: SensorState) -> CursorAnswer:
+    has_ledger = await api.control.store.read(partial(has_entries, sensor=state.name))
+    return cursor_answer(state, has_ledger=has_ledger)
+
+
 def _state(api: Api, name: str) -> SensorState:
     return known({one.name: one for one in api.control.sensors()}, name, "sensor")
 
@@ -111,7 +117,8 @@ async def _with_what_waits(api: Api, states: Sequence[SensorState]) -> list[Sens
 
 def _lagging(state: SensorState, hook: HookView) -> SensorState:
     times = [at for at in (state.lag_since, hook.oldest) if at is not None]
-    state = replace(state, lag=state.lag + hook.waiting, lag_since=min(times, default=None))
+    lag = state.lag + hook.waiting
+    state = replace(state, lag=lag, lag_since=min(times, default=None), parked=hook.parked)
     if hook.problem is None or state.status != "ok":
         return state
     others = len(hook.intake.secret) > 1  # which may be there

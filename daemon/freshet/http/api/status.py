@@ -33,7 +33,8 @@ async def status(api: Api) -> StatusAnswer:
         if spec.name in standing and freshness_state(spec.freshness, standing[spec.name], now.now) == "lapsed"
     )
     failed = await api.control.store.read(partial(failures, since=now.now - _HOUR))
-    report = api.control.load_report
+    report, hooks = api.control.load_report, await api.control.hooks()
+    full = next((one.full for one in hooks if one.full is not None), None)
     return StatusAnswer(
         state=now.state,
         pid=os.getpid(),
@@ -65,8 +66,9 @@ async def status(api: Api) -> StatusAnswer:
             *map(problem_answer, report.warnings),
             *(
                 ProblemAnswer(message=f"the hook of {one.sensor} refuses what it cannot verify: {one.problem}")
-                for one in await api.control.hooks()
+                for one in hooks
                 if one.problem is not None
             ),
+            *([] if full is None else [ProblemAnswer(message=full, hint="see freshet inbox")]),
         ),
     )

@@ -16,7 +16,7 @@ DeliveryState = Literal["waiting", "admitted", "filtered", "rejected", "parked"]
 
 class HookAnswer(Answer):
     """A hook and what waits behind it. `problem`: why it takes nothing, or not everything; `oldest`: when the first of
-    those that wait was received."""
+    those that wait was received; `full`: why no hook takes anything: too much waits, and whose it is."""
 
     sensor: str
     path: str
@@ -27,6 +27,7 @@ class HookAnswer(Answer):
     oldest: float | None
     parked: int
     problem: str | None
+    full: str | None = None
 
 
 class DeliveryAnswer(Answer):

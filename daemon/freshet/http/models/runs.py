@@ -80,9 +80,11 @@ class MaterializeBody(Body):
 
 
 class CallBody(Body):
-    """The parameters of a job; they are validated before its code runs."""
+    """The parameters of a job; they are validated before its code runs. `texts`: further ones as somebody typed them:
+    JSON, or else text; a text, too, where the job takes no such JSON."""
 
     params: dict[str, Json] = Field(default_factory=dict[str, Json])
+    texts: dict[str, str] = Field(default_factory=dict[str, str])
     priority: Priority = 0
     tags: dict[str, str] = Field(default_factory=dict[str, str])
 

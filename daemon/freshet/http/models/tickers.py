@@ -25,7 +25,7 @@ class SensorAnswer(Answer):
     """A sensor as declared, and as the engine sees it. `isolated`: it has an evaluator of its own.
     `looking_since`: when the look began that is under way. `pending`: requests that wait before they become runs.
     `lag`: these, and what the sensor itself says that it has seen and not admitted; `lag_since`: since when the oldest
-    waits. `waits_for`: why nothing can come, of one that is `waiting`."""
+    waits. `waits_for`: why nothing can come, of one that is `waiting`. `parked`: deliveries that failed too often."""
 
     kind: Literal["sensor"] = "sensor"
     name: str
@@ -52,6 +52,7 @@ class SensorAnswer(Answer):
     pending: int = 0
     lag: int = 0
     lag_since: float | None = None
+    parked: int = 0
     file: str | None
     line: int | None
 
@@ -103,11 +104,13 @@ class ScheduleTickAnswer(Answer):
 
 
 class CursorAnswer(Answer):
-    """What a sensor remembers; `revision` counts the changes by hand."""
+    """What a sensor remembers; `revision` counts the changes by hand. `has_ledger`: it knows items besides, which no
+    change of the cursor alters."""
 
     sensor: str
     cursor: Json
     revision: int
+    has_ledger: bool = False
 
 
 class CursorBody(Body):
