@@ -215,6 +215,54 @@ async def test_what_is_settled_is_not_admitted_again_by_a_sensor_that_clings_to_
         assert "did not give 1 to this look" in str(state.last_error)
 
 
+class Rejects(Sensor):
+    """Wants runs of what it does not take."""
+
+    outcome: Any = "rejected"
+
+    async def evaluate(self, ctx: Any) -> Any:
+        for one in await ctx.inbox():
+            yield Handled(one, self.outcome, "no", results=[RunRequest("note", params={"n": 1})])
+
+
+@pytest.mark.parametrize("outcome", ["rejected", "filtered"])
+async def test_what_is_not_admitted_leads_to_nothing(tmp_path: Path, outcome: str) -> None:
+    sensor = Rejects("hook", intake=Intake("hook", "none"), interval="1s")
+    sensor.outcome = outcome
+    async with rig(tmp_path, [sensor, note]) as made:
+        await deliver(made, "a")
+        await made.advance(5)
+        assert await made.runs() == []
+        row = (await inbox(made))["a"]
+        assert (row.state, f"of a delivery that is {outcome}" in str(row.reason)) == ("parked", True)
+
+
+class Held(Sensor):
+    """Fails with what it was given, once it may."""
+
+    def __init__(self) -> None:
+        super().__init__("hook", intake=Intake("hook", "none"), interval="1h")
+        self.given, self.go = asyncio.Event(), asyncio.Event()
+
+    async def evaluate(self, ctx: Any) -> None:
+        found = await ctx.inbox()
+        if found and not ctx.dry_run:
+            self.given.set()
+            await self.go.wait()
+            raise RuntimeError("fell")
+
+
+async def test_a_dry_run_changes_nothing_of_what_a_look_was_given(tmp_path: Path) -> None:
+    held = Held()
+    async with rig(tmp_path, [held, note]) as made:
+        await made.engine.inbox.keep(delivery(made, "a", n=1))
+        await held.given.wait()
+        assert (await made.control.tick("hook", dry_run=True)).error is None
+        held.go.set()
+        await made.settle()
+        assert (await inbox(made))["a"].attempts == 1
+
+
 class Careless(Sensor):
     """Handles one of two, and falls over the words of some."""
 

@@ -124,7 +124,7 @@ class SensorDesk:
         try:
             end = await waiting
         finally:
-            self._inbox.show(order.tick_id, None)
+            self._inbox.shown(order.tick_id)
         if end.status == "abandoned":
             raise Conflict("the evaluator ended meanwhile", hint="try again")
         definitions, refused = self._in.in_force.definitions, None

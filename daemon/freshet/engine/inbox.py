@@ -66,7 +66,7 @@ class Inbox:
         self._pending: list[tuple[NewDelivery, asyncio.Future[Kept]]] = []
         self._writing = False
         self._without: set[str] = set()
-        self._replays: dict[int, tuple[int, ...]] = {}
+        self._dry: dict[int, tuple[int, ...] | None] = {}
         self._handed: dict[str, _Handed] = {}
         self._single: dict[str, _Single] = {}
         ticks.settled, ticks.look_failed = self.settled, self.look_failed
@@ -186,9 +186,12 @@ class Inbox:
     async def deliveries(
         self, sensor: str, ticker: int, tick: int, after: int, limit: int, *, again: bool
     ) -> tuple[tuple[WaitingDelivery, ...], bool]:
-        """See `executors.base.Answers.deliveries`. A replay's dry run sees the deliveries that it is about."""
+        """See `executors.base.Answers.deliveries`. A dry run changes nothing of what looks get; that of a replay sees
+        the deliveries that it is about."""
         limit = max(1, min(limit, 1000))
-        ids = self._replays.get(tick)
+        ids = self._dry.get(tick)
+        if ids is None and tick in self._dry:
+            return await self._waiting(ticker, after, limit, again=again)
         if ids is not None:
             query = partial(deliveries_of, ticker_id=ticker, ids=ids, after=after, limit=limit, size=_HANDED_BYTES)
             return await self._in.store.read(query)
@@ -239,7 +242,9 @@ class Inbox:
             self._in.work.spawn(self._blame(sensor, end.tick_id, handed.ids[0], f"the look failed: {said}"))
 
     async def _blame(self, sensor: str, tick: int, number: int, reason: str) -> None:
-        ticker = self._ticks.sensors[sensor].row.id
+        if (held := self._ticks.sensors.get(sensor)) is None:
+            return
+        ticker = held.row.id
         failed = HandledDelivery(number, "failed", reason)
         now = self._in.clock.now()
         transaction = partial(settle, ticker_id=ticker, tick_id=tick, handled=[failed], now=now)
@@ -253,11 +258,12 @@ class Inbox:
             _log.warning("deliveries parked", sensor=sensor, deliveries=list(parked))
 
     def show(self, tick: int, ids: tuple[int, ...] | None) -> None:
-        """Let the dry run `tick` see these deliveries alone; None: it is over."""
-        if ids is None:
-            self._replays.pop(tick, None)
-        else:
-            self._replays[tick] = ids
+        """A dry run begins, which sees these deliveries alone; None: those that wait."""
+        self._dry[tick] = ids
+
+    def shown(self, tick: int) -> None:
+        """A dry run is over."""
+        self._dry.pop(tick, None)
 
     def returned(self, count: int, ticker: int) -> None:
         """Some wait again that did not."""

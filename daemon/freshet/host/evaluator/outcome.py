@@ -151,6 +151,8 @@ class Found:
             own.take(item.results)
             if own.deliveries or own.skip:
                 raise WrongResult("Handled(results) holds a Handled or a Skip")
+            if item.outcome in ("filtered", "rejected") and (own.runs or own.partitions or own.reports):
+                raise WrongResult(f"Handled(results) of a delivery that is {item.outcome}, and not admitted")
             for run in own.runs:
                 self._checked(run)
         except Exception as error:  # what `results` raises is the plugin's too
