@@ -20,6 +20,7 @@ from freshet.engine.automation import (
     operands,
     operators,
     pace,
+    program,
     ready,
     replay,
     state,
@@ -122,6 +123,10 @@ MUTANTS = (
     Mutant("what is queued is marked too", _risen, "- levels.queued - levels.asked", ""),
     Mutant("a failure outlives success", _step, "levels.failed.discard(partition)", "pass"),
     Mutant("a queued run let go handles nothing", _step, "if event.idle and partition in levels.queued:", "if False:"),
+    Mutant("data that is the same is another", _step, 'if not (data and data.get("same")):', "if True:"),
+    Mutant("other code moves nothing", moment.apply, 'pulses.touched |= world.live(event.asset or "")', "pass"),
+    Mutant("other code is none", moment.apply, "pulses.code = True", "pass"),
+    Mutant("who waits for other data does not follow", vars(program)["_reacts"], "in _UPDATES", "== _UPDATES[0]"),
     Mutant(
         "a report handles nothing",
         _step,

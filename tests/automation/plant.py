@@ -291,14 +291,15 @@ class Plant:
         run.states[asset] = "started"
         return self.commit(self.step(run, asset, "started"), look=look)
 
-    def succeed(self, run: Run, asset: str, *, look: bool = True) -> tuple[Event, ...]:
+    def succeed(self, run: Run, asset: str, *, same: bool = False, look: bool = True) -> tuple[Event, ...]:
+        """`same`: with the data that it had before."""
         run.states[asset] = "succeeded"
         place = (asset, run.partition)
         if run.partition in self.partitions(asset):
             made = self.made.setdefault(place, Made())
             made.materialized_seq, made.materialized_at = self.seq + 1, self.now
             self.renew(asset)
-        return self.commit(self.step(run, asset, "materialized"), look=look)
+        return self.commit({**self.step(run, asset, "materialized"), "data": self.data(same)}, look=look)
 
     def fail(self, run: Run, asset: str, *, look: bool = True) -> tuple[Event, ...]:
         run.states[asset] = "failed"
@@ -319,12 +320,18 @@ class Plant:
             run.states[name] = "released"
         return self.commit(*(self.step(run, name, "released") for name in names), look=look)
 
-    def report(self, asset: str, partition: int = 0) -> None:
+    def report(self, asset: str, partition: int = 0, *, same: bool = False) -> None:
         """Made outside."""
         made = self.made.setdefault((asset, partition), Made())
         made.materialized_seq, made.materialized_at = self.seq + 1, self.now
         self.renew(asset)
-        self.commit(self.event("materialized", asset=asset, partition=partition, idle=self.idle(asset, partition)))
+        idle = self.idle(asset, partition)
+        self.commit(self.event("materialized", asset=asset, partition=partition, idle=idle, data=self.data(same)))
+
+    def recode(self, *assets: str, look: bool = True) -> tuple[Event, ...]:
+        """Their code is another."""
+        parts = [self.event("code_changed", asset=asset, data={"code_version": "another"}) for asset in assets]
+        return self.commit(*parts, look=look)
 
     def renew(self, asset: str) -> None:
         """The baseline moves; the state is committed for the one before, until it is said to be restored."""
@@ -369,6 +376,10 @@ class Plant:
         return self.event(
             kind, asset=asset, partition=run.partition, run_id=run.id, idle=self.idle(asset, run.partition)
         )
+
+    @staticmethod
+    def data(same: bool) -> dict[str, Any]:
+        return {"begun": 1.0, **({"same": True} if same else {})}
 
     @staticmethod
     def event(kind: str, **fields: Any) -> dict[str, Any]:

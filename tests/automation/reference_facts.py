@@ -51,6 +51,8 @@ class News:
 
     now: float
     updated: set[Place] = field(default_factory=set[Place])
+    changed: set[Place] = field(default_factory=set[Place])
+    recoded: set[str] = field(default_factory=set[str])
     reported: set[Place] = field(default_factory=set[Place])
     requested: set[Place] = field(default_factory=set[Place])
     started: set[Place] = field(default_factory=set[Place])
@@ -210,6 +212,9 @@ class World:
             return
         if event.asset is None:
             return
+        if event.type == "code_changed":
+            news.recoded.add(event.asset)
+            return
         place = (event.asset, partition)
         if event.type.startswith("freshness_"):
             self._freshness(event.asset, event.type, news)
@@ -233,6 +238,8 @@ class World:
             facts.lapsed.discard(event.asset)
             facts.warned.discard(event.asset)
             news.updated.add(place)
+            if not (event.data or {}).get("same", False):
+                news.changed.add(place)
             if event.run_id is None:
                 news.reported.add(place)
                 news.handled.add(place)
@@ -264,7 +271,8 @@ class World:
             return
         live -= numbers
         for place in {(asset, number) for asset in members for number in numbers}:
-            for places in (self.facts.materialized, self.facts.failed, news.added, news.updated, news.failed):
+            happened = (news.added, news.updated, news.changed, news.failed)
+            for places in (self.facts.materialized, self.facts.failed, *happened):
                 places.discard(place)
             self._forget(*place)
 

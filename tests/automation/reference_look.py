@@ -142,6 +142,10 @@ class Pass:
                 return marked and bool(self.reference.sources(asset) & facts.lapsed)
             case "initial_evaluation":
                 return self.first and self.pulsing
+            case "code_version_changed":
+                return asset in news.recoded
+            case "data_version_changed":
+                return place in news.changed
             case _:
                 raise AssertionError(kind)
 

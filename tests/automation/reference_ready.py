@@ -17,7 +17,7 @@ __all__ = ["Readiness", "reacts"]
 def reacts(condition: AutomationCondition) -> bool:
     """Whether an update above can make it true."""
     if isinstance(condition, AnyDepsMatch | AllDepsMatch):
-        return "newly_updated" in str(condition)
+        return "newly_updated" in str(condition) or "data_version_changed" in str(condition)
     return any(map(reacts, condition.children()))
 
 

@@ -132,9 +132,9 @@ class Agreement(RuleBasedStateMachine):
         self.plant.start(*self.pick(data, self.steps("queued")))
 
     @precondition(lambda self: self.steps("started"))
-    @rule(data=st.data())
-    def succeed(self, data: st.DataObject) -> None:
-        self.plant.succeed(*self.pick(data, self.steps("started")))
+    @rule(data=st.data(), same=st.booleans())
+    def succeed(self, data: st.DataObject, same: bool) -> None:
+        self.plant.succeed(*self.pick(data, self.steps("started")), same=same)
 
     @precondition(lambda self: self.steps("started"))
     @rule(data=st.data())
@@ -170,9 +170,15 @@ class Agreement(RuleBasedStateMachine):
         self.plant.cancel(self.pick(data, self.plant.active()))
 
     @precondition(lambda self: self.places())
+    @rule(data=st.data(), same=st.booleans())
+    def report(self, data: st.DataObject, same: bool) -> None:
+        self.plant.report(*self.pick(data, self.places()), same=same)
+
     @rule(data=st.data())
-    def report(self, data: st.DataObject) -> None:
-        self.plant.report(*self.pick(data, self.places()))
+    def recode(self, data: st.DataObject) -> None:
+        """As when edited definitions are loaded."""
+        names = [spec.name for spec in self.plant.definitions.assets]
+        self.plant.recode(*data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True)))
 
     @precondition(lambda self: self.places())
     @rule(data=st.data(), spare=st.integers(0, 9))
@@ -234,7 +240,8 @@ class Agreement(RuleBasedStateMachine):
     def tick_outcome(self, data: st.DataObject) -> None:
         """Several things at once, as a sensor's tick commits them."""
         rules: list[Callable[[], None]] = [
-            lambda: self.report(data) if self.places() else None,
+            lambda: self.report(data, data.draw(st.booleans())) if self.places() else None,
+            lambda: self.recode(data),
             lambda: self.request_by_hand(data, data.draw(st.booleans())) if self.places() else None,
             lambda: self.add_keys(data, data.draw(spellings)) if self.sets(DynamicPartitions) else None,
             lambda: self.delete_keys(data, data.draw(spellings)) if self.deletable() else None,

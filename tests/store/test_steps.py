@@ -78,7 +78,7 @@ def test_a_run_goes_down_its_chain(db: sqlite3.Connection) -> None:
     assert [step.position for step in queued_steps(db)] == []
     finished = finish_step(db, ended(raw, metadata={"rows": 3}))
     assert said(finished.events) == [("materialized", "raw", 1)]
-    assert finished.events[0].data == {"metadata": {"rows": 3}, "version": VALUE.digest, "begun": 10.0}
+    assert finished.events[0].data == {"metadata": {"rows": 3}, "begun": 10.0}
     assert [step.position for step in finished.queued] == [1]
     clean = start(db, raw.run_id, 1, InputNeed("raw", "identity", "batches"))
     assert clean.inputs == {"raw": {"a": VALUE}}

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.store.support import VALUE, one_step, populate, rows
+from tests.store.support import DEFINITIONS, VALUE, one_step, populate, rows
 
+from freshet.definitions.graph import Definitions
 from freshet.store.admission import admit
 from freshet.store.connection import connect_writer
+from freshet.store.definitions import register_definitions
 from freshet.store.finishing import finish_step
 from freshet.store.migrations import load_migrations, migrate
-from freshet.store.records import StepResult, StepToRun, ValueRef
+from freshet.store.records import StepResult, StepToRun
 
 
 @pytest.fixture(autouse=True)
@@ -28,49 +30,61 @@ def _begin(db: sqlite3.Connection) -> StepToRun:
     return admitted.runs[0].started[0]
 
 
-def _make(db: sqlite3.Connection, value: ValueRef | None, **more: Any) -> dict[str, Any]:
+def _make(db: sqlite3.Connection, version: str | None, **more: Any) -> dict[str, Any]:
     """The data of its `materialized`."""
     step = _begin(db)
-    result = StepResult(step.run_id, step.position, step.attempt, "succeeded", 20.0, value)
+    result = StepResult(step.run_id, step.position, step.attempt, "succeeded", 20.0, VALUE, version=version)
     data: dict[str, Any] = finish_step(db, replace(result, **more)).events[0].data
     return data
 
 
-def test_a_kept_values_digest_is_the_version_of_the_data(db: sqlite3.Connection) -> None:
-    other = replace(VALUE, digest="0f0f")
-    assert _make(db, VALUE, code="c1") == {"version": "00ff", "begun": 10.0}
-    assert _make(db, VALUE) == {"version": "00ff", "begun": 10.0, "same": True}
-    assert _make(db, other) == {"version": "0f0f", "begun": 10.0}
-    assert _make(db, VALUE, code="c2") == {"version": "00ff", "begun": 10.0}, "compared with the last, not with any"
-    assert rows(db, "SELECT data_version || ' ' || code_version || ' ' || begun_at FROM asset_state") == [
-        "00ff c2 10.0"
-    ]
-
-
-def test_a_version_that_was_given_stands_for_the_digest(db: sqlite3.Connection) -> None:
-    assert _make(db, VALUE, version="etag-1")["version"] == "etag-1"
-    assert _make(db, replace(VALUE, digest="0f0f"), version="etag-1")["same"] is True
-    assert _make(db, None, version="etag-1", metadata={"rows": 3}) == {
-        "version": "etag-1",
-        "same": True,
-        "begun": 10.0,
-        "metadata": {"rows": 3},
-    }
+def test_a_version_is_compared_with_the_last_one(db: sqlite3.Connection) -> None:
+    assert _make(db, "v1", code="c1") == {"version": "v1", "begun": 10.0}
+    assert _make(db, "v1") == {"version": "v1", "begun": 10.0, "same": True}
+    assert _make(db, "v2") == {"version": "v2", "begun": 10.0}
+    assert _make(db, "v1", code="c2") == {"version": "v1", "begun": 10.0}, "not with any before"
+    assert _make(db, "v1", code="c2", metadata={"rows": 3})["metadata"] == {"rows": 3}
+    assert rows(db, "SELECT data_version || ' ' || code_version || ' ' || begun_at FROM asset_state") == ["v1 c2 10.0"]
 
 
 def test_without_a_version_nothing_is_known_to_be_the_same(db: sqlite3.Connection) -> None:
-    assert [_make(db, None), _make(db, None), _make(db, VALUE)] == [
-        {"begun": 10.0},
-        {"begun": 10.0},
-        {"begun": 10.0, "version": "00ff"},
-    ]
+    made = [_make(db, version) for version in (None, None, "v1", None, "v1")]
+    assert [data.get("same") for data in made] == [None] * 5
 
 
 def test_a_failure_between_forgets_no_version(db: sqlite3.Connection) -> None:
-    _make(db, VALUE)
+    _make(db, "v1")
     step = _begin(db)
     finish_step(db, StepResult(step.run_id, 0, step.attempt, "failed", 20.0, error={"type": "E", "message": "m"}))
-    assert _make(db, VALUE)["same"] is True
+    assert _make(db, "v1")["same"] is True
+
+
+def _changed(db: sqlite3.Connection, **versions: str | None) -> list[tuple[str | None, str | None, Any]]:
+    """What is told of assets with these versions of their code."""
+    specs = tuple(replace(spec, code_version=versions.get(spec.name)) for spec in DEFINITIONS.assets)
+    events = register_definitions(db, replace(DEFINITIONS, assets=specs), 5.0)
+    return [(event.asset, event.set, event.data) for event in events if event.type == "code_changed"]
+
+
+def test_code_that_changes_is_told_once(db: sqlite3.Connection) -> None:
+    assert _changed(db, raw="1", sales="1") == [], "they had none before"
+    assert _changed(db, raw="1", sales="1") == []
+    assert _changed(db, raw="2", sales="1") == [("raw", "batches", {"code_version": "2"})]
+    assert _changed(db, raw="2", sales="1") == []
+    assert _changed(db, raw="1", sales="3") == [
+        ("raw", "batches", {"code_version": "1"}),
+        ("sales", None, {"code_version": "3"}),
+    ]
+
+
+def test_code_that_was_away_is_compared_with_what_it_was(db: sqlite3.Connection) -> None:
+    _changed(db, raw="1", sales="1")
+    assert register_definitions(db, Definitions(version="v2"), 6.0)[0].type == "definitions_loaded"
+    assert _changed(db, raw="1", sales=None) == []
+    assert _changed(db, raw="2", sales="2") == [
+        ("raw", "batches", {"code_version": "2"}),
+        ("sales", None, {"code_version": "2"}),
+    ]
 
 
 def test_what_was_made_before_has_its_digest_and_its_beginning(tmp_path: Path) -> None:

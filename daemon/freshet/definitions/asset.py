@@ -9,12 +9,13 @@ from types import CodeType, NoneType
 from typing import Annotated, Any, get_args, get_origin, overload
 
 from freshet.definitions.annotations import single_value
+from freshet.definitions.code import code_version
 from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.durations import Duration, parse_duration
 from freshet.definitions.expect import expect, expect_function, expect_list, expect_tags
 from freshet.definitions.freshness import Freshness, FreshnessSpec
 from freshet.definitions.mapping import All, Identity, Last, Mapping
-from freshet.definitions.names import check_name, check_priority
+from freshet.definitions.names import check_name, check_priority, check_version
 from freshet.definitions.partitions import PartitionsSpec
 from freshet.definitions.retries import Retries, RetrySpec, retry_spec
 from freshet.definitions.source import Source, collect
@@ -55,7 +56,8 @@ class Dep:
 
 @dataclass(frozen=True)
 class AssetSpec:
-    """An asset as plain data. Durations are seconds; `params` are names of the function's parameters in order."""
+    """An asset as plain data. Durations are seconds; `params` are names of the function's parameters in order.
+    `code_version`: `version`, or else what `code.code_version` makes of the function; None without a function."""
 
     name: str
     deps: tuple[DepSpec, ...] = ()
@@ -70,6 +72,7 @@ class AssetSpec:
     tags: dict[str, str] = field(default_factory=dict[str, str])
     group: str | None = None
     version: str | None = None
+    code_version: str | None = None
     wants_ctx: bool = False
     doc: str = ""
     source: Source | None = None
@@ -137,6 +140,9 @@ def asset(
 
     Each parameter of the function other than `ctx` names an upstream asset and receives its value. `deps`
     adds upstreams without a value, or names the mapping of a parameter.
+
+    `version`: of its code, up to 64 characters, for you to change where `AutomationCondition.code_version_changed()` is
+    to be told; without, it is a digest of the function's code, which an edit changes and a comment does not.
     """
 
     def make(wrapped: Callable[..., Any]) -> Asset:
@@ -158,7 +164,8 @@ def asset(
             io=expect(io, _TEXT, f"{what}: io"),
             tags=expect_tags(tags, f"{what}: tags"),
             group=expect(group, _TEXT, f"{what}: group"),
-            version=expect(version, _TEXT, f"{what}: version"),
+            version=_version(version, what),
+            code_version=version or code_version(wrapped),
             wants_ctx=wants_ctx,
             doc=(wrapped.__doc__ or "").strip().partition("\n")[0],
             source=Source(code.co_filename, code.co_firstlineno),
@@ -168,6 +175,11 @@ def asset(
         return made
 
     return make if function is None else make(function)
+
+
+def _version(version: str | None, what: str) -> str | None:
+    expect(version, _TEXT, f"{what}: version", f'write version="{version}"')
+    return None if version is None else check_version(version, what=f"{what}: version")
 
 
 def _freshness(freshness: Freshness | None, what: str) -> FreshnessSpec | None:

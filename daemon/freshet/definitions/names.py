@@ -16,9 +16,20 @@ from urllib.parse import quote
 from freshet.definitions.expect import expect
 from freshet.errors import DefinitionError, InvalidName, PartitionKeyError
 
-__all__ = ["KEY_MAX_CHARS", "PRIORITY_MAX", "check_key", "check_name", "check_priority", "key_filename", "nearest_hint"]
+__all__ = [
+    "KEY_MAX_CHARS",
+    "PRIORITY_MAX",
+    "VERSION_MAX_CHARS",
+    "check_key",
+    "check_name",
+    "check_priority",
+    "check_version",
+    "key_filename",
+    "nearest_hint",
+]
 
 KEY_MAX_CHARS = 200
+VERSION_MAX_CHARS = 64
 PRIORITY_MAX = 2**31 - 1
 """Priorities lie within this of 0, so that their sums fit wherever they are kept."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -40,6 +51,18 @@ def check_name(name: str, *, what: str, identifier: bool = True) -> str:
             hint=f"use {pattern.pattern}, up to 100 characters",
         )
     return name
+
+
+def check_version(version: object, *, what: str) -> str:
+    """Return `version`, of code or of data, or raise `InvalidName`: 1 to 64 printable characters."""
+    if not isinstance(version, str):
+        raise InvalidName(f"{what} takes a text, not {version!r:.60}", hint=f'for example "{version!s:.60}"')
+    if not 0 < len(version) <= VERSION_MAX_CHARS or not version.isprintable():
+        raise InvalidName(
+            f"{what}: {version[:70]!r} is not a version",
+            hint=f"use 1 to {VERSION_MAX_CHARS} printable characters: a number, a date, an ETag, a digest",
+        )
+    return version
 
 
 def check_key(key: str) -> str:

@@ -64,11 +64,13 @@ class DeletePartitions:
 
 @dataclass(frozen=True)
 class Report:
-    """An asset was materialized outside Freshet."""
+    """An asset was materialized outside Freshet. `data_version`: of its data, 1 to 64 printable characters (an ETag, a
+    commit); where it is as at the report before, what asks for `data_version_changed` is not woken."""
 
     asset: str
     partition: str | None = None
     metadata: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    data_version: str | None = None
 
 
 @dataclass(frozen=True)

@@ -196,7 +196,7 @@ class Launcher:
         base = StepResult(step.run_id, step.position, step.attempt, "succeeded", now, end.value, end.metadata, error)
         match end.outcome:
             case "succeeded":
-                return base
+                return replace(base, version=end.version, code=end.code)
             case "failed" | "died":
                 return replace(base, outcome="failed", retry_at=self._retry_at(step, end, now))
             case "not_received":

@@ -148,6 +148,7 @@ class StepEnd:
     answer; `error` says how (exit status, signal). `interrupted`: the host itself ended.
 
     Of a failure: `final`, no attempt is to follow (`GiveUp`); `after`, the seconds before the next (`RetryLater`).
+    Of a success: `version`, of the data that was made, None where nothing is known; `code`, of what made it.
     """
 
     run_id: int
@@ -159,6 +160,8 @@ class StepEnd:
     error: TickError | None = None
     final: bool = False
     after: float | None = None
+    version: str | None = None
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

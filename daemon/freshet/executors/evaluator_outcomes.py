@@ -136,8 +136,8 @@ class OutcomeParts:
 
 
 def _report(told: list[Any]) -> ReportedMaterialization:
-    asset, key, metadata = told
-    return ReportedMaterialization(asset, key, metadata=metadata)
+    asset, key, metadata, version = told
+    return ReportedMaterialization(asset, key, metadata=metadata, data_version=version)
 
 
 def _delta(told: list[Any]) -> PartitionDelta:

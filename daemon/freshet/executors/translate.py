@@ -96,4 +96,6 @@ def step_end(told: Ended) -> StepEnd:
         error=None if error is None else TickError(error["type"], error["message"], error["traceback"]),
         final=error is not None and error.get("final", False),
         after=None if error is None else error.get("after"),
+        version=told["version"],
+        code=told["code"],
     )

@@ -296,6 +296,14 @@ class StepContext(JobContext, Protocol):
         """The partition this step makes. Raises `LookupError` for an asset without partitions."""
         ...
 
+    def data_version(self, version: str) -> None:
+        """Say what the version of the data is that this step makes (an ETag, the date of an export, a digest of what it
+        wrote elsewhere): 1 to 64 printable characters; the last call counts. Equal to the partition's last one, it says
+        that the data is unchanged: see `AutomationCondition.data_version_changed()`. Without, it is the digest of the
+        value that is kept; where that is None, nothing is known, and the data counts as changed. Raises `InvalidName`.
+        """
+        ...
+
     @property
     def missing_inputs(self) -> Mapping[str, MissingKeys]:
         """By upstream asset: the keys its mapping names that have no value. Of very many the first are named, and

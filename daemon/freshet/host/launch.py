@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from freshet.definitions.durations import format_duration
 from freshet.errors import HostError
 from freshet.host.frames import encode
 from freshet.host.journal import Journal, LineCutter
 from freshet.host.loop import Timer
-from freshet.host.messages import Ended, ErrorData, Received, Run, ValueData, WorkerEnded
+from freshet.host.messages import Ended, ErrorData, Received, Run, WorkerEnded
 
 __all__ = ["Launch", "died", "untold"]
 
@@ -107,16 +107,13 @@ class Launch:
         error: ErrorData | None,
         ended: WorkerEnded | None = None,
     ) -> bytes:
-        value, metadata = (ended["value"], ended["metadata"]) if ended else (None, {})
         try:
-            return encode(self._end(outcome, error, value, metadata))
+            return encode(self._end(outcome, error, ended))
         except HostError as large:  # what a worker could just say to the host: with the step's name it is too long
             self.journal.state("failed", error=untold(large))
-            return encode(self._end("failed", untold(large), None, {}))
+            return encode(self._end("failed", untold(large), None))
 
-    def _end(
-        self, outcome: _Outcome, error: ErrorData | None, value: ValueData | None, metadata: dict[str, Any]
-    ) -> Ended:
+    def _end(self, outcome: _Outcome, error: ErrorData | None, ended: WorkerEnded | None) -> Ended:
         run, position = self.step
         return Ended(
             op="ended",
@@ -124,9 +121,11 @@ class Launch:
             position=position,
             attempt=self.order["attempt"],
             outcome=outcome,
-            value=value,
-            metadata=metadata,
+            value=ended["value"] if ended else None,
+            metadata=ended["metadata"] if ended else {},
             error=error,
+            version=ended["version"] if ended else None,
+            code=ended["code"] if ended else None,
         )
 
 

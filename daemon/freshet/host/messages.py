@@ -222,6 +222,8 @@ class Ended(TypedDict):
     value: ValueData | None
     metadata: dict[str, Any]
     error: ErrorData | None
+    version: str | None
+    code: str | None
 
 
 class EvaluatorForked(TypedDict):
@@ -264,12 +266,15 @@ class WorkerReceived(TypedDict):
 
 
 class WorkerEnded(TypedDict):
-    """The step is done; `error` None means that it succeeded and that its value is kept."""
+    """The step is done; `error` None means that it succeeded and that its value is kept. `version`: of the data, None
+    where nothing is known; `code`: of what ran."""
 
     op: Literal["ended"]
     value: ValueData | None
     metadata: dict[str, Any]
     error: ErrorData | None
+    version: str | None
+    code: str | None
 
 
 FromWorker = Ready | WorkerReceived | WorkerEnded

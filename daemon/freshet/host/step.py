@@ -33,10 +33,11 @@ def perform(order: Run, catalog: Catalog, journal: Journal, *, values_dir: Path)
         else RunningJob(order, journal)
     )
     value: ValueData | None = None
+    version: str | None = None
     error: ErrorData | None = None
     try:
         if isinstance(context, RunningAsset):
-            value = _perform_asset(order, catalog, context, values_dir)
+            value, version = _perform_asset(order, catalog, context, values_dir)
         else:
             _perform_job(order, catalog, context)
     except BaseException as raised:
@@ -46,18 +47,25 @@ def perform(order: Run, catalog: Catalog, journal: Journal, *, values_dir: Path)
         elif isinstance(raised, RetryLater):
             error["after"] = patience(raised)
     context.write_progress()
-    return WorkerEnded(op="ended", value=value, metadata=context.collected, error=error)
+    ran = catalog.assets.get(order["step"]) if order["kind"] == "asset" else None
+    code = None if ran is None else ran.spec.code_version
+    return WorkerEnded(op="ended", value=value, metadata=context.collected, error=error, version=version, code=code)
 
 
-def _perform_asset(order: Run, catalog: Catalog, context: RunningAsset, values_dir: Path) -> ValueData:
+def _perform_asset(
+    order: Run, catalog: Catalog, context: RunningAsset, values_dir: Path
+) -> tuple[ValueData, str | None]:
+    """The kept value, and the version of the data: what the function said, else the value's digest; of None, nothing:
+    it stands for data that the function keeps elsewhere."""
     asset = catalog.assets.get(order["step"])
     if asset is None:
         raise _gone("asset", order["step"])
     arguments = read_arguments(order, asset, catalog, values_dir)
     if asset.spec.wants_ctx:
         arguments["ctx"] = context
+    value = _call(asset.function, arguments)
     kept = write_value(
-        _call(asset.function, arguments),
+        value,
         values_dir=values_dir,
         asset=asset.spec.name,
         partition_key=order["key"],
@@ -65,7 +73,8 @@ def _perform_asset(order: Run, catalog: Catalog, context: RunningAsset, values_d
         attempt=order["attempt"],
         io=asset.spec.io,
     )
-    return ValueData(path=kept.path, io=kept.io, size=kept.size, digest=kept.digest)
+    version = context.version or (None if value is None else kept.digest)
+    return ValueData(path=kept.path, io=kept.io, size=kept.size, digest=kept.digest), version
 
 
 def _perform_job(order: Run, catalog: Catalog, context: RunningJob) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from freshet.definitions.names import check_version
 from freshet.definitions.outcome import Json
 from freshet.definitions.partitions import PartitionsSpec
 from freshet.host.contexts import MissingKeys, Partition
@@ -84,7 +85,7 @@ class RunningJob:
 
 
 class RunningAsset(RunningJob):
-    """What an asset's function gets. `set`: its partitions, with their zone."""
+    """What an asset's function gets. `set`: its partitions, with their zone. `version`: what `data_version` was told."""
 
     def __init__(
         self,
@@ -96,6 +97,7 @@ class RunningAsset(RunningJob):
     ) -> None:
         super().__init__(order, journal, clock=clock)
         self._set = set
+        self.version: str | None = None
 
     @property
     def asset(self) -> str:
@@ -109,6 +111,10 @@ class RunningAsset(RunningJob):
         if key is None:
             raise LookupError(f"{self.asset} has no partitions: give it @asset(partitions=...)")
         return Partition(key, MappingProxyType(self._order["partition_metadata"]), self._set)
+
+    def data_version(self, version: str) -> None:
+        """Say what the version of the data is. Raises `InvalidName` for what is none."""
+        self.version = check_version(version, what="ctx.data_version()")
 
     @property
     def missing_inputs(self) -> Mapping[str, MissingKeys]:

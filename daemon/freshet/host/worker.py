@@ -105,7 +105,7 @@ def _fitting(ended: WorkerEnded) -> tuple[bytes, ErrorData | None]:
         return encode(ended), ended["error"]
     except Exception as error:  # a lone surrogate in a message, metadata of 64 MiB
         said = untold(error)
-        return encode(WorkerEnded(op="ended", value=None, metadata={}, error=said)), said
+        return encode(WorkerEnded(op="ended", value=None, metadata={}, error=said, version=None, code=None)), said
 
 
 def _flush_output() -> None:

@@ -22,10 +22,12 @@ def register_definitions(db: sqlite3.Connection, definitions: Definitions, now: 
     was if it comes back, and so are windows of time before `start`: an edit loses nothing. An asset that moves to
     another set loses its state, because its numbers would mean other keys; so do all assets of a set whose numbers
     mean something else than before. Of those the event `definitions_loaded` has `data["renumbered"]`.
+    An asset whose code is another than that of the definitions before, however long ago, has one event `code_changed`.
     """
     log = EventLog(db, now)
     renumbered = register_sets(db, log, definitions, now)
     _assets(db, definitions)
+    _code(db, definitions, log)
     _policies(db, definitions, now)
     _version(db, definitions.version, log, renumbered)
     return log.write()
@@ -46,6 +48,20 @@ def _assets(db: sqlite3.Connection, definitions: Definitions) -> None:
             f"DELETE FROM {table} WHERE asset_id = (SELECT id FROM assets WHERE name = ?)",  # noqa: S608  # two constants
             [(name,) for _, name in moved],
         )
+
+
+def _code(db: sqlite3.Connection, definitions: Definitions, log: EventLog) -> None:
+    """What was never told is known from now on, and is no change."""
+    known: dict[str, str | None] = dict(db.execute("SELECT name, code_version FROM assets"))
+    given = [(spec, spec.code_version) for spec in definitions.assets if spec.code_version is not None]
+    changed = [(spec, version) for spec, version in given if known[spec.name] != version]
+    db.executemany(
+        "UPDATE assets SET code_version = ? WHERE name = ?", [(version, spec.name) for spec, version in changed]
+    )
+    for spec, version in changed:
+        if known[spec.name] is not None:
+            name = None if spec.partitions is None else spec.partitions.name
+            log.add("code_changed", asset=spec.name, set=name, data={"code_version": version})
 
 
 def _policies(db: sqlite3.Connection, definitions: Definitions, now: float) -> None:

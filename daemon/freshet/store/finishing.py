@@ -84,8 +84,7 @@ def _succeed(db: sqlite3.Connection, log: EventLog, result: StepResult) -> None:
     begun = result.at if started is None else started
     set_name = set_of(db, asset_id, partition)
     if is_current(db, result.run_id, result.position):
-        given = result.version or (None if result.value is None else result.value.digest)
-        made = Made(asset_id, name, set_name, partition, result.at, begun, given, result.code, result.value)
+        made = Made(asset_id, name, set_name, partition, result.at, begun, result.version, result.code, result.value)
         write_made(db, log, replace(made, metadata=result.metadata, run_id=result.run_id))
         return
     log.add(

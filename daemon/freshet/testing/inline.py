@@ -198,6 +198,8 @@ class InlineHost:
                 value=told["value"],
                 metadata=told["metadata"],
                 error=told["error"],
+                version=told["version"],
+                code=told["code"],
             )
         )
 

@@ -85,6 +85,21 @@ class Facts:
         return nodes.Operand("initial_evaluation")
 
     @staticmethod
+    def code_version_changed() -> AutomationCondition:
+        """Its code is another than that of the definitions before: its `version=`, or without one what its function
+        does. As in Dagster true in that look only, once for an edit, and not for an asset that is new; of all
+        partitions there are. Unlike Dagster's, also where the condition was edited with it."""
+        return nodes.Operand("code_version_changed")
+
+    @staticmethod
+    def data_version_changed() -> AutomationCondition:
+        """Materialized in this transaction with data of another version than the partition had before; true of what has
+        no version, since nothing is known of it, and of a partition's first. The version is what the function
+        (`ctx.data_version`) or the report says, else the digest of the value that is kept. As in Dagster true in that
+        look only; what asks for it is not woken by data that is the same again."""
+        return nodes.Operand("data_version_changed")
+
+    @staticmethod
     def any_deps_match(condition: AutomationCondition) -> AutomationCondition:
         """`condition` is true of at least one partition, that the mapping names, of at least one dependency."""
         return nodes.AnyDepsMatch(condition)

@@ -36,6 +36,8 @@ OperandKind = Literal[
     "freshness_warned",
     "upstream_lapsed",
     "initial_evaluation",
+    "code_version_changed",
+    "data_version_changed",
 ]
 
 

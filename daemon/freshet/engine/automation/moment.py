@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pyroaring import BitMap
 
@@ -16,9 +17,11 @@ __all__ = ["Moment", "Pulses", "apply"]
 @dataclass(slots=True)
 class Pulses:
     """What happened to an asset's partitions in this transaction. `handled`: see `newly_handled`. `skipped`: let go
-    because a step above it in the run failed. `unsettled`: its freshness was or is not in order."""
+    because a step above it in the run failed. `changed`: updated with data that is not known to be the same. `code`:
+    its code is another. `unsettled`: its freshness was or is not in order."""
 
     updated: BitMap = field(default_factory=BitMap)
+    changed: BitMap = field(default_factory=BitMap)
     reported: BitMap = field(default_factory=BitMap)
     requested: BitMap = field(default_factory=BitMap)
     started: BitMap = field(default_factory=BitMap)
@@ -28,6 +31,7 @@ class Pulses:
     handled: BitMap = field(default_factory=BitMap)
     added: BitMap = field(default_factory=BitMap)
     touched: BitMap = field(default_factory=BitMap)
+    code: bool = False
     lapsed: bool = False
     unsettled: bool = False
 
@@ -96,6 +100,10 @@ def apply(world: World, events: Sequence[Event], now: float) -> Moment:
             _membership(world, moment, event)
         elif event.asset is not None and event.type.startswith("freshness_"):
             _freshness(world, moment, event, event.asset)
+        elif event.type == "code_changed":
+            pulses = moment.change(event.asset or "")
+            pulses.code = True
+            pulses.touched |= world.live(event.asset or "")
         elif event.asset is not None:
             _step(world, moment, event, event.asset, failed_runs)
     return moment
@@ -115,7 +123,7 @@ def _membership(world: World, moment: Moment, event: Event) -> None:
             pulses.added |= numbers
             continue
         world.change(asset).forget(numbers)
-        for bits in (pulses.updated, pulses.added, pulses.failed):
+        for bits in (pulses.updated, pulses.changed, pulses.added, pulses.failed):
             bits -= numbers
         moment.deleted.setdefault(asset, BitMap()).update(numbers)
 
@@ -156,10 +164,14 @@ def _step(world: World, moment: Moment, event: Event, asset: str, failed_runs: s
         levels.materialized.add(partition)
         levels.failed.discard(partition)
         pulses.updated.add(partition)
+        data: Any = event.data
+        if not (data and data.get("same")):
+            pulses.changed.add(partition)
         if levels.lapsed or levels.warned:
             pulses.unsettled = True
             pulses.touched |= world.newest(asset)
-        levels.restore(partition)
+        if not (data and data.get("stale")):
+            levels.restore(partition)
         if event.run_id is None:
             pulses.reported.add(partition)
             pulses.handled.add(partition)

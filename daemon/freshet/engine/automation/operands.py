@@ -68,6 +68,14 @@ def _initial_evaluation(look: Look, scope: Scope) -> BitMap:
     return scope.candidates if look.first and look.pulsing else EMPTY
 
 
+def _code_version_changed(look: Look, scope: Scope) -> BitMap:
+    return scope.candidates if look.pulses(scope).code else EMPTY
+
+
+def _data_version_changed(look: Look, scope: Scope) -> BitMap:
+    return scope.candidates & look.pulses(scope).changed
+
+
 OPERANDS: dict[OperandKind, Callable[[Look, Scope], BitMap]] = {
     "missing": _missing,
     "in_progress": _in_progress,
@@ -81,4 +89,6 @@ OPERANDS: dict[OperandKind, Callable[[Look, Scope], BitMap]] = {
     "freshness_warned": _freshness_warned,
     "upstream_lapsed": _upstream_lapsed,
     "initial_evaluation": _initial_evaluation,
+    "code_version_changed": _code_version_changed,
+    "data_version_changed": _data_version_changed,
 }

@@ -32,8 +32,11 @@ _PULSES = frozenset(
         "newly_handled",
         "will_be_requested",
         "initial_evaluation",
+        "code_version_changed",
+        "data_version_changed",
     }
 )
+_UPDATES = (Operand("newly_updated"), Operand("data_version_changed"))
 _INSTANTS = _PULSES - {"newly_missing", "initial_evaluation"}
 _FRESHNESS = frozenset({"freshness_lapsed", "freshness_warned", "upstream_lapsed"})
 
@@ -127,7 +130,7 @@ def _bare(condition: AutomationCondition) -> bool:
 def _reacts(node: Node) -> bool:
     if not isinstance(node.condition, (AnyDepsMatch, AllDepsMatch)):
         return False
-    return any(_plain(below.condition) == Operand("newly_updated") for below in _reached(node.kids))
+    return any(_plain(below.condition) in _UPDATES for below in _reached(node.kids))
 
 
 def _brief(root: Node) -> set[Node]:

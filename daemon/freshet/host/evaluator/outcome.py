@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from freshet.definitions.delivery import Delivery, Handled
-from freshet.definitions.names import PRIORITY_MAX, check_key
+from freshet.definitions.names import PRIORITY_MAX, check_key, check_version
 from freshet.definitions.outcome import AddPartitions, DeletePartitions, Json, Report, RunRequest, Skip
 from freshet.definitions.sensor import Sensor
 from freshet.errors import FreshetError
@@ -233,6 +233,7 @@ def _report(item: Report) -> list[Json]:
         _name(item.asset, "Report(asset)"),
         None if item.partition is None else _key(item.partition),
         _metadata(item.metadata, "Report(metadata)"),
+        None if item.data_version is None else check_version(item.data_version, what="Report(data_version)"),
     ]
 
 

@@ -32,6 +32,7 @@ EventType = Literal[
     "ticker_recovered",
     "ticker_quarantined",
     "definitions_loaded",
+    "code_changed",  # of an asset, with the definitions that were loaded
 ]
 
 

@@ -212,8 +212,7 @@ class StepResult:
 
     `outcome`: succeeded; failed (counts against retries); lost (the launch was not received: the attempt is
     returned and the step queued again); interrupted; canceled. `retry_at`: set by the engine where a failed step
-    has retries left. `version`: of the data, where the step gave one, else it is the kept value's digest; `code`: of
-    what ran.
+    has retries left. `version`: of the data, None where nothing is known; `code`: of what ran.
     """
 
     run_id: int
