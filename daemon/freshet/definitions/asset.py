@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from types import CodeType, NoneType
+from inspect import CO_VARARGS, CO_VARKEYWORDS
+from types import CodeType, FunctionType, NoneType
 from typing import Annotated, Any, get_args, get_origin, overload
 
 from freshet.definitions.annotations import single_value
@@ -51,7 +52,9 @@ class Dep:
         if name is not None and not isinstance(name, str):
             raise DefinitionError(f"Dep({asset!r}): not an asset", hint="give an asset or its name")
         self.asset = name
-        self.mapping = expect(mapping, (*get_args(Mapping), NoneType), "Dep(): mapping", _mapping_hint(mapping))
+        if mapping is not None:
+            expect(mapping, get_args(Mapping), "Dep(): mapping", _mapping_hint(mapping))
+        self.mapping = mapping
 
 
 @dataclass(frozen=True)
@@ -195,8 +198,10 @@ def _mapping_hint(mapping: object) -> str:
 
 
 def _parameters(function: Callable[..., Any], called: str) -> tuple[bool, dict[str, DepSpec]]:
-    hints = getattr(function, "__annotations__", {})
     wants_ctx, found = False, dict[str, DepSpec]()
+    if _takes_nothing(function):
+        return wants_ctx, found
+    hints = getattr(function, "__annotations__", {})
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise DefinitionError(
@@ -225,6 +230,14 @@ def _parameters(function: Callable[..., Any], called: str) -> tuple[bool, dict[s
             single=single_value(annotation),
         )
     return wants_ctx, found
+
+
+def _takes_nothing(function: Callable[..., Any]) -> bool:
+    """Whether that can be seen without `inspect`, which takes longer than all the rest of a declaration."""
+    if not isinstance(function, FunctionType) or function.__dict__:  # a signature of its own, or what it wraps
+        return False
+    code = function.__code__
+    return not (code.co_argcount or code.co_kwonlyargcount or code.co_flags & (CO_VARARGS | CO_VARKEYWORDS))
 
 
 def _resolve(annotation: Any, function: Callable[..., Any], called: str) -> Any:
@@ -267,6 +280,9 @@ def _merge_deps(
     merged = {dep.asset: dep for dep in by_argument.values()}
     hint = 'write deps=["upstream"]' if not isinstance(extra, str) else f'write deps=["{extra}"]'
     for item in expect_list(extra, f"asset {called}: deps", hint):
+        if isinstance(item, str) and item not in merged:
+            merged[item] = DepSpec(item)
+            continue
         dep = item if isinstance(item, Dep) else Dep(item)
         if dep.asset is None:
             raise DefinitionError(f"asset {called}: deps=[Dep()] names no asset", hint='write Dep("upstream", ...)')

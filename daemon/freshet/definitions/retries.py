@@ -24,6 +24,9 @@ class RetrySpec:
     cap: float = 300.0
 
 
+_NEVER = RetrySpec()
+
+
 class Retries:
     """`retries=Retries(3, delay="5s", backoff=2, jitter=0.25)`; `retries=3` is `Retries(3)`."""
 
@@ -48,6 +51,8 @@ class Retries:
 def retry_spec(retries: int | Retries, what: str) -> RetrySpec:
     """The rule of a decorator's `retries=`. Raises `DefinitionError`."""
     expect(retries, (int, Retries), what, 'write retries=3, or Retries(3, delay="5s")')
+    if retries == 0:
+        return _NEVER
     return Retries(retries).spec if isinstance(retries, int) else retries.spec
 
 

@@ -47,7 +47,11 @@ def packed(definitions: Definitions) -> dict[str, Any]:
     assets = list[dict[str, Any]]()
     defaults = _defaults()
     for spec in definitions.assets:
-        told = {name: value for name, default in defaults if (value := getattr(spec, name)) != default}
+        told = {
+            name: value
+            for name, default in defaults
+            if (value := getattr(spec, name)) is not default and value != default
+        }
         if spec.automation is not None:
             told["automation"] = conditions.number(spec.automation)
         if spec.partitions is not None:

@@ -6,6 +6,7 @@ import dataclasses
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -30,7 +31,8 @@ __all__ = ["Catalog", "catalog"]
 
 @dataclass
 class Catalog:
-    """The live objects by name, and their description. With `problems`, it must not be put in force."""
+    """The live objects by name, and their description. With `problems`, it must not be put in force. `text`: the
+    definitions as JSON, None where a setting is not plain data."""
 
     definitions: Definitions
     assets: dict[str, Asset] = field(default_factory=dict[str, Asset])
@@ -38,6 +40,7 @@ class Catalog:
     sensors: dict[str, Sensor] = field(default_factory=dict[str, Sensor])
     parameters: dict[str, Parameters] = field(default_factory=dict[str, Parameters])
     problems: list[ProblemData] = field(default_factory=list[ProblemData])
+    text: bytes | None = None
 
     def check(self, job: str, params: Mapping[str, Any]) -> None:
         """Raise `InvalidParameter` where a job's annotations do not allow these parameters, of which some may be
@@ -48,10 +51,7 @@ class Catalog:
     def as_json(self) -> orjson.Fragment:
         """The definitions as JSON of `definitions.wire`; without their contents where a setting is not plain data (a
         problem says so)."""
-        try:
-            return orjson.Fragment(orjson.dumps(packed(self.definitions)))
-        except TypeError:
-            return orjson.Fragment(orjson.dumps(packed(Definitions(version=self.definitions.version))))
+        return orjson.Fragment(self.text or orjson.dumps(packed(Definitions(version=self.definitions.version))))
 
 
 def catalog(found: Iterable[object], *, version: str) -> Catalog:
@@ -90,17 +90,6 @@ def _catalog(objects: list[object], version: str) -> Catalog:
     made = Catalog(Definitions(version=version))
     for one in jobs:
         _describe_job(made, one)
-    specs = (*(one.spec for one in assets), *(one.spec for one in jobs), *(one.spec for one in sensors))
-    for each in (*specs, *(one.spec for one in schedules)):
-        _check_plain(made, each)
-    for spec in (one.spec for one in assets):
-        if spec.io is not None and spec.io not in IO_NAMES:
-            said = f"asset {spec.name}: there is no I/O manager {spec.io!r}"
-            made.problems.append(_at(spec.source, said, nearest_hint(spec.io, IO_NAMES)))
-    made.assets = {one.spec.name: one for one in assets}
-    made.jobs = {one.spec.name: one for one in jobs}
-    made.sensors = {one.spec.name: one for one in sensors}
-    made.sensors |= {one.name: as_sensor(one) for one in schedules if one.spec.body}
     made.definitions = Definitions(
         assets=tuple(one.spec for one in assets),
         jobs=tuple(one.spec for one in jobs),
@@ -109,6 +98,20 @@ def _catalog(objects: list[object], version: str) -> Catalog:
         version=version,
         schedules=tuple(one.spec for one in schedules),
     )
+    try:
+        made.text = orjson.dumps(packed(made.definitions))
+    except TypeError:
+        specs = (made.definitions.assets, made.definitions.jobs, made.definitions.sensors, made.definitions.schedules)
+        for each in chain.from_iterable(specs):
+            _check_plain(made, each)
+    for spec in (one.spec for one in assets):
+        if spec.io is not None and spec.io not in IO_NAMES:
+            said = f"asset {spec.name}: there is no I/O manager {spec.io!r}"
+            made.problems.append(_at(spec.source, said, nearest_hint(spec.io, IO_NAMES)))
+    made.assets = {one.spec.name: one for one in assets}
+    made.jobs = {one.spec.name: one for one in jobs}
+    made.sensors = {one.spec.name: one for one in sensors}
+    made.sensors |= {one.name: as_sensor(one) for one in schedules if one.spec.body}
     made.problems += [_problem(error) for error in validate(made.definitions)]
     made.problems += [wrong for each in schedules if (wrong := _scheduled(made, each)) is not None]
     return made

@@ -50,6 +50,7 @@ def load_plugins(plan: HostPlan, control: socket.socket) -> tuple[Catalog, Birth
             )
         )
     )
+    made.text = None
     return made, Forker(made, Bench(made, state_dir)) if fork else Spawner(sources, state_dir)
 
 
