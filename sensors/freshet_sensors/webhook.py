@@ -47,7 +47,9 @@ class WebhookSensor(Sensor):
     """Asks for a run of `target` for each delivery to `/hooks/PATH`.
 
     `path`, `scheme`, `secret`, `header`, `prefix`, `encoding`, `id_from`, `max_body`, `tolerance`, `observe`: how
-    deliveries are verified and told apart; see `freshet.Intake`. `target`: an asset or job.
+    deliveries are verified and told apart; see `freshet.Intake`. GitHub signs the body alone: another delivery with an
+    equal body is taken for a replay of the first, whatever its id and event, is answered 200, and runs nothing.
+    `target`: an asset or job.
 
     Without `map`, the payload must be an object: it is the run's parameters. `map(payload)` or `map(payload, delivery)`
     returns a `RunRequest`, `AddPartitions`, `DeletePartitions` or `Report`, an iterable of these, or None: nothing is

@@ -201,6 +201,10 @@ def test_github_a_signed_copy_under_another_id_is_the_same_delivery(world: World
     copy = world.sender.post("of/github", "github", {"order": 9, "text": "copied"}, id="forged")
     assert (first.status_code, copy.status_code) == (202, 200)
     assert first.content == copy.content
+    assert world.sender.post("of/github", "github", {"order": 9, "text": "copied"}, id="third").status_code == 200
+    told = world.site.cli("inbox", "github").stdout
+    assert "2 more since the start, of bodies that had come before, were taken for replays" in told
+    assert world.daemon.log_text().count("is taken for its replay") == 1
 
 
 def test_what_only_tries_the_hook_is_answered_and_not_kept(world: World) -> None:

@@ -70,7 +70,7 @@ def test_the_same_id_is_one_delivery_of_one_sensor(db: sqlite3.Connection) -> No
 
 def test_a_signed_digest_under_another_id_is_the_same_delivery(db: sqlite3.Connection) -> None:
     first, copy = keep_deliveries(db, [new("a", signed=True), new("b", signed=True)])
-    assert (copy.id, copy.how) == (first.id, "same")
+    assert (copy.id, copy.how) == (first.id, "copy")
     assert keep(db, new("c", signed=True, ticker=2), new("d")) == ["new", "new"]
 
 

@@ -163,7 +163,8 @@ class Hook:
 @dataclass(frozen=True, slots=True)
 class HookView:
     """A hook as the engine sees it now. `problem`: why it takes nothing, or not everything; `full`: why no hook does:
-    too much waits, and whose it is."""
+    too much waits, and whose it is; `copies`: how many since the start had the body of an earlier one under another id,
+    which is not signed, and were taken for its replay."""
 
     sensor: str
     intake: Intake
@@ -172,6 +173,7 @@ class HookView:
     parked: int
     problem: str | None
     full: str | None = None
+    copies: int = 0
 
 
 @dataclass(frozen=True, slots=True)

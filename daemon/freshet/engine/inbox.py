@@ -70,6 +70,8 @@ class Inbox:
         self._handed: dict[str, _Handed] = {}
         self._single: dict[str, _Single] = {}
         ticks.settled, ticks.look_failed = self.settled, self.look_failed
+        self.copies: dict[int, int] = {}
+        """By ticker, how many came again under another id since the start."""
         self.waiting = 0
         """How many are on their way into the store, or wait there."""
 
@@ -172,9 +174,19 @@ class Inbox:
                 arrived.add(new.ticker)
             else:
                 self.waiting -= 1
+                if one.how == "copy":
+                    self._note_copy(new, one.id)
             if not answer.done():
                 answer.set_result(one)
         self._wake(arrived)
+
+    def _note_copy(self, new: NewDelivery, before: int) -> None:
+        """Say it once of each hook, and count."""
+        seen = self.copies[new.ticker] = self.copies.get(new.ticker, 0) + 1
+        hook = next((one for one in self._hooks.values() if one.ticker == new.ticker), None)
+        if seen == 1 and hook is not None:
+            said = "a delivery with the body of an earlier one is taken for its replay: what is signed says no more"
+            _log.info(said, sensor=hook.sensor, hook=hook.intake.path, delivery=new.delivery, earlier=before)
 
     def _wake(self, tickers: set[int]) -> None:
         for hook in self._hooks.values():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import anyio
@@ -51,6 +51,7 @@ class InboxDesk:
             count = counts.get(hook.ticker, InboxCount(hook.ticker, 0, None, 0))
             problem = self._inbox.problem(hook)
             found.append(HookView(hook.sensor, hook.intake, count.waiting, count.oldest, count.parked, problem, full))
+            found[-1] = replace(found[-1], copies=self._inbox.copies.get(hook.ticker, 0))
         return tuple(found)
 
     def _full(self, counts: Mapping[int, InboxCount]) -> str | None:

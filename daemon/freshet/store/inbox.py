@@ -60,7 +60,7 @@ def _keep(db: sqlite3.Connection, one: NewDelivery) -> Kept:
     (before,) = db.execute(
         "SELECT id FROM inbox WHERE ticker_id = ? AND signed = ?", (one.ticker, one.signed)
     ).fetchone()
-    return Kept(before, "same")
+    return Kept(before, "copy")
 
 
 def waiting_deliveries(

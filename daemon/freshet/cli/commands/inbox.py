@@ -34,11 +34,13 @@ def show(session: Session, sensor: str | None, number: int | None, state: Delive
     """All hooks; or the deliveries to one; or one delivery."""
     with session.client() as client:
         found: Any
+        copies = 0
         sensor = None if sensor is None else _by_path(client, sensor)
         if sensor is None:
             found = client.hooks()
         elif number is None:
             found = client.deliveries(sensor, state=state, limit=limit)
+            copies = sum(one.copies for one in client.hooks() if one.sensor == sensor)
         else:
             found = client.delivery(sensor, number)
     if session.json:
@@ -47,6 +49,8 @@ def show(session: Session, sensor: str | None, number: int | None, state: Delive
         _hooks(found)
     elif number is None:
         _deliveries(found)
+        if copies:
+            print(f"{copies:,} more since the start, of bodies that had come before, were taken for replays")  # noqa: T201
     else:
         _delivery(found)
 

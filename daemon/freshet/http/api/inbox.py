@@ -46,6 +46,7 @@ async def list_hooks(api: Api) -> tuple[HookAnswer, ...]:
             parked=one.parked,
             problem=one.problem,
             full=one.full,
+            copies=one.copies,
         )
         for one in await api.control.hooks()
     )

@@ -16,7 +16,9 @@ DeliveryState = Literal["waiting", "admitted", "filtered", "rejected", "parked"]
 
 class HookAnswer(Answer):
     """A hook and what waits behind it. `problem`: why it takes nothing, or not everything; `oldest`: when the first of
-    those that wait was received; `full`: why no hook takes anything: too much waits, and whose it is."""
+    those that wait was received; `full`: why no hook takes anything: too much waits, and whose it is;
+    `copies`: how many since the start had the body of an earlier one under an id that is not signed, and were taken for
+    its replay."""
 
     sensor: str
     path: str
@@ -28,6 +30,7 @@ class HookAnswer(Answer):
     parked: int
     problem: str | None
     full: str | None = None
+    copies: int = 0
 
 
 class DeliveryAnswer(Answer):
