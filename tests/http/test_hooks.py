@@ -19,6 +19,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 from tests.http.hand_control import Served, served_in
 from tests.support.signers import SECRET, Signed, sign
 
@@ -154,6 +155,24 @@ def test_batches_of_events_and_other_formats_are_refused_with_a_word_of_what_is_
 
 def test_a_header_that_begins_alike_makes_no_event(served: Served) -> None:
     assert post(served, sign("hmac-sha256", b"{}", ce_ntre="x"))[0] == 202
+
+
+@pytest.mark.parametrize("id_from", ["json:/event/id", "header:X-Delivery"])
+def test_that_nothing_stands_where_the_id_should_is_said_once(served: Served, id_from: str) -> None:
+    take(served, Intake("orders/new", "hmac-sha256", "env:X", id_from=id_from))
+    bare = sign("hmac-sha256", b'{"event": {"name": "x"}}')
+    bare.headers.pop("x-delivery", None)
+    bare.headers.pop("X-Delivery", None)
+    with capture_logs() as logs:
+        assert [post(served, bare)[0] for _ in range(3)] == [202] * 3
+        form = Signed({**bare.headers, "content-type": "application/x-www-form-urlencoded"}, bare.body)
+        assert post(served, form)[0] == 202
+    told = [line for line in logs if "has no id" in line["event"]]
+    assert [(line["hook"], line["id_from"]) for line in told] == [("hook", id_from)]
+    with capture_logs() as logs:
+        named = sign("hmac-sha256", b'{"event": {"id": "1"}}')
+        assert [post(served, named)[0] for _ in range(2)] == [202, 200]
+    assert logs == []
 
 
 def test_a_body_that_comes_in_single_bytes_is_taken(served: Served) -> None:

@@ -24,7 +24,7 @@ from freshet.engine.inbox import InboxFull
 from freshet.errors import StoreError
 from freshet.http.bucket import HOOK_RATE, Buckets
 from freshet.http.cloud_events import NOT_TAKEN, check_event, is_taken
-from freshet.http.identity import is_ping, new_delivery
+from freshet.http.identity import delivery_id, is_ping, new_delivery
 from freshet.http.payload import BadPayload, parse
 from freshet.http.schemes import ID_IN_BODY, Delivery, Refused, Verified, verify
 from freshet.http.telling import Telling
@@ -163,7 +163,10 @@ class Hooks:
             return 200, said
         _check_event(delivery, value)
         digest = await _digest(delivery.body)
-        new = new_delivery(hook, delivery, verified, value, digest, received_at=self._now(), unsigned=unsigned)
+        name = delivery_id(intake, delivery, verified, value)
+        if name is None and intake.id_from is not None:
+            self._telling.nameless(hook.sensor, intake.id_from)
+        new = new_delivery(hook, delivery, verified, name, digest, received_at=self._now(), unsigned=unsigned)
         return _told(await self._kept(door, new))
 
     def _admit(self, hook: Hook) -> None:

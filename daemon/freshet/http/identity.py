@@ -44,16 +44,16 @@ def new_delivery(
     hook: Hook,
     delivery: Delivery,
     verified: Verified,
-    value: Json,
+    name: str | None,
     digest: bytes,
     *,
     received_at: float,
     unsigned: str | None,
 ) -> NewDelivery:
-    """What is to be kept. One without an id is new, whatever it says."""
+    """What is to be kept. One without an id, `name`, is new, whatever it says."""
     return NewDelivery(
         ticker=hook.ticker,
-        delivery=delivery_id(hook.intake, delivery, verified, value) or uuid4().hex,
+        delivery=name or uuid4().hex,
         digest=digest,
         body=delivery.body,
         received_at=received_at,
