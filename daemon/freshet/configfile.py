@@ -1,6 +1,6 @@
 """Where `freshet.toml` is and what stands in it, as plain data: shared by the settings and by the CLI.
 
-The CLI needs one thing of the settings, the socket, and answers sooner without pydantic.
+The CLI needs little of the settings, above all the socket, and answers sooner without pydantic.
 """
 
 from __future__ import annotations
@@ -15,7 +15,17 @@ from typing import Any
 
 from freshet.errors import SettingsError
 
-__all__ = ["DEFAULT_FILES", "ENV_PREFIX", "NESTED", "ConfigFile", "env_name", "find_config", "read_config", "socket_of"]
+__all__ = [
+    "DEFAULT_FILES",
+    "ENV_PREFIX",
+    "NESTED",
+    "ConfigFile",
+    "env_name",
+    "find_config",
+    "plugins_of",
+    "read_config",
+    "socket_of",
+]
 
 DEFAULT_FILES = (Path("config/freshet.toml"), Path("/etc/freshet/freshet.toml"))
 ENV_PREFIX = "FRESHET_"
@@ -88,6 +98,12 @@ def socket_of(path: Path | None, environ: Mapping[str, str] = os.environ) -> Pat
     if config.path is None:
         raise no_config()
     raise SettingsError(f"{config.path}: state_dir is missing", hint='for example state_dir = "../state"')
+
+
+def plugins_of(path: Path | None, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The plugins folder, as the settings will have it; None where none is named."""
+    found: Any = environ.get(env_name(("plugins_dir",))) or read_config(path).data.get("plugins_dir")
+    return Path.cwd() / found if isinstance(found, str) and found else None
 
 
 def no_config() -> SettingsError:

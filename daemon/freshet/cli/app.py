@@ -339,7 +339,10 @@ def simulate(
         list[str] | None,
         typer.Option(metavar="NAME=T", help="How long an asset or job takes [as recorded, or else 1s]."),
     ] = None,
-    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Print what is about this alone.")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Print what is about this alone; runs go by their asset or job."),
+    ] = None,
     speed: Annotated[
         float | None, typer.Option(min=0.001, metavar="X", help="X times as fast as real time [as fast as it goes].")
     ] = None,

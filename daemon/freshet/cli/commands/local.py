@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from freshet.cli.session import Session, print_json
 from freshet.cli.text import place, plain
+from freshet.errors import FreshetError
 
 if TYPE_CHECKING:
     from freshet.executors.base import Answers, LoadProblem, LoadReport
@@ -46,7 +47,18 @@ def check(session: Session) -> int:
         print_json(_as_json(report))
     else:
         _print(report)
+        if not report.problems and _runs_others(session, report.definitions.version):
+            print("the daemon runs the plugins as they were: start it anew")  # noqa: T201
     return 1 if report.problems else 0
+
+
+def _runs_others(session: Session, version: str) -> bool:
+    """Whether a daemon runs here, with other plugins than these."""
+    try:
+        with session.client() as client:
+            return client.status().definitions_version not in ("", version)
+    except FreshetError:
+        return False
 
 
 async def load_plugins(settings: Settings, scratch: Path) -> LoadReport:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.text import Text
 
 from freshet.cli.session import Session, print_json
 from freshet.cli.tables import console, state_text, table
 from freshet.cli.text import age, error_line, error_text, in_line, place, plain
+from freshet.configfile import plugins_of
 from freshet.definitions.durations import format_duration
 from freshet.http.models import (
     AssetAnswer,
@@ -37,11 +40,22 @@ def status(session: Session) -> None:
         print_json(answer)
         return
     out = console()
-    for label, value in _status_lines(answer):
+    edited = () if session.url else _edited(plugins_of(session.config), answer.started_at)
+    for label, value in _status_lines(answer, edited):
         out.print(Text(f"{label:<9} ") + value)
 
 
-def _status_lines(answer: StatusAnswer) -> list[tuple[str, Text]]:
+def _edited(plugins: Path | None, since: float) -> tuple[str, ...]:
+    """The plugin files that were changed since the daemon has read them."""
+    names: list[str] = []
+    for path in sorted(plugins.rglob("*.py")) if plugins is not None else ():
+        with suppress(OSError):
+            if path.stat().st_mtime > since:
+                names.append(path.name)
+    return tuple(names)
+
+
+def _status_lines(answer: StatusAnswer, edited: tuple[str, ...]) -> list[tuple[str, Text]]:
     lines = [("freshet", _state(answer))]
     if answer.problem:
         lines.append(("problem", Text(in_line(answer.problem), style="red")))
@@ -57,6 +71,11 @@ def _status_lines(answer: StatusAnswer) -> list[tuple[str, Text]]:
         ("jobs", Text(str(answer.jobs))),
         ("plugins", Text(f"version {in_line(answer.definitions_version[:12]) or '-'}")),
     ]
+    if edited:
+        shown = ", ".join(edited[:8]) + (f" and {len(edited) - 8} more" if len(edited) > 8 else "")
+        lines.append(
+            ("", Text(in_line(f"edited since, and not in force until the daemon starts anew: {shown}"), "yellow"))
+        )
     if answer.host is not None:
         evaluators = len(answer.host.evaluators)
         words = f"pid {answer.host.pid}, {evaluators} evaluator{'s' * (evaluators != 1)}, workers by"
@@ -104,6 +123,16 @@ def assets(session: Session, name: str | None) -> None:
         (_asset_row(one, now) for one in found),
         empty="no plugin declares an asset",
     )
+    if name is not None:
+        console().print(_versions(found[0]))
+
+
+def _versions(one: AssetAnswer) -> Text:
+    """By which code, and of which data."""
+    text = Text(f"code {in_line(one.code_version or '-')}")
+    if one.outdated:
+        text.append(f", last made by {in_line(one.made_by or '-')}", "yellow")
+    return text.append(f"   data {in_line(one.data_version or '-')}")
 
 
 def _asset_row(one: AssetAnswer, now: float) -> tuple[object, ...]:
