@@ -12,6 +12,7 @@ import pytest
 from tests.support.served import ServedEngine, served_engine
 
 from freshet import DynamicPartitions, RunRequest, asset, job, sensor
+from freshet.store.records import StepToRun
 
 DAYS = DynamicPartitions("days")
 BAD = set[str]()
@@ -50,12 +51,16 @@ def _made(name: str) -> int:
     return 1
 
 
+def lasting(_: StepToRun) -> float:
+    return 1.0
+
+
 @pytest.fixture
 def served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Generator[ServedEngine]:
     BAD.clear()
     BAD.update({"clean", "notify 7"})
     SEEN.clear()
-    with served_engine(tmp_path, [raw, clean, total, notify, orders], capsys, duration=lambda _: 1.0) as one:
+    with served_engine(tmp_path, [raw, clean, total, notify, orders], capsys, duration=lasting) as one:
         one.advance(10)
         yield one
 

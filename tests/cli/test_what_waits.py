@@ -12,7 +12,7 @@ import pytest
 from tests.support.served import ServedEngine, served_engine
 
 from freshet import RunRequest, job, sensor
-from freshet.store.records import NewDelivery
+from freshet.store.records import NewDelivery, StepToRun
 from freshet_sensors import WebhookSensor
 
 
@@ -41,9 +41,13 @@ gh = WebhookSensor("gh", path="of/gh", scheme="none", target=note, interval="1s"
 gl = WebhookSensor("gl", path="of/gl", scheme="github", secret=["env:NO_SECRET_1", "env:NO_SECRET_2"], target=note)
 
 
+def lasting(_: StepToRun) -> float:
+    return 150.0
+
+
 @pytest.fixture
 def served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Generator[ServedEngine]:
-    with served_engine(tmp_path, [note, write, often, rows, gh, gl], capsys, duration=lambda _: 150.0) as one:
+    with served_engine(tmp_path, [note, write, often, rows, gh, gl], capsys, duration=lasting) as one:
         yield one
 
 
