@@ -93,6 +93,28 @@ async def test_what_waits_in_one_group_is_answered_together(tmp_path: Path) -> N
         assert [run.params["n"] for run in await made.runs("note")] == [1, 3]
 
 
+async def test_the_store_is_read_only_where_others_may_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with rig(tmp_path, [hook(interval="1h"), note, thing]) as made:
+        read, queries = made.store.read, list[str]()
+
+        async def told(query: Any) -> Any:
+            queries.append(getattr(getattr(query, "func", query), "__name__", ""))
+            return await read(query)
+
+        monkeypatch.setattr(made.store, "read", told)
+        for number in range(3):
+            await deliver(made, f"good {number}", n=number)
+        await deliver(made, "bad", n=3, boom=True)
+        assert "waiting_deliveries" not in queries
+        await deliver(made, "after it", n=4)
+        assert queries.count("waiting_deliveries") == 1, "one may wait that was given and not settled"
+        await deliver(made, "again", n=5)
+        assert queries.count("waiting_deliveries") == 1
+        assert [run.params["n"] for run in await made.runs("note")] == [0, 1, 2, 4, 5]
+        await made.advance(3600)
+        assert (await inbox(made))["bad"].attempts == 2
+
+
 async def test_one_that_fails_is_tried_again_by_interval_and_then_parked(tmp_path: Path) -> None:
     async with rig(tmp_path, [hook(interval="30s"), note, thing]) as made:
         await deliver(made, "bad", n=1, boom=True)

@@ -14,6 +14,7 @@ import structlog
 
 from freshet.definitions.graph import Definitions
 from freshet.engine.control import Hook
+from freshet.engine.fresh import Fresh
 from freshet.engine.instruments import Instruments, persist
 from freshet.engine.ticks import TickLoop
 from freshet.errors import Conflict, StoreError
@@ -69,6 +70,7 @@ class Inbox:
         self._dry: dict[int, tuple[int, ...] | None] = {}
         self._handed: dict[str, _Handed] = {}
         self._single: dict[str, _Single] = {}
+        self._fresh: dict[int, Fresh] = {}
         ticks.settled, ticks.look_failed = self.settled, self.look_failed
         self.copies: dict[int, int] = {}
         """By ticker, how many came again under another id since the start."""
@@ -86,6 +88,7 @@ class Inbox:
             if spec.intake is not None
         }
         known = {hook.ticker for hook in self._hooks.values()}
+        self._fresh = {ticker: self._fresh.get(ticker) or Fresh() for ticker in known}
         self.waiting = sum(one.waiting for one in counts.values() if one.ticker in known)
         for hook in self._hooks.values():
             self.secrets(hook)
@@ -164,21 +167,25 @@ class Inbox:
         except StoreError as error:
             self.waiting -= len(group)
             _log.error("deliveries could not be kept", count=len(group), error=str(error))
-            for _, answer in group:
+            for new, answer in group:
+                self._lose(new.ticker)  # some may be there all the same
                 if not answer.done():
                     answer.set_exception(error)
             return
         arrived: set[int] = set()
-        for (new, answer), one in zip(group, kept, strict=True):
+        for (new, _), one in zip(group, kept, strict=True):
             if one.how == "new":
                 arrived.add(new.ticker)
+                if (fresh := self._fresh.get(new.ticker)) is not None:
+                    fresh.came(one.id, new)
             else:
                 self.waiting -= 1
                 if one.how == "copy":
                     self._note_copy(new, one.id)
+        self._wake(arrived)  # first: the look is on its way while the answers are written
+        for (_, answer), one in zip(group, kept, strict=True):
             if not answer.done():
                 answer.set_result(one)
-        self._wake(arrived)
 
     def _note_copy(self, new: NewDelivery, before: int) -> None:
         """Say it once of each hook, and count."""
@@ -207,15 +214,40 @@ class Inbox:
         if ids is not None:
             query = partial(deliveries_of, ticker_id=ticker, ids=ids, after=after, limit=limit, size=_HANDED_BYTES)
             return await self._in.store.read(query)
+        handed = self._handed.get(sensor)
+        if handed is not None and handed.tick != tick and handed.ids:
+            self._lose(ticker)  # what that look was given waits again, if it did not commit
         if sensor in self._single:
+            self._lose(ticker)
             found, more = await self._next_one(sensor, ticker, after, again=again)
         else:
-            found, more = await self._waiting(ticker, after, limit, again=again)
+            found, more = await self._next(ticker, after, limit, again=again)
         handed = self._handed.get(sensor)
         if handed is None or handed.tick != tick:
             handed = self._handed[sensor] = _Handed(tick)
         handed.ids += [one.id for one in found]
         return found, more
+
+    async def _next(
+        self, ticker: int, after: int, limit: int, *, again: bool
+    ) -> tuple[tuple[WaitingDelivery, ...], bool]:
+        fresh = self._fresh.get(ticker)
+        if fresh is None:
+            return await self._waiting(ticker, after, limit, again=again)
+        if not again and (taken := fresh.take(limit)) is not None:
+            return taken
+        turn = fresh.asking()
+        found, more = await self._waiting(ticker, after, limit, again=again)
+        fresh.read(turn, found, more=more)
+        return found, more
+
+    def _lose(self, ticker: int) -> None:
+        if (fresh := self._fresh.get(ticker)) is not None:
+            fresh.lose()
+
+    def _lose_of(self, sensor: str) -> None:
+        if (found := self._ticks.sensors.get(sensor)) is not None:
+            self._lose(found.row.id)
 
     async def _waiting(
         self, ticker: int, after: int, limit: int, *, again: bool
@@ -246,6 +278,7 @@ class Inbox:
         """A look ended badly, as a whole. Where that may be a delivery's doing (it ends the process, or takes for
         ever), the next looks get them one by one; and where it had been given one alone, that one has failed."""
         handed = self._handed.pop(sensor, None)
+        self._lose_of(sensor)
         if handed is None or handed.tick != end.tick_id or not handed.ids:
             return
         self._single.setdefault(sensor, _Single())
@@ -264,7 +297,9 @@ class Inbox:
 
     def settled(self, sensor: str, count: int, parked: Sequence[int]) -> None:
         """A tick's commit took `count` out of the waiting; those `parked` failed too often."""
-        self._handed.pop(sensor, None)
+        handed = self._handed.pop(sensor, None)
+        if handed is not None and count < len(handed.ids):
+            self._lose_of(sensor)  # the others wait on
         self.waiting -= count
         if parked:
             _log.warning("deliveries parked", sensor=sensor, deliveries=list(parked))
@@ -280,4 +315,5 @@ class Inbox:
     def returned(self, count: int, ticker: int) -> None:
         """Some wait again that did not."""
         self.waiting += count
+        self._lose(ticker)
         self._wake({ticker})
