@@ -13,7 +13,7 @@ from freshet.store.partitions import set_id_of
 from freshet.store.records import RunRow, RunState, StepRow
 from freshet.store.sets import LIVE_STATE
 from freshet.store.tickers import load_tickers
-from freshet.store.views import AssetSummary, Failures, PartitionRow, PartitionState, TickRow
+from freshet.store.views import AssetSummary, Failures, PartitionRow, PartitionState, TickRow, Versions
 
 __all__ = [
     "asset_summaries",
@@ -184,11 +184,12 @@ def numbered_partitions(
 def _partition_rows(
     db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], assets: tuple[str, ...]
 ) -> tuple[PartitionRow, ...]:
-    states = _states(db, assets, [row[0] for row in rows])
+    states, versions = _states(db, assets, [row[0] for row in rows])
     return tuple(
         PartitionRow(
             number, key, load(metadata), added_at, deleted_at,
             {name: states.get((name, number), "missing") for name in assets},
+            {name: versions[name, number] for name in assets if (name, number) in versions},
         )
         for number, key, metadata, added_at, deleted_at in rows
     )  # fmt: skip
@@ -196,18 +197,22 @@ def _partition_rows(
 
 def _states(
     db: sqlite3.Connection, assets: Sequence[str], numbers: Sequence[int]
-) -> dict[tuple[str, int], PartitionState]:
+) -> tuple[dict[tuple[str, int], PartitionState], dict[tuple[str, int], Versions]]:
     found: dict[tuple[str, int], PartitionState] = {}
+    versions: dict[tuple[str, int], Versions] = {}
     asked = (dump(list(assets)), dump(list(numbers)))
-    for name, number, failed in db.execute(
+    for name, number, failed, made, data, code in db.execute(
         """
-        SELECT a.name, s.partition, s.failed_seq IS NOT NULL FROM json_each(?1) one
+        SELECT a.name, s.partition, s.failed_seq IS NOT NULL, s.materialized_seq IS NOT NULL, s.data_version,
+            s.code_version FROM json_each(?1) one
         CROSS JOIN assets a ON a.name = one.value CROSS JOIN json_each(?2) number
         CROSS JOIN asset_state s ON s.asset_id = a.id AND s.partition = number.value
         """,
         asked,
     ):
         found[name, number] = "failed" if failed else "materialized"
+        if made:
+            versions[name, number] = Versions(data, code)
     for name, number in db.execute(
         f"""
         SELECT a.name, s.partition FROM json_each(?1) one
@@ -217,7 +222,7 @@ def _states(
         asked,
     ):
         found[name, number] = "in_progress"
-    return found
+    return found, versions
 
 
 def failures(db: sqlite3.Connection, *, since: float) -> Failures:
@@ -239,7 +244,7 @@ def asset_summaries(db: sqlite3.Connection) -> tuple[AssetSummary, ...]:
     freshness = {row.asset: row for row in freshness_rows(db) if row.partition == 0}
     rows = db.execute(
         """
-        SELECT a.name, ps.name, s.materialized_at, s.run_id, s.metadata
+        SELECT a.name, ps.name, s.materialized_at, s.run_id, s.metadata, s.data_version, s.code_version
         FROM assets a LEFT JOIN partition_sets ps ON ps.id = a.set_id
         LEFT JOIN asset_state s INDEXED BY asset_state_latest ON s.asset_id = a.id AND s.materialized_seq =
             (SELECT max(m.materialized_seq) FROM asset_state m WHERE m.asset_id = a.id)
@@ -247,6 +252,6 @@ def asset_summaries(db: sqlite3.Connection) -> tuple[AssetSummary, ...]:
         """
     )
     return tuple(
-        AssetSummary(name, set_name, at, run_id, load_optional(metadata), freshness.get(name))
-        for name, set_name, at, run_id, metadata in rows
+        AssetSummary(name, set_name, at, run_id, load_optional(metadata), freshness.get(name), Versions(data, code))
+        for name, set_name, at, run_id, metadata, data, code in rows
     )

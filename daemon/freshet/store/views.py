@@ -8,16 +8,28 @@ from typing import Literal
 from freshet.definitions.outcome import Json
 from freshet.store.records import FreshnessRow
 
-__all__ = ["AssetSummary", "Failures", "PartitionRow", "PartitionState", "TickRow"]
+__all__ = ["AssetSummary", "Failures", "PartitionRow", "PartitionState", "TickRow", "Versions"]
 
 PartitionState = Literal["missing", "materialized", "failed", "in_progress"]
 """Of one partition of an asset; what is under way goes before how it ended last."""
 
 
 @dataclass(frozen=True, slots=True)
+class Versions:
+    """Of a materialization: of its data, and of the code that made it; None where it is not known."""
+
+    data: str | None = None
+    code: str | None = None
+
+    def outdated(self, in_force: str | None) -> bool:
+        """Whether it was made by other code than that in force."""
+        return None not in (self.code, in_force) and self.code != in_force
+
+
+@dataclass(frozen=True, slots=True)
 class AssetSummary:
-    """An asset at a glance. `materialized_at`, `materialized_run` and `metadata`: of the last materialization of any
-    partition, None before the first."""
+    """An asset at a glance. `materialized_at`, `materialized_run`, `metadata` and `versions`: of the last
+    materialization of any partition, None before the first."""
 
     asset: str
     set: str | None
@@ -25,6 +37,7 @@ class AssetSummary:
     materialized_run: int | None
     metadata: Json
     freshness: FreshnessRow | None
+    versions: Versions = Versions()
 
     @property
     def deadline(self) -> float | None:
@@ -43,7 +56,7 @@ class Failures:
 @dataclass(frozen=True, slots=True)
 class PartitionRow:
     """A partition, deleted if `deleted_at` is set; a window of time that was never used has no `added_at`. `states`: by
-    asset, for those asked for."""
+    asset, for those asked for; `versions`: by asset, for those of them that have made it."""
 
     number: int
     key: str
@@ -51,6 +64,7 @@ class PartitionRow:
     added_at: float | None
     deleted_at: float | None
     states: dict[str, PartitionState] = field(default_factory=dict[str, PartitionState])
+    versions: dict[str, Versions] = field(default_factory=dict[str, Versions])
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from rich.text import Text
+
 from freshet.cli.arguments import json_argument
 from freshet.cli.client import Client
 from freshet.cli.keyfile import as_json, reading
@@ -121,8 +123,14 @@ def _keys(session: Session, client: Client, set: str, wishes: Wishes) -> None:
 
 
 def _row(one: PartitionAnswer, assets: list[str], now: float) -> tuple[object, ...]:
-    states = (state_text(one.states.get(name, "missing")) for name in assets)
+    states = (_state(one, name) for name in assets)
     return one.number, one.key, age(one.added_at, now), *states, json.dumps(one.metadata, ensure_ascii=False)
+
+
+def _state(one: PartitionAnswer, asset: str) -> Text:
+    """By which code it was made is told where it is no longer in force."""
+    text, versions = state_text(one.states.get(asset, "missing")), one.versions.get(asset)
+    return text.append(", by old code", "yellow") if versions is not None and versions.outdated else text
 
 
 def _change(session: Session, client: Client, set: str, action: str, keys: list[str], metadata: dict[str, Any]) -> None:

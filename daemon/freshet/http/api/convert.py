@@ -19,20 +19,23 @@ from freshet.http.models import (
     EventAnswer,
     FreshnessAnswer,
     FreshnessState,
+    PartitionAnswer,
     ProblemAnswer,
     RunAnswer,
     SensorAnswer,
     StepAnswer,
     TickAnswer,
+    VersionsAnswer,
 )
 from freshet.store.records import Event, FreshnessRow, RunRow, StepRow
-from freshet.store.views import AssetSummary
+from freshet.store.views import AssetSummary, PartitionRow
 
 __all__ = [
     "asset_answer",
     "cursor_answer",
     "event_answer",
     "freshness_state",
+    "partition_answer",
     "problem_answer",
     "run_answer",
     "sensor_answer",
@@ -107,7 +110,28 @@ def asset_answer(
         materialized_at=row.materialized_at,
         run_id=row.materialized_run,
         metadata=row.metadata,
+        code_version=spec.code_version,
+        made_by=row.versions.code,
+        outdated=row.versions.outdated(spec.code_version),
+        data_version=row.versions.data,
         freshness=_freshness(spec.freshness, row.freshness, now),
+    )
+
+
+def partition_answer(definitions: Definitions, row: PartitionRow) -> PartitionAnswer:
+    """A partition, and what the assets over its set have made of it."""
+    return PartitionAnswer(
+        key=row.key,
+        number=row.number,
+        added_at=row.added_at,
+        metadata=row.metadata,
+        states=row.states,
+        versions={
+            name: VersionsAnswer(
+                data=one.data, code=one.code, outdated=one.outdated(definitions.asset[name].code_version)
+            )
+            for name, one in row.versions.items()
+        },
     )
 
 

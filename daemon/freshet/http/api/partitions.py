@@ -12,11 +12,11 @@ from freshet.definitions.partitions import PartitionsSpec, TimePartitions
 from freshet.engine.partitions.page import PartitionsQuery
 from freshet.errors import Conflict
 from freshet.http.api.context import After, Api, Context, Limit, known
+from freshet.http.api.convert import partition_answer
 from freshet.http.api.keystream import form_of, in_lines, pieces_of, read_body
 from freshet.http.models import (
     AddPartitionsBody,
     DeletePartitionsBody,
-    PartitionAnswer,
     PartitionsChanged,
     PartitionSetAnswer,
     PartitionsPage,
@@ -63,7 +63,7 @@ async def list_keys(
     keys = spec.keys if isinstance(spec, TimePartitions) else None
     read = partial(queries.numbered_partitions, set=name, numbers=numbers, assets=assets, keys=keys)
     rows = await api.control.store.read(read)
-    found = tuple(PartitionAnswer.model_validate(row, from_attributes=True) for row in rows)
+    found = tuple(partition_answer(api.control.definitions, row) for row in rows)
     more = last is None and len(numbers) == limit
     return PartitionsPage(set=name, partitions=found, next=numbers[-1] if more else None)
 

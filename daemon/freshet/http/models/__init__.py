@@ -16,6 +16,7 @@ from freshet.http.models.assets import (
     PartitionsChanged,
     PartitionSetAnswer,
     PartitionsPage,
+    VersionsAnswer,
 )
 from freshet.http.models.backfills import (
     BackfillAnswer,
@@ -111,4 +112,5 @@ __all__ = [
     "TickAnswer",
     "TickBody",
     "TickRowAnswer",
+    "VersionsAnswer",
 ]

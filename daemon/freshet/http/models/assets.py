@@ -18,6 +18,7 @@ __all__ = [
     "PartitionSetAnswer",
     "PartitionsChanged",
     "PartitionsPage",
+    "VersionsAnswer",
 ]
 
 
@@ -41,7 +42,9 @@ class AssetCounts(Answer):
 
 
 class AssetAnswer(Answer):
-    """An asset as declared, and its state. `run_id` and `metadata` are those of the latest materialization."""
+    """An asset as declared, and its state. `run_id`, `metadata`, `data_version` and `made_by` (the version of the code
+    that ran) are those of the latest materialization. `code_version`: of the code in force; `outdated`: that is another
+    than `made_by`."""
 
     name: str
     doc: str
@@ -57,6 +60,10 @@ class AssetAnswer(Answer):
     materialized_at: float | None
     run_id: int | None
     metadata: Json
+    code_version: str | None
+    made_by: str | None
+    outdated: bool
+    data_version: str | None
     freshness: FreshnessAnswer | None
 
 
@@ -69,14 +76,25 @@ class PartitionSetAnswer(Answer):
     assets: tuple[str, ...]
 
 
+class VersionsAnswer(Answer):
+    """Of the last materialization of a partition: of its data, and of the code that made it. `outdated`: the code in
+    force is another."""
+
+    data: str | None
+    code: str | None
+    outdated: bool
+
+
 class PartitionAnswer(Answer):
-    """A partition. `number`: what stands for the key in the store. `states`: by asset of the set."""
+    """A partition. `number`: what stands for the key in the store. `states`: by asset of the set; `versions`: by those
+    that have made it."""
 
     key: str
     number: int
     added_at: float | None
     metadata: dict[str, Json]
     states: dict[str, Literal["missing", "materialized", "failed", "in_progress"]]
+    versions: dict[str, VersionsAnswer]
 
 
 class PartitionsPage(Answer):
