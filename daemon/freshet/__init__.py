@@ -9,6 +9,7 @@ from freshet.definitions.asset import Asset, Dep, asset
 from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.delivery import Deliveries, Delivery, Handled
 from freshet.definitions.durations import Duration, parse_duration
+from freshet.definitions.external import ExternalAsset, external_asset
 from freshet.definitions.flow import Batch, SensorOptions
 from freshet.definitions.freshness import Freshness
 from freshet.definitions.intake import Encoding, Intake, SchemeName
@@ -58,6 +59,7 @@ __all__ = [
     "Duration",
     "DynamicPartitions",
     "Encoding",
+    "ExternalAsset",
     "FreshetError",
     "Freshness",
     "FunctionSensor",
@@ -99,6 +101,7 @@ __all__ = [
     "__version__",
     "asset",
     "check_key",
+    "external_asset",
     "job",
     "parse_duration",
     "schedule",

@@ -14,9 +14,9 @@ from freshet.definitions.graph import Definitions
 from freshet.definitions.partitions import DynamicPartitions, StaticPartitions
 from freshet.errors import UnknownName
 from freshet.store.admission import admit
-from freshet.store.assets import freshness_rows
 from freshet.store.definitions import register_definitions
 from freshet.store.finishing import finish_step
+from freshet.store.freshness import freshness_rows
 from freshet.store.partitions import change_partitions
 from freshet.store.records import Event, PartitionDelta, RunToAdmit, StepResult
 from freshet.store.sets import read_sets

@@ -22,7 +22,7 @@ from freshet.definitions.retries import Retries, RetrySpec, retry_spec
 from freshet.definitions.source import Source, collect
 from freshet.errors import DefinitionError
 
-__all__ = ["Asset", "AssetSpec", "Dep", "DepSpec", "asset"]
+__all__ = ["Asset", "AssetSpec", "Dep", "DepSpec", "asset", "merge_deps", "policy_of"]
 
 
 _SET_HINT = 'give the set itself, for example DynamicPartitions("batches")'
@@ -79,6 +79,7 @@ class AssetSpec:
     wants_ctx: bool = False
     doc: str = ""
     source: Source | None = None
+    external: bool = False
 
 
 class Asset:
@@ -156,9 +157,9 @@ def asset(
         wants_ctx, by_argument = _parameters(wrapped, called)
         spec = AssetSpec(
             name=called,
-            deps=_merge_deps(by_argument, deps, called),
+            deps=merge_deps(by_argument, deps, called),
             partitions=expect(partitions, _SETS, f"{what}: partitions", _SET_HINT),
-            freshness=_freshness(freshness, what),
+            freshness=policy_of(freshness, what),
             automation=expect(automation, _CONDITION, f"{what}: automation", "write AutomationCondition.eager()"),
             pool=expect(pool, _TEXT, f"{what}: pool"),
             priority=check_priority(priority, what=f"{called}: priority"),
@@ -185,7 +186,8 @@ def _version(version: str | None, what: str) -> str | None:
     return None if version is None else check_version(version, what=f"{what}: version")
 
 
-def _freshness(freshness: Freshness | None, what: str) -> FreshnessSpec | None:
+def policy_of(freshness: Freshness | None, what: str) -> FreshnessSpec | None:
+    """The policy given as `freshness=`. Raises `DefinitionError` for anything else."""
     given: object = freshness
     within = given if isinstance(given, str) else "1h"
     expect(freshness, (Freshness, NoneType), f"{what}: freshness", f'write Freshness(within="{within}")')
@@ -274,9 +276,10 @@ def _annotated_dep(annotation: Any, argument: str, code: CodeType, called: str) 
     return None
 
 
-def _merge_deps(
+def merge_deps(
     by_argument: dict[str, DepSpec], extra: Iterable[Dep | Asset | str], called: str
 ) -> tuple[DepSpec, ...]:
+    """The upstreams that parameters name, and those of `deps=`. Raises `DefinitionError`."""
     merged = {dep.asset: dep for dep in by_argument.values()}
     hint = 'write deps=["upstream"]' if not isinstance(extra, str) else f'write deps=["{extra}"]'
     for item in expect_list(extra, f"asset {called}: deps", hint):

@@ -49,10 +49,7 @@ class Definitions:
         """The same with the configuration's zone wherever a schedule or a partition set names none."""
         return replace(
             self,
-            assets=tuple(
-                spec if spec.partitions is None else replace(spec, partitions=resolved_set(spec.partitions, timezone))
-                for spec in self.assets
-            ),
+            assets=tuple(_resolved(spec, timezone) for spec in self.assets),
             partitions=tuple(resolved_set(one, timezone) for one in self.partitions),
             schedules=tuple(one.resolved(timezone) for one in self.schedules),
         )
@@ -156,6 +153,15 @@ class Definitions:
         return seen
 
 
+def _resolved(spec: AssetSpec, timezone: str) -> AssetSpec:
+    partitions, policy = spec.partitions, spec.freshness
+    if partitions is not None:
+        spec = replace(spec, partitions=resolved_set(partitions, timezone))
+    if policy is not None and policy.cron is not None and policy.timezone is None:
+        spec = replace(spec, freshness=replace(policy, timezone=timezone))
+    return spec
+
+
 @dataclass
 class _Taken:
     where: dict[str, Source | None] = field(default_factory=dict[str, Source | None])
@@ -250,6 +256,8 @@ def _references(definitions: Definitions) -> Iterable[DefinitionError]:
                 )
             elif (problem := _mapping_problem(definitions, spec, dep)) is not None:
                 yield problem
+            elif dep.argument is not None and assets[dep.asset].external:
+                yield _valueless(spec, dep)
     for sensor in definitions.sensors:
         if sensor.target is not None and sensor.target not in targets:
             yield _at(
@@ -258,10 +266,26 @@ def _references(definitions: Definitions) -> Iterable[DefinitionError]:
                 f"sensor {sensor.name!r} targets {sensor.target!r}, which no plugin declares",
                 nearest_hint(sensor.target, targets),
             )
-        elif (found := target_problem(definitions, sensor, sensor.target)) is not None:
+        elif found := (
+            target_problem(definitions, sensor, sensor.target)
+            or _external_target(definitions, f"sensor {sensor.name!r}", sensor.target or "")
+        ):
             yield _at(GraphError, sensor.source, *found)
     for sensor, said, hint in listen_problems(definitions):
         yield _at(GraphError, sensor.source, said, hint)
+
+
+def _valueless(spec: AssetSpec, dep: DepSpec) -> DefinitionError:
+    said = f"asset {spec.name!r} takes the value of {dep.asset!r}, which is external: it has none"
+    hint = f'take the parameter {dep.argument!r} out and write deps=["{dep.asset}"]'
+    return _at(GraphError, spec.source, said, hint)
+
+
+def _external_target(definitions: Definitions, what: str, target: str) -> tuple[str, str] | None:
+    if target not in definitions.asset or not definitions.asset[target].external:
+        return None
+    said = f"{what} targets {target!r}, which is external: no run makes it"
+    return said, f'leave target= out, and yield Report("{target}") when it was made'
 
 
 def _mapping_problem(definitions: Definitions, spec: AssetSpec, dep: DepSpec) -> DefinitionError | None:
@@ -299,6 +323,8 @@ def _scheduled(definitions: Definitions) -> Iterable[DefinitionError]:
                 f"schedule {schedule.name!r} targets {schedule.target!r}, which no plugin declares",
                 nearest_hint(schedule.target, targets),
             )
+        elif found := _external_target(definitions, f"schedule {schedule.name!r}", schedule.target):
+            yield _at(GraphError, schedule.source, *found)
         elif not schedule.body and not _closes(definitions, schedule.target):
             yield _at(
                 GraphError,

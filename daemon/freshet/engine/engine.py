@@ -43,9 +43,10 @@ from freshet.engine.zonewatch import ZoneWatch
 from freshet.errors import DefinitionError, FreshetError, HostError
 from freshet.executors.base import Answers, CodeHost, LoadReport
 from freshet.secrets import Secrets
-from freshet.store.assets import asset_bits, automation_seq, condition_chunks, freshness_rows
+from freshet.store.assets import asset_bits, automation_seq, condition_chunks
 from freshet.store.definitions import register_definitions
 from freshet.store.events import events_after, last_seq
+from freshet.store.freshness import freshness_rows
 from freshet.store.inbox import inbox_counts
 from freshet.store.overlap import active_runs, overlapping_runs
 from freshet.store.records import Event, SetState
@@ -240,6 +241,7 @@ class Engine:
             in_force.partitions = PartitionGraph(in_force.definitions, in_force.partitions.sets)
             self.timetable.rezoned(local_times)
             self.calendar.rezoned()
+            self.refresher.look_again()
             self.automator.look_again()
 
         return changed

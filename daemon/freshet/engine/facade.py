@@ -36,7 +36,7 @@ from freshet.engine.launcher import CANCEL_GRACE
 from freshet.engine.outcomes import startable
 from freshet.engine.partitions.page import PartitionsQuery, page_of
 from freshet.engine.pieces import key_pieces
-from freshet.engine.requests import call_job, check_partitions, find_asset, input_needs, run_of_assets
+from freshet.engine.requests import call_job, check_makable, check_partitions, find_asset, input_needs, run_of_assets
 from freshet.engine.rollback import roll_back
 from freshet.errors import FreshetError, UnknownName
 from freshet.executors.base import LoadReport
@@ -194,8 +194,9 @@ class EngineControl:
         """Admit one run of the selection, in dependency order."""
         definitions = self.definitions
         for name in assets:
-            find_asset(definitions, name)
-        names = definitions.select(assets, upstream=upstream, downstream=downstream)
+            check_makable(find_asset(definitions, name))
+        reached = definitions.select(assets, upstream=upstream, downstream=downstream)
+        names = [name for name in reached if not definitions.asset[name].external]
         now = self._engine.instruments.clock.now()
         run = run_of_assets(
             definitions,

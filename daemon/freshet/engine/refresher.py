@@ -1,4 +1,6 @@
-"""The freshness ticker: one heap entry for the next deadline of all; each change of state is one committed event."""
+"""The freshness ticker: one heap entry for the next deadline of all; each change of state is one committed event.
+
+What a materialization ends is committed with it: here is only what time makes worse."""
 
 from __future__ import annotations
 
@@ -9,8 +11,9 @@ import structlog
 
 from freshet.engine.freshness import FreshnessBook
 from freshet.engine.instruments import STORE_RETRY, Instruments
+from freshet.engine.partition_refresher import PartitionRefresher
 from freshet.errors import StoreUnavailable
-from freshet.store.assets import commit_freshness
+from freshet.store.freshness import commit_freshness
 from freshet.store.records import Event, FreshnessChange
 
 __all__ = ["Refresher"]
@@ -20,11 +23,12 @@ _log = structlog.get_logger("freshet.freshness")
 
 
 class Refresher:
-    """Commits what `FreshnessBook` finds due, and what a materialization restores."""
+    """Commits what `FreshnessBook` finds due, and has partitions looked at."""
 
     def __init__(self, instruments: Instruments, book: FreshnessBook) -> None:
         self._in = instruments
         self._book = book
+        self._partitions = PartitionRefresher(instruments)
         self._changes: list[FreshnessChange] = []
         self._busy = False
         self.open = False
@@ -32,18 +36,25 @@ class Refresher:
     def start(self) -> None:
         """Find what lapsed while the daemon was down, then wait for deadlines."""
         self.open = True
+        self._partitions.start()
         self._due()
 
     def stop(self) -> None:
         """No more events."""
         self.open = False
+        self._partitions.stop()
         self._in.heap.cancel("freshness")
 
+    def look_again(self) -> None:
+        """The rules of a zone have changed: deadlines may be other instants."""
+        self._book.redefine(self._in.in_force.definitions)
+        self._partitions.look_again()
+        self._due()
+
     def published(self, events: tuple[Event, ...]) -> None:
-        """A materialization moves its asset's baseline. A move alone is not written: the store derives it."""
-        changes = self._book.on_events(events)
-        self._commit_later([change for change in changes if change.event is not None])
-        if changes:
+        """A materialization moves its asset's baseline: the store has done so with it."""
+        self._partitions.published(events)
+        if self._book.on_events(events):
             self._arm()
 
     def _due(self) -> None:

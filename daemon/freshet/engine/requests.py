@@ -33,6 +33,7 @@ from freshet.store.records import InputNeed, PartitionDelta, ReportedMaterializa
 __all__ = [
     "SCHEDULED_TIME",
     "call_job",
+    "check_makable",
     "check_partitions",
     "check_reports",
     "closed_keys",
@@ -55,6 +56,13 @@ def find_asset(definitions: Definitions, name: str) -> AssetSpec:
     if spec is None:
         raise UnknownName(f"there is no asset {name!r}", hint=nearest_hint(name, definitions.asset))
     return spec
+
+
+def check_makable(spec: AssetSpec) -> None:
+    """Raise `Conflict` for an asset that no run makes."""
+    if spec.external:
+        said = f"the asset {spec.name!r} is external: no run makes it"
+        raise Conflict(said, hint=f"freshet report {spec.name} says that it was made")
 
 
 def steps_of(definitions: Definitions, names: Sequence[str], *, partitioned: bool) -> tuple[StepToAdmit, ...]:
@@ -203,6 +211,8 @@ def run_of_assets(
     partition. `instead`: a remedy for what is too much for one run.
     """
     specs = [find_asset(definitions, name) for name in names]
+    for spec in specs:
+        check_makable(spec)
     sets = {spec.partitions.name: spec for spec in specs if spec.partitions is not None}
     if len(sets) > 1:
         first, second = list(sets.values())[:2]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from freshet.definitions.outcome import Json
 from freshet.store.codec import dump
 from freshet.store.events import EventLog
+from freshet.store.renewal import renew_numbers
 
 __all__ = ["DimensionRow", "cascade_added", "cascade_deleted", "dimensions_of", "hanging", "ranges"]
 
@@ -138,13 +139,7 @@ def _renew(db: sqlite3.Connection, set_id: int, numbers: Iterable[int], now: flo
         """,
         (now, set_id, text),
     )
-    db.execute(
-        """
-        DELETE FROM asset_state WHERE asset_id IN (SELECT id FROM assets WHERE set_id = ?)
-        AND partition IN (SELECT value FROM json_each(?))
-        """,
-        (set_id, text),
-    )
+    renew_numbers(db, set_id, text)
 
 
 def _over(db: sqlite3.Connection, set_id: int) -> list[tuple[int, str, int]]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import asdict
 from typing import Any
 
 from freshet.definitions.graph import Definitions
-from freshet.store.codec import dump
 from freshet.store.events import EventLog
+from freshet.store.policies import register_policies
 from freshet.store.records import Event
 from freshet.store.registry import register_sets
 
@@ -28,7 +27,7 @@ def register_definitions(db: sqlite3.Connection, definitions: Definitions, now: 
     renumbered = register_sets(db, log, definitions, now)
     _assets(db, definitions)
     _code(db, definitions, log)
-    _policies(db, definitions, now)
+    register_policies(db, definitions, now)
     _version(db, definitions.version, log, renumbered)
     return log.write()
 
@@ -48,6 +47,10 @@ def _assets(db: sqlite3.Connection, definitions: Definitions) -> None:
             f"DELETE FROM {table} WHERE asset_id = (SELECT id FROM assets WHERE name = ?)",  # noqa: S608  # two constants
             [(name,) for _, name in moved],
         )
+    db.executemany(
+        "DELETE FROM freshness WHERE asset_id = (SELECT id FROM assets WHERE name = ?) AND partition > 0",
+        [(name,) for _, name in moved],
+    )
 
 
 def _code(db: sqlite3.Connection, definitions: Definitions, log: EventLog) -> None:
@@ -62,30 +65,6 @@ def _code(db: sqlite3.Connection, definitions: Definitions, log: EventLog) -> No
         if known[spec.name] is not None:
             name = None if spec.partitions is None else spec.partitions.name
             log.add("code_changed", asset=spec.name, set=name, data={"code_version": version})
-
-
-def _policies(db: sqlite3.Connection, definitions: Definitions, now: float) -> None:
-    """A policy counts from the last materialization, else from when the asset first had one. An edit keeps both."""
-    policies = [(spec.name, dump(asdict(spec.freshness))) for spec in definitions.assets if spec.freshness is not None]
-    db.execute(
-        """
-        DELETE FROM freshness WHERE asset_id NOT IN
-            (SELECT a.id FROM assets a JOIN json_each(?) kept ON kept.value = a.name)
-        """,
-        (dump([name for name, _ in policies]),),
-    )
-    db.executemany(
-        """
-        INSERT INTO freshness (asset_id, partition, policy, since, baseline_seq, baseline_at, state)
-        SELECT a.id, 0, ?2, ?3, coalesce(s.materialized_seq, 0), coalesce(s.materialized_at, ?3), 'fresh'
-        FROM assets a
-        LEFT JOIN asset_state s INDEXED BY asset_state_latest ON s.asset_id = a.id AND s.materialized_seq =
-            (SELECT max(m.materialized_seq) FROM asset_state m WHERE m.asset_id = a.id)
-        WHERE a.name = ?1
-        ON CONFLICT (asset_id, partition) DO UPDATE SET policy = excluded.policy WHERE policy <> excluded.policy
-        """,
-        [(name, policy, now) for name, policy in policies],
-    )
 
 
 def _version(db: sqlite3.Connection, version: str, log: EventLog, renumbered: dict[str, str]) -> None:

@@ -45,10 +45,19 @@ class EventLog:
         at: float | None = None,
     ) -> int:
         """Take an event; returns its number. `at`: where it is not the transaction's own time."""
-        txn, when = self.txn, self._at if at is None else at
-        seq = txn + len(self._events)
+        txn, seq, when = self.txn, self.next_seq, self._at if at is None else at
         self._events.append(Event(seq, txn, when, type, asset, set, partition, run_id, tick_id, idle, data))
         return seq
+
+    @property
+    def at(self) -> float:
+        """When the transaction is."""
+        return self._at
+
+    @property
+    def next_seq(self) -> int:
+        """The number of the event that is added next."""
+        return self.txn + len(self._events)
 
     @property
     def txn(self) -> int:

@@ -10,6 +10,7 @@ from freshet.definitions.outcome import Json
 from freshet.store.codec import dump_optional, dump_value
 from freshet.store.ending import is_idle
 from freshet.store.events import EventLog
+from freshet.store.freshness import Fresh, keep_fresh
 from freshet.store.records import ValueRef
 
 __all__ = ["Made", "made_data", "write_made"]
@@ -18,7 +19,8 @@ __all__ = ["Made", "made_data", "write_made"]
 @dataclass(frozen=True, slots=True)
 class Made:
     """What was made, of which asset's partition of `set`. `begun`: when the work began, in epoch seconds; of a report,
-    when it was said to be made. `version`: of the data, None where nothing is known; `code`: of what made it."""
+    when it was said to be made. `version`: of the data, None where nothing is known; `code`: of what made it. `told`:
+    a report said when it was made, as `at`."""
 
     asset_id: int
     asset: str
@@ -32,12 +34,14 @@ class Made:
     metadata: dict[str, Json] = field(default_factory=dict[str, Json])
     run_id: int | None = None
     tick_id: int | None = None
+    told: bool = False
 
 
 def write_made(db: sqlite3.Connection, log: EventLog, made: Made) -> int:
     """Put it into the state of assets, and its `materialized` into the log; returns the event's number.
 
-    The event's data: `metadata`, the data's `version`, `same` (True: as the partition's version before), `begun`.
+    The event's data: `metadata`, the data's `version`, `same` (True: as the partition's version before), `begun`;
+    `at` where a report said when, and `stale` (True: its freshness stays warned or lapsed all the same).
     """
     place = (made.asset_id, made.partition)
     before = None
@@ -48,6 +52,8 @@ def write_made(db: sqlite3.Connection, log: EventLog, made: Made) -> int:
     data = made_data(made.metadata, made.begun, made.version)
     if before is not None and before[0] == made.version:
         data["same"] = True
+    if made.told:
+        data["at"] = made.at
     seq = log.add(
         "materialized",
         asset=made.asset,
@@ -68,6 +74,9 @@ def write_made(db: sqlite3.Connection, log: EventLog, made: Made) -> int:
             *(made.version, made.code, made.begun),
         ),
     )
+    known = Fresh(made.asset_id, made.asset, made.set, made.partition, seq, made.at, made.begun, made.told)
+    if keep_fresh(db, log, known):
+        data["stale"] = True  # the event is written when the transaction is whole
     return seq
 
 

@@ -21,6 +21,7 @@ from freshet.store.codec import dump, load
 from freshet.store.combinations import cascade_added, cascade_deleted
 from freshet.store.events import EventLog
 from freshet.store.records import BareKeys, Event, Pair, PartitionDelta
+from freshet.store.renewal import renew_numbers
 
 __all__ = [
     "FoundPartition",
@@ -235,13 +236,7 @@ def _revive(db: sqlite3.Connection, set_id: int, rows: list[tuple[int, str, str,
         """,  # noqa: S608  # a constant
         (set_id, now, dump(rows), txn),
     )
-    db.execute(
-        """
-        DELETE FROM asset_state WHERE asset_id IN (SELECT id FROM assets WHERE set_id = ?)
-        AND partition IN (SELECT value FROM json_each(?))
-        """,
-        (set_id, dump([number for number, *_ in rows])),
-    )
+    renew_numbers(db, set_id, dump([number for number, *_ in rows]))
 
 
 def _delete(db: sqlite3.Connection, set_id: int, keys: Iterable[str], now: float) -> list[_Run]:

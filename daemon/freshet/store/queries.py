@@ -6,9 +6,9 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from freshet.store.assets import freshness_rows
 from freshet.store.codec import dump, load, load_optional
 from freshet.store.ending import ACTIVE
+from freshet.store.freshness import freshness_rows
 from freshet.store.partitions import set_id_of
 from freshet.store.records import RunRow, RunState, StepRow
 from freshet.store.sets import LIVE_STATE

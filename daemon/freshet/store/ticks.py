@@ -5,13 +5,11 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import asdict, dataclass, replace
 
-from freshet.errors import Conflict, TickRefused, UnknownName
+from freshet.errors import TickRefused
 from freshet.store.admission import Admitting, admit_into
 from freshet.store.codec import dump
 from freshet.store.events import EventLog
 from freshet.store.inbox import settle
-from freshet.store.interning import intern
-from freshet.store.made import Made, write_made
 from freshet.store.overlap import settle_runs
 from freshet.store.partitions import apply_delta
 from freshet.store.pending import keep_pending
@@ -20,8 +18,6 @@ from freshet.store.records import (
     DroppedRequest,
     Event,
     LedgerDelta,
-    PartitionRef,
-    ReportedMaterialization,
     RunToAdmit,
     TickCommit,
     TickError,
@@ -29,6 +25,7 @@ from freshet.store.records import (
     TickResult,
 )
 from freshet.store.records.pending import WaitingRequest
+from freshet.store.reports import report_into
 from freshet.store.steps import cancel_into
 from freshet.store.tickers import ticker
 
@@ -92,7 +89,7 @@ def apply_parts(db: sqlite3.Connection, log: EventLog, commit: TickCommit) -> Ap
         new, gone = apply_delta(db, delta, commit.ended_at, log, tick_id=commit.tick_id or None)
         added, deleted = added + new, deleted + gone
     for report in commit.reports:
-        _report(db, log, report, commit)
+        report_into(db, log, report, tick_id=commit.tick_id or None)
     how = Admitting(commit.start, commit.needs, commit.ended_at, commit.version, commit.ticker, commit.tick_id)
     admitted, dropped, canceled = _admit(db, log, commit.runs, how)
     pending, taken = keep_pending(db, log, commit.pending, how) if commit.pending else ((), ())
@@ -213,25 +210,6 @@ def _keep_past(db: sqlite3.Connection, ticker_id: int, tick_id: int, delta: Ledg
             """,
             (ticker_id, tick_id, b"".join(digests), dump([0] * len(digests))),
         )
-
-
-def _report(db: sqlite3.Connection, log: EventLog, report: ReportedMaterialization, commit: TickCommit) -> None:
-    row = db.execute(
-        "SELECT a.id, ps.name FROM assets a LEFT JOIN partition_sets ps ON ps.id = a.set_id WHERE a.name = ?",
-        (report.asset,),
-    ).fetchone()
-    if row is None:
-        raise UnknownName(f"there is no asset {report.asset!r}")
-    asset_id, set_name = row
-    if (set_name is None) != (report.key is None):
-        has = "has no partitions" if set_name is None else f"is partitioned by {set_name!r}"
-        raise Conflict(f"Report: the asset {report.asset!r} {has}", hint="mend its partition=")
-    number = 0
-    if report.key is not None:
-        ref = PartitionRef(set_name, report.key, report.number, report.parts)
-        number = intern(db, log, [ref], commit.ended_at, tick_id=commit.tick_id)[ref].number
-    made = Made(asset_id, report.asset, set_name, number, commit.ended_at, commit.ended_at, report.data_version)
-    write_made(db, log, replace(made, metadata=report.metadata, tick_id=commit.tick_id))
 
 
 def _remember(

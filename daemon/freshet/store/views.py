@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from freshet.definitions.deadlines import lapse_deadline
+from freshet.definitions.freshness import FreshnessSpec
 from freshet.definitions.outcome import Json
 from freshet.store.records import FreshnessRow
 
@@ -42,7 +44,8 @@ class AssetSummary:
     @property
     def deadline(self) -> float | None:
         """When it lapses, or lapsed; None without a policy."""
-        return None if self.freshness is None else self.freshness.baseline_at + self.freshness.policy["within"]
+        row = self.freshness
+        return None if row is None else lapse_deadline(FreshnessSpec(**row.policy), row.counts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,9 +98,8 @@ class World:
                 levels.materialized &= self.live(asset)
                 levels.failed &= self.live(asset)
         for policy in freshness:
-            latest = bits[policy.asset].latest_seq if policy.partition == 0 and policy.asset in bits else 0
             committed_for = policy.baseline_seq if policy.state_seq is None else policy.state_seq
-            if policy.state != "fresh" and max(latest, policy.baseline_seq) <= committed_for:
+            if policy.state != "fresh" and policy.baseline_seq <= committed_for:
                 levels = self.change(policy.asset)
                 (levels.lapsed if policy.state == "lapsed" else levels.warned).add(policy.partition)
 

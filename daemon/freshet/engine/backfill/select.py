@@ -11,7 +11,7 @@ from pyroaring import BitMap
 from freshet.definitions.graph import Definitions
 from freshet.engine.backfill.plan import joined
 from freshet.engine.partitions.graph import PartitionGraph
-from freshet.engine.requests import find_asset
+from freshet.engine.requests import check_makable, find_asset
 from freshet.errors import Conflict
 from freshet.store.records import BackfillRow
 
@@ -75,7 +75,7 @@ def check_request(definitions: Definitions, request: BackfillRequest) -> None:
     if not request.assets:
         raise Conflict("a backfill of no assets", hint="name at least one")
     for name in request.assets:
-        find_asset(definitions, name)
+        check_makable(find_asset(definitions, name))
     if (request.select == "partitions") != (request.partitions is not None):
         raise Conflict(
             "a backfill has exactly one selection", hint="give --partitions, --all, --missing or --failed, one of them"
@@ -122,7 +122,8 @@ def spread(graph: PartitionGraph, request: BackfillRequest, start: dict[str, Bit
         _unite(found, _upward(graph, start))
     if request.downstream:
         _unite(found, _downward(graph, start))
-    return {name: found[name] for name in sorted(found, key=graph.definitions.position.__getitem__)}
+    made = [name for name in found if not graph.definitions.asset[name].external]
+    return {name: found[name] for name in sorted(made, key=graph.definitions.position.__getitem__)}
 
 
 def check_wanted(request: BackfillRequest, wanted: Mapping[str, BitMap], notes: Iterable[str] = ()) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from freshet.engine.freshness.book import FreshnessBook
-from freshet.engine.freshness.deadlines import lapse_deadline, next_deadline, state_at, warn_deadline
+from freshet.definitions.deadlines import lapse_deadline, next_deadline, state_at, warn_deadline
+from freshet.engine.freshness.book import FreshnessBook, by_partition
 
-__all__ = ["FreshnessBook", "lapse_deadline", "next_deadline", "state_at", "warn_deadline"]
+__all__ = ["FreshnessBook", "by_partition", "lapse_deadline", "next_deadline", "state_at", "warn_deadline"]

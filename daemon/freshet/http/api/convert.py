@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from freshet.definitions.asset import AssetSpec
 from freshet.definitions.condition import AutomationCondition
+from freshet.definitions.deadlines import lapse_deadline, state_at
 from freshet.definitions.freshness import FreshnessSpec
 from freshet.definitions.graph import Definitions
 from freshet.definitions.sensor import SensorSpec
@@ -139,10 +140,7 @@ def freshness_state(policy: FreshnessSpec | None, row: FreshnessRow, now: float)
     """Where an asset stands at `now`: the store remembers a state as of the last transition."""
     if policy is None:
         return None
-    old = now - row.baseline_at
-    if old >= policy.within:
-        return "lapsed"
-    return "warn" if policy.warn is not None and old >= policy.warn else "fresh"
+    return state_at(policy, row.counts, now, row.state)
 
 
 def _freshness(policy: FreshnessSpec | None, row: FreshnessRow | None, now: float) -> FreshnessAnswer | None:
@@ -151,9 +149,13 @@ def _freshness(policy: FreshnessSpec | None, row: FreshnessRow | None, now: floa
     return FreshnessAnswer(
         within=policy.within,
         warn=policy.warn,
+        cron=policy.cron,
+        timezone=policy.timezone,
+        window=policy.window,
+        per_partition=policy.per_partition,
         state=None if row is None else freshness_state(policy, row, now),
         baseline_at=None if row is None else row.baseline_at,
-        deadline=None if row is None else row.baseline_at + policy.within,
+        deadline=None if row is None else lapse_deadline(policy, row.counts),
     )
 
 

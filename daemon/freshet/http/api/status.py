@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from freshet.http.api.context import Api
 from freshet.http.api.convert import freshness_state, problem_answer
 from freshet.http.models import HostAnswer, ProblemAnswer, StatusAnswer
-from freshet.store.assets import freshness_rows
+from freshet.store.freshness import freshness_rows
 from freshet.store.queries import failures
 
 __all__ = ["router"]

@@ -23,10 +23,17 @@ __all__ = [
 
 
 class FreshnessAnswer(Answer):
-    """The policy of an asset and where it stands. `deadline`: when it lapses, or lapsed."""
+    """The policy of an asset and where it stands. `deadline`: when it lapses, or lapsed. Where the policy is for each
+    partition, `state` is the worst of them, `warned` and `lapsed` count them, and there is no one deadline."""
 
-    within: float
-    warn: float | None
+    within: float | None = None
+    warn: float | None = None
+    cron: str | None = None
+    timezone: str | None = None
+    window: float | None = None
+    per_partition: bool = False
+    warned: int = 0
+    lapsed: int = 0
     state: FreshnessState | None
     baseline_at: float | None
     deadline: float | None

@@ -18,8 +18,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class FreshnessRow:
-    """Where an asset stands under its policy. The deadline is derived: baseline_at + within. `state_seq`: the baseline
-    for which `state` was committed, None where that is `baseline_seq`."""
+    """Where an asset (partition 0), or a partition of one, stands under its policy. `baseline_seq`: the event of its
+    last materialization, 0 before the first; `baseline_at`: when that was, or else `since`; `counts_from`: see
+    `deadlines.counts_from`, None where it is `baseline_at`. `state_seq`: the baseline for which `state` was committed,
+    None where that is `baseline_seq`."""
 
     asset: str
     partition: int
@@ -29,13 +31,19 @@ class FreshnessRow:
     baseline_at: float
     state: Literal["fresh", "warn", "lapsed"]
     state_seq: int | None = None
+    counts_from: float | None = None
+
+    @property
+    def counts(self) -> float:
+        """From which moment on the next deadline counts."""
+        return self.baseline_at if self.counts_from is None else self.counts_from
 
 
 @dataclass(frozen=True, slots=True)
 class FreshnessChange:
-    """A transition of an asset's freshness. `event`: freshness_warned, freshness_lapsed or freshness_restored, None
-    where only the baseline moved. A lapse is inserted under (asset, partition, baseline_seq): a second one is
-    dropped with its event."""
+    """A transition of an asset's freshness to the worse. `event`: freshness_warned or freshness_lapsed, None where a
+    row is only begun. A lapse is inserted under (asset, partition, baseline_seq): a second one is dropped with its
+    event."""
 
     row: FreshnessRow
     event: str | None = None

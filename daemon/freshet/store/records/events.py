@@ -17,6 +17,7 @@ EventType = Literal[
     "requested",  # asset+partition is in a queued run
     "started",  # its step began (also directly, without `requested`, where capacity was free)
     "materialized",
+    "reported",  # a report of what was known already, or of something older: nothing moved
     "failed",  # for good: no attempts left
     "released",  # canceled or skipped: no longer in progress, neither made nor failed
     "partition_added",
@@ -24,6 +25,8 @@ EventType = Literal[
     "freshness_warned",
     "freshness_lapsed",
     "freshness_restored",
+    "refresh_exhausted",  # on_lapse has no attempts left for the lapse
+    "refresh_recovered",  # it was made after that
     "run_succeeded",
     "run_failed",
     "run_canceled",

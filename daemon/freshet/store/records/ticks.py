@@ -81,7 +81,7 @@ class PartitionDelta:
 
 @dataclass(frozen=True, slots=True)
 class ReportedMaterialization:
-    """An asset made outside Freshet. `number`, `parts`: as in `PartitionRef`."""
+    """An asset made outside Freshet. `number`, `parts`: as in `PartitionRef`. `at`: when it was made, where told."""
 
     asset: str
     key: str | None = None
@@ -89,6 +89,7 @@ class ReportedMaterialization:
     parts: tuple[PartitionRef, ...] = ()
     metadata: dict[str, Json] = field(default_factory=dict[str, Json])
     data_version: str | None = None
+    at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
