@@ -52,8 +52,10 @@ async def listening(ctx: Any) -> AsyncIterator[RunRequest]:
 @sensor
 async def collects(ctx: Any) -> None:
     """A second or more in the garbage collector alone."""
-    kept: list[object] = [[number] for number in range(2_000_000)]
-    await asyncio.sleep(0.1)
+    kept: list[object] = []
+    for _ in range(200):
+        kept += [[number] for number in range(10_000)]
+        await asyncio.sleep(0)
     began = time.monotonic()
     while time.monotonic() < began + 1.0:
         gc.collect()
@@ -161,6 +163,7 @@ async def gives_up(ctx: Any) -> None:
 @sensor
 async def lags(ctx: Any) -> None:
     ctx.lag(7, ctx.now)
+    ctx.notice("polling: far away")
     match ctx.hints[0]:
         case "raises":
             raise LookupError("no such bucket")
