@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+from collections import Counter
 from contextlib import closing
-from pathlib import Path
 
 import httpx
 from tests.support.daemon import Daemon, Site
-from tests.support.signers import SECRET, sign
+from tests.support.signers import sign
 
-__all__ = ["PLUGIN", "Memory", "address", "at_rest", "new_site", "send"]
+__all__ = ["BAD", "PICKY", "PLUGIN", "Memory", "address", "at_rest", "send"]
 
 PLUGIN = """
 from freshet import job
@@ -26,9 +26,27 @@ def note(ctx, id: str, body: int): ...
 WebhookSensor("hook", path="hook", scheme="hmac-sha256", secret="env:SECRET", id_from="header:X-Delivery", target=note)
 """
 
+BAD = 0
+"""A body that `PICKY` never takes: its delivery is parked."""
 
-def new_site(folder: Path) -> Site:
-    return Site(folder, plugins={"hook.py": PLUGIN}, grace="2s", env={"SECRET": SECRET})
+PICKY = """
+from freshet import RunRequest, job
+from freshet_sensors import WebhookSensor
+
+
+@job
+def note(ctx, id: str, body: int): ...
+
+
+def picky(payload):
+    if payload["body"] == 0:
+        raise ValueError("bad")
+    return RunRequest(params=payload)
+
+
+WebhookSensor("hook", path="hook", scheme="hmac-sha256", secret="env:SECRET", id_from="header:X-Delivery", target=note,
+              map=picky, interval="200ms")
+"""
 
 
 def address(daemon: Daemon) -> str:
@@ -51,6 +69,13 @@ class Memory:
     def __init__(self) -> None:
         self.taken: dict[str, tuple[int, bytes]] = {}
         self.unsure: dict[str, set[int]] = {}
+        self.again: Counter[str] = Counter()
+        """How often what ran was let run again."""
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """By id, the number that the answer told."""
+        return {id: json.loads(answer)["id"] for id, (_, answer) in self.taken.items()}
 
     def heard(self, id: str, body: int, answer: httpx.Response | None) -> None:
         """The daemon answered, or did not."""
@@ -69,7 +94,8 @@ class Memory:
             self.taken[id] = (body, answer.content)
 
     def check(self, site: Site) -> None:
-        """Nothing acknowledged is lost, and each id has exactly one run, of the body that was taken."""
+        """Nothing acknowledged is lost, and each id has exactly one run, of the body that was taken, and one for each
+        time that it was let run again; a bad one has none."""
         with closing(sqlite3.connect(site.state / "freshet.db")) as db:
             rows = {
                 delivery: (number, state, json.loads(body))
@@ -78,8 +104,10 @@ class Memory:
             runs = [json.loads(params) for (params,) in db.execute("SELECT params FROM runs ORDER BY id")]
         for id, (body, answer) in self.taken.items():
             number, state, kept = rows[id]
-            assert (json.loads(answer), state, kept["body"]) == ({"id": number}, "admitted", body)
-        assert sorted(run["id"] for run in runs) == sorted(rows)
+            expected = "parked" if body == BAD else "admitted"
+            assert (json.loads(answer), state, kept["body"]) == ({"id": number}, expected, body)
+        good = {id for id, (_, _, kept) in rows.items() if kept["body"] != BAD}
+        assert Counter(run["id"] for run in runs) == Counter({id: 1 + self.again[id] for id in good})
         assert all(run["body"] == rows[run["id"]][2]["body"] for run in runs)
         assert set(rows) <= {*self.taken, *self.unsure}
 
