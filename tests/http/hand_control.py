@@ -54,7 +54,16 @@ from freshet.store.finishing import finish_step
 from freshet.store.inbox import keep_deliveries
 from freshet.store.partitions import change_partitions
 from freshet.store.queries import run as read_run
-from freshet.store.records import Kept, NewDelivery, PartitionDelta, RunRow, RunToAdmit, StepResult
+from freshet.store.records import (
+    Kept,
+    NewDelivery,
+    PartitionDelta,
+    ReportedMaterialization,
+    RunRow,
+    RunToAdmit,
+    StepResult,
+)
+from freshet.store.reports import report as commit_report
 from freshet.store.sets import read_sets
 from freshet.store.steps import cancel_run, start_steps
 from freshet.store.store import Store
@@ -212,6 +221,11 @@ class HandControl:
         names = self.definitions.select(assets, upstream=upstream, downstream=downstream)
         run = run_of_assets(self.definitions, names, key=key, origin="manual", now=NOW, tags=tags, priority=priority)
         return (await self._admit(run),)
+
+    async def report_made(self, report: ReportedMaterialization) -> bool:
+        done = await self.store.write(partial(commit_report, reported=report, now=NOW))
+        self.bus.publish(done.events)
+        return done.counted
 
     async def call(
         self, job: str, params: dict[str, Json], *, priority: int = 0, tags: dict[str, str] | None = None

@@ -212,6 +212,29 @@ def materialize(
 
 
 @_command()
+def report(
+    session: Session,
+    asset: Annotated[str, typer.Argument(metavar="ASSET", help="What was made.")],
+    partition: Annotated[str | None, typer.Option(metavar="KEY", help="Of this partition.")] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option("--metadata", metavar="K=V", help="Kept with it; V is JSON, or else text.")
+    ] = None,
+    at: Annotated[str | None, typer.Option("--at", metavar="T", help="When: a local time; else now.")] = None,
+    data_version: Annotated[
+        str | None, typer.Option("--data-version", metavar="TEXT", help="Of its data: an ETag, a commit.")
+    ] = None,
+) -> None:
+    """Say that an asset was made elsewhere.
+
+    What lies below and its freshness take it for a materialization. With --at it counts only if that is later than
+    what is known.
+    """
+    from freshet.cli.commands import report as reporting
+
+    reporting.report(session, asset, partition, metadata or [], at, data_version)
+
+
+@_command()
 def call(
     session: Session,
     job: Annotated[str, typer.Argument(metavar="JOB", help="The job's name.")],

@@ -174,6 +174,10 @@ class Client:
         """Ask for assets."""
         return self._one(models.RunsAdmitted, "POST", "runs", body=body)
 
+    def report(self, asset: str, body: models.ReportBody) -> models.ReportAnswer:
+        """Say that an asset was made elsewhere."""
+        return self._one(models.ReportAnswer, "POST", f"assets/{_safe(asset)}/report", body=body)
+
     def call(self, job: str, body: models.CallBody) -> models.RunsAdmitted:
         """Ask for a run of a job."""
         return self._one(models.RunsAdmitted, "POST", f"jobs/{_safe(job)}/call", body=body)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from freshet.definitions.durations import Duration, parse_duration
@@ -65,12 +66,18 @@ class DeletePartitions:
 @dataclass(frozen=True)
 class Report:
     """An asset was materialized outside Freshet. `data_version`: of its data, 1 to 64 printable characters (an ETag, a
-    commit); where it is as at the report before, what asks for `data_version_changed` is not woken."""
+    commit); where it is as at the report before, what asks for `data_version_changed` is not woken.
+
+    `at`: when it was made, as seconds since 1970 or a datetime with a zone; without it, when the report commits, as for
+    a moment to come. A report that is not later than what is known of its partition changes nothing: it is recorded as
+    the event `reported`. Later ones count, and freshness counts from `at`.
+    """
 
     asset: str
     partition: str | None = None
     metadata: Mapping[str, Json] = field(default_factory=dict[str, Json])
     data_version: str | None = None
+    at: float | datetime | None = None
 
 
 @dataclass(frozen=True)

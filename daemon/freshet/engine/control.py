@@ -20,7 +20,7 @@ from freshet.engine.backfill.active import BackfillView
 from freshet.engine.backfill.select import BackfillRequest
 from freshet.engine.partitions.page import PartitionsQuery
 from freshet.executors.base import HostStatus, LoadReport
-from freshet.store.records import Event, Kept, NewDelivery, PartitionDelta, RunRow
+from freshet.store.records import Event, Kept, NewDelivery, PartitionDelta, ReportedMaterialization, RunRow
 from freshet.store.store import Store
 
 __all__ = [
@@ -296,6 +296,11 @@ class Control(Protocol):
         tags: dict[str, str] | None = None,
     ) -> tuple[int, ...]:
         """Admit a run for each group of the selection that shares a partition; returns run ids once durable."""
+        ...
+
+    async def report_made(self, report: ReportedMaterialization) -> bool:
+        """Commit a materialization that happened elsewhere; False if it is not later than what was known, so that
+        nothing moved."""
         ...
 
     async def call(

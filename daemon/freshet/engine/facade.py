@@ -36,13 +36,22 @@ from freshet.engine.launcher import CANCEL_GRACE
 from freshet.engine.outcomes import startable
 from freshet.engine.partitions.page import PartitionsQuery, page_of
 from freshet.engine.pieces import key_pieces
-from freshet.engine.requests import call_job, check_makable, check_partitions, find_asset, input_needs, run_of_assets
+from freshet.engine.requests import (
+    call_job,
+    check_makable,
+    check_partitions,
+    check_reports,
+    find_asset,
+    input_needs,
+    run_of_assets,
+)
 from freshet.engine.rollback import roll_back
 from freshet.errors import FreshetError, UnknownName
 from freshet.executors.base import LoadReport
 from freshet.store.admission import admit
 from freshet.store.queries import run as read_run
-from freshet.store.records import PartitionDelta, RunRow, RunToAdmit
+from freshet.store.records import PartitionDelta, ReportedMaterialization, RunRow, RunToAdmit
+from freshet.store.reports import report as commit_report
 from freshet.store.steps import cancel_run
 from freshet.store.store import Store
 
@@ -197,18 +206,29 @@ class EngineControl:
             check_makable(find_asset(definitions, name))
         reached = definitions.select(assets, upstream=upstream, downstream=downstream)
         names = [name for name in reached if not definitions.asset[name].external]
-        now = self._engine.instruments.clock.now()
         run = run_of_assets(
             definitions,
             names,
             key=key,
             origin="manual",
-            now=now,
+            now=self._engine.instruments.clock.now(),
             tags=tags,
             priority=priority,
             instead=_backfill(assets, key, upstream=upstream, downstream=downstream),
         )
         return (await self._engine.instruments.work.whole(self._admit(run)),)
+
+    @_loud
+    async def report_made(self, report: ReportedMaterialization) -> bool:
+        """Commit a materialization that happened elsewhere."""
+        now = self._engine.instruments.clock.now()
+        (checked,) = check_reports(self.definitions, (report,), now)
+        return await self._engine.instruments.work.whole(self._report(checked, now))
+
+    async def _report(self, report: ReportedMaterialization, now: float) -> bool:
+        done = await self._store.write(partial(commit_report, reported=report, now=now))
+        self._engine.instruments.bus.publish(done.events)
+        return done.counted
 
     @_loud
     async def call(

@@ -136,8 +136,8 @@ class OutcomeParts:
 
 
 def _report(told: list[Any]) -> ReportedMaterialization:
-    asset, key, metadata, version = told
-    return ReportedMaterialization(asset, key, metadata=metadata, data_version=version)
+    asset, key, metadata, version, at = told
+    return ReportedMaterialization(asset, key, metadata=metadata, data_version=version, at=at)
 
 
 def _delta(told: list[Any]) -> PartitionDelta:

@@ -11,6 +11,7 @@ from freshet.definitions.delivery import Delivery, Handled
 from freshet.definitions.names import PRIORITY_MAX, check_key, check_version
 from freshet.definitions.outcome import AddPartitions, DeletePartitions, Json, Report, RunRequest, Skip
 from freshet.definitions.sensor import Sensor
+from freshet.definitions.told import moment_told
 from freshet.errors import FreshetError
 from freshet.host.evaluator.ledger import LedgerChange
 from freshet.host.evaluator.plain import NotPlain, is_a, plain, plain_text
@@ -234,6 +235,7 @@ def _report(item: Report) -> list[Json]:
         None if item.partition is None else _key(item.partition),
         _metadata(item.metadata, "Report(metadata)"),
         None if item.data_version is None else check_version(item.data_version, what="Report(data_version)"),
+        None if item.at is None else moment_told(item.at, what="Report(at)"),
     ]
 
 

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from fastapi import APIRouter
 
 from freshet.definitions.asset import AssetSpec
+from freshet.definitions.names import check_version
 from freshet.http.api.context import Api, Context, known
 from freshet.http.api.convert import asset_answer
-from freshet.http.models import AssetAnswer
+from freshet.http.models import AssetAnswer, ReportAnswer, ReportBody
 from freshet.store.queries import asset_summaries
+from freshet.store.records import ReportedMaterialization
 
 __all__ = ["router"]
 
@@ -27,6 +29,16 @@ async def list_assets(api: Api) -> tuple[AssetAnswer, ...]:
 async def get_asset(api: Api, name: str) -> AssetAnswer:
     """One asset."""
     return (await _answers(api, [known(api.control.definitions.asset, name, "asset")]))[0]
+
+
+@router.post("/{name}/report", status_code=201)
+async def report(api: Api, name: str, body: ReportBody) -> ReportAnswer:
+    """Say that an asset was made elsewhere: durable when this answers. Conditions and freshness take it for a
+    materialization, unless it says `at` and that is not later than what is known of the partition."""
+    known(api.control.definitions.asset, name, "asset")
+    version = None if body.data_version is None else check_version(body.data_version, what="data_version")
+    given = ReportedMaterialization(name, body.partition, metadata=body.metadata, data_version=version, at=body.at)
+    return ReportAnswer(asset=name, partition=body.partition, counted=await api.control.report_made(given))
 
 
 async def _answers(api: Context, specs: Sequence[AssetSpec]) -> tuple[AssetAnswer, ...]:

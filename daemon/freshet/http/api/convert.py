@@ -104,6 +104,7 @@ def asset_answer(
         upstream=tuple(dep.asset for dep in spec.deps),
         downstream=definitions.downstream[spec.name],
         automation=None if spec.automation is None else _label(spec.automation),
+        external=spec.external,
         tags=spec.tags,
         file=spec.source.file if spec.source else None,
         line=spec.source.line if spec.source else None,

@@ -16,6 +16,8 @@ from freshet.http.models.assets import (
     PartitionsChanged,
     PartitionSetAnswer,
     PartitionsPage,
+    ReportAnswer,
+    ReportBody,
     VersionsAnswer,
 )
 from freshet.http.models.backfills import (
@@ -97,6 +99,8 @@ __all__ = [
     "ProblemAnswer",
     "ReplayAnswer",
     "ReplayBody",
+    "ReportAnswer",
+    "ReportBody",
     "RollbackAnswer",
     "RollbackBody",
     "RunAnswer",

@@ -18,6 +18,8 @@ __all__ = [
     "PartitionSetAnswer",
     "PartitionsChanged",
     "PartitionsPage",
+    "ReportAnswer",
+    "ReportBody",
     "VersionsAnswer",
 ]
 
@@ -39,6 +41,23 @@ class FreshnessAnswer(Answer):
     deadline: float | None
 
 
+class ReportBody(Body):
+    """A materialization that happened elsewhere. `at`: when, in seconds since 1970; without it, now."""
+
+    partition: str | None = None
+    metadata: dict[str, Json] = Field(default_factory=dict[str, Json])
+    at: float | None = Field(default=None, gt=-253402300800, lt=253402300800)
+    data_version: str | None = Field(default=None, min_length=1, max_length=64)
+
+
+class ReportAnswer(Answer):
+    """`counted`: False where it is not later than what was known of that partition: then nothing moved."""
+
+    asset: str
+    partition: str | None
+    counted: bool
+
+
 class AssetCounts(Answer):
     """Over the partitions of an asset; without partitions `partitions` is 1."""
 
@@ -49,7 +68,8 @@ class AssetCounts(Answer):
 
 
 class AssetAnswer(Answer):
-    """An asset as declared, and its state. `run_id`, `metadata`, `data_version` and `made_by` (the version of the code
+    """An asset as declared, and its state. `external`: known by reports alone.
+    `run_id`, `metadata`, `data_version` and `made_by` (the version of the code
     that ran) are those of the latest materialization. `code_version`: of the code in force; `outdated`: that is another
     than `made_by`."""
 
@@ -60,6 +80,7 @@ class AssetAnswer(Answer):
     upstream: tuple[str, ...]
     downstream: tuple[str, ...]
     automation: str | None
+    external: bool = False
     tags: dict[str, str]
     file: str | None
     line: int | None
