@@ -59,7 +59,9 @@ async def collects(ctx: Any) -> None:
     began = time.monotonic()
     while time.monotonic() < began + 1.0:
         gc.collect()
-    assert kept
+    while kept:
+        del kept[-10_000:]
+        await asyncio.sleep(0)
 
 
 @sensor
