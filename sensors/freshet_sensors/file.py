@@ -268,6 +268,8 @@ class FileSensor(Sensor):
         waker, there = self._waker, survey.identity is not None
         if waker is not None:
             waker.check(survey.identity)
+            if waker.state == "polling" and there:
+                ctx.notice(f"polling: {waker.reason}")
         found = {
             "unreadable": [readable(path) for path in survey.met.unreadable],
             "links": [readable(path) for path in survey.met.broken],

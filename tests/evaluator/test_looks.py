@@ -67,6 +67,7 @@ async def test_a_sensor_may_ask_for_patience_or_give_up(made: World) -> None:
 async def test_a_look_that_failed_has_said_all_the_same_what_waits(made: World, how: str, status: str) -> None:
     end = await made.tick("lags", how, timeout=0.2)
     assert (end.status, end.lag) == (status, (7, datetime(2026, 1, 1, tzinfo=UTC).timestamp()))
+    assert end.notice == "polling: far away"
 
 
 async def test_a_wrong_result_is_named_with_its_sensor(made: World) -> None:

@@ -76,6 +76,7 @@ class Context:
     dry_run: bool = False
     name: str = "landing"
     lag: Callable[..., None] = field(default=lambda *_: None)
+    notice: Callable[[str], None] = field(default=lambda _: None)
 
     async def checkpoint(self) -> None:
         self.commit()
@@ -102,6 +103,7 @@ class World:
     sensor: str = ""
     notes: dict[str, Any] = field(default_factory=dict[str, Any])
     lagging: tuple[int, datetime | None] | None = None
+    notices: list[str] = field(default_factory=list[str])
 
     async def tick(
         self,
@@ -131,7 +133,7 @@ class World:
         context = Context(
             self.cursor, ledger, None if hints is None else tuple(hints), now, self.log, commit, dry_run=dry_run
         )
-        context.lag = self._lags
+        context.lag, context.notice = self._lags, self.notices.append
         looks: AsyncIterator[Any] = sensor.evaluate(context)
         async for one in looks:
             said.append(one)

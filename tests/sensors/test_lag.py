@@ -14,7 +14,9 @@ from tests.engine.rig import Rig, rig
 from tests.sensors.support import World
 from tests.sensors.test_stream_sensor import Source, watched
 
-from freshet import AddPartitions, RunRequest, SensorContext, job
+from freshet import AddPartitions, RunRequest, SensorContext, job, sensor
+from freshet.cli.commands.show import _sensor_said  # pyright: ignore[reportPrivateUsage]
+from freshet.http.api.convert import sensor_answer
 from freshet_sensors import FileSensor, Message, SqlSensor
 
 pytestmark = pytest.mark.anyio
@@ -48,6 +50,32 @@ async def test_files_that_have_not_stood_still_yet(tmp_path: Path) -> None:
         assert (count, since is not None and abs(since - now) < 11) == (3, True)
         await made.advance(30)
         assert (lag(made), len(await made.runs("work"))) == ((0, None), 3)
+
+
+async def test_how_a_sensor_stands_is_shown_until_it_says_so_no_more(tmp_path: Path) -> None:
+    far, broken = [True], [True]
+
+    @sensor(interval="10s")
+    def landing(ctx: Any) -> None:
+        if far:
+            ctx.notice("polling: it is far away")
+        if broken:
+            raise OSError("no more")
+
+    async with rig(tmp_path, [landing]) as made:
+
+        def said() -> list[str]:
+            (state,) = made.control.sensors()
+            return list(_sensor_said(sensor_answer(landing.spec, state), whole=False))
+
+        await made.advance(1)
+        assert said()[-1] == "polling: it is far away"
+        broken.clear()
+        await made.advance(30)
+        assert said() == ["polling: it is far away"]
+        far.clear()
+        await made.advance(10)
+        assert said() == []
 
 
 async def test_rows_that_were_read_and_not_admitted(tmp_path: Path) -> None:

@@ -297,6 +297,7 @@ async def test_a_network_file_system_is_polled(inbox: Path, monkeypatch: pytest.
         await life.look()
         assert [line[1] for line in life.world.log.lines] == ["polling, not watching"]
         assert "network file system" in life.world.log.lines[0][2]["reason"]
+        assert [one for one in life.world.notices if "network file system" in one and one.startswith("polling: ")]
         assert life.world.runs == [], "another machine's clock says nothing: two looks have to agree"
         await life.until(lambda: life.world.files_run == ["a.csv"])
         await life.until(lambda: life.hints == [{"a.csv"}])

@@ -71,7 +71,8 @@ class SensorState:
     """A sensor as the engine sees it now. Times are seconds since 1970; `due_at` None while paused or quarantined,
     `looking_since` None unless it looks now. `pending`: requests that wait before they become runs. `lag`: these, and
     what the sensor itself says that it has seen and not admitted; `lag_since`: since when the oldest waits.
-    `waits_for`: why nothing can come, while it is `waiting`. `parked`: deliveries that failed too often."""
+    `waits_for`: why nothing can come, while it is `waiting`. `notice`: how the sensor says that it stands. `parked`:
+    deliveries that failed too often."""
 
     name: str
     status: SensorStatus
@@ -87,6 +88,7 @@ class SensorState:
     revision: int
     quarantined: str | None = None
     waits_for: str | None = None
+    notice: str | None = None
     looking_since: float | None = None
     pending: int = 0
     lag: int = 0

@@ -75,9 +75,9 @@ class InFlight:
 @dataclass(slots=True)
 class SensorTicker:
     """One sensor. `row` is what the store holds, as of the last commit of this process. `held`: it is being rolled
-    back, and does not look. `told`: what it said of its own lag: how many items, since when the oldest waits.
-    `dropping`: what the log was told of requests that are dropped, while that stays as it is. `waits_for`: why nothing
-    can come; `laters`: how many looks in a row were put off by the source."""
+    back, and does not look. `told`: what it said of its own lag: how many items, since when the oldest waits;
+    `notice`: what of how it stands. `dropping`: what the log was told of requests that are dropped, while that stays
+    as it is. `waits_for`: why nothing can come; `laters`: how many looks in a row were put off by the source."""
 
     spec: SensorSpec
     row: TickerRow
@@ -90,6 +90,7 @@ class SensorTicker:
     idle_ticks: int = 0
     last_tick_at: float | None = None
     told: tuple[int, float | None] | None = None
+    notice: str | None = None
     dropping: str = ""
     waits_for: str | None = None
     laters: int = 0
@@ -140,6 +141,7 @@ class SensorTicker:
             waits_for=self.waits_for if status == "waiting" else None,
             looking_since=None if self.in_flight is None else self.in_flight.began,
             pending=pending[0],
+            notice=self.notice,
             lag=pending[0] + items,
             lag_since=min(waiting, default=None),
         )

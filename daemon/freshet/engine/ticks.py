@@ -159,10 +159,11 @@ class TickLoop:
         if flight.committing:
             flight.overtaken = end
             return
-        if end.lag is not None:
+        whole = end.status == "ok" and flight.order.hints is None
+        if end.lag is not None or whole:
             ticker.told = end.lag
-        elif end.status == "ok" and flight.order.hints is None:
-            ticker.told = None
+        if end.notice is not None or whole:
+            ticker.notice = end.notice
         if end.status not in ("abandoned", "checkpoint"):
             self._heard(ticker, end)
         match end.status:

@@ -120,8 +120,8 @@ class TickEnd:
     the tick again, it is no failure.
 
     `waiting`: nothing can come while the reason for the skip holds. `lag`: how many items it says it has not admitted,
-    since when the oldest waits. `deliveries`: each with what it asks for, which is not in `runs`, `partitions` and
-    `reports` until the engine has made out which of it can be (`handled`).
+    since when the oldest waits; `notice`: how it says that it stands. `deliveries`: each with what it asks for,
+    which is not in `runs`, `partitions` and `reports` until the engine has made out which of it can be (`handled`).
     """
 
     tick_id: int
@@ -138,6 +138,7 @@ class TickEnd:
     error: TickError | None = None
     after: float | None = None
     lag: tuple[int, float | None] | None = None
+    notice: str | None = None
     deliveries: tuple[DeliveryEnd, ...] = ()
     handled: tuple[HandledDelivery, ...] = ()
 

@@ -62,6 +62,7 @@ class OutcomeParts:
         "_deliveries",
         "_error",
         "_lag",
+        "_notice",
         "_partitions",
         "_put",
         "_remove",
@@ -84,6 +85,7 @@ class OutcomeParts:
         self._error: TickError | None = None
         self._after: float | None = None
         self._lag: tuple[int, float | None] | None = None
+        self._notice: str | None = None
 
     def add(self, body: dict[str, Any]) -> None:
         """The next part, or the whole."""
@@ -111,6 +113,8 @@ class OutcomeParts:
                     self._after = value
                 case "lag":
                     self._lag = (value[0], value[1])
+                case "notice":
+                    self._notice = value
                 case _:
                     self._error = TickError(value["type"], value["message"], value["traceback"])
 
@@ -132,6 +136,7 @@ class OutcomeParts:
             error=self._error,
             after=self._after,
             lag=self._lag,
+            notice=self._notice,
         )
 
 

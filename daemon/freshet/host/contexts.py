@@ -221,6 +221,11 @@ class SensorContext(Protocol):
         nothing. Raises `ValueError` for fewer than none, or a time without a zone."""
         ...
 
+    def notice(self, text: str) -> None:
+        """Say in a line how the sensor stands where that is not as one would expect ("polls: ..."), for `freshet
+        sensors`. It holds until a look says another, or a full look says none. Raises `ValueError` for no text."""
+        ...
+
 
 class ScheduleContext(Protocol):
     """What a schedule's body gets."""

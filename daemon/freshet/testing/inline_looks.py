@@ -10,7 +10,7 @@ from freshet.definitions.delivery import Deliveries
 from freshet.definitions.listen import Happenings, Listen
 from freshet.executors.base import Answers, TickOrder
 from freshet.host.evaluator.context import EvaluatorContext, LookEnded
-from freshet.host.evaluator.evaluate import Why, blocking_look, failed_look, finish_look, look, partial_look, with_lag
+from freshet.host.evaluator.evaluate import Why, blocking_look, failed_look, finish_look, look, partial_look, with_told
 from freshet.host.evaluator.holder import Holder
 from freshet.host.evaluator.inbox import check_intake, delivery_of
 from freshet.host.evaluator.ledger import LedgerCache, LedgerChange
@@ -97,7 +97,7 @@ class InlineLooks:
         del self._looks[one.tick_id]
         if outcome.ledger is not None and not one.order.dry_run:
             self._uncommitted[one.tick_id] = outcome.ledger
-        self._answers.tick_ended(end_of(one.tick_id, one.holder.name, with_lag(outcome, one.ctx)))
+        self._answers.tick_ended(end_of(one.tick_id, one.holder.name, with_told(outcome, one.ctx)))
 
     async def _evaluate(self, one: _Look) -> None:
         holder, order = one.holder, one.order

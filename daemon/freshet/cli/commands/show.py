@@ -231,6 +231,8 @@ def _sensor_said(one: SensorAnswer, *, whole: bool) -> Iterable[str]:
         yield error_line(one.last_error, with_place=True)
         if whole and "\n" in (text := error_text(one.last_error)):
             yield text
+    if one.notice:
+        yield one.notice
     if one.parked:
         many = "1 delivery is" if one.parked == 1 else f"{one.parked:,} deliveries are"
         yield f"{many} parked: freshet inbox {one.name} --state parked"

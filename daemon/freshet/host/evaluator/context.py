@@ -12,7 +12,7 @@ from freshet.definitions.job import Job
 from freshet.definitions.listen import Happenings, Listen, ListenType
 from freshet.definitions.outcome import Json
 from freshet.host.evaluator.ledger import LedgerCache, TickLedger
-from freshet.host.evaluator.plain import plain
+from freshet.host.evaluator.plain import plain, plain_text
 
 __all__ = ["Desk", "EvaluatorContext", "LookEnded", "SensorLogger"]
 
@@ -98,6 +98,7 @@ class EvaluatorContext:
         "_last",
         "_ledger",
         "_look",
+        "_notice",
         "_now",
         "cursor",
         "dry_run",
@@ -131,6 +132,7 @@ class EvaluatorContext:
         self._last = self._handed = 0
         self._given = set[int]()
         self._lag: list[Json] | None = None
+        self._notice: str | None = None
 
     @property
     def ledger(self) -> TickLedger:
@@ -208,6 +210,12 @@ class EvaluatorContext:
             raise ValueError(f"ctx.lag(oldest) takes a time with a zone, not {oldest!r}")
         self._lag = [items, None if oldest is None else oldest.timestamp()]
 
+    def notice(self, text: str) -> None:
+        """How the sensor stands."""
+        if type(text) is not str or not text.strip():
+            raise ValueError(f"ctx.notice(text) takes a text, not {text!r:.100}")
+        self._notice = plain_text(text, "ctx.notice(text)")
+
     # --- for whoever runs the look -------------------------------------------------------------------------
 
     def check_given(self, deliveries: Iterable[int]) -> None:
@@ -219,6 +227,10 @@ class EvaluatorContext:
     def told_lag(self) -> list[Json] | None:
         """What `lag` was told last."""
         return self._lag
+
+    def told_notice(self) -> str | None:
+        """What `notice` was told last."""
+        return self._notice
 
     def used_ledger(self) -> TickLedger | None:
         """The ledger, if the look touched it."""

@@ -15,7 +15,7 @@ from freshet.host.evaluator.context import EvaluatorContext, LookEnded
 from freshet.host.evaluator.failure import describe
 from freshet.host.evaluator.outcome import Found, Outcome, Status
 
-__all__ = ["Form", "Why", "blocking_look", "failed_look", "finish_look", "form_of", "look", "partial_look", "with_lag"]
+__all__ = ["Form", "Why", "blocking_look", "failed_look", "finish_look", "form_of", "look", "partial_look", "with_told"]
 
 Form = Literal["async", "thread"]
 Why = Literal["timeout", "cancel"] | None
@@ -94,6 +94,7 @@ def partial_look(ctx: EvaluatorContext, found: Found, status: Status = "checkpoi
         skip=found.skip,
         waiting=found.waiting or None,
         lag=ctx.told_lag(),
+        notice=ctx.told_notice(),
     )
 
 
@@ -105,11 +106,11 @@ def finish_look(ctx: EvaluatorContext, found: Found) -> Outcome:
         return Outcome(status="failed", error=describe(error))
 
 
-def with_lag(outcome: Outcome, ctx: EvaluatorContext | None) -> Outcome:
-    """Also a look that failed has said what waits: then most of all it counts."""
-    if ctx is None or outcome.lag is not None or (told := ctx.told_lag()) is None:
+def with_told(outcome: Outcome, ctx: EvaluatorContext | None) -> Outcome:
+    """Also a look that failed has said what waits, and how it stands: then most of all it counts."""
+    if ctx is None or (ctx.told_lag() is None and ctx.told_notice() is None):
         return outcome
-    return replace(outcome, lag=told)
+    return replace(outcome, lag=ctx.told_lag(), notice=ctx.told_notice())
 
 
 def failed_look(error: BaseException, why: Why, *, timeout: float) -> Outcome:

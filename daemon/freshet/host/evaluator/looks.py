@@ -15,7 +15,7 @@ from freshet.definitions.delivery import Deliveries
 from freshet.definitions.listen import Happenings, Listen
 from freshet.errors import HostError
 from freshet.host.evaluator.context import LookEnded
-from freshet.host.evaluator.evaluate import blocking_look, failed_look, finish_look, look, partial_look, with_lag
+from freshet.host.evaluator.evaluate import blocking_look, failed_look, finish_look, look, partial_look, with_told
 from freshet.host.evaluator.failure import describe, stack_of_thread
 from freshet.host.evaluator.happenings import EventDesk
 from freshet.host.evaluator.holder import Holder
@@ -200,7 +200,7 @@ class Looks:
         if outcome.ledger is not None and not tick.dry_run:
             tick.holder.uncommitted = tick.mark
             self._uncommitted[tick.mark] = tick.holder, outcome.ledger
-        messages = messages_of(tick.mark, with_lag(outcome, tick.ctx))
+        messages = messages_of(tick.mark, with_told(outcome, tick.ctx))
         try:
             first = next(messages)
             self._send(first)

@@ -58,6 +58,7 @@ class Outcome:
     error: ErrorData | None = None
     after: float | None = None
     lag: list[Json] | None = None
+    notice: str | None = None
 
 
 class Found:

@@ -71,6 +71,7 @@ def sensor_answer(spec: SensorSpec, state: SensorState) -> SensorAnswer:
         last_error=state.last_error,
         quarantined=state.quarantined,
         waits_for=state.waits_for,
+        notice=state.notice,
         isolated=state.isolated,
         revision=state.revision,
         pending=state.pending,

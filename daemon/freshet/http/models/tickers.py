@@ -25,7 +25,8 @@ class SensorAnswer(Answer):
     """A sensor as declared, and as the engine sees it. `isolated`: it has an evaluator of its own.
     `looking_since`: when the look began that is under way. `pending`: requests that wait before they become runs.
     `lag`: these, and what the sensor itself says that it has seen and not admitted; `lag_since`: since when the oldest
-    waits. `waits_for`: why nothing can come, of one that is `waiting`. `parked`: deliveries that failed too often."""
+    waits. `waits_for`: why nothing can come, of one that is `waiting`. `notice`: how it says that it stands.
+    `parked`: deliveries that failed too often."""
 
     kind: Literal["sensor"] = "sensor"
     name: str
@@ -47,6 +48,7 @@ class SensorAnswer(Answer):
     last_error: Json
     quarantined: str | None
     waits_for: str | None = None
+    notice: str | None = None
     isolated: bool
     revision: int
     pending: int = 0
