@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections import deque
 from functools import partial
 
+import structlog
 from pyroaring import BitMap
 
 from freshet.definitions.graph import Definitions
-from freshet.engine.automation import AssetCounts, Automation, Evaluation, Request
+from freshet.engine.automation import AssetCounts, Automation, Evaluation, Request, Told
 from freshet.engine.bus import Listener
 from freshet.engine.instruments import Instruments, persist, recall
 from freshet.engine.launcher import Launcher
@@ -21,9 +22,11 @@ from freshet.engine.outcomes import startable
 from freshet.engine.requests import input_needs, steps_of, window_key
 from freshet.store.assets import commit_automation
 from freshet.store.events import events_after
-from freshet.store.records import AutomationCommit, Event, RunToAdmit
+from freshet.store.records import AutomationCommit, Event, RunToAdmit, ToldEvent
 
 __all__ = ["Automator", "runs_of"]
+
+_log = structlog.get_logger("freshet.automation")
 
 _PAGE = 5_000
 _UNSAVED_MAX = 1_000
@@ -56,6 +59,10 @@ class Automator:
     def in_state(self, asset: str, state: str) -> BitMap:
         """The live partitions in a state. Raises `UnknownName`."""
         return self._automation.in_state(asset, state)
+
+    def exhausted(self, asset: str) -> BitMap:
+        """The partitions whose refresh on a lapse has no attempts left. Raises `UnknownName`."""
+        return self._automation.exhausted(asset)
 
     @property
     def seq(self) -> int:
@@ -158,9 +165,12 @@ class Automator:
             start=reserved,
             needs=input_needs(definitions, (step.name for run in runs for step in run.steps) if reserved else ()),
             version=definitions.version,
+            told=tuple(ToldEvent(one.type, one.asset, list(one.partitions), one.set) for one in evaluation.told),
         )
         admitted = await persist(self._in, partial(commit_automation, commit=commit), what="automation")
         queue.release(commit.start - sum(len(run.started) for run in admitted.runs))
+        for told in evaluation.told:
+            _say(told)
         self._in.bus.publish(admitted.events)
         self._launcher.admitted(runs, admitted.runs)
 
@@ -198,6 +208,15 @@ def runs_of(definitions: Definitions, request: Request) -> list[RunToAdmit]:
         )
         for number in partitions
     ]
+
+
+def _say(told: Told) -> None:
+    """Once, as the event: those that are watched for in the log are found there."""
+    about = {"asset": told.asset, **({} if told.set is None else {"partitions": len(told.partitions)})}
+    if told.type == "refresh_exhausted":
+        _log.error("refresh on lapse is exhausted: all its attempts failed", **about)
+    else:
+        _log.info("refresh on lapse has recovered", **about)
 
 
 def _transactions(events: tuple[Event, ...]) -> list[tuple[Event, ...]]:

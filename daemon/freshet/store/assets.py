@@ -72,10 +72,13 @@ def condition_chunks(db: sqlite3.Connection) -> tuple[ConditionChunk, ...]:
 
 
 def commit_automation(db: sqlite3.Connection, commit: AutomationCommit) -> Admitted:
-    """Commit one evaluation: how far it looked, what its nodes remember, and the runs it asks for."""
+    """Commit one evaluation: how far it looked, what its nodes remember, what it tells and the runs it asks for."""
     db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (_SEQ, str(commit.seq)))
     _write_chunks(db, commit.chunks)
     log = EventLog(db, commit.at)
+    for told in commit.told:
+        for partition in told.partitions:
+            log.add(told.type, asset=told.asset, set=told.set, partition=partition)
     how = Admitting(commit.start, commit.needs, commit.at, commit.version)
     admitted, _ = admit_into(db, log, commit.runs, how)
     return Admitted(admitted, log.write())

@@ -6,8 +6,8 @@ events -> state.World (facts) -> agenda (what lies below) -> look (conditions) -
 from __future__ import annotations
 
 from freshet.engine.automation.automation import Automation
-from freshet.engine.automation.evaluation import Evaluation, Request
+from freshet.engine.automation.evaluation import Evaluation, Request, Told
 from freshet.engine.automation.explain import Explanation
 from freshet.engine.automation.state import AssetCounts
 
-__all__ = ["AssetCounts", "Automation", "Evaluation", "Explanation", "Request"]
+__all__ = ["AssetCounts", "Automation", "Evaluation", "Explanation", "Request", "Told"]

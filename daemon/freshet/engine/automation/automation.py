@@ -12,8 +12,9 @@ from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.graph import Definitions
 from freshet.engine.automation.agenda import Agenda, Watchers
 from freshet.engine.automation.coming import Coming
-from freshet.engine.automation.evaluation import Evaluation
+from freshet.engine.automation.evaluation import Evaluation, Told
 from freshet.engine.automation.explain import Explanation, explain
+from freshet.engine.automation.lapse import spent_of
 from freshet.engine.automation.look import Look, Scope
 from freshet.engine.automation.memory import Memory
 from freshet.engine.automation.moment import Moment, apply
@@ -56,6 +57,7 @@ class Automation:
         self._moved = Moment(0.0)
         self._came: Mapping[str, BitMap] = {}
         self._seq = 0
+        self._told: list[Told] = []
         self._adopt(definitions)
 
     # --- definitions and state --------------------------------------------------------------------------------
@@ -165,6 +167,7 @@ class Automation:
         return self._run(Moment(now))
 
     def _run(self, moment: Moment) -> Evaluation:
+        self._told = []
         agenda = Agenda(self._world, moment, self._programs.get, self._watchers, self._max_depth)
         for asset in self._new:
             agenda.add(asset, self._world.live(asset))
@@ -190,7 +193,12 @@ class Automation:
         self._pruned.clear()
         chunks = tuple(chunk for asset in changed for chunk in self._memory[asset].flush(asset))
         return Evaluation(
-            self._seq, waves(self._world.topology, moment.asked), chunks, moment.visited, self._wake_at(moment.now)
+            self._seq,
+            waves(self._world.topology, moment.asked),
+            chunks,
+            moment.visited,
+            self._wake_at(moment.now),
+            tuple(self._told),
         )
 
     def _gather(self, agenda: Agenda, moment: Moment) -> None:
@@ -219,6 +227,7 @@ class Automation:
             look = Look(self._world, moment, memory, program, number == 0, first, self._programs, asked)
             scope = Scope(asset, candidates)
             true = value(look, program.root, scope)
+            self._tell(asset, look)
             risen = true if program.guarded else self._risen(look, scope, true)
             fresh = risen - levels.in_flight(risen)
             levels.asked |= fresh
@@ -230,6 +239,13 @@ class Automation:
         if first:
             memory.add(program.first_key, _ONE)
         return asked
+
+    def _tell(self, asset: str, look: Look) -> None:
+        set_name = self._world.topology.set_of.get(asset)
+        if look.exhausted:
+            self._told.append(Told("refresh_exhausted", asset, look.exhausted, set_name))
+        if look.recovered:
+            self._told.append(Told("refresh_recovered", asset, look.recovered, set_name))
 
     def _risen(self, look: Look, scope: Scope, true: BitMap) -> BitMap:
         """What has become true, and what was marked while it ran and runs no more."""
@@ -267,6 +283,12 @@ class Automation:
         """The partitions that are queued, running or asked for."""
         levels = self._world.levels(asset)
         return levels.in_progress | levels.asked
+
+    def exhausted(self, asset: str) -> BitMap:
+        """The partitions whose refresh on a lapse has no attempts left. Raises `UnknownName`."""
+        self._check(asset)
+        program, memory = self._programs.get(asset), self._memory.get(asset)
+        return BitMap() if program is None or memory is None else spent_of(memory, program)
 
     def explain(self, asset: str, partition: int, now: float) -> Explanation | None:
         """The condition of one partition, node by node, as it stands; None for an asset without a condition.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from pyroaring import BitMap
 
 from freshet.store.records import ConditionChunk
 
-__all__ = ["Evaluation", "Request"]
+__all__ = ["Evaluation", "Request", "Told"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +25,20 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """Something that conditions found out, to be an event for each partition (0 without partitions)."""
+
+    type: Literal["refresh_exhausted", "refresh_recovered"]
+    asset: str
+    partitions: BitMap
+    set: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """`seq`: the last event looked at. `chunks`: what changed in the memory of conditions; it commits together
     with the runs. `visited`: how many nodes and assets were looked at. `wake_at`: call `timer` then, if nothing
-    happens before (None: nothing waits for a time).
+    happens before (None: nothing waits for a time). `told`: commits with them.
 
     Evaluations are committed in the order in which they were made. One whose commit failed is committed again as it
     is; to drop one instead, load from the store: memory has already moved on.
@@ -38,3 +49,4 @@ class Evaluation:
     chunks: tuple[ConditionChunk, ...]
     visited: int
     wake_at: float | None
+    told: tuple[Told, ...] = ()

@@ -35,7 +35,7 @@ class Look:
     `automated`: the assets that have a condition. `asked`: what this asset's
     look has already requested; for itself that counts as in progress from the next look on. `leant`: partitions judged
     by what they could share a run with, which ends with the moment; `joined`: likewise, of no more interest once
-    requested."""
+    requested. `exhausted`, `recovered`: of which it is to be told that their refresh is."""
 
     world: World
     moment: Moment
@@ -47,6 +47,8 @@ class Look:
     asked: BitMap = field(default_factory=BitMap)
     leant: BitMap = field(default_factory=BitMap)
     joined: BitMap = field(default_factory=BitMap)
+    exhausted: BitMap = field(default_factory=BitMap)
+    recovered: BitMap = field(default_factory=BitMap)
     values: dict[tuple[int, str], BitMap] = field(default_factory=dict[tuple[int, str], BitMap])
     scopes: dict[str, Scope] = field(default_factory=dict[str, Scope])
 

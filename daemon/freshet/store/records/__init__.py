@@ -11,6 +11,7 @@ from freshet.store.records.assets import (
     ConditionChunk,
     FreshnessChange,
     FreshnessRow,
+    ToldEvent,
 )
 from freshet.store.records.backfills import (
     BackfillChunk,
@@ -116,6 +117,7 @@ __all__ = [
     "TickError",
     "TickResult",
     "TickerRow",
+    "ToldEvent",
     "ValueRef",
     "WaitingDelivery",
     "names_of",

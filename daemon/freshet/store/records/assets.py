@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,6 +14,7 @@ __all__ = [
     "ConditionChunk",
     "FreshnessChange",
     "FreshnessRow",
+    "ToldEvent",
 ]
 
 
@@ -61,9 +63,19 @@ class ConditionChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class ToldEvent:
+    """An event that conditions ask for, one for each partition."""
+
+    type: Literal["refresh_exhausted", "refresh_recovered"]
+    asset: str
+    partitions: Sequence[int]
+    set: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AutomationCommit:
-    """One evaluation: conditions have looked up to and including transaction `seq`; the runs they ask for and the
-    memory of their nodes commit together. `start`: as in TickCommit."""
+    """One evaluation: conditions have looked up to and including transaction `seq`; the runs they ask for, the memory
+    of their nodes and what they tell commit together. `start`: as in TickCommit."""
 
     seq: int
     at: float
@@ -72,3 +84,4 @@ class AutomationCommit:
     start: int = 0
     needs: dict[str, tuple[InputNeed, ...]] = field(default_factory=dict[str, tuple[InputNeed, ...]])
     version: str = ""
+    told: tuple[ToldEvent, ...] = ()
