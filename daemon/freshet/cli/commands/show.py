@@ -125,16 +125,6 @@ def assets(session: Session, name: str | None) -> None:
     )
     if name is not None:
         console().print(_versions(found[0]))
-    if name is not None:
-        console().print(_versions(found[0]))
-
-
-def _versions(one: AssetAnswer) -> Text:
-    """By which code, and of which data."""
-    text = Text(f"code {in_line(one.code_version or '-')}")
-    if one.outdated:
-        text.append(f", last made by {in_line(one.made_by or '-')}", "yellow")
-    return text.append(f"   data {in_line(one.data_version or '-')}")
 
 
 def _versions(one: AssetAnswer) -> Text:
