@@ -10,7 +10,6 @@ from tests.engine.rig import rig
 from tests.support.served import served_engine
 
 from freshet import (
-    Asset,
     AutomationCondition,
     DefinitionError,
     DynamicPartitions,
@@ -48,7 +47,7 @@ async def test_a_report_makes_what_is_below_and_keeps_it_fresh(tmp_path: Path) -
         assert await engine.events("freshness_lapsed") == []
         await engine.advance(1)
         (lapse,) = await engine.events("freshness_lapsed")
-        assert lapse.asset == "orders" and lapse.at == lapse.data["deadline"]  # type: ignore[index]
+        assert lapse.asset == "orders" and lapse.at == lapse.data["deadline"]
         old = clock.now() - 3600
         assert await engine.control.report_made(ReportedMaterialization("orders", at=old + 1))
         await engine.settle()
@@ -71,7 +70,7 @@ async def test_what_is_not_later_than_what_is_known_is_told_and_moves_nothing(tm
         assert [event.data for event in await engine.events("reported")] == [
             {"metadata": {"n": 1}, "begun": at, "at": at} for at in (begun - 10, begun - 11)
         ]
-        assert [event.data["at"] for event in await engine.events("materialized") if event.asset == "orders"] == [  # type: ignore[index]
+        assert [event.data["at"] for event in await engine.events("materialized") if event.asset == "orders"] == [
             begun - 10,
             begun,
         ]
@@ -137,7 +136,7 @@ def test_definitions_around_it_are_checked() -> None:
 
     (problem,) = validate(Definitions(assets=(orders.spec, takes.spec)))
     assert "takes the value of 'orders', which is external" in problem.message and 'deps=["orders"]' in problem.hint
-    assert isinstance(orders, Asset) and orders.spec.source is not None
+    assert orders.spec.source is not None
     assert orders.spec.source.file == __file__
     with pytest.raises(DefinitionError, match="nothing to call"):
         orders()

@@ -8,10 +8,10 @@ transaction; what time alone makes worse is committed by the engine, once an epi
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import cast
+from typing import Any, cast
 
 from freshet.definitions.deadlines import Standing, when_made
 from freshet.definitions.freshness import FreshnessSpec
@@ -20,7 +20,7 @@ from freshet.store.ending import set_of
 from freshet.store.events import EventLog
 from freshet.store.records import Event, EventType, FreshnessChange, FreshnessRow
 
-__all__ = ["Fresh", "commit_freshness", "freshness_rows", "keep_fresh"]
+__all__ = ["Fresh", "asset_freshness", "commit_freshness", "freshness_rows", "keep_fresh"]
 
 _RESTORED: EventType = "freshness_restored"
 
@@ -40,15 +40,23 @@ class Fresh:
     told: bool
 
 
+_ROWS = """
+SELECT a.name, f.partition, f.policy, f.since, f.baseline_seq, f.baseline_at, f.state, f.counts_from
+FROM assets a CROSS JOIN freshness f ON f.asset_id = a.id
+"""
+
+
+def asset_freshness(db: sqlite3.Connection) -> tuple[FreshnessRow, ...]:
+    """Where each asset under a policy stands. Looks at no partitions."""
+    return _rows(db.execute(f"{_ROWS} WHERE f.partition = 0 ORDER BY a.name"))
+
+
 def freshness_rows(db: sqlite3.Connection) -> tuple[FreshnessRow, ...]:
-    """Where each asset under a policy stands, and each partition that is not fresh under a policy of its own."""
-    rows = db.execute(
-        """
-        SELECT a.name, f.partition, f.policy, f.since, f.baseline_seq, f.baseline_at, f.state, f.counts_from
-        FROM freshness f JOIN assets a ON a.id = f.asset_id WHERE f.partition = 0 OR f.state <> 'fresh'
-        ORDER BY a.name, f.partition
-        """
-    )
+    """Where each asset under a policy stands, and each partition that is not fresh under a policy for each."""
+    return _rows(db.execute(f"{_ROWS} WHERE f.partition = 0 OR f.state <> 'fresh' ORDER BY a.name, f.partition"))
+
+
+def _rows(rows: Iterable[Any]) -> tuple[FreshnessRow, ...]:
     return tuple(
         FreshnessRow(name, partition, load(policy) if policy else None, since, seq, at, state, counts_from=counts)
         for name, partition, policy, since, seq, at, state, counts in rows

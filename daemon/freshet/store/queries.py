@@ -6,9 +6,11 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from freshet.definitions.deadlines import FreshState
 from freshet.store.codec import dump, load, load_optional
 from freshet.store.ending import ACTIVE
-from freshet.store.freshness import freshness_rows
+from freshet.store.freshness import asset_freshness
+from freshet.store.partition_freshness import not_fresh
 from freshet.store.partitions import set_id_of
 from freshet.store.records import RunRow, RunState, StepRow
 from freshet.store.sets import LIVE_STATE
@@ -241,7 +243,8 @@ def failures(db: sqlite3.Connection, *, since: float) -> Failures:
 
 def asset_summaries(db: sqlite3.Connection) -> tuple[AssetSummary, ...]:
     """Every asset that ever was declared, by name. Looks at no partitions, however many there are."""
-    freshness = {row.asset: row for row in freshness_rows(db) if row.partition == 0}
+    freshness = {row.asset: row for row in asset_freshness(db)}
+    counts, none = not_fresh(db), dict[FreshState, int]()
     rows = db.execute(
         """
         SELECT a.name, ps.name, s.materialized_at, s.run_id, s.metadata, s.data_version, s.code_version
@@ -252,6 +255,16 @@ def asset_summaries(db: sqlite3.Connection) -> tuple[AssetSummary, ...]:
         """
     )
     return tuple(
-        AssetSummary(name, set_name, at, run_id, load_optional(metadata), freshness.get(name), Versions(data, code))
+        AssetSummary(
+            name,
+            set_name,
+            at,
+            run_id,
+            load_optional(metadata),
+            freshness.get(name),
+            Versions(data, code),
+            counts.get(name, none).get("warn", 0),
+            counts.get(name, none).get("lapsed", 0),
+        )
         for name, set_name, at, run_id, metadata, data, code in rows
     )

@@ -36,8 +36,8 @@ def report_into(
     """Commit a report with others; returns its event's number and whether it counted.
 
     One that says when (`at`) counts if that is later than the last materialization of its partition; a time to come is
-    taken for now. Otherwise its event is `reported`, and neither the asset's state nor its freshness moves. Without `at`
-    it always counts. Raises `UnknownName` and `Conflict` for an asset or partition that is not there.
+    taken for now. Otherwise its event is `reported`, and neither the asset's state nor its freshness moves. Without
+    `at` it always counts. Raises `UnknownName` and `Conflict` for an asset or partition that is not there.
     """
     row = db.execute(
         "SELECT a.id, ps.name FROM assets a LEFT JOIN partition_sets ps ON ps.id = a.set_id WHERE a.name = ?",

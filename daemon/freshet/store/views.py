@@ -31,7 +31,7 @@ class Versions:
 @dataclass(frozen=True, slots=True)
 class AssetSummary:
     """An asset at a glance. `materialized_at`, `materialized_run`, `metadata` and `versions`: of the last
-    materialization of any partition, None before the first."""
+    materialization of any partition, None before the first. `warned`, `lapsed`: partitions, under a policy for each."""
 
     asset: str
     set: str | None
@@ -40,6 +40,8 @@ class AssetSummary:
     metadata: Json
     freshness: FreshnessRow | None
     versions: Versions = Versions()
+    warned: int = 0
+    lapsed: int = 0
 
     @property
     def deadline(self) -> float | None:

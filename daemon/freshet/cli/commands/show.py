@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.text import Text
 
+from freshet.cli.freshness import freshness_text
 from freshet.cli.session import Session, print_json
 from freshet.cli.tables import console, state_text, table
 from freshet.cli.text import age, error_line, error_text, in_line, place, plain
@@ -145,20 +146,8 @@ def _asset_row(one: AssetAnswer, now: float) -> tuple[object, ...]:
         counts.failed or "-",
         counts.in_progress or "-",
         age(one.materialized_at, now),
-        _freshness(one, now),
+        freshness_text(one, now),
     )
-
-
-def _freshness(one: AssetAnswer, now: float) -> Text:
-    policy = one.freshness
-    if policy is None:
-        return Text("-")
-    lapsed = policy.state == "lapsed"
-    if one.materialized_at is None:
-        text = Text("never made").append(", lapsed" if lapsed else ", lapses", "red" if lapsed else "")
-    else:
-        text = state_text(policy.state or "-").append("" if lapsed else ", lapses")
-    return text if policy.deadline is None else text.append(f" {age(policy.deadline, now)}")
 
 
 def sensors(session: Session, name: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from pyroaring import BitMap
@@ -272,7 +273,7 @@ class Automation:
     def summary(self, asset: str) -> AssetCounts:
         """How many partitions an asset has, and in which state. Raises `UnknownName`."""
         self._check(asset)
-        return self._world.counts(asset)
+        return replace(self._world.counts(asset), exhausted=len(self.exhausted(asset)))
 
     def in_state(self, asset: str, state: str) -> BitMap:
         """The live partitions that are materialized, failed, in_progress or missing. Raises `UnknownName`."""

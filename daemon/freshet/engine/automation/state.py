@@ -56,12 +56,14 @@ class Levels:
 @dataclass(frozen=True, slots=True)
 class AssetCounts:
     """How many live partitions an asset has, and in which state; one without partitions counts as one. `failed`: the
-    last try failed for good, whatever was made before. `in_progress`: queued or running."""
+    last try failed for good, whatever was made before. `in_progress`: queued or running. `exhausted`: lapsed, with no
+    attempts left to refresh them."""
 
     partitions: int
     materialized: int
     failed: int
     in_progress: int
+    exhausted: int = 0
 
 
 _NO_LEVELS = Levels()

@@ -117,7 +117,7 @@ def asset_answer(
         made_by=row.versions.code,
         outdated=row.versions.outdated(spec.code_version),
         data_version=row.versions.data,
-        freshness=_freshness(spec.freshness, row.freshness, now),
+        freshness=_freshness(spec, row, now),
     )
 
 
@@ -145,10 +145,11 @@ def freshness_state(policy: FreshnessSpec | None, row: FreshnessRow, now: float)
     return state_at(policy, row.counts, now, row.state)
 
 
-def _freshness(policy: FreshnessSpec | None, row: FreshnessRow | None, now: float) -> FreshnessAnswer | None:
+def _freshness(spec: AssetSpec, summary: AssetSummary, now: float) -> FreshnessAnswer | None:
+    policy, row = spec.freshness, summary.freshness
     if policy is None:
         return None
-    return FreshnessAnswer(
+    answer = FreshnessAnswer(
         within=policy.within,
         warn=policy.warn,
         cron=policy.cron,
@@ -159,6 +160,11 @@ def _freshness(policy: FreshnessSpec | None, row: FreshnessRow | None, now: floa
         baseline_at=None if row is None else row.baseline_at,
         deadline=None if row is None else lapse_deadline(policy, row.counts),
     )
+    if not policy.per_partition or spec.partitions is None:
+        return answer
+    worst: FreshnessState = "lapsed" if summary.lapsed else "warn" if summary.warned else "fresh"
+    alone = {"state": worst, "warned": summary.warned, "lapsed": summary.lapsed}
+    return answer.model_copy(update={**alone, "baseline_at": None, "deadline": None})
 
 
 def _label(condition: AutomationCondition) -> str:

@@ -8,10 +8,12 @@ from functools import partial
 
 from fastapi import APIRouter
 
+from freshet.engine.freshness import by_partition
 from freshet.http.api.context import Api
 from freshet.http.api.convert import freshness_state, problem_answer
 from freshet.http.models import HostAnswer, ProblemAnswer, StatusAnswer
-from freshet.store.freshness import freshness_rows
+from freshet.store.freshness import asset_freshness
+from freshet.store.partition_freshness import not_fresh
 from freshet.store.queries import failures
 
 __all__ = ["router"]
@@ -26,11 +28,17 @@ async def status(api: Api) -> StatusAnswer:
     """What runs, what waits, what is wrong."""
     now, definitions, sensors = api.control.status(), api.control.definitions, api.control.sensors()
     schedules = api.control.schedules()
-    standing = {row.asset: row for row in await api.control.store.read(freshness_rows) if row.partition == 0}
+    standing = {row.asset: row for row in await api.control.store.read(asset_freshness)}
+    each, by_itself = by_partition(definitions), await api.control.store.read(not_fresh)
     lapsed = (
         spec.name
         for spec in definitions.assets
-        if spec.name in standing and freshness_state(spec.freshness, standing[spec.name], now.now) == "lapsed"
+        if spec.name in standing
+        and (
+            "lapsed" in by_itself.get(spec.name, ())
+            if spec.name in each
+            else freshness_state(spec.freshness, standing[spec.name], now.now) == "lapsed"
+        )
     )
     failed = await api.control.store.read(partial(failures, since=now.now - _HOUR))
     report, hooks = api.control.load_report, await api.control.hooks()

@@ -59,12 +59,14 @@ class ReportAnswer(Answer):
 
 
 class AssetCounts(Answer):
-    """Over the partitions of an asset; without partitions `partitions` is 1."""
+    """Over the partitions of an asset; without partitions `partitions` is 1. `exhausted`: those that lapsed and are not
+    refreshed any more, since all attempts of `on_lapse` failed."""
 
     partitions: int
     materialized: int
     failed: int
     in_progress: int
+    exhausted: int = 0
 
 
 class AssetAnswer(Answer):
