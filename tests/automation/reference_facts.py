@@ -238,7 +238,8 @@ class World:
             facts.lapsed.discard(event.asset)
             facts.warned.discard(event.asset)
             news.updated.add(place)
-            if not (event.data or {}).get("same", False):
+            told: dict[str, Any] = event.data or {}
+            if "same" not in told:
                 news.changed.add(place)
             if event.run_id is None:
                 news.reported.add(place)
