@@ -42,6 +42,7 @@ from freshet.engine.control import (
 from freshet.engine.inbox import InboxFull
 from freshet.engine.partitions.page import PartitionsQuery, page_of
 from freshet.engine.requests import call_job, check_partitions, find_asset, run_of_assets
+from freshet.engine.why import WhyView
 from freshet.errors import Conflict, UnknownName
 from freshet.executors.base import HostStatus, LoadReport
 from freshet.http.serve import serve
@@ -205,6 +206,10 @@ class HandControl:
     def blocked_by(self, run_id: int) -> str | None:
         self.asked += 1
         return self.problem or "waits for a slot (2 of 2 in use)"
+
+    async def why(self, asset: str, key: str | None = None) -> WhyView:
+        find_asset(self.definitions, asset)
+        raise Conflict("no conditions are evaluated by hand")
 
     async def materialize(
         self,

@@ -67,6 +67,10 @@ class Client:
         """One asset."""
         return self._one(models.AssetAnswer, "GET", f"assets/{_safe(name)}")
 
+    def why(self, name: str, *, partition: str | None = None) -> models.WhyAnswer:
+        """Why an asset is made, or is not."""
+        return self._one(models.WhyAnswer, "GET", f"assets/{_safe(name)}/why", params=_given(partition=partition))
+
     def sensors(self) -> list[models.SensorAnswer]:
         """All sensors."""
         return self._many(models.SensorAnswer, "sensors")

@@ -276,9 +276,7 @@ def _annotated_dep(annotation: Any, argument: str, code: CodeType, called: str) 
     return None
 
 
-def merge_deps(
-    by_argument: dict[str, DepSpec], extra: Iterable[Dep | Asset | str], called: str
-) -> tuple[DepSpec, ...]:
+def merge_deps(by_argument: dict[str, DepSpec], extra: Iterable[Dep | Asset | str], called: str) -> tuple[DepSpec, ...]:
     """The upstreams that parameters name, and those of `deps=`. Raises `DefinitionError`."""
     merged = {dep.asset: dep for dep in by_argument.values()}
     hint = 'write deps=["upstream"]' if not isinstance(extra, str) else f'write deps=["{extra}"]'

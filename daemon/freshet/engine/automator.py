@@ -8,13 +8,14 @@ condition are written a thousand together: after a crash they are looked at agai
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from functools import partial
 
 import structlog
 from pyroaring import BitMap
 
 from freshet.definitions.graph import Definitions
-from freshet.engine.automation import AssetCounts, Automation, Evaluation, Request, Told
+from freshet.engine.automation import AssetCounts, Automation, Evaluation, Explanation, Request, Standing, Told
 from freshet.engine.bus import Listener
 from freshet.engine.instruments import Instruments, persist, recall
 from freshet.engine.launcher import Launcher
@@ -23,6 +24,7 @@ from freshet.engine.requests import input_needs, steps_of, window_key
 from freshet.store.assets import commit_automation
 from freshet.store.events import events_after
 from freshet.store.records import AutomationCommit, Event, RunToAdmit, ToldEvent
+from freshet.store.views import PartitionState
 
 __all__ = ["Automator", "runs_of"]
 
@@ -63,6 +65,26 @@ class Automator:
     def exhausted(self, asset: str) -> BitMap:
         """The partitions whose refresh on a lapse has no attempts left. Raises `UnknownName`."""
         return self._automation.exhausted(asset)
+
+    def state(self, asset: str, partition: int) -> PartitionState:
+        """Of one partition. Raises `UnknownName`."""
+        states: tuple[PartitionState, ...] = ("in_progress", "failed", "materialized")
+        for state in states:
+            if partition in self._automation.in_state(asset, state):
+                return state
+        return "missing"
+
+    def explain(self, asset: str, partition: int) -> Explanation | None:
+        """See `Automation.explain`."""
+        return self._automation.explain(asset, partition, self._in.clock.now())
+
+    def standings(self, asset: str, partition: int) -> tuple[Standing, ...]:
+        """See `Automation.standings`."""
+        return self._automation.standings(asset, partition, self._in.clock.now())
+
+    def digest(self, asset: str) -> str | None:
+        """See `Automation.digest`."""
+        return self._automation.digest(asset)
 
     @property
     def seq(self) -> int:
@@ -154,7 +176,7 @@ class Automator:
             return
         self._unsaved = 0
         definitions = self._in.in_force.definitions
-        runs = tuple(run for request in evaluation.requests for run in runs_of(definitions, request))
+        runs = tuple(run for request in evaluation.requests for run in self._runs_of(definitions, request))
         queue = self._launcher.queue
         reserved = queue.reserve(startable(runs))
         commit = AutomationCommit(
@@ -166,6 +188,7 @@ class Automator:
             needs=input_needs(definitions, (step.name for run in runs for step in run.steps) if reserved else ()),
             version=definitions.version,
             told=tuple(ToldEvent(one.type, one.asset, list(one.partitions), one.set) for one in evaluation.told),
+            conditions=self._automation.expressions(asset for one in evaluation.requests for asset in one.assets),
         )
         admitted = await persist(self._in, partial(commit_automation, commit=commit), what="automation")
         queue.release(commit.start - sum(len(run.started) for run in admitted.runs))
@@ -173,6 +196,11 @@ class Automator:
             _say(told)
         self._in.bus.publish(admitted.events)
         self._launcher.admitted(runs, admitted.runs)
+
+    def _runs_of(self, definitions: Definitions, request: Request) -> list[RunToAdmit]:
+        digests = [self._automation.digest(asset) or "-" for asset in request.assets]
+        condition = digests[0] if len(set(digests)) == 1 else " ".join(digests)
+        return [replace(run, condition=condition) for run in runs_of(definitions, request)]
 
     def _wake_at(self, when: float | None) -> None:
         if when is None:

@@ -19,6 +19,7 @@ from freshet.engine.automation import AssetCounts
 from freshet.engine.backfill.active import BackfillView
 from freshet.engine.backfill.select import BackfillRequest
 from freshet.engine.partitions.page import PartitionsQuery
+from freshet.engine.why import WhyView
 from freshet.executors.base import HostStatus, LoadReport
 from freshet.store.records import Event, Kept, NewDelivery, PartitionDelta, ReportedMaterialization, RunRow
 from freshet.store.store import Store
@@ -285,6 +286,10 @@ class Control(Protocol):
 
     def blocked_by(self, run_id: int) -> str | None:
         """Why no step of a run is under way: 'waits for a slot (2 of 2 in use)'; None if one is, or it has ended."""
+        ...
+
+    async def why(self, asset: str, key: str | None = None) -> WhyView:
+        """Why an asset is made, or is not; without a `key`, of a partitioned one the newest partition."""
         ...
 
     async def materialize(

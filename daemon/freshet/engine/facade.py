@@ -46,6 +46,7 @@ from freshet.engine.requests import (
     run_of_assets,
 )
 from freshet.engine.rollback import roll_back
+from freshet.engine.why import WhyView, blocked_by, why
 from freshet.errors import FreshetError, UnknownName
 from freshet.executors.base import LoadReport
 from freshet.store.admission import admit
@@ -175,19 +176,11 @@ class EngineControl:
 
     def blocked_by(self, run_id: int) -> str | None:
         """Why no step of a run is under way."""
-        launcher = self._engine.launcher
-        if any(step_id[0] == run_id for step_id in launcher.running):
-            return None
-        if any(step_id[0] == run_id for step_id in launcher.retry_at):
-            when = min(at for step_id, at in launcher.retry_at.items() if step_id[0] == run_id)
-            return f"tried again in {max(0.0, when - self._engine.instruments.clock.now()):.1f} s"
-        if not launcher.queue.waits(run_id):
-            return None
-        if not launcher.queue.open:
-            return self._engine.problem or "the daemon is stopping"
-        if (before := launcher.queue.behind(run_id)) is not None:
-            return f"waits until run {before} has ended"
-        return f"waits for a slot ({launcher.queue.in_use} of {launcher.queue.capacity} in use)"
+        return blocked_by(self._engine, run_id)
+
+    async def why(self, asset: str, key: str | None = None) -> WhyView:
+        """Its condition as it stands, and what became of it."""
+        return await why(self._engine, asset, key)
 
     @_loud
     async def materialize(

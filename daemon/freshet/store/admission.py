@@ -29,7 +29,7 @@ from freshet.store.records import (
 __all__ = ["Admitting", "admit", "admit_into", "resolve"]
 
 _RUN = """INSERT INTO runs (id, kind, target, set_id, partition, generation, state, priority, params, tags, run_key,
-origin, ticker_id, tick_id, version, created_at, started_at, overlap)"""
+origin, ticker_id, tick_id, version, created_at, started_at, overlap, depth, condition)"""
 _STEP = """INSERT INTO steps (run_id, position, name, asset_id, partition, state, attempt, needs, started_at,
 generation)"""
 
@@ -120,7 +120,7 @@ def admit_into(
         started = _lay_out(db, log, run, place, own, assets, how, rows)
         admitted.append(Admission(rows.next_id, index, run.priority, started))
         rows.next_id += 1
-    insert_alike(db, _RUN, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.runs)
+    insert_alike(db, _RUN, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.runs)
     insert_alike(db, _STEP, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.steps)
     return tuple(admitted), tuple(dropped)
 
@@ -164,7 +164,8 @@ def _lay_out(
     # fmt: off
     rows.runs.append((
         run_id, kind, run.target, place.set_id, place.number, place.generation, state, run.priority, params, tags,
-        run.run_key, run.origin, how.ticker_id, how.tick_id, version, how.now, started_at, run.overlap,
+        run.run_key, run.origin, how.ticker_id, how.tick_id, version, how.now, started_at, run.overlap, run.depth,
+        run.condition,
     ))
     # fmt: on
     return started

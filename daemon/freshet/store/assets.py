@@ -75,6 +75,7 @@ def commit_automation(db: sqlite3.Connection, commit: AutomationCommit) -> Admit
     """Commit one evaluation: how far it looked, what its nodes remember, what it tells and the runs it asks for."""
     db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (_SEQ, str(commit.seq)))
     _write_chunks(db, commit.chunks)
+    db.executemany("INSERT OR IGNORE INTO conditions (digest, expression) VALUES (?, ?)", commit.conditions.items())
     log = EventLog(db, commit.at)
     for told in commit.told:
         for partition in told.partitions:

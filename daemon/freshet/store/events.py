@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from freshet.definitions.outcome import Json
 from freshet.store.alike import insert_alike
-from freshet.store.codec import dump_optional, load_optional
+from freshet.store.codec import dump, dump_optional, load_optional
 from freshet.store.records import Event, EventType
 
-__all__ = ["EventLog", "events_after", "last_seq"]
+__all__ = ["EventLog", "events_after", "events_at", "last_seq"]
 
 _INTO = "INSERT INTO events (seq, txn, at, type, asset_id, set_id, partition, run_id, tick_id, idle, data)"
 _ROW = """(?, ?, ?, ?, (SELECT id FROM assets WHERE name = ?), (SELECT id FROM partition_sets WHERE name = ?),
@@ -90,6 +90,12 @@ def events_after(db: sqlite3.Connection, seq: int, limit: int) -> tuple[Event, .
         end = last_seq(db) + 1 if following is None else following[0]
         rows += db.execute(f"{_SELECT} WHERE e.seq > ? AND e.seq < ? ORDER BY e.seq", (last, end)).fetchall()
     return tuple(_events(rows))
+
+
+def events_at(db: sqlite3.Connection, seqs: Sequence[int]) -> tuple[Event, ...]:
+    """The events of these numbers, in order."""
+    sql = f"{_SELECT} WHERE e.seq IN (SELECT value FROM json_each(?)) ORDER BY e.seq"  # noqa: S608  # a constant
+    return tuple(_events(db.execute(sql, (dump(list(seqs)),))))
 
 
 def _events(rows: Iterable[Any]) -> Iterable[Event]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from freshet.engine.automation.automation import Automation
 from freshet.engine.automation.evaluation import Evaluation, Request, Told
-from freshet.engine.automation.explain import Explanation
+from freshet.engine.automation.explain import Explanation, Standing
 from freshet.engine.automation.state import AssetCounts
 
-__all__ = ["AssetCounts", "Automation", "Evaluation", "Explanation", "Request", "Told"]
+__all__ = ["AssetCounts", "Automation", "Evaluation", "Explanation", "Request", "Standing", "Told"]

@@ -11,10 +11,11 @@ from pyroaring import BitMap
 
 from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.graph import Definitions
+from freshet.definitions.names import nearest_hint
 from freshet.engine.automation.agenda import Agenda, Watchers
 from freshet.engine.automation.coming import Coming
 from freshet.engine.automation.evaluation import Evaluation, Told
-from freshet.engine.automation.explain import Explanation, explain
+from freshet.engine.automation.explain import Explanation, Standing, explain, standing
 from freshet.engine.automation.lapse import spent_of
 from freshet.engine.automation.look import Look, Scope
 from freshet.engine.automation.memory import Memory
@@ -298,12 +299,38 @@ class Automation:
         """
         self._check(asset)
         program = self._programs.get(asset)
-        if program is None:
-            return None
-        memory = self._memory_of(asset).copy()
-        look = Look(self._world, Moment(now), memory, program, False, False, self._programs)
-        return explain(look, program.root, Scope(asset, BitMap([partition])))
+        return (
+            None
+            if program is None
+            else explain(self._at_rest(asset, program, now), program.root, _one(asset, partition))
+        )
+
+    def standings(self, asset: str, partition: int, now: float) -> tuple[Standing, ...]:
+        """How the dependencies of one partition stand. Raises `UnknownName`."""
+        self._check(asset)
+        program = self._programs.get(asset) or Program(AutomationCondition.missing())
+        look = self._at_rest(asset, program, now)
+        return tuple(standing(look, _one(asset, partition), edge) for edge in self._world.topology.edges[asset])
+
+    def _at_rest(self, asset: str, program: Program, now: float) -> Look:
+        """Between two transactions; what it changes is forgotten."""
+        memory = self._memory[asset].copy() if asset in self._memory else Memory()
+        return Look(self._world, Moment(now), memory, program, False, False, self._programs)
+
+    def digest(self, asset: str) -> str | None:
+        """Which condition an asset has: equal ones have the same; None for one without."""
+        program = self._programs.get(asset)
+        return None if program is None else program.digest
+
+    def expressions(self, assets: Iterable[str]) -> dict[str, str]:
+        """The conditions of assets, by digest."""
+        programs = {program.digest: program for asset in assets if (program := self._programs.get(asset)) is not None}
+        return {digest: str(program.root.condition) for digest, program in programs.items()}
 
     def _check(self, asset: str) -> None:
         if asset not in self._world.topology.set_of:
-            raise UnknownName(f"there is no asset {asset!r}")
+            raise UnknownName(f"there is no asset {asset!r}", hint=nearest_hint(asset, self._world.topology.set_of))
+
+
+def _one(asset: str, partition: int) -> Scope:
+    return Scope(asset, BitMap([partition]))

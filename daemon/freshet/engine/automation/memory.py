@@ -82,6 +82,11 @@ class Memory:
                 found |= stamps.until(now)
         return found
 
+    def deadlines(self, node: str, partitions: BitMap) -> list[float]:
+        """The deadlines of these partitions that a node has set; its keys begin with `node`."""
+        waiting = [stamps for key, stamps in self._stamps.items() if stamps.deadline and key.startswith(f"{node}.")]
+        return [when for stamps in waiting for when, _ in stamps.items(partitions)]
+
     def waits_for(self, when: float) -> bool:
         """Whether any partition has exactly this deadline."""
         return any(stamps.deadline and stamps.has(when) for stamps in self._stamps.values())

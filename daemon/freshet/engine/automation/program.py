@@ -65,6 +65,7 @@ class Program:
     its own. `brief`: nodes for which it does not matter, once a partition is requested, that what it could share a run
     with is asked for no longer. `calm`: true only where what it depends on is at rest, which is not remembered, so that
     it need not be looked at when something above begins to move. `reaction`: what of it follows what is made above.
+    `digest`: names the condition, labels aside.
     """
 
     def __init__(self, condition: AutomationCondition) -> None:
@@ -81,7 +82,7 @@ class Program:
             node.index in self.brief for node in self.nodes if isinstance(node.condition, WhenDepsReady)
         )
         self.reaction: Reaction = "update" if any(map(_reacts, self.nodes)) else "missing"
-        digest = _digest(_plain(condition))
+        self.digest = digest = _digest(_plain(condition))
         self.first_key = f"first-{digest}"
         self.root_key = f"root-{digest}"
         self.mark_key = f"mark-{digest}"

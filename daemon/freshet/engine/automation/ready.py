@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from typing import Literal
 
 from pyroaring import BitMap
 
@@ -16,7 +17,7 @@ from freshet.engine.automation.program import Node
 from freshet.engine.automation.state import EMPTY, Levels
 from freshet.engine.automation.topology import Edge
 
-__all__ = ["below_failure", "holds", "when_deps_ready"]
+__all__ = ["below_failure", "hold_of", "holds", "when_deps_ready"]
 
 
 def when_deps_ready(look: Look, node: Node, ready: WhenDepsReady, scope: Scope, asked_for: BitMap) -> BitMap:
@@ -74,6 +75,12 @@ def holds(look: Look, scope: Scope, asked_for: BitMap) -> tuple[BitMap, BitMap]:
         hard |= is_hard
         soft |= is_soft
     return hard, soft
+
+
+def hold_of(look: Look, edge: Edge, partition: BitMap) -> Literal["hard", "soft"] | None:
+    """How one dependency holds back a single partition, if it does."""
+    hard, soft = (_several if edge.several else _single)(look, edge, partition)
+    return "hard" if hard else "soft" if soft else None
 
 
 def _single(look: Look, edge: Edge, asked_for: BitMap) -> tuple[BitMap, BitMap]:

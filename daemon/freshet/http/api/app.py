@@ -22,6 +22,7 @@ from freshet.http.api import (
     schedules,
     sensors,
     status,
+    why,
 )
 from freshet.http.api.context import Context
 from freshet.http.api.errors import ERROR_ANSWERS, handle_errors
@@ -46,7 +47,7 @@ def create_api(control: Control, state_dir: Path, closing: anyio.Event) -> FastA
     app.state.context = Context(control, state_dir, closing)
     handle_errors(app)
     api = APIRouter(prefix="/api/v1")
-    for room in (status, assets, sensors, schedules, runs, journal, jobs, inbox, backfills, partitions, events):
+    for room in (status, assets, why, sensors, schedules, runs, journal, jobs, inbox, backfills, partitions, events):
         api.include_router(room.router)
     app.include_router(api)
     asyncio.run(_build(app))

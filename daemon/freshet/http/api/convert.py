@@ -199,6 +199,8 @@ def run_answer(row: RunRow, blocked_by: str | None = None) -> RunAnswer:
         error=row.error,
         steps=tuple(_step(step) for step in row.steps),
         blocked_by=blocked_by,
+        depth=row.depth,
+        condition=row.condition,
     )
 
 

@@ -65,6 +65,7 @@ from freshet.http.models.tickers import (
     TickBody,
     TickRowAnswer,
 )
+from freshet.http.models.why import DependencyAnswer, MakerAnswer, SomeAnswer, WhyAnswer, WhyNode
 
 __all__ = [
     "AddPartitionsBody",
@@ -82,6 +83,7 @@ __all__ = [
     "DeliveryAnswer",
     "DeliveryBodyAnswer",
     "DeliveryState",
+    "DependencyAnswer",
     "ErrorAnswer",
     "ErrorBody",
     "EventAnswer",
@@ -91,6 +93,7 @@ __all__ = [
     "HookAnswer",
     "HostAnswer",
     "Json",
+    "MakerAnswer",
     "MaterializeBody",
     "PartitionAnswer",
     "PartitionSetAnswer",
@@ -110,6 +113,7 @@ __all__ = [
     "ScheduleTickAnswer",
     "SensorAnswer",
     "SkipAnswer",
+    "SomeAnswer",
     "StatusAnswer",
     "StepAnswer",
     "StepState",
@@ -117,4 +121,6 @@ __all__ = [
     "TickBody",
     "TickRowAnswer",
     "VersionsAnswer",
+    "WhyAnswer",
+    "WhyNode",
 ]

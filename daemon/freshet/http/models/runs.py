@@ -37,7 +37,8 @@ class StepAnswer(Answer):
 
 
 class RunAnswer(Answer):
-    """A run and its steps in order. `blocked_by`: why none of its steps is under way, while it waits."""
+    """A run and its steps in order. `blocked_by`: why none of its steps is under way, while it waits. `depth`:
+    how many automatic runs led to it. `condition`: names the condition that asked for it, see `freshet why`."""
 
     id: int
     kind: Literal["asset", "job"]
@@ -58,6 +59,8 @@ class RunAnswer(Answer):
     error: Json
     steps: tuple[StepAnswer, ...]
     blocked_by: str | None = None
+    depth: int = 0
+    condition: str | None = None
 
     @property
     def ended(self) -> bool:

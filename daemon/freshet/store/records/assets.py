@@ -75,7 +75,9 @@ class ToldEvent:
 @dataclass(frozen=True, slots=True)
 class AutomationCommit:
     """One evaluation: conditions have looked up to and including transaction `seq`; the runs they ask for, the memory
-    of their nodes and what they tell commit together. `start`: as in TickCommit."""
+    of their nodes and what they tell commit together. `start`: as in TickCommit. `conditions`: as expressions, by
+    digest, those that the runs name in `RunToAdmit.condition`: one digest, or that of each step with a space between.
+    """
 
     seq: int
     at: float
@@ -85,3 +87,4 @@ class AutomationCommit:
     needs: dict[str, tuple[InputNeed, ...]] = field(default_factory=dict[str, tuple[InputNeed, ...]])
     version: str = ""
     told: tuple[ToldEvent, ...] = ()
+    conditions: dict[str, str] = field(default_factory=dict[str, str])

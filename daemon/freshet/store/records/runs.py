@@ -81,6 +81,8 @@ class RunToAdmit:
     names the partition; neither: without partitions. Both: a window of time, whose number follows from its key; it is
     remembered when it is first used, and so is a combination, whose dimensions are `parts`.
 
+    `depth`: how many automatic runs led to it. `condition`: which asked for it, see `AutomationCommit`.
+
     `in_order`: the runs of its group go one after the other; `held`: one of them has not ended, so no step begins.
     `overlap`: of a sensor, what becomes of it while another of its group has not ended."""
 
@@ -99,6 +101,8 @@ class RunToAdmit:
     in_order: bool = False
     held: bool = False
     overlap: Overlap = "allow"
+    depth: int = 0
+    condition: str | None = None
 
     @property
     def group(self) -> RunGroup:
@@ -183,7 +187,7 @@ class StepRow:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A run as remembered, with its steps in order."""
+    """A run as remembered, with its steps in order. `depth`, `condition`: as in `RunToAdmit`."""
 
     id: int
     kind: Literal["asset", "job"]
@@ -204,6 +208,8 @@ class RunRow:
     ended_at: float | None
     error: Json
     steps: tuple[StepRow, ...] = ()
+    depth: int = 0
+    condition: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,204 @@
+"""The command that explains: a condition as an indented tree, a line each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+
+from rich.text import Text
+
+from freshet.cli.session import Session, print_json
+from freshet.cli.tables import console, state_text
+from freshet.cli.text import age, clock, in_line
+from freshet.http.models import DependencyAnswer, EventAnswer, MakerAnswer, RunAnswer, SomeAnswer, WhyAnswer, WhyNode
+
+__all__ = ["lines_of", "why"]
+
+_WIDE = 100
+_LONG = 12 * 3600.0
+_JOINED = {
+    "and": "all of",
+    "or": "any of",
+    "not": "not",
+    "any_deps_match": "any dependency",
+    "all_deps_match": "every dependency",
+}
+_SAID = {
+    "materialized": "materialized",
+    "requested": "asked for",
+    "started": "begun",
+    "failed": "failed",
+    "released": "let go",
+    "partition_added": "added",
+    "freshness_lapsed": "lapsed",
+    "freshness_warned": "warned",
+    "code_changed": "other code",
+}
+
+
+def why(session: Session, asset: str, partition: str | None) -> None:
+    """Explain one partition of an asset."""
+    with session.client() as client:
+        answer = client.why(asset, partition=partition)
+    if session.json:
+        print_json(answer)
+        return
+    out = console()
+    for line in lines_of(answer):
+        out.print(line, soft_wrap=True)
+
+
+def lines_of(one: WhyAnswer) -> Iterator[Text]:
+    """All that is said, line by line."""
+    now = one.now
+    title = Text(in_line(one.asset), "bold")
+    if one.partition is not None:
+        title.append(f"  partition {in_line(one.partition)} of {one.partitions:,}" if one.partitions else "")
+    yield title.append("  ").append(state_text(one.state))
+    yield from _run(one, now)
+    if one.stopped is not None:
+        yield _stopped(one.stopped, now)
+    yield from (_maker(maker) for maker in one.makers)
+    if one.tree is None:
+        if not one.makers:
+            yield Text("no condition, sensor or schedule asks for it: freshet materialize does")
+    else:
+        yield from _condition(one, one.tree, now)
+    if one.dependencies:
+        yield Text("depends on")
+        yield from (_cut(Text("  ").append(_dependency(dep))) for dep in one.dependencies)
+
+
+def _run(one: WhyAnswer, now: float) -> Iterator[Text]:
+    run = one.run
+    if run is None:
+        yield Text("never asked for" + (f", added {_when(one.added_at, now)}" if one.added_at is not None else ""))
+        return
+    line = Text(f"run {run.id} ").append(state_text(run.state)).append(f"  asked for by {in_line(run.origin)} ")
+    yield line.append(f"{_when(run.created_at, now)}{_ended(run, now)}")
+    if run.blocked_by:
+        yield Text(f"  {in_line(run.blocked_by)}", "yellow")
+    if one.earlier is not None:
+        yield _cut(Text(f"  under an earlier condition: {in_line(one.earlier)}"))
+    if run.version is not None and run.version != one.definitions_version:
+        was, now_is = in_line(run.version[:12]), in_line(one.definitions_version[:12])
+        yield Text(f"  with version {was} of the plugins; {now_is} is in force now")
+
+
+def _ended(run: RunAnswer, now: float) -> str:
+    return "" if run.ended_at is None else f", ended {_when(run.ended_at, now)}"
+
+
+def _stopped(event: EventAnswer, now: float) -> Text:
+    depth = event.data.get("depth") if isinstance(event.data, dict) else None
+    said = f"not asked for again {_when(event.at, now)}: {depth} automatic runs led to it, one to the next"
+    return Text(said + (f" (by run {event.run_id})" if event.run_id else ""), "red")
+
+
+def _maker(one: MakerAnswer) -> Text:
+    line = Text(f"the {one.kind} {in_line(one.name)} asks for it  ").append(state_text(one.status))
+    if one.waiting:
+        line.append(f", {one.waiting:,} of its requests wait")
+    return line.append(f": {in_line(one.problem)}" if one.problem else "")
+
+
+def _condition(one: WhyAnswer, tree: WhyNode, now: float) -> Iterator[Text]:
+    yield Text(f"condition {one.condition}: ").append(
+        "true" if tree.value else "not true", "green" if tree.value else "yellow"
+    )
+    yield from _tree(tree, one.asset, 1, now)
+    if one.needs:
+        yield Text("it is asked for when")
+        yield from (_cut(Text(f"  {'or ' if at else ''}{in_line(said)}")) for at, said in enumerate(one.needs))
+
+
+def _tree(node: WhyNode, of: str, depth: int, now: float) -> Iterator[Text]:
+    mark, style = (_marks()[0], "green") if node.value else (_marks()[1], "red")
+    yield _cut(Text("  " * depth).append(mark, style).append(" ").append(_said(node, of, now)))
+    for child in () if _bare_not(node) else node.children:
+        yield from _tree(child, of, depth + 1, now)
+
+
+def _bare_not(node: WhyNode) -> bool:
+    """`not in_progress`: one line."""
+    return node.kind == "not" and node.label is None and not node.children[0].children
+
+
+def _said(node: WhyNode, of: str, now: float) -> str:
+    if _bare_not(node):
+        return f"not {_said(node.children[0], of, now)}"
+    name = in_line(node.label or _JOINED.get(node.kind) or _own(node))
+    line = f"{in_line(node.asset)}: {name}" if node.asset != of else name
+    if node.asked != 1:
+        line += f"  {_some(node.true_of, node.asked)}"
+    if node.attempts is not None:
+        failed, most = node.attempts
+        line += f"  {failed} of {most} attempts failed" + (", exhausted" if failed >= most else "")
+    if node.until is not None and node.until > now:
+        line += f"  waits until {_when(node.until, now)}"
+    if node.event is not None:
+        line += f"  {_event(node.event, now)}"
+    return line
+
+
+def _own(node: WhyNode) -> str:
+    """A node without what it is made of, which is in the lines below it."""
+    inner = node.children[0].expression if node.children else None
+    if node.kind == "since":
+        return f"since {node.children[1].expression}"
+    if inner is not None and node.expression.startswith(inner):
+        return node.expression.removeprefix(inner).lstrip(".")
+    return node.kind if inner is not None else node.expression
+
+
+def _some(some: SomeAnswer, of: int) -> str:
+    return f"{some.count:,} of {of:,}{_keys(some)}"
+
+
+def _keys(some: SomeAnswer) -> str:
+    more = "..., " if some.count > len(some.keys) else ""
+    return f" ({more}{', '.join(map(in_line, some.keys))})" if some.keys else ""
+
+
+def _event(event: EventAnswer, now: float) -> str:
+    by = f" by run {event.run_id}" if event.run_id is not None else ""
+    return f"[{event.seq}: {_SAID.get(event.type, event.type)} {_when(event.at, now)}{by}]"
+
+
+def _dependency(one: DependencyAnswer) -> Text:
+    line = Text(f"{in_line(one.asset)}: ")
+    if one.named == 0:
+        line.append("no partition of it")
+    elif one.named == 1:
+        states = [("failed", one.failed), ("on its way", one.moving), ("missing", one.missing)]
+        said = [word for word, some in states if some.count]
+        line.append(", ".join(["materialized"] * bool(one.materialized) + said))
+    else:
+        line.append(f"{one.materialized:,} of {one.named:,} materialized")
+        for word, some in (("failed", one.failed), ("on their way", one.moving), ("missing", one.missing)):
+            if some.count:
+                line.append(f", {some.count:,} {word}{_keys(some)}")
+    if one.holds is not None:
+        line.append("; holds back" if one.holds == "hard" else "; holds back for a time", "yellow")
+    return line
+
+
+def _when(at: float, now: float) -> str:
+    """`3m ago (12:00:05.123)`, with the date instead of the time where it is long ago."""
+    long = abs(now - at) >= _LONG
+    return (
+        f"{age(at, now)} ({datetime.fromtimestamp(at).astimezone():%Y-%m-%d %H:%M})"
+        if long
+        else f"{age(at, now)} ({clock(at)})"
+    )
+
+
+def _cut(line: Text) -> Text:
+    line.truncate(_WIDE, overflow="ellipsis")
+    return line
+
+
+def _marks() -> tuple[str, str]:
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    return ("✓", "✗") if encoding.startswith("utf") else ("+", "-")

@@ -1,0 +1,316 @@
+"""Why an asset is made, or is not: its condition as it stands, what happened to it last, and who else makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from pyroaring import BitMap
+
+from freshet.definitions.asset import AssetSpec
+from freshet.definitions.partitions import DynamicPartitions, PartitionsSpec, TimePartitions
+from freshet.engine.automation import Explanation, Standing
+from freshet.engine.automation.needs import needs
+from freshet.engine.partitions.refs import partition_ref
+from freshet.engine.requests import find_asset
+from freshet.errors import Conflict
+from freshet.store.records import Event, RunRow
+from freshet.store.views import PartitionState
+from freshet.store.why import LAST_OF, Asked, LastOf, find_key, history, keys_of
+
+if TYPE_CHECKING:
+    from freshet.engine.engine import Engine
+
+__all__ = ["Dependency", "Maker", "NodeView", "Some", "WhyView", "blocked_by", "why"]
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Some:
+    """How many partitions, and the keys of the last few."""
+
+    count: int
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """A node of the condition; see `automation.Explanation`. `true_of` of the `asked` partitions it is true; `event`:
+    the newest that it rests on."""
+
+    asset: str
+    kind: str
+    expression: str
+    label: str | None
+    value: bool
+    asked: int
+    true_of: Some
+    since: float | None
+    until: float | None
+    attempts: tuple[int, int] | None
+    event: Event | None
+    children: tuple[NodeView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """What a partition depends on; see `automation.Standing`."""
+
+    asset: str
+    mapping: str
+    named: int
+    materialized: int
+    failed: Some
+    moving: Some
+    missing: Some
+    holds: Literal["hard", "soft"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """A sensor or a schedule that asks for the asset. `problem`: why it does not, now."""
+
+    kind: Literal["sensor", "schedule"]
+    name: str
+    status: str
+    problem: str | None = None
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WhyView:
+    """`condition`: its digest; `tree` None without a condition. `needs`: what would make it true. `added_at`: when the
+    partition came to be, of windows and static keys where that is known. `run`: the last that
+    makes this partition; `blocked_by`: why it does not go on; `earlier`: the condition that asked for it, where it is
+    another now. `stopped`: the end of a chain since then."""
+
+    asset: str
+    partition: str | None
+    partitions: int | None
+    now: float
+    definitions_version: str
+    state: PartitionState
+    condition: str | None
+    tree: NodeView | None
+    needs: tuple[str, ...]
+    dependencies: tuple[Dependency, ...]
+    makers: tuple[Maker, ...]
+    added_at: float | None
+    run: RunRow | None
+    blocked_by: str | None
+    earlier: str | None
+    stopped: Event | None
+
+
+async def why(engine: Engine, asset: str, key: str | None) -> WhyView:
+    """As of now. Without a `key`, of a partitioned asset the newest partition. Raises `UnknownName`,
+    `PartitionKeyError`, and `Conflict` for a key of an asset without partitions, or where there is no partition yet."""
+    spec = find_asset(engine.instruments.in_force.definitions, asset)
+    number = await _number(engine, spec, key)
+    now = engine.instruments.clock.now()
+    tree, standings = engine.automator.explain(asset, number), engine.automator.standings(asset, number)
+    added = LastOf(asset, (number,), ("partition_added",))
+    wanted = (added, *(() if tree is None else (one for node in _walk(tree) for one in _last_of(node))))
+    state, digest = engine.automator.state(asset, number), engine.automator.digest(asset)
+    asked = await engine.instruments.store.read(partial(history, asset=asset, partition=number, wanted=wanted))
+    names = await _Names.read(engine, [(asset, (number,)), *_shown(tree, standings)])
+    return WhyView(
+        asset=asset,
+        partition=None if spec.partitions is None else names.key(asset, number),
+        partitions=None if spec.partitions is None else engine.automator.counts(asset).partitions,
+        now=now,
+        definitions_version=engine.instruments.in_force.definitions.version,
+        state=state,
+        condition=digest,
+        tree=None if tree is None else _node(tree, names, asked.events),
+        needs=() if tree is None else needs(tree, standings),
+        dependencies=tuple(_dependency(one, names) for one in standings),
+        makers=_makers(engine, asset),
+        added_at=asked.events[added].at if added in asked.events else None,
+        run=asked.run,
+        blocked_by=_blocked_by(engine, asked),
+        earlier=_earlier(asset, asked, digest),
+        stopped=asked.stopped,
+    )
+
+
+async def _number(engine: Engine, spec: AssetSpec, key: str | None) -> int:
+    if spec.partitions is None:
+        if key is not None:
+            raise Conflict(f"the asset {spec.name!r} has no partitions", hint="leave --partition out")
+        return 0
+    sets = engine.instruments.in_force.partitions.sets
+    if key is None:
+        newest = sets.newest(spec.partitions)
+        if not newest:
+            said = f"the asset {spec.name!r} has no partition yet"
+            raise Conflict(said, hint=f"freshet partitions {spec.partitions.name} shows them when there are some")
+        return newest.max()
+    ref = partition_ref(spec.partitions, key, engine.instruments.clock.now(), spec.name)
+    if ref.number is not None:
+        return ref.number
+    number = None if isinstance(spec.partitions, DynamicPartitions) else sets.number(spec.partitions, ref.key)
+    if number is not None and number in sets.live(spec.partitions):
+        return number
+    return await engine.instruments.store.read(partial(find_key, set=spec.partitions.name, key=ref.key))
+
+
+# --- what happened ----------------------------------------------------------------------------------------------
+
+
+def _walk(node: Explanation) -> Iterator[Explanation]:
+    yield node
+    for child in node.children:
+        yield from _walk(child)
+
+
+def _last_of(node: Explanation) -> list[LastOf]:
+    """Where the event lies that a node rests on: of its own partitions, and of the whole of assets with policies."""
+    if not node.events:
+        return []
+    own = _last(node.true_of or node.asked, LAST_OF)
+    policies = any(kind.startswith("freshness_") for kind in node.events)
+    return [
+        LastOf(one, ((0, *own) if policies else own) if one == node.asset else (0,), node.events) for one in node.of
+    ]
+
+
+def _last(numbers: BitMap, count: int) -> tuple[int, ...]:
+    """The highest few, ascending."""
+    return tuple(numbers[max(0, len(numbers) - count) :])
+
+
+def _earlier(asset: str, asked: Asked, digest: str | None) -> str | None:
+    """The condition that asked for the last run, if it is not the one in force."""
+    if asked.run is None or asked.run.condition is None:
+        return None
+    digests = asked.run.condition.split()
+    steps = [step.name for step in asked.run.steps]
+    then = digests[steps.index(asset)] if len(digests) > 1 and asset in steps else digests[0]
+    return None if then in (digest, "-") else asked.conditions.get(then, then)
+
+
+def _blocked_by(engine: Engine, asked: Asked) -> str | None:
+    if asked.run is None or asked.run.state not in ("queued", "started", "interrupted"):
+        return None
+    if asked.waits_for:
+        return f"waits for {', '.join(asked.waits_for)} in the same run"
+    return blocked_by(engine, asked.run.id)
+
+
+def blocked_by(engine: Engine, run_id: int) -> str | None:
+    """Why no step of a run is under way."""
+    launcher = engine.launcher
+    if any(step_id[0] == run_id for step_id in launcher.running):
+        return None
+    if any(step_id[0] == run_id for step_id in launcher.retry_at):
+        when = min(at for step_id, at in launcher.retry_at.items() if step_id[0] == run_id)
+        return f"tried again in {max(0.0, when - engine.instruments.clock.now()):.1f} s"
+    if not launcher.queue.waits(run_id):
+        return None
+    if not launcher.queue.open:
+        return engine.problem or "the daemon is stopping"
+    if (before := launcher.queue.behind(run_id)) is not None:
+        return f"waits until run {before} has ended"
+    return f"waits for a slot ({launcher.queue.in_use} of {launcher.queue.capacity} in use)"
+
+
+# --- for people -------------------------------------------------------------------------------------------------
+
+
+def _shown(tree: Explanation | None, standings: Iterable[Standing]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The partitions that are shown by their keys."""
+    for node in () if tree is None else _walk(tree):
+        yield node.asset, _last(node.true_of, _SHOWN)
+    for one in standings:
+        for bits in (one.failed, one.moving, one.missing):
+            yield one.asset, _last(bits, _SHOWN)
+
+
+class _Names:
+    """Keys of partitions, by set and number."""
+
+    def __init__(self, specs: Mapping[str, PartitionsSpec], keys: Mapping[str, Mapping[int, str]]) -> None:
+        self._specs = specs
+        self._keys = keys
+
+    @classmethod
+    async def read(cls, engine: Engine, wanted: Iterable[tuple[str, tuple[int, ...]]]) -> _Names:
+        """The keys of these partitions of assets."""
+        assets = engine.instruments.in_force.definitions.asset
+        specs: dict[str, PartitionsSpec] = {}
+        numbers: dict[str, set[int]] = {}
+        for asset, some in wanted:
+            spec = assets[asset].partitions
+            if spec is not None and some:
+                specs[asset] = spec
+                numbers.setdefault(spec.name, set()).update(some)
+        store = engine.instruments.store
+        return cls(
+            specs,
+            {name: await store.read(partial(keys_of, set=name, numbers=sorted(numbers[name]))) for name in numbers},
+        )
+
+    def key(self, asset: str, number: int) -> str:
+        """The key of a partition; a window of time may never have been used."""
+        spec = self._specs[asset]
+        found = self._keys[spec.name].get(number)
+        if found is None:
+            return spec.key(number) if isinstance(spec, TimePartitions) else f"number {number}"
+        return found
+
+    def some(self, asset: str, numbers: BitMap) -> Some:
+        """How many, and the last few; without keys for an asset that has none."""
+        keys = tuple(self.key(asset, one) for one in _last(numbers, _SHOWN)) if asset in self._specs else ()
+        return Some(len(numbers), keys)
+
+
+def _node(one: Explanation, names: _Names, events: Mapping[LastOf, Event]) -> NodeView:
+    children = tuple(_node(child, names, events) for child in one.children)
+    found = [events[last] for last in _last_of(one) if last in events]
+    if one.kind == "since":
+        found = list(_events(children[0 if one.value else 1]))
+    return NodeView(
+        asset=one.asset,
+        kind=one.kind,
+        expression=one.expression,
+        label=one.label,
+        value=one.value,
+        asked=len(one.asked),
+        true_of=names.some(one.asset, one.true_of),
+        since=one.since,
+        until=one.until,
+        attempts=one.attempts,
+        event=max(found, key=lambda event: event.seq, default=None),
+        children=children,
+    )
+
+
+def _events(node: NodeView) -> Iterator[Event]:
+    if node.event is not None:
+        yield node.event
+    for child in node.children:
+        yield from _events(child)
+
+
+def _dependency(one: Standing, names: _Names) -> Dependency:
+    failed, moving, missing = (names.some(one.asset, bits) for bits in (one.failed, one.moving, one.missing))
+    counts = len(one.named), len(one.materialized)
+    return Dependency(one.asset, one.mapping, *counts, failed, moving, missing, one.holds)
+
+
+def _makers(engine: Engine, asset: str) -> tuple[Maker, ...]:
+    definitions = engine.instruments.in_force.definitions
+    sensors = {spec.name for spec in definitions.sensors if spec.target == asset}
+    schedules = {spec.name for spec in definitions.schedules if spec.target == asset}
+    return (
+        *(
+            Maker("sensor", one.name, one.status, one.quarantined or one.waits_for, one.pending)
+            for one in engine.desk.states()
+            if one.name in sensors
+        ),
+        *(Maker("schedule", one.name, one.status) for one in engine.timetable.views() if one.name in schedules),
+    )

@@ -1,0 +1,83 @@
+"""Why an asset is made, or is not."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from freshet.http.models.base import Answer
+from freshet.http.models.runs import EventAnswer, RunAnswer
+
+__all__ = ["DependencyAnswer", "MakerAnswer", "SomeAnswer", "WhyAnswer", "WhyNode"]
+
+
+class SomeAnswer(Answer):
+    """How many partitions, and the keys of the last few."""
+
+    count: int
+    keys: tuple[str, ...]
+
+
+class WhyNode(Answer):
+    """A node of the condition: of which asset, and whether it is true now. `true_of` of the `asked` partitions it is
+    true. `since`: from when on it waits, where that is remembered; `until`: when that ends at the latest. `attempts`:
+    of a lapse, how many runs failed, and how many may. `event`: the newest that the node rests on."""
+
+    asset: str
+    kind: str
+    expression: str
+    label: str | None
+    value: bool
+    asked: int
+    true_of: SomeAnswer
+    since: float | None
+    until: float | None
+    attempts: tuple[int, int] | None
+    event: EventAnswer | None
+    children: tuple[WhyNode, ...]
+
+
+class DependencyAnswer(Answer):
+    """What the partition depends on. `named`: the partitions that the mapping names; `moving`: those queued, running,
+    asked for or on their way; `holds`: whether it holds back what waits for its dependencies: "soft" ends by itself."""
+
+    asset: str
+    mapping: str
+    named: int
+    materialized: int
+    failed: SomeAnswer
+    moving: SomeAnswer
+    missing: SomeAnswer
+    holds: Literal["hard", "soft"] | None
+
+
+class MakerAnswer(Answer):
+    """A sensor or a schedule that asks for the asset. `waiting`: its requests that wait before they become runs."""
+
+    kind: Literal["sensor", "schedule"]
+    name: str
+    status: str
+    problem: str | None
+    waiting: int
+
+
+class WhyAnswer(Answer):
+    """`partitions`: how many the asset has, None without. `condition`: names the condition in force; `tree`: None
+    without one. `needs`: what would make it true, each by itself. `added_at`: when the partition came to be, where that
+    is known. `run`: the last that makes this partition; `earlier`: the condition that asked for it, where another is in
+    force now. `stopped`: the end of a chain of automatic runs since then."""
+
+    asset: str
+    partition: str | None
+    partitions: int | None
+    now: float
+    definitions_version: str
+    state: Literal["missing", "materialized", "failed", "in_progress"]
+    condition: str | None
+    tree: WhyNode | None
+    needs: tuple[str, ...]
+    dependencies: tuple[DependencyAnswer, ...]
+    makers: tuple[MakerAnswer, ...]
+    added_at: float | None
+    run: RunAnswer | None
+    earlier: str | None
+    stopped: EventAnswer | None
