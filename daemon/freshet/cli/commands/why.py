@@ -91,7 +91,7 @@ def _ended(run: RunAnswer, now: float) -> str:
 
 
 def _stopped(event: EventAnswer, now: float) -> Text:
-    depth = event.data.get("depth") if isinstance(event.data, dict) else None
+    depth = (event.data or {}).get("depth")
     said = f"not asked for again {_when(event.at, now)}: {depth} automatic runs led to it, one to the next"
     return Text(said + (f" (by run {event.run_id})" if event.run_id else ""), "red")
 
