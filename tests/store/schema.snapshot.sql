@@ -13,12 +13,11 @@ CREATE TABLE condition_state ( asset_id INTEGER NOT NULL REFERENCES assets, node
 CREATE TABLE conditions ( digest TEXT PRIMARY KEY, expression TEXT NOT NULL ) STRICT, WITHOUT ROWID;
 CREATE TABLE dimensions ( set_id INTEGER NOT NULL REFERENCES partition_sets, position INTEGER NOT NULL, name TEXT NOT NULL, of_set INTEGER NOT NULL REFERENCES partition_sets, PRIMARY KEY (set_id, position) ) STRICT, WITHOUT ROWID;
 CREATE TABLE events ( seq INTEGER PRIMARY KEY AUTOINCREMENT, txn INTEGER NOT NULL, at REAL NOT NULL, type TEXT NOT NULL, asset_id INTEGER REFERENCES assets, set_id INTEGER REFERENCES partition_sets, partition INTEGER, run_id INTEGER, tick_id INTEGER, idle INTEGER NOT NULL DEFAULT 1, data TEXT ) STRICT;
-CREATE TABLE freshness ( asset_id INTEGER NOT NULL REFERENCES assets, partition INTEGER NOT NULL DEFAULT 0, policy TEXT NOT NULL, since REAL NOT NULL, baseline_seq INTEGER NOT NULL DEFAULT 0, baseline_at REAL NOT NULL, state TEXT NOT NULL CHECK (state IN ('fresh', 'warn', 'lapsed')), counts_from REAL, PRIMARY KEY (asset_id, partition) ) STRICT, WITHOUT ROWID;
-CREATE INDEX freshness_due ON freshness (asset_id, state, counts_from) WHERE partition > 0;
 CREATE INDEX events_of ON events (asset_id, partition, type) WHERE asset_id IS NOT NULL;
 CREATE INDEX events_of_set ON events (set_id, partition) WHERE type = 'partition_added';
 CREATE INDEX events_stopped ON events (at) WHERE type = 'chain_stopped';
-CREATE TABLE freshness ( asset_id INTEGER NOT NULL REFERENCES assets, partition INTEGER NOT NULL DEFAULT 0, policy TEXT NOT NULL, since REAL NOT NULL, baseline_seq INTEGER NOT NULL DEFAULT 0, baseline_at REAL NOT NULL, state TEXT NOT NULL CHECK (state IN ('fresh', 'warn', 'lapsed')), PRIMARY KEY (asset_id, partition) ) STRICT, WITHOUT ROWID;
+CREATE TABLE freshness ( asset_id INTEGER NOT NULL REFERENCES assets, partition INTEGER NOT NULL DEFAULT 0, policy TEXT NOT NULL, since REAL NOT NULL, baseline_seq INTEGER NOT NULL DEFAULT 0, baseline_at REAL NOT NULL, state TEXT NOT NULL CHECK (state IN ('fresh', 'warn', 'lapsed')), counts_from REAL, PRIMARY KEY (asset_id, partition) ) STRICT, WITHOUT ROWID;
+CREATE INDEX freshness_due ON freshness (asset_id, state, counts_from) WHERE partition > 0;
 CREATE TABLE inbox ( id INTEGER PRIMARY KEY AUTOINCREMENT, ticker_id INTEGER NOT NULL REFERENCES tickers, delivery TEXT NOT NULL, digest BLOB NOT NULL, signed BLOB, state TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'admitted', 'filtered', 'rejected', 'parked')), attempts INTEGER NOT NULL DEFAULT 0, received_at REAL NOT NULL, unsigned TEXT, decided_at REAL, tick_id INTEGER, reason TEXT, asked TEXT, content_type TEXT, headers TEXT NOT NULL DEFAULT '{}', size INTEGER NOT NULL, body BLOB NOT NULL, later REAL, UNIQUE (ticker_id, delivery) ) STRICT;
 CREATE INDEX inbox_parked ON inbox (ticker_id, id) WHERE state = 'parked';
 CREATE UNIQUE INDEX inbox_signed ON inbox (ticker_id, signed) WHERE signed IS NOT NULL;
