@@ -121,15 +121,15 @@ class PartitionRefresher:
         self._due.add(asset)
 
     async def _look(self, asset: str, added: Iterable[list[int]]) -> None:
-        rest = iter(added)
-        piece = next(rest, [])
+        rest, none = iter(added), list[int]()
+        piece = next(rest, none)
         while self.open:
             now, set_name = self._in.clock.now(), self._set_of[asset]
             live = self._in.in_force.partitions.sets.named(set_name)
             look = partial(look_at_partitions, asset=asset, set_name=set_name, live=live, added=piece, now=now)
             found = await self._persist(look)
             self._in.bus.publish(found.events)
-            piece = next(rest, [])
+            piece = next(rest, none)
             if not piece and (found.next is None or found.next > now):
                 self._wait(asset, found.next)
                 return

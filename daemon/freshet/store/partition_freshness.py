@@ -152,9 +152,12 @@ def _first(db: sqlite3.Connection, asset_id: int, state: FreshState, limit: int)
 
 def _next(db: sqlite3.Connection, asset_id: int, policy: FreshnessSpec) -> float | None:
     states: tuple[FreshState, ...] = ("warn", "fresh")
-    found = [(state, row) for state in states for row in _first(db, asset_id, state, 1)]
-    whens = [next_deadline(policy, counts, state) for state, (_, _, counts) in found]
-    return min((when for when in whens if when is not None), default=None)
+    whens: list[float] = []
+    for state in states:
+        for _, _, counts in _first(db, asset_id, state, 1):
+            when = next_deadline(policy, counts, state)
+            whens += [] if when is None else [when]
+    return min(whens, default=None)
 
 
 def _worsen(
