@@ -27,12 +27,18 @@ C = AutomationCondition
 MAX_WAIT = "64s"  # its 64th part is exact in binary, so that both sides round alike
 ON_LAPSE = C.on_lapse(2, delay=MAX_WAIT, max_wait=MAX_WAIT)
 UNSERVED = C.lapse_unserved(2, MAX_WAIT)
+CRON, RARE = "*/2 * * * *", "*/5 * * * *"
 POLICIES = (
     C.eager(MAX_WAIT),
     C.eager(MAX_WAIT),
     C.on_missing(),
     ON_LAPSE,
     C.eager(MAX_WAIT) | ON_LAPSE,
+    C.on_cron(CRON, "UTC"),
+    C.on_cron(RARE, "UTC").without(C.in_latest_time_window()),
+    C.eager(MAX_WAIT).ignore("n0"),
+    C.eager(MAX_WAIT).allow("n0", "n1"),
+    C.any_downstream_conditions() & ~C.in_progress(),
 )
 LAPSES = (
     ON_LAPSE,
@@ -45,7 +51,16 @@ LAPSES = (
     ~C.upstream_lapsed(),
     C.any_deps_match(C.upstream_lapsed()),
 )
-expressions = trees(st.one_of(operands, operands, st.just(UNSERVED)), max_leaves=6, max_wait=MAX_WAIT)
+TIMES = st.sampled_from(
+    [
+        C.cron_tick_passed(CRON, "UTC"),
+        C.cron_tick_passed(RARE, "UTC"),
+        C.in_latest_time_window(),
+        C.in_latest_time_window("12h"),
+        C.any_downstream_conditions(),
+    ]
+)
+expressions = trees(st.one_of(operands, operands, TIMES, st.just(UNSERVED)), max_leaves=6, max_wait=MAX_WAIT)
 conditions: st.SearchStrategy[AutomationCondition | None] = st.one_of(
     st.none(), st.sampled_from(POLICIES), st.sampled_from(POLICIES), expressions
 )

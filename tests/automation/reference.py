@@ -6,17 +6,18 @@ mapping means, and what it means where it names one partition or several, stands
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from tests.automation.reference_facts import News, Place, World
 from tests.automation.reference_look import Pass
 
-from freshet.definitions.condition import And, AutomationCondition, Not, Operand, Or
+from freshet.definitions.condition import And, AutomationCondition, CronTickPassed, Not, Operand, Or
 from freshet.store.records import Event
 
 __all__ = ["Reference", "Wave"]
 
-DEADLINES = ("wait", "quiet", "retry")
+DEADLINES = ("wait", "quiet", "retry", "next")
 Wave = tuple[tuple[str, ...], str | None, int]
 
 
@@ -24,22 +25,40 @@ class Reference(World):
     """All conditions."""
 
     def evaluate(self, events: Sequence[Event], now: float) -> set[Wave]:
+        """Instants that passed before the transaction come first; later ones in an evaluation without events."""
+        until = events[0].at if events else now
+        ticked = self._ticked(until)
+        if not events:
+            return self._looks(News(now), ticked)
+        before = self._looks(News(now), ticked) if ticked else set[Wave]()
         news = News(now)
         broken = {event.run_id for event in events if event.type == "failed"}
         for event in events:
             self.apply(event, news, broken)
+        return before | self._looks(news, {})
+
+    def _looks(self, news: News, ticked: dict[str, set[str]]) -> set[Wave]:
         for asset in self.definitions.order:
-            condition = self.definitions.asset[asset].automation
+            condition = self.condition(asset)
             if condition is not None:
-                self._look(asset, condition, news)
+                self._look(asset, condition, news, ticked.get(asset, set()))
         return self._waves(news.asked)
+
+    def _ticked(self, until: float) -> dict[str, set[str]]:
+        """The cron texts of which an instant has come, by asset; the next one is waited for."""
+        found: dict[str, set[str]] = {}
+        for (asset, _, text, which), values in self.held.numbers.items():
+            if which == "next" and values and values[0] <= until:
+                found.setdefault(asset, set()).add(text)
+                values[0] = _next(text, until)
+        return found
 
     def moments(self, now: float) -> tuple[set[float], set[float]]:
         """What anything waits for; and what it must be looked at for: what is asked for already has no need of it."""
         every, needed = set[float](), set[float]()
         for (asset, path, _, which), values in self.held.numbers.items():
             for partition, when in values.items() if which in DEADLINES else ():
-                if when > now:
+                if when > now or which == "next":
                     every.add(when)
                     if path or not self.flying((asset, partition)):
                         needed.add(when)
@@ -47,12 +66,12 @@ class Reference(World):
 
     # --- a look -----------------------------------------------------------------------------------------------
 
-    def _look(self, asset: str, condition: AutomationCondition, news: News) -> None:
+    def _look(self, asset: str, condition: AutomationCondition, news: News, ticked: set[str]) -> None:
         first = (asset, repr(condition)) not in self.held.seen
         asked: set[int] = set()
         for number in range(8):
             before = self._remembered(asset)
-            one_pass = Pass(self, asset, news, pulsing=number == 0, first=first, asked=asked)
+            one_pass = Pass(self, asset, news, pulsing=number == 0, first=first, asked=asked, ticked=ticked)
             true = one_pass.true(condition, ())
             risen = true if guarded(condition) else one_pass.risen(condition, true)
             fresh = {p for p in risen if not self.flying((asset, p))}
@@ -62,6 +81,8 @@ class Reference(World):
                 break
         news.asked |= {(asset, p) for p in asked}
         self.held.seen.add((asset, repr(condition)))
+        for text in _crons(condition) if first else ():
+            self.held.numbers.setdefault((asset, (), text, "next"), {}).setdefault(0, _next(text, news.now))
 
     def _remembered(self, asset: str) -> tuple[object, object]:
         bits = {key: set(value) for key, value in self.held.bits.items() if key[0] == asset and value}
@@ -90,6 +111,17 @@ class Reference(World):
     def _adjacent(self, one: str, other: str) -> bool:
         pairs = ((one, other), (other, one))
         return any(dep.same and dep.asset == above for above, below in pairs for dep in self.deps(below))
+
+
+def _crons(condition: AutomationCondition) -> set[str]:
+    own = {str(condition)} if isinstance(condition, CronTickPassed) else set[str]()
+    return own.union(*map(_crons, condition.children()))
+
+
+def _next(text: str, after: float) -> float:
+    """Of `*/N * * * *`, where N divides 60: the next multiple of N minutes."""
+    (minutes,) = re.findall(r"\*/(\d+) \* \* \* \*", text)
+    return (after // (60 * int(minutes)) + 1) * 60 * int(minutes)
 
 
 def guarded(condition: AutomationCondition) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from tests.automation.plant_sets import dynamic_key
 from tests.automation.reference_keys import depends, unnamed
 
+from freshet.definitions.condition import AnyDownstreamConditions, AutomationCondition, Or, Selection
 from freshet.definitions.graph import Definitions
 from freshet.definitions.mapping import Identity, gives_one
 from freshet.definitions.mapping import Mapping as PartitionMapping
@@ -154,6 +155,59 @@ class World:
     def deps(self, asset: str) -> list[Dependency]:
         return self._dependencies[asset]
 
+    def chosen(self, asset: str, selection: Selection) -> list[Dependency]:
+        """Those that a condition looks at."""
+
+        def labels(name: str) -> set[str]:
+            spec = self.definitions.asset[name]
+            tags = {f"tag:{key}" for key in spec.tags} | {f"tag:{key}={value}" for key, value in spec.tags.items()}
+            return {name, f"group:{spec.group}"} | tags
+
+        return [
+            dep
+            for dep in self.deps(asset)
+            if (selection.allow is None or labels(dep.asset) & set(selection.allow))
+            and not labels(dep.asset) & set(selection.ignore)
+        ]
+
+    def condition(self, asset: str) -> AutomationCondition | None:
+        """`any_downstream_conditions` is any of the conditions next below, or of those below that, where they say the
+        same."""
+        written = self.definitions.asset[asset].automation
+        if written is None or "any_downstream_conditions" not in str(written):
+            return written
+        return _in_place(written, Or(tuple(self._below(asset))))
+
+    def _below(self, asset: str) -> list[AutomationCondition]:
+        found = list[AutomationCondition]()
+        for name in self.definitions.downstream[asset]:
+            condition = self.definitions.asset[name].automation
+            if condition is not None and "any_downstream_conditions" in str(condition):
+                found += self._below(name)
+            elif condition is not None:
+                found.append(condition)
+        return list(dict.fromkeys(found))
+
+    def is_latest(self, asset: str, p: int, lookback: float | None) -> bool:
+        """Whether the windows of a partition end no more than so long before the latest that are live."""
+        spec = self.definitions.asset[asset].partitions
+        if isinstance(spec, TimePartitions):
+            return self._recent(spec, self.key(spec, p), [self.key(spec, n) for n in self.live(asset)], lookback)
+        if not isinstance(spec, MultiPartitions):
+            return True
+        own, others = spec.parse(self.key(spec, p)), [spec.parse(self.key(spec, n)) for n in self.live(asset)]
+        return all(
+            self._recent(one.set, own[one.name], [other[one.name] for other in others], lookback)
+            for one in spec.dimensions
+            if isinstance(one.set, TimePartitions)
+        )
+
+    @staticmethod
+    def _recent(spec: TimePartitions, key: str, others: Iterable[str], lookback: float | None) -> bool:
+        latest = max(spec.window(other).end for other in others)
+        ended = spec.window(key).end
+        return ended == latest or (lookback is not None and ended > latest - lookback)
+
     def _deps(self, asset: str) -> list[Dependency]:
         spec, found = self.definitions.asset[asset], list[Dependency]()
         for dep in spec.deps:
@@ -293,3 +347,9 @@ class World:
         for (owner, path, _, _), numbers in self.held.numbers.items():
             if (path[-1] if path else owner) == asset:
                 numbers.pop(partition, None)
+
+
+def _in_place(condition: AutomationCondition, other: AutomationCondition) -> AutomationCondition:
+    if isinstance(condition, AnyDownstreamConditions):
+        return other
+    return condition.with_children([_in_place(child, other) for child in condition.children()])

@@ -10,6 +10,8 @@ from freshet.definitions.condition import (
     And,
     AnyDepsMatch,
     AutomationCondition,
+    CronTickPassed,
+    InLatestTimeWindow,
     LapseUnserved,
     NewlyTrue,
     Not,
@@ -26,7 +28,15 @@ class Pass:
     """One evaluation of one asset's whole tree."""
 
     def __init__(
-        self, reference: World, asset: str, news: News, *, pulsing: bool, first: bool, asked: set[int]
+        self,
+        reference: World,
+        asset: str,
+        news: News,
+        *,
+        pulsing: bool,
+        first: bool,
+        asked: set[int],
+        ticked: set[str],
     ) -> None:
         self.reference = reference
         self.facts = reference.facts
@@ -37,6 +47,7 @@ class Pass:
         self.pulsing = pulsing
         self.first = first
         self.asked = set(asked)
+        self.ticked = ticked if pulsing else set[str]()
         self.done: dict[tuple[str, Path], set[int]] = {}
         self.coming: dict[tuple[str, int], bool] = {}
         self.stuck: dict[tuple[str, int], bool] = {}
@@ -100,13 +111,17 @@ class Pass:
                 return Readiness(self, condition, path, asset).true(self.true(condition.operand, path))
             case LapseUnserved():
                 return self.lapse(condition, path, asset)
+            case CronTickPassed():
+                return live if str(condition) in self.ticked else set()
+            case InLatestTimeWindow():
+                return {p for p in live if self.reference.is_latest(asset, p, condition.lookback)}
             case _:
                 raise AssertionError(condition)
 
     def deps_match(self, condition: AnyDepsMatch | AllDepsMatch, path: Path, asset: str) -> set[int]:
         live, world = set(self.reference.live(asset)), self.reference
         some, every = set[int](), set(live)
-        for dep in world.deps(asset):
+        for dep in world.chosen(asset, condition.deps):
             above = self.true(condition.operand, (*path, dep.asset))
             having = {p for p in live if world.counts(asset, dep, p)}
             matched = {p for p in having if above & world.named(asset, dep, p)}

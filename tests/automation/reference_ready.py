@@ -6,12 +6,18 @@ from typing import TYPE_CHECKING
 
 from tests.automation.reference_facts import up_to
 
-from freshet.definitions.condition import AllDepsMatch, AnyDepsMatch, AutomationCondition, WhenDepsReady
+from freshet.definitions.condition import AllDepsMatch, AnyDepsMatch, AutomationCondition, Selection, WhenDepsReady
 
 if TYPE_CHECKING:
     from tests.automation.reference_look import Pass, Path
 
 __all__ = ["Readiness", "reacts"]
+
+
+def looking(condition: AutomationCondition) -> list[AnyDepsMatch | AllDepsMatch]:
+    """All that look at dependencies."""
+    own = [condition] if isinstance(condition, AnyDepsMatch | AllDepsMatch) else []
+    return own + [one for child in condition.children() for one in looking(child)]
 
 
 def reacts(condition: AutomationCondition) -> bool:
@@ -52,7 +58,7 @@ class Readiness:
         return found
 
     def hard(self, p: int) -> bool:
-        for dep in self.reference.deps(self.asset):
+        for dep in self.reference.chosen(self.asset, self.condition.deps):
             if not self.reference.counts(self.asset, dep, p):
                 continue
             named = self.reference.named(self.asset, dep, p)
@@ -66,7 +72,7 @@ class Readiness:
         return False
 
     def soft(self, p: int) -> bool:
-        for dep in self.reference.deps(self.asset):
+        for dep in self.reference.chosen(self.asset, self.condition.deps):
             for u in self.reference.named(self.asset, dep, p):
                 place = (dep.asset, u)
                 if dep.same and place in self.one_pass.being_asked:
@@ -95,10 +101,11 @@ class Readiness:
         return known[asset, p]
 
     def _below_motion(self, asset: str, p: int) -> bool:
-        automation = self.reference.definitions.asset[asset].automation
+        automation = self.reference.condition(asset)
         if automation is None or ((asset, p) in self.facts.materialized and not reacts(automation)):
             return False
-        deps = self.reference.deps(asset)
+        followed = [one.deps for one in looking(automation)]
+        deps = [dep for one in followed or [Selection()] for dep in self.reference.chosen(asset, one)]
         return any(self.coming(dep.asset, u) for dep in deps for u in self.reference.named(asset, dep, p))
 
     def stuck(self, asset: str, p: int) -> bool:
@@ -120,9 +127,9 @@ class Readiness:
         return False
 
     def unquiet(self, asked_for: set[int], max_wait: float) -> set[int]:
-        several = [dep for dep in self.reference.deps(self.asset) if not dep.single]
-        if not several:
+        if all(dep.single for dep in self.reference.deps(self.asset)):
             return set()
+        several = [dep for dep in self.reference.chosen(self.asset, self.condition.deps) if not dep.single]
         now, news = self.one_pass.now, self.one_pass.news
         began = self.one_pass.numbers(self.condition, self.path, "began")
         level = self.one_pass.numbers(self.condition, self.path, "level")

@@ -27,6 +27,8 @@ def trees(
             inner.map(lambda one: one.newly_true()),
             inner.map(AutomationCondition.any_deps_match),
             inner.map(AutomationCondition.all_deps_match),
+            inner.map(lambda one: AutomationCondition.any_deps_match(one).ignore("n1")),
+            inner.map(lambda one: AutomationCondition.all_deps_match(one).allow("n0", "n2")),
             inner.map(lambda one: one.when_deps_ready(max_wait)),
             inner.map(lambda one: one.when_deps_ready(max_wait, after_lapsed=True)),
             inner.map(lambda one: one.when_deps_ready(None)),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import graphlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from freshet.definitions.asset import AssetSpec, DepSpec
+from freshet.definitions.condition import AutomationCondition
+from freshet.definitions.condition_check import condition_problems
 from freshet.definitions.flow_check import target_problem
 from freshet.definitions.job import JobSpec
 from freshet.definitions.listen_check import listen_problems
@@ -49,7 +51,7 @@ class Definitions:
         """The same with the configuration's zone wherever a schedule or a partition set names none."""
         return replace(
             self,
-            assets=tuple(_resolved(spec, timezone) for spec in self.assets),
+            assets=tuple(_resolved_assets(self.assets, timezone)),
             partitions=tuple(resolved_set(one, timezone) for one in self.partitions),
             schedules=tuple(one.resolved(timezone) for one in self.schedules),
         )
@@ -153,13 +155,20 @@ class Definitions:
         return seen
 
 
-def _resolved(spec: AssetSpec, timezone: str) -> AssetSpec:
-    partitions, policy = spec.partitions, spec.freshness
-    if partitions is not None:
-        spec = replace(spec, partitions=resolved_set(partitions, timezone))
-    if policy is not None and policy.cron is not None and policy.timezone is None:
-        spec = replace(spec, freshness=replace(policy, timezone=timezone))
-    return spec
+def _resolved_assets(assets: Iterable[AssetSpec], timezone: str) -> Iterator[AssetSpec]:
+    """Each with the zone wherever it names none; equal conditions stay one object."""
+    conditions: dict[int, AutomationCondition] = {}
+    for spec in assets:
+        condition, partitions, policy = spec.automation, spec.partitions, spec.freshness
+        if condition is not None:
+            found = conditions.get(id(condition))
+            condition = conditions[id(condition)] = condition.resolved(timezone) if found is None else found
+        if partitions is not None:
+            partitions = resolved_set(partitions, timezone)
+        if policy is not None and policy.cron is not None and policy.timezone is None:
+            policy = replace(policy, timezone=timezone)
+        same = condition is spec.automation and partitions is None and policy is spec.freshness
+        yield spec if same else replace(spec, partitions=partitions, automation=condition, freshness=policy)
 
 
 @dataclass
@@ -207,6 +216,7 @@ def validate(definitions: Definitions) -> list[DefinitionError]:
     Each error names the place. An empty list means that `order` and `downstream` are safe to use.
     """
     problems = [*_names(definitions), *_references(definitions), *_scheduled(definitions), *_not_yet(definitions)]
+    problems += condition_problems(definitions.assets)
     if not problems:
         problems.extend(_cycles(definitions))
     return problems

@@ -11,6 +11,9 @@ from freshet.definitions.condition.nodes import (  # these first: what all nodes
     AllDepsMatch,
     And,
     AnyDepsMatch,
+    AnyDownstreamConditions,
+    CronTickPassed,
+    InLatestTimeWindow,
     LapseUnserved,
     NewlyTrue,
     Not,
@@ -22,18 +25,23 @@ from freshet.definitions.condition.nodes import (  # these first: what all nodes
 )
 
 from freshet.definitions.condition.base import AutomationCondition  # isort: skip
+from freshet.definitions.condition.selection import Selection  # isort: skip
 
 __all__ = [
     "AllDepsMatch",
     "And",
     "AnyDepsMatch",
+    "AnyDownstreamConditions",
     "AutomationCondition",
+    "CronTickPassed",
+    "InLatestTimeWindow",
     "LapseUnserved",
     "NewlyTrue",
     "Not",
     "Operand",
     "OperandKind",
     "Or",
+    "Selection",
     "Since",
     "WhenDepsReady",
 ]

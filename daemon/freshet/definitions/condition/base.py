@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from freshet.definitions.condition import nodes
 from freshet.definitions.condition.composites import Composites
 from freshet.definitions.condition.facts import Facts
+from freshet.definitions.condition.moments import Moments
 from freshet.definitions.condition.policies import Policies
+from freshet.definitions.condition.selection import Selection, selected
 from freshet.definitions.durations import Duration, parse_duration
 from freshet.definitions.expect import expect
+from freshet.errors import DefinitionError
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["AutomationCondition"]
 
 
-class AutomationCondition(Policies, Composites, Facts):
+class AutomationCondition(Policies, Moments, Composites, Facts):
     """The base of all nodes: operators, and the factories that plugins use.
 
     A condition is looked at for each partition of its asset, after every committed transaction that touches
@@ -63,9 +67,81 @@ class AutomationCondition(Policies, Composites, Facts):
         """The same condition under a name, shown where it is explained."""
         return replace(self, label=label)  # type: ignore[type-var]  # every node is a dataclass
 
+    def replace(self, old: AutomationCondition | str, new: AutomationCondition) -> AutomationCondition:
+        """The same with `new` wherever `old` stands, a condition or a label. Raises `DefinitionError` if it stands
+        nowhere."""
+        expect(new, (AutomationCondition,), "replace()")
+        made = self._mapped(lambda one: new if _is(one, old) else None)
+        if made is self:
+            raise DefinitionError(f"replace({str(old)!r}): {self} has no such part", hint="print the condition")
+        return made
+
+    def without(self, condition: AutomationCondition | str) -> AutomationCondition:
+        """The same without this part of an `&`, or of an `&` in it, given as a condition or a label. Raises
+        `DefinitionError` if there is none."""
+
+        def less(one: AutomationCondition) -> AutomationCondition | None:
+            if not isinstance(one, nodes.And) or not any(_is(part, condition) for part in one.operands):
+                return None
+            rest = tuple(part for part in one.operands if not _is(part, condition))
+            return rest[0] if len(rest) == 1 else replace(one, operands=rest)
+
+        made = self._mapped(less)
+        if made is self:
+            raise DefinitionError(f"without({str(condition)!r}): {self} has no such part", hint="print the condition")
+        return made
+
+    def allow(self, *assets: object) -> AutomationCondition:
+        """Look at these dependencies only, wherever this looks at dependencies: assets, their names, "group:NAME",
+        "tag:NAME" or "tag:NAME=VALUE". Told again, at these too."""
+        names = selected(assets, "allow")
+        return self._selecting(lambda deps: deps.allowing(names), "allow")
+
+    def ignore(self, *assets: object) -> AutomationCondition:
+        """Leave these dependencies out, wherever this looks at dependencies; as in `allow`."""
+        names = selected(assets, "ignore")
+        return self._selecting(lambda deps: deps.ignoring(names), "ignore")
+
+    def resolved(self, timezone: str) -> AutomationCondition:
+        """The same with this zone wherever a cron text has none."""
+
+        def zoned(one: AutomationCondition) -> AutomationCondition | None:
+            if isinstance(one, nodes.CronTickPassed) and one.timezone is None:
+                return replace(one, timezone=timezone)
+            return None
+
+        return self._mapped(zoned)
+
+    def _selecting(self, change: Callable[[Selection], Selection], what: str) -> AutomationCondition:
+        def selecting(one: AutomationCondition) -> AutomationCondition | None:
+            if not isinstance(one, nodes.AnyDepsMatch | nodes.AllDepsMatch | nodes.WhenDepsReady):
+                return None
+            operand = one.operand._mapped(selecting) if isinstance(one, nodes.WhenDepsReady) else one.operand
+            return replace(one, operand=operand, deps=change(one.deps))
+
+        made = self._mapped(selecting)
+        if made is self:
+            raise DefinitionError(
+                f"{what}(): {self} looks at no dependencies", hint="give it to a condition such as any_deps_match()"
+            )
+        return made
+
+    def _mapped(self, change: Callable[[AutomationCondition], AutomationCondition | None]) -> AutomationCondition:
+        """Each outermost part that `change` gives another for is that; the very same object if there is none."""
+        other = change(self)
+        if other is not None:
+            return other
+        kids = self.children()
+        changed = tuple(kid._mapped(change) for kid in kids)
+        return self if all(map(operator.is_, kids, changed)) else self.with_children(changed)
+
     def children(self) -> tuple[AutomationCondition, ...]:
         """The conditions this one is made of."""
         return ()
+
+    def with_children(self, children: Iterable[AutomationCondition]) -> AutomationCondition:
+        """The same made of these."""
+        return self
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -75,6 +151,10 @@ class AutomationCondition(Policies, Composites, Facts):
         from pydantic import Field  # not needed where plugins are loaded
 
         return handler.generate_schema(Annotated[nodes.AnyNode, Field(discriminator="kind")])
+
+
+def _is(one: AutomationCondition, wanted: AutomationCondition | str) -> bool:
+    return one.label == wanted if isinstance(wanted, str) else one == wanted
 
 
 def _flat(kind: type[nodes.And] | type[nodes.Or], condition: AutomationCondition) -> Iterator[AutomationCondition]:

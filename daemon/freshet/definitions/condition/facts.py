@@ -111,6 +111,12 @@ class Facts:
         return nodes.AllDepsMatch(condition)
 
     @staticmethod
+    def any_downstream_conditions() -> AutomationCondition:
+        """The condition of an asset next below is true, as if it were this one's own. Where that one says
+        `any_downstream_conditions` itself, those below it count."""
+        return nodes.AnyDownstreamConditions()
+
+    @staticmethod
     def lapse_unserved(attempts: int = 3, delay: Duration = "30s") -> AutomationCondition:
         """A lapse that no run has answered, with attempts left; see `LapseUnserved`."""
         if attempts < 1:

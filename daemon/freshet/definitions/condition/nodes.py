@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from freshet.definitions.condition.base import AutomationCondition
+from freshet.definitions.condition.selection import Selection
 from freshet.definitions.durations import format_duration
 
 __all__ = [
     "AllDepsMatch",
     "And",
     "AnyDepsMatch",
+    "AnyDownstreamConditions",
     "AnyNode",
+    "CronTickPassed",
+    "InLatestTimeWindow",
     "LapseUnserved",
     "NewlyTrue",
     "Not",
@@ -60,6 +65,9 @@ class _Several(AutomationCondition):
     def children(self) -> tuple[AutomationCondition, ...]:
         return self.operands
 
+    def with_children(self, children: Iterable[AutomationCondition]) -> AutomationCondition:
+        return replace(self, operands=tuple(children))
+
 
 @dataclass(frozen=True)
 class And(_Several):
@@ -89,6 +97,10 @@ class _Single(AutomationCondition):
     def children(self) -> tuple[AutomationCondition, ...]:
         return (self.operand,)
 
+    def with_children(self, children: Iterable[AutomationCondition]) -> AutomationCondition:
+        (operand,) = children
+        return replace(self, operand=operand)
+
 
 @dataclass(frozen=True)
 class Not(_Single):
@@ -114,20 +126,22 @@ class NewlyTrue(_Single):
 class AnyDepsMatch(_Single):
     """True of some partition of some dependency."""
 
+    deps: Selection = field(default_factory=Selection)
     kind: Literal["any_deps_match"] = "any_deps_match"
 
     def __str__(self) -> str:
-        return f"any_deps_match({self.operand})"
+        return f"any_deps_match({self.operand}){self.deps}"
 
 
 @dataclass(frozen=True)
 class AllDepsMatch(_Single):
     """True of some partition of every dependency."""
 
+    deps: Selection = field(default_factory=Selection)
     kind: Literal["all_deps_match"] = "all_deps_match"
 
     def __str__(self) -> str:
-        return f"all_deps_match({self.operand})"
+        return f"all_deps_match({self.operand}){self.deps}"
 
 
 @dataclass(frozen=True)
@@ -141,6 +155,10 @@ class Since(AutomationCondition):
 
     def children(self) -> tuple[AutomationCondition, ...]:
         return (self.trigger, self.reset)
+
+    def with_children(self, children: Iterable[AutomationCondition]) -> AutomationCondition:
+        trigger, reset = children
+        return replace(self, trigger=trigger, reset=reset)
 
     def __str__(self) -> str:
         return f"{self.trigger}.since({self.reset})"
@@ -182,17 +200,18 @@ class WhenDepsReady(_Single):
 
     `max_wait` None: soft holds have no end, and nothing is paced.
     `after_lapsed`: an asset above it whose policy has lapsed and that is queued or running holds softly too;
-    arrivals do not pace it.
+    arrivals do not pace it. `deps`: the upstreams that can hold it back.
     """
 
     max_wait: float | None = 60.0
     after_lapsed: bool = False
+    deps: Selection = field(default_factory=Selection)
     kind: Literal["when_deps_ready"] = "when_deps_ready"
 
     def __str__(self) -> str:
         after = ", after_lapsed" if self.after_lapsed else ""
         wait = "None" if self.max_wait is None else format_duration(self.max_wait)
-        return f"{self.operand}.when_deps_ready({wait}{after})"
+        return f"{self.operand}.when_deps_ready({wait}{after}){self.deps}"
 
 
 @dataclass(frozen=True)
@@ -209,5 +228,56 @@ class LapseUnserved(AutomationCondition):
         return f"lapse_unserved({self.attempts}, {format_duration(self.delay)})"
 
 
-AnyNode = Operand | And | Or | Not | Since | NewlyTrue | AnyDepsMatch | AllDepsMatch | WhenDepsReady | LapseUnserved
+@dataclass(frozen=True)
+class CronTickPassed(AutomationCondition):
+    """An instant of a cron text has passed. `timezone` None: the configuration's, until definitions are in force."""
+
+    cron: str
+    timezone: str | None = None
+    label: str | None = None
+    kind: Literal["cron_tick_passed"] = "cron_tick_passed"
+
+    def __str__(self) -> str:
+        zone = "" if self.timezone is None else f", {self.timezone!r}"
+        return f"cron_tick_passed({self.cron!r}{zone})"
+
+
+@dataclass(frozen=True)
+class InLatestTimeWindow(AutomationCondition):
+    """The latest window, and those that ended less than `lookback` seconds before its end."""
+
+    lookback: float | None = None
+    label: str | None = None
+    kind: Literal["in_latest_time_window"] = "in_latest_time_window"
+
+    def __str__(self) -> str:
+        return f"in_latest_time_window({'' if self.lookback is None else format_duration(self.lookback)})"
+
+
+@dataclass(frozen=True)
+class AnyDownstreamConditions(AutomationCondition):
+    """At least one of the conditions of the assets next below is true, each as if it were this asset's own."""
+
+    label: str | None = None
+    kind: Literal["any_downstream_conditions"] = "any_downstream_conditions"
+
+    def __str__(self) -> str:
+        return "any_downstream_conditions"
+
+
+AnyNode = (
+    Operand
+    | And
+    | Or
+    | Not
+    | Since
+    | NewlyTrue
+    | AnyDepsMatch
+    | AllDepsMatch
+    | WhenDepsReady
+    | LapseUnserved
+    | CronTickPassed
+    | InLatestTimeWindow
+    | AnyDownstreamConditions
+)
 """All nodes, told apart by `kind`."""

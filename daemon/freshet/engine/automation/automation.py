@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,7 +14,9 @@ from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.graph import Definitions
 from freshet.definitions.names import nearest_hint
 from freshet.engine.automation.agenda import Agenda, Watchers
+from freshet.engine.automation.clockwork import Clockwork
 from freshet.engine.automation.coming import Coming
+from freshet.engine.automation.downstream import written_out
 from freshet.engine.automation.evaluation import Evaluation, Told
 from freshet.engine.automation.explain import Explanation, Standing, explain, standing
 from freshet.engine.automation.lapse import spent_of
@@ -60,6 +63,7 @@ class Automation:
         self._came: Mapping[str, BitMap] = {}
         self._seq = 0
         self._told: list[Told] = []
+        self._clockwork = Clockwork(lambda asset: self._programs.get(asset), self._memory_of)
         self._adopt(definitions)
 
     # --- definitions and state --------------------------------------------------------------------------------
@@ -98,17 +102,17 @@ class Automation:
         known, self._known = self._known, {}
         self._programs: dict[str, Program] = {}
         seen: dict[int, Program] = {}  # assets share conditions, whose equality takes a walk through a tree
-        for spec in definitions.assets:
-            if spec.automation is None:
-                continue
-            program = seen.get(id(spec.automation))
+        conditions = written_out(definitions)
+        for asset, condition in conditions.items():
+            program = seen.get(id(condition))
             if program is None:
-                program = self._known.get(spec.automation) or known.get(spec.automation) or Program(spec.automation)
-                self._known[spec.automation] = seen[id(spec.automation)] = program
-            self._programs[spec.name] = program
+                program = self._known.get(condition) or known.get(condition) or Program(condition)
+                self._known[condition] = seen[id(condition)] = program
+            self._programs[asset] = program
         self._max_depth = max((program.depth for program in self._known.values()), default=0)
         self._watchers = Watchers(self._world, self._programs)
-        self._coming = Coming(self._world, {name: program.reaction for name, program in self._programs.items()})
+        self._world.latest_counts = any(program.latest for program in self._known.values())
+        self._coming = Coming(self._world, self._programs)
         self._coming.rebuild()
         self._new = self._unseen()
 
@@ -118,6 +122,10 @@ class Automation:
             memory.keep(partial(self._wanted, asset, program.keys if program else frozenset[str]()))
             self._pruned.add(asset)
         self._new = self._unseen()
+        self._clockwork.clear()
+        for asset, program in self._programs.items():
+            if program.crons and asset not in self._new:
+                self._clockwork.begin(asset, None)
 
     def _wanted(self, asset: str, keys: frozenset[str], key: str) -> bool:
         """Whether a key belongs to a node that the asset's condition still has: `ABOVE/NODE.PART=VALUE`."""
@@ -157,18 +165,24 @@ class Automation:
     # --- evaluation -------------------------------------------------------------------------------------------
 
     def evaluate(self, events: Sequence[Event], now: float) -> Evaluation:
-        """Look at one committed transaction, and at whatever a deadline has come for."""
+        """Look at one committed transaction, and at whatever a deadline has come for: first at the instants that had
+        passed when it was committed; at those after it only when the timer says so."""
+        instant = self._clockwork.next()
+        before = None
+        if events and instant is not None and instant <= events[0].at:
+            before = self._run(Moment(now), until=events[0].at)
         self._seq = max(self._seq, events[-1].seq) if events else self._seq
         moment = apply(self._world, events, now)
         for asset, gone in moment.deleted.items():
             self._forget(asset, gone)
-        return self._run(moment)
+        after = self._run(moment)
+        return after if before is None else after.following(before)
 
     def timer(self, now: float) -> Evaluation:
         """Look at what a deadline has come for, and at conditions that are new."""
-        return self._run(Moment(now))
+        return self._run(Moment(now), until=now)
 
-    def _run(self, moment: Moment) -> Evaluation:
+    def _run(self, moment: Moment, *, until: float = -math.inf) -> Evaluation:
         self._told = []
         agenda = Agenda(self._world, moment, self._programs.get, self._watchers, self._max_depth)
         for asset in self._new:
@@ -181,6 +195,9 @@ class Automation:
             _, asset = heapq.heappop(self._heap)
             if asset in self._programs:
                 agenda.add(asset, self._memory_of(asset).due(moment.now))
+        moment.ticked = self._clockwork.passed(until)
+        for asset in moment.ticked:
+            agenda.add(asset, self._world.live(asset))
         seen: set[str] = set()
         while (due := agenda.pop()) is not None:
             asset, candidates = due
@@ -190,6 +207,8 @@ class Automation:
                 moment.asked[asset] = asked
                 agenda.spread(asset, asked)
                 agenda.came(self._coming.refresh({asset: asked}))
+        for asset in self._new & seen:
+            self._clockwork.begin(asset, moment.now)
         self._new -= seen
         changed = sorted(seen | self._pruned)
         self._pruned.clear()
@@ -226,7 +245,8 @@ class Automation:
         asked = BitMap()
         for number in range(_PASSES):
             before = memory.changes
-            look = Look(self._world, moment, memory, program, number == 0, first, self._programs, asked)
+            ticked = moment.ticked.get(asset, frozenset())
+            look = Look(self._world, moment, memory, program, number == 0, first, self._programs, asked, ticked)
             scope = Scope(asset, candidates)
             true = value(look, program.root, scope)
             self._tell(asset, look)
@@ -265,9 +285,12 @@ class Automation:
         while self._heap:
             when, asset = self._heap[0]
             if when > now and asset in self._memory and self._memory[asset].waits_for(when):
-                return when
+                break
             heapq.heappop(self._heap)
-        return None
+        times = [self._heap[0][0]] if self._heap else []
+        if (instant := self._clockwork.next()) is not None:
+            times.append(instant)
+        return min(times, default=None)
 
     # --- questions --------------------------------------------------------------------------------------------
 

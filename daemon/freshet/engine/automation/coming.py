@@ -7,29 +7,34 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping
-from typing import Literal
 
 from pyroaring import BitMap
 
+from freshet.definitions.condition import Selection
+from freshet.engine.automation.program import Program
 from freshet.engine.automation.state import EMPTY, World
+from freshet.engine.automation.topology import Edge
 
-__all__ = ["Coming", "Reaction"]
-
-Reaction = Literal["missing", "update"]
-"""What of an automated asset follows what is made above it: only partitions that are missing, or any (`update`)."""
+__all__ = ["Coming"]
 
 
 class Coming:
     """A partition is coming if its asset is automated, the partition is missing or its condition reacts to updates,
-    and a partition that it depends on is queued, running, asked for or coming itself.
+    and a partition that it depends on is queued, running, asked for or coming itself. Dependencies that its condition
+    never looks at do not count.
 
     It may stay away in the end: another upstream may hold it, or the run above may fail. Who waits for it does so for
     a limited time.
     """
 
-    def __init__(self, world: World, reactions: Mapping[str, Reaction]) -> None:
+    def __init__(self, world: World, programs: Mapping[str, Program]) -> None:
         self._world = world
-        self._reactions = reactions
+        self._reactions = {name: program.reaction for name, program in programs.items()}
+        self._edges = {
+            name: _followed(world, name, program.follows)
+            for name, program in programs.items()
+            if program.follows is not None
+        }
 
     def rebuild(self) -> dict[str, BitMap]:
         """Find all out from the start; returns the partitions that changed, by asset."""
@@ -82,7 +87,7 @@ class Coming:
         if self._reactions[asset] == "missing":
             rest -= world.levels(asset).materialized
         found = EMPTY
-        for edge in world.topology.edges[asset]:
+        for edge in self._edges.get(asset, world.topology.edges[asset]):
             if not rest:
                 break
             levels, above = world.levels(edge.asset), world.up(edge, rest)
@@ -94,3 +99,8 @@ class Coming:
                 found = found | follow
                 rest = rest - follow
         return found
+
+
+def _followed(world: World, asset: str, follows: tuple[Selection, ...]) -> tuple[Edge, ...]:
+    edges = {edge: None for deps in follows for edge in world.topology.chosen(asset, deps)}
+    return tuple(edges)

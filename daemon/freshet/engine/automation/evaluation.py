@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pyroaring import BitMap
@@ -50,3 +50,14 @@ class Evaluation:
     visited: int
     wake_at: float | None
     told: tuple[Told, ...] = ()
+
+    def following(self, before: Evaluation) -> Evaluation:
+        """Both as one, to be committed together: `before` was made just before this."""
+        chunks = {(one.asset, one.node, one.chunk): one for one in (*before.chunks, *self.chunks)}
+        return replace(
+            self,
+            requests=(*before.requests, *self.requests),
+            chunks=tuple(chunks.values()),
+            visited=before.visited + self.visited,
+            told=(*before.told, *self.told),
+        )

@@ -95,7 +95,7 @@ def _explain(look: Look, node: Node, scope: Scope) -> Explanation:
     condition, true_of = node.condition, value(look, node, scope)
     kind = str(getattr(condition, "kind", ""))
     if isinstance(condition, (AnyDepsMatch, AllDepsMatch)):
-        edges = look.world.topology.edges[scope.asset]
+        edges = look.world.topology.chosen(scope.asset, node.deps)
         children = tuple(_explain(look, node.kids[0], look.above(scope, edge)) for edge in edges)
     else:
         children = tuple(_explain(look, kid, scope) for kid in node.kids)

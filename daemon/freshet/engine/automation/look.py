@@ -31,10 +31,10 @@ class Scope:
 @dataclass(slots=True)
 class Look:
     """What a node's evaluation may read: facts, the moment, memory. `pulsing` is False at rest, when the moment is
-    over and `newly_...` is false. `first`: the condition has never been evaluated for this asset.
-    `automated`: the assets that have a condition. `asked`: what this asset's
-    look has already requested; for itself that counts as in progress from the next look on. `leant`: partitions judged
-    by what they could share a run with, which ends with the moment; `joined`: likewise, of no more interest once
+    over and `newly_...` is false. `first`: the condition has never been evaluated for this asset. `automated`: the
+    assets that have a condition. `asked`: what this asset's look has already requested; for itself that counts as in
+    progress from the next look on. `ticked`: the nodes of which an instant has passed. `leant`: partitions judged by
+    what they could share a run with, which ends with the moment; `joined`: likewise, of no more interest once
     requested. `exhausted`, `recovered`: of which it is to be told that their refresh is."""
 
     world: World
@@ -45,6 +45,7 @@ class Look:
     first: bool
     automated: Container[str]
     asked: BitMap = field(default_factory=BitMap)
+    ticked: frozenset[str] = frozenset()
     leant: BitMap = field(default_factory=BitMap)
     joined: BitMap = field(default_factory=BitMap)
     exhausted: BitMap = field(default_factory=BitMap)
@@ -76,7 +77,7 @@ class Look:
         if found is None:
             live = self.world.live(edge.asset)
             candidates = live
-            if not self.first:
+            if not self.first and not self.ticked:
                 touched = self.moment.touched.get(edge.asset, EMPTY)
                 candidates = (self.world.up(edge, scope.candidates) | touched) & live
             joins = scope.joins and edge.kind == "same"

@@ -62,15 +62,16 @@ class Found:
 
 @dataclass(slots=True)
 class Moment:
-    """One look of all conditions. `shifted`: assets that depend on other partitions than before. `asked`: what this
-    look has requested so far, by asset. `below_failure`: computed when first needed; facts that it rests on do not
-    change after that."""
+    """One look of all conditions. `shifted`: assets that depend on other partitions than before. `ticked`: the nodes,
+    by asset, of which an instant has passed. `asked`: what this look has requested so far, by asset. `below_failure`:
+    computed when first needed; facts that it rests on do not change after that."""
 
     now: float
     pulses: dict[str, Pulses] = field(default_factory=dict[str, Pulses])
     deleted: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
     shifted: set[str] = field(default_factory=set[str])
     touched: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
+    ticked: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
     asked: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
     below_failure: Found = field(default_factory=Found)
     visited: int = 0
@@ -118,7 +119,7 @@ def _membership(world: World, moment: Moment, event: Event) -> None:
     moment.shifted.update(world.topology.shifted.get(event.set or "", ()))
     for asset in assets:
         pulses = moment.change(asset)
-        pulses.touched |= numbers | newest
+        pulses.touched |= world.live(asset) | numbers if world.latest_counts else numbers | newest
         if event.type == "partition_added":
             pulses.added |= numbers
             continue

@@ -11,6 +11,8 @@ from freshet.definitions.condition import (
     And,
     AnyDepsMatch,
     AutomationCondition,
+    CronTickPassed,
+    InLatestTimeWindow,
     LapseUnserved,
     NewlyTrue,
     Not,
@@ -109,7 +111,7 @@ def _every_dep(look: Look, node: Node, scope: Scope) -> BitMap:
 
 def _deps(look: Look, node: Node, scope: Scope) -> list[tuple[Edge, BitMap]]:
     """For each dependency, the candidates that depend on something of which the operand is true."""
-    operand, moment, edges = node.kids[0], look.moment, look.world.topology.edges[scope.asset]
+    operand, moment, edges = node.kids[0], look.moment, look.world.topology.chosen(scope.asset, node.deps)
     if operand.instant:
         if not look.pulsing:
             return [(edge, EMPTY) for edge in edges]
@@ -123,6 +125,15 @@ def _deps(look: Look, node: Node, scope: Scope) -> list[tuple[Edge, BitMap]]:
     return found
 
 
+def _cron_tick_passed(look: Look, node: Node, scope: Scope) -> BitMap:
+    return scope.candidates if look.pulsing and node.key in look.ticked else EMPTY
+
+
+def _in_latest_time_window(look: Look, node: Node, scope: Scope) -> BitMap:
+    assert isinstance(node.condition, InLatestTimeWindow)
+    return look.world.latest(scope.asset, scope.candidates, node.condition.lookback)
+
+
 _EVALUATE: dict[type[AutomationCondition], Callable[[Look, Node, Scope], BitMap]] = {
     Operand: _operand,
     And: _and,
@@ -134,4 +145,6 @@ _EVALUATE: dict[type[AutomationCondition], Callable[[Look, Node, Scope], BitMap]
     AllDepsMatch: _every_dep,
     WhenDepsReady: _when_deps_ready,
     LapseUnserved: _lapse_unserved,
+    CronTickPassed: _cron_tick_passed,
+    InLatestTimeWindow: _in_latest_time_window,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyroaring import BitMap
 
+from freshet.definitions.condition import Selection
 from freshet.engine.automation.look import Look, Scope
 from freshet.engine.automation.memory import Stamps, round_up
 from freshet.engine.automation.program import Node
@@ -44,18 +45,18 @@ def unquiet(look: Look, node: Node, max_wait: float, scope: Scope, asked_for: Bi
     quiet.clear(scope.candidates - asked_for)
     if not asked_for:
         return EMPTY
-    arrived = _arrived(look, scope, recent & asked_for)
+    arrived = _arrived(look, scope, recent & asked_for, node.deps)
     for value, bits in level.items(arrived) if arrived else ():
         time = quiet_time(max_wait, value)
         quiet.put(round_up(now + time, time / 4), bits)
     return quiet.known(asked_for) - quiet.until(now)
 
 
-def _arrived(look: Look, scope: Scope, among: BitMap) -> BitMap:
+def _arrived(look: Look, scope: Scope, among: BitMap, deps: Selection | None) -> BitMap:
     """Those that depend, as on one of several, on something materialized in this transaction."""
     found = BitMap()
     if look.pulsing and among:
-        for edge in look.world.topology.edges[scope.asset]:
+        for edge in look.world.topology.chosen(scope.asset, deps):
             if edge.several and (updated := look.moment.of(edge.asset).updated):
                 found |= look.world.depending(edge, updated, among)
     return found

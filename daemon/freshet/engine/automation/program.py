@@ -6,23 +6,29 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from freshet.definitions.condition import (
     AllDepsMatch,
     And,
     AnyDepsMatch,
     AutomationCondition,
+    CronTickPassed,
+    InLatestTimeWindow,
     LapseUnserved,
     NewlyTrue,
     Not,
     Operand,
     Or,
+    Selection,
     Since,
     WhenDepsReady,
 )
-from freshet.engine.automation.coming import Reaction
 
-__all__ = ["Node", "Program"]
+__all__ = ["Node", "Program", "Reaction"]
+
+Reaction = Literal["missing", "update"]
+"""What of an automated asset follows what is made above it: only partitions that are missing, or any (`update`)."""
 
 _PULSES = frozenset(
     {
@@ -45,7 +51,8 @@ _FRESHNESS = frozenset({"freshness_lapsed", "freshness_warned", "upstream_lapsed
 class Node:
     """`key` names the node's memory: it is made from the expression, so that an edit elsewhere in the condition
     keeps it. `depth`: how many dependencies up it looks. `shared`: part of several others. `instant`: remembers
-    nothing, and is true only of an asset that something happened to in this look, or that was requested in it."""
+    nothing, and is true only of an asset that something happened to in this look, or that was requested in it.
+    `deps`: the dependencies that it looks at, None for all."""
 
     index: int
     condition: AutomationCondition
@@ -55,6 +62,7 @@ class Node:
     freshness: bool
     shared: bool
     instant: bool
+    deps: Selection | None
 
 
 class Program:
@@ -64,8 +72,9 @@ class Program:
     without pulses is due. `guarded`: true only where nothing is in progress, so that each truth is a request of
     its own. `brief`: nodes for which it does not matter, once a partition is requested, that what it could share a run
     with is asked for no longer. `calm`: true only where what it depends on is at rest, which is not remembered, so that
-    it need not be looked at when something above begins to move. `reaction`: what of it follows what is made above.
-    `digest`: names the condition, labels aside.
+    it need not be looked at when something above begins to move. `reaction`: what of it follows what is made above;
+    `follows`: of which dependencies, None for all. `crons`: the nodes that wait for instants. `latest`: it asks for the
+    latest window. `digest`: names the condition, labels aside.
     """
 
     def __init__(self, condition: AutomationCondition) -> None:
@@ -82,6 +91,9 @@ class Program:
             node.index in self.brief for node in self.nodes if isinstance(node.condition, WhenDepsReady)
         )
         self.reaction: Reaction = "update" if any(map(_reacts, self.nodes)) else "missing"
+        self.crons = tuple(node for node in self.nodes if isinstance(node.condition, CronTickPassed))
+        self.latest = any(isinstance(node.condition, InLatestTimeWindow) for node in self.nodes)
+        self.follows = _followed(self.nodes)
         self.digest = digest = _digest(_plain(condition))
         self.first_key = f"first-{digest}"
         self.root_key = f"root-{digest}"
@@ -104,9 +116,23 @@ class Program:
             fresh = lapse or (isinstance(condition, Operand) and condition.kind in _FRESHNESS)
             key = f"{_kind(condition)}-{_digest(plain)}"
             shared, instant = self._uses[plain] > 1, _instant(condition)
-            node = self._known[plain] = Node(len(self.nodes), condition, key, kids, depth, fresh, shared, instant)
+            node = self._known[plain] = Node(
+                len(self.nodes), condition, key, kids, depth, fresh, shared, instant, _deps(condition)
+            )
             self.nodes.append(node)
         return node
+
+
+def _deps(condition: AutomationCondition) -> Selection | None:
+    if isinstance(condition, (AnyDepsMatch, AllDepsMatch, WhenDepsReady)) and condition.deps != Selection():
+        return condition.deps
+    return None
+
+
+def _followed(nodes: Iterable[Node]) -> tuple[Selection, ...] | None:
+    looking = [node.deps for node in nodes if isinstance(node.condition, (AnyDepsMatch, AllDepsMatch))]
+    chosen = tuple(dict.fromkeys(deps for deps in looking if deps is not None))
+    return chosen if looking and None not in looking else None
 
 
 def _uses(condition: AutomationCondition) -> Iterator[AutomationCondition]:
@@ -167,17 +193,9 @@ def _kind(condition: AutomationCondition) -> str:
 
 def _plain(condition: AutomationCondition) -> AutomationCondition:
     """Without labels, which mean nothing to evaluation."""
-    if isinstance(condition, (And, Or)):
-        return type(condition)(tuple(map(_plain, condition.operands)))
-    if isinstance(condition, Since):
-        return Since(_plain(condition.trigger), _plain(condition.reset))
-    if isinstance(condition, (Not, NewlyTrue, AnyDepsMatch, AllDepsMatch)):
-        return type(condition)(_plain(condition.operand))
-    if isinstance(condition, WhenDepsReady):
-        return replace(condition, operand=_plain(condition.operand), label=None)
-    if isinstance(condition, (Operand, LapseUnserved)):
-        return replace(condition, label=None)
-    return condition
+    kids = condition.children()
+    plain = condition.with_children(map(_plain, kids)) if kids else condition
+    return plain if plain.label is None else replace(plain, label=None)  # type: ignore[type-var]  # a dataclass
 
 
 def _digest(condition: AutomationCondition) -> str:
@@ -188,7 +206,9 @@ def _pulsing(condition: AutomationCondition) -> bool:
     """Whether its value may change when the pulses end."""
     if isinstance(condition, Since):
         return _reopens(condition)
-    if isinstance(condition, NewlyTrue) or (isinstance(condition, Operand) and condition.kind in _PULSES):
+    if isinstance(condition, (NewlyTrue, CronTickPassed)):
+        return True
+    if isinstance(condition, Operand) and condition.kind in _PULSES:
         return True
     return any(_pulsing(child) for child in condition.children())
 
@@ -202,6 +222,8 @@ def _pulse_bound(condition: AutomationCondition) -> bool:
     """Whether it can be true only during a pulse."""
     if isinstance(condition, Operand):
         return condition.kind in _PULSES
+    if isinstance(condition, CronTickPassed):
+        return True
     if isinstance(condition, And):
         return any(_pulse_bound(child) for child in condition.operands)
     if isinstance(condition, Or):

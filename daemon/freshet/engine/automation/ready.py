@@ -8,7 +8,7 @@ from typing import Literal
 
 from pyroaring import BitMap
 
-from freshet.definitions.condition import WhenDepsReady
+from freshet.definitions.condition import Selection, WhenDepsReady
 from freshet.engine.automation.look import Look, Scope
 from freshet.engine.automation.memory import Stamps, round_up
 from freshet.engine.automation.moment import Found
@@ -47,10 +47,10 @@ def when_deps_ready(look: Look, node: Node, ready: WhenDepsReady, scope: Scope, 
 def _held(look: Look, node: Node, ready: WhenDepsReady, scope: Scope, asked_for: BitMap) -> tuple[BitMap, BitMap]:
     if not asked_for:
         return EMPTY, EMPTY
-    hard, soft = holds(look, scope, asked_for)
+    hard, soft = holds(look, scope, asked_for, node.deps)
     if ready.after_lapsed:
         soft = soft | _being_refreshed(look, scope, asked_for)
-    if sharing := _sharing(look, scope, asked_for):
+    if sharing := _sharing(look, scope, asked_for, node.deps):
         if node.index not in look.program.brief or scope.path:
             look.leant |= sharing
         elif ready.max_wait is not None:
@@ -58,19 +58,19 @@ def _held(look: Look, node: Node, ready: WhenDepsReady, scope: Scope, asked_for:
     return hard, soft
 
 
-def _sharing(look: Look, scope: Scope, asked_for: BitMap) -> BitMap:
+def _sharing(look: Look, scope: Scope, asked_for: BitMap, deps: Selection | None) -> BitMap:
     """Those that could share the run of what this look has asked for above; at rest the look is over."""
     found = BitMap()
-    for edge in look.world.topology.edges[scope.asset]:
+    for edge in look.world.topology.chosen(scope.asset, deps):
         if edge.kind == "same":
             found |= look.shared(edge.asset) & asked_for
     return found
 
 
-def holds(look: Look, scope: Scope, asked_for: BitMap) -> tuple[BitMap, BitMap]:
+def holds(look: Look, scope: Scope, asked_for: BitMap, deps: Selection | None = None) -> tuple[BitMap, BitMap]:
     """What holds back which of `asked_for`: hard and soft, as the table in `WhenDepsReady` says."""
     hard, soft = BitMap(), BitMap()
-    for edge in look.world.topology.edges[scope.asset]:
+    for edge in look.world.topology.chosen(scope.asset, deps):
         is_hard, is_soft = (_several if edge.several else _single)(look, edge, asked_for)
         hard |= is_hard
         soft |= is_soft
@@ -114,7 +114,7 @@ def _moving(levels: Levels, among: BitMap) -> BitMap:
 
 def _being_refreshed(look: Look, scope: Scope, asked_for: BitMap) -> BitMap:
     """Those that come after a lapsed upstream in progress, unless they can share its run."""
-    found, shared = BitMap(), _sharing(look, scope, asked_for)
+    found, shared = BitMap(), _sharing(look, scope, asked_for, None)
     for source in look.world.topology.sources(scope.asset):
         levels = look.world.levels(source)
         if levels.lapsed and (levels.in_progress or levels.asked):

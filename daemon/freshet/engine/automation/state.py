@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pyroaring import BitMap
 
 from freshet.definitions.graph import Definitions
-from freshet.definitions.partitions import StaticPartitions
+from freshet.definitions.partitions import MultiPartitions, StaticPartitions, TimePartitions
 from freshet.engine.automation.topology import Edge, Topology
 from freshet.engine.partitions.graph import PartitionGraph
 from freshet.engine.partitions.sets import Sets
@@ -78,6 +78,7 @@ class World:
         self.sets = Sets(definitions, {})
         self.partitions = PartitionGraph(definitions, self.sets)
         self.relinked = False
+        self.latest_counts = False
 
     def redefine(self, definitions: Definitions, sets: Mapping[str, SetState]) -> None:
         """Other definitions; `sets` replace what is known of them."""
@@ -184,6 +185,23 @@ class World:
         spec = self.topology.spec_of.get(asset)
         return _ONE if spec is None else self.sets.newest(spec)
 
+    def latest(self, asset: str, among: BitMap, lookback: float | None) -> BitMap:
+        """Those of `among` whose windows are the latest of the live ones, or ended less than `lookback` seconds before
+        the end of that; all, of an asset without windows."""
+        spec = self.topology.spec_of.get(asset)
+        if isinstance(spec, TimePartitions):
+            live = self.live(asset)
+            return among & _latest(spec, live.max(), lookback) if live else EMPTY
+        if not isinstance(spec, MultiPartitions):
+            return among
+        known, found = self.sets.combinations(spec), among
+        for dimension in spec.dimensions:
+            if isinstance(dimension.set, TimePartitions) and found:
+                places = known.project(dimension.name, self.live(asset))
+                latest = _latest(dimension.set, places.max(), lookback) & places
+                found = found & known.within(dimension.name, latest)
+        return found
+
     def up(self, edge: Edge, partitions: BitMap) -> BitMap:
         """The live upstream partitions that `partitions` depend on along an edge."""
         match edge.kind:
@@ -221,3 +239,10 @@ class World:
 
     def _linked(self, edge: Edge, partitions: BitMap) -> BitMap:
         return self.partitions.below(edge.below, edge.asset, partitions)
+
+
+def _latest(spec: TimePartitions, last: int, lookback: float | None) -> BitMap:
+    if lookback is None:
+        return BitMap([last])
+    since = spec.windows.window(last).end - lookback
+    return BitMap(range(min(last, max(1, spec.windows.at(since))), last + 1))

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Literal
 
 from freshet.definitions.asset import AssetSpec, DepSpec
+from freshet.definitions.condition import Selection
 from freshet.definitions.graph import Definitions
 from freshet.definitions.mapping import All, ByDimension, Identity, Last, Mapping, gives_one, paired_dimensions
 from freshet.definitions.partitions import MultiPartitions, PartitionsSpec
@@ -47,6 +48,8 @@ class Topology:
         self.shifted: dict[str, list[str]] = {}
         self._policies = frozenset(spec.name for spec in definitions.assets if spec.freshness is not None)
         self._sources: dict[str, tuple[str, ...]] = {}
+        self._labels = {spec.name: (spec.name, spec.group, spec.tags) for spec in definitions.assets}
+        self._chosen: dict[tuple[str, Selection], tuple[Edge, ...]] = {}
         for spec in definitions.assets:
             self.edges[spec.name] = edges = tuple(self._edge(definitions, spec, dep) for dep in spec.deps)
             for edge in edges:
@@ -77,6 +80,17 @@ class Topology:
     def fan_ins(self) -> frozenset[str]:
         """Assets with a dependency on several partitions of another."""
         return frozenset(name for name, edges in self.edges.items() if any(edge.several for edge in edges))
+
+    def chosen(self, asset: str, deps: Selection | None) -> tuple[Edge, ...]:
+        """The dependencies that a condition looks at."""
+        edges = self.edges[asset]
+        if deps is None:
+            return edges
+        found = self._chosen.get((asset, deps))
+        if found is None:
+            found = tuple(edge for edge in edges if deps.has(*self._labels[edge.asset]))
+            self._chosen[asset, deps] = found
+        return found
 
     def sources(self, asset: str) -> tuple[str, ...]:
         """The nearest assets above that have a freshness policy: on each way up the first one."""
