@@ -58,14 +58,14 @@ def kind_of(transaction: Callable[..., Any]) -> str:
             variant = "retry" if result.retry_at is not None else result.outcome
         case "commit_freshness":
             words = {_word(change) for change in given["changes"]}
-            variant = next(word for word in ("lapsed", "restored", "warned", "moved") if word in words)
+            variant = next(word for word in ("lapsed", "warned") if word in words)
         case _:
             pass
     return f"{name} ({variant})" if variant else name
 
 
 def _word(change: FreshnessChange) -> str:
-    return (change.event or "moved").removeprefix("freshness_")
+    return (change.event or "").removeprefix("freshness_")
 
 
 def started_by(result: object) -> Iterator[StepToRun]:

@@ -33,7 +33,6 @@ PLAN: dict[str, tuple[Boundary, ...]] = {
     "commit_automation": BOUNDARIES,
     "commit_freshness (warned)": _PUBLISHED,
     "commit_freshness (lapsed)": _PUBLISHED,
-    "commit_freshness (restored)": _PUBLISHED,
     "start_steps": BOUNDARIES,
     "finish_step (succeeded)": _PUBLISHED,
     "finish_step (retry)": STORE_BOUNDARIES,

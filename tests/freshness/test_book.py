@@ -150,6 +150,7 @@ def test_it_agrees_with_looking_at_every_moment(
         for asset, spec in in_force.items():
             if spec is not None:
                 age = now - baseline[asset]
+                assert spec.within is not None
                 state = 2 if age >= spec.within else 1 if spec.warn is not None and age >= spec.warn else 0
                 if state > worst[asset]:
                     worst[asset] = state
