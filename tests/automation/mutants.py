@@ -66,7 +66,7 @@ def _of(cls: type[object], name: str) -> Callable[..., Any]:
 
 
 _Automation = automation.Automation
-_risen, _look, _run, _gather = (_of(_Automation, name) for name in ("_risen", "_look", "_run", "_gather"))
+_risen, _passes, _run, _gather = (_of(_Automation, name) for name in ("_risen", "_passes", "_run", "_gather"))
 _forget, _wake_at = _of(_Automation, "_forget"), _of(_Automation, "_wake_at")
 _spread, _came, _descend = (_of(agenda.Agenda, name) for name in ("spread", "came", "_descend"))
 _among, _refresh = _of(coming.Coming, "_among"), _of(coming.Coming, "refresh")
@@ -88,7 +88,7 @@ MUTANTS = (
     Mutant("the newest before it is left alone", _membership, "numbers | newest", "numbers"),
     Mutant("what is asked for moves nothing below", _run, "agenda.spread(asset, asked)", "pass"),
     Mutant("only what is named above is remembered", _of(look.Look, "above"), "| touched) & live", ") & live"),
-    Mutant("pulses never end", _look, _OWN_LOOK, "if number == 0:"),
+    Mutant("pulses never end", _passes, _OWN_LOOK, "if number == 0:"),
     Mutant("a deadline stays after its reason", _wake_at, "and self._memory[asset].waits_for(when)", ""),
     # what holds back
     Mutant("a shared run holds softly", _single, "_moving(levels, asked_for) - shared", "_moving(levels, asked_for)"),
@@ -151,13 +151,13 @@ MUTANTS = (
     Mutant(
         "what runs stays running",
         _of(state.World, "load"),
-        "one.in_progress.copy(), one.in_progress.copy()",
-        "one.in_progress.copy(), BitMap()",
+        "flying.copy(), flying.copy()",
+        "flying.copy(), BitMap()",
     ),
     Mutant(
         "a lapse that ended is loaded",
         _of(state.World, "load"),
-        "and max(latest, policy.baseline_seq) <= committed_for",
+        "and policy.baseline_seq <= committed_for",
         "",
     ),
     Mutant("a key that is known comes last again", _of(Order, "added"), "known.txn < txn", "True"),

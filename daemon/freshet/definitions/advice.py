@@ -16,11 +16,17 @@ __all__ = ["advice"]
 def advice(definitions: Definitions) -> Iterator[DefinitionError]:
     """One for each asset that waits for a lapse where no promise can lapse, and for each parameter that is annotated as
     one value where its mapping gives several. `definitions` are valid, and resolved: their zones are known."""
+    waiting: dict[int, bool] = {}  # by identity: assets share conditions
     for spec in definitions.assets:
         for dep in spec.deps:
             if dep.single is not None and (found := _several(definitions, spec, dep)) is not None:
                 yield found
-        if spec.automation is None or not _waits_for_lapse(spec.automation):
+        if spec.automation is None:
+            continue
+        waits = waiting.get(id(spec.automation))
+        if waits is None:
+            waits = waiting[id(spec.automation)] = _waits_for_lapse(spec.automation)
+        if not waits:
             continue
         if not any(definitions.asset[name].freshness for name in definitions.select([spec.name], upstream=True)):
             yield DefinitionError(

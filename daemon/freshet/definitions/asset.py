@@ -18,7 +18,7 @@ from freshet.definitions.freshness import Freshness, FreshnessSpec
 from freshet.definitions.mapping import All, Identity, Last, Mapping
 from freshet.definitions.names import check_name, check_priority, check_version
 from freshet.definitions.partitions import PartitionsSpec
-from freshet.definitions.retries import Retries, RetrySpec, retry_spec
+from freshet.definitions.retries import NEVER, Retries, RetrySpec, retry_spec
 from freshet.definitions.source import Source, collect
 from freshet.errors import DefinitionError
 
@@ -69,7 +69,7 @@ class AssetSpec:
     automation: AutomationCondition | None = None
     pool: str | None = None
     priority: int = 0
-    retries: RetrySpec = field(default_factory=RetrySpec)
+    retries: RetrySpec = NEVER
     timeout: float | None = None
     io: str | None = None
     tags: dict[str, str] = field(default_factory=dict[str, str])

@@ -9,7 +9,7 @@ from freshet.definitions.durations import Duration, parse_duration
 from freshet.definitions.expect import expect
 from freshet.errors import DefinitionError
 
-__all__ = ["Retries", "RetrySpec", "retry_delay", "retry_spec"]
+__all__ = ["NEVER", "Retries", "RetrySpec", "retry_delay", "retry_spec"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class RetrySpec:
     cap: float = 300.0
 
 
-_NEVER = RetrySpec()
+NEVER = RetrySpec()
+"""No further attempt."""
 
 
 class Retries:
@@ -52,7 +53,7 @@ def retry_spec(retries: int | Retries, what: str) -> RetrySpec:
     """The rule of a decorator's `retries=`. Raises `DefinitionError`."""
     expect(retries, (int, Retries), what, 'write retries=3, or Retries(3, delay="5s")')
     if retries == 0:
-        return _NEVER
+        return NEVER
     return Retries(retries).spec if isinstance(retries, int) else retries.spec
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import MISSING, Field, fields
 from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from freshet.definitions.asset import AssetSpec
@@ -45,13 +46,9 @@ def packed(definitions: Definitions) -> dict[str, Any]:
     and `sets`."""
     conditions, sets = _Numbered[AutomationCondition](), _Numbered[PartitionsSpec]()
     assets = list[dict[str, Any]]()
-    defaults = _defaults()
+    given = [one for one in _defaults() if _is_given(*one, definitions.assets)]
     for spec in definitions.assets:
-        told = {
-            name: value
-            for name, default in defaults
-            if (value := getattr(spec, name)) is not default and value != default
-        }
+        told = {name: value for name, default in given if (value := getattr(spec, name)) != default}
         if spec.automation is not None:
             told["automation"] = conditions.number(spec.automation)
         if spec.partitions is not None:
@@ -70,24 +67,26 @@ def packed(definitions: Definitions) -> dict[str, Any]:
 
 
 def unpacked(told: dict[str, Any]) -> Definitions:
-    """Definitions from the JSON of `packed`, validated. Raises pydantic's `ValidationError`."""
+    """Definitions from the JSON of `packed`, validated; `told` is used up. Raises pydantic's `ValidationError`."""
     conditions = _conditions().validate_python(told["conditions"])
     sets = _sets().validate_python(told["sets"])
     whole = {name: value for name, value in told.items() if name not in ("conditions", "sets")}
-    whole["assets"] = [_filled(asset, conditions, sets) for asset in told["assets"]]
+    for asset in told["assets"]:
+        _fill(asset, conditions, sets)
     return _definitions().validate_python(whole)
 
 
-def _filled(
-    asset: dict[str, Any], conditions: Sequence[AutomationCondition], sets: Sequence[PartitionsSpec]
-) -> dict[str, Any]:
+def _fill(asset: dict[str, Any], conditions: Sequence[AutomationCondition], sets: Sequence[PartitionsSpec]) -> None:
     """A number that is no place in its list is left as it is: it is of a wrong type then."""
-    found = dict(asset)
     for name, values in (("automation", conditions), ("partitions", sets)):
         number = asset.get(name)
         if isinstance(number, int) and 0 <= number < len(values):
-            found[name] = values[number]
-    return found
+            asset[name] = values[number]
+
+
+def _is_given(name: str, default: Any, assets: Sequence[AssetSpec]) -> bool:
+    """Whether any asset has another value."""
+    return list(map(attrgetter(name), assets)).count(default) < len(assets)
 
 
 @cache

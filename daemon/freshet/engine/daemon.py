@@ -36,9 +36,9 @@ from freshet.store.store import Store
 
 __all__ = ["run_daemon"]
 
-_GARBAGE_AFTER_STARTING = 50_000
+_GARBAGE_AFTER_STARTING = 50_000, 20, 100
 """What is loaded stays: to look through it for garbage again and again takes longer than to load it."""
-_GARBAGE_AFTER = 10_000
+_GARBAGE_AFTER = 10_000, 10, 10
 """New objects until Python looks for garbage among them: at its 700, ten thousand runs admitted at once are looked at
 over and over."""
 
@@ -102,7 +102,7 @@ async def _serve(settings: Settings, store: Store, children: ChildrenLock, clock
         inbox_max=settings.http.inbox_max,
         root=settings.root,
     )
-    gc.set_threshold(_GARBAGE_AFTER_STARTING)
+    gc.set_threshold(*_GARBAGE_AFTER_STARTING)
     engine = Engine(store=store, make_host=make_host, clock=clock, options=options)
     ready, stopped, hurry = anyio.Event(), anyio.Event(), anyio.Event()
     with closing(bind(settings)) as sockets:
@@ -123,9 +123,9 @@ async def _serve(settings: Settings, store: Store, children: ChildrenLock, clock
 async def _run(engine: Engine, ready: anyio.Event, settings: Settings, sockets: Sockets) -> None:
     await engine.start()
     asyncio.get_running_loop().set_exception_handler(partial(_callback_failed, engine))
-    gc.collect()
+    gc.collect(1)  # not what has lasted: of a hundred thousand assets it is a million objects
     gc.freeze()
-    gc.set_threshold(_GARBAGE_AFTER)
+    gc.set_threshold(*_GARBAGE_AFTER)
     ready.set()
     notify(READY=1, STATUS="ready")
     found = engine.instruments.in_force.definitions

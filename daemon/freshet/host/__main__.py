@@ -14,7 +14,7 @@ from freshet.host.server import Server, load_plugins
 
 __all__ = ["main"]
 
-_GARBAGE_AFTER_LOADING = 50_000
+_GARBAGE_AFTER_LOADING = 50_000, 20, 100
 """What is declared stays: to look through it for garbage every 700 objects takes longer than to load it."""
 
 
@@ -35,7 +35,7 @@ def main(argument: str) -> None:
     control = socket.socket(fileno=plan.control)
     control.set_inheritable(False)
     garbage_after = gc.get_threshold()
-    gc.set_threshold(_GARBAGE_AFTER_LOADING)
+    gc.set_threshold(*_GARBAGE_AFTER_LOADING)
     made, births = load_plugins(plan, control)
     gc.set_threshold(*garbage_after)
     ignore_signals()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from pyroaring import BitMap
 
@@ -26,24 +26,58 @@ __all__ = [
 ]
 
 _SEQ = "automation_seq"
+_MANY = 1_000
+"""Chunks from which on the ids of all assets are looked up together."""
 
 
 def asset_bits(db: sqlite3.Connection) -> dict[str, AssetBits]:
-    """The states of all assets' partitions: those made, failed, and waiting or under way."""
+    """The states of assets' partitions: those made, failed, and waiting or under way; nothing of an asset that has none
+    of them."""
     gone: dict[int, BitMap] = {}
     for (set_id,) in db.execute("SELECT id FROM partition_sets"):
         rows = "FROM partitions INDEXED BY partitions_deleted WHERE set_id = ? AND deleted_at IS NOT NULL"
         gone[set_id] = read_numbers(db, f"number {rows}", set_id)
-    found: dict[str, AssetBits] = {}
-    for asset_id, name, set_id in db.execute("SELECT id, name, set_id FROM assets"):
-        made, failed, active = (read_numbers(db, f"partition {rows}", asset_id) for rows in _BITS)
-        if set_id is not None:
-            made, failed, active = made - gone[set_id], failed - gone[set_id], active - gone[set_id]
+    found = _whole_bits(db)
+    for asset_id, name, set_id in db.execute("SELECT id, name, set_id FROM assets WHERE set_id IS NOT NULL"):
+        made, failed, active = (read_numbers(db, f"partition {rows}", asset_id) - gone[set_id] for rows in _BITS)
         (latest,) = db.execute(
             "SELECT coalesce(max(materialized_seq), 0) FROM asset_state WHERE asset_id = ?", (asset_id,)
         ).fetchone()
         found[name] = AssetBits(made, failed, active, latest)
     return found
+
+
+def _whole_bits(db: sqlite3.Connection) -> dict[str, AssetBits]:
+    """Those of assets without partitions, of which there may be many."""
+    states: dict[str, tuple[bool, bool, int]] = {
+        name: (made is not None, failed is not None and failed > (made or 0), made or 0)
+        for name, made, failed in db.execute(
+            """
+            SELECT a.name, s.materialized_seq, s.failed_seq
+            FROM assets a CROSS JOIN asset_state s ON s.asset_id = a.id AND s.partition = 0
+            WHERE a.set_id IS NULL AND (s.materialized_seq IS NOT NULL OR s.failed_seq IS NOT NULL)
+            """
+        )
+    }
+    active = {
+        name
+        for (name,) in db.execute(
+            f"""
+            SELECT a.name FROM steps INDEXED BY steps_active CROSS JOIN assets a ON a.id = steps.asset_id
+            WHERE steps.state IN {ACTIVE} AND steps.partition = 0 AND a.set_id IS NULL
+            """  # noqa: S608  # a constant
+        )
+    }
+    nothing = (False, False, 0)
+    found: dict[str, AssetBits] = {}
+    for name in states.keys() | active:
+        made, failed, latest = states.get(name, nothing)
+        found[name] = AssetBits(_one(made), _one(failed), _one(name in active), latest)
+    return found
+
+
+def _one(there: bool) -> BitMap:
+    return BitMap([0]) if there else BitMap()
 
 
 _BITS = (
@@ -85,7 +119,14 @@ def commit_automation(db: sqlite3.Connection, commit: AutomationCommit) -> Admit
     return Admitted(admitted, log.write())
 
 
-def _write_chunks(db: sqlite3.Connection, chunks: Iterable[ConditionChunk]) -> None:
+def _write_chunks(db: sqlite3.Connection, chunks: Sequence[ConditionChunk]) -> None:
+    if len(chunks) > _MANY:
+        ids: dict[str, int] = dict(db.execute("SELECT name, id FROM assets"))
+        db.executemany(
+            "INSERT OR REPLACE INTO condition_state (asset_id, node, chunk, bits) VALUES (?, ?, ?, ?)",
+            sorted((ids[one.asset], one.node, one.chunk, one.bits) for one in chunks if one.bits),
+        )
+        chunks = [one for one in chunks if not one.bits]
     put = [(one.asset, one.node, one.chunk, one.bits) for one in chunks if one.bits]
     gone = [(one.asset, one.node, one.chunk) for one in chunks if not one.bits]
     db.executemany(

@@ -37,8 +37,8 @@ def _assets(db: sqlite3.Connection, definitions: Definitions) -> None:
     before: dict[str, int | None] = dict(db.execute("SELECT name, set_id FROM assets"))
     sets = {spec.name: None if spec.partitions is None else ids[spec.partitions.name] for spec in definitions.assets}
     db.executemany(
-        "INSERT INTO assets (name, set_id) VALUES (?, ?)",
-        [(name, set_id) for name, set_id in sets.items() if name not in before],
+        "INSERT INTO assets (name, set_id, code_version) VALUES (?, ?, ?)",
+        [(spec.name, sets[spec.name], spec.code_version) for spec in definitions.assets if spec.name not in before],
     )
     moved = [(set_id, name) for name, set_id in sets.items() if name in before and before[name] != set_id]
     db.executemany("UPDATE assets SET set_id = ? WHERE name = ?", moved)

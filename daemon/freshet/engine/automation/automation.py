@@ -14,6 +14,7 @@ from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.graph import Definitions
 from freshet.definitions.names import nearest_hint
 from freshet.engine.automation.agenda import Agenda, Watchers
+from freshet.engine.automation.alike import Alike
 from freshet.engine.automation.clockwork import Clockwork
 from freshet.engine.automation.coming import Coming
 from freshet.engine.automation.downstream import written_out
@@ -26,7 +27,7 @@ from freshet.engine.automation.moment import Moment, apply
 from freshet.engine.automation.operators import value
 from freshet.engine.automation.program import Program
 from freshet.engine.automation.replay import rewind
-from freshet.engine.automation.state import AssetCounts, World
+from freshet.engine.automation.state import EMPTY, AssetCounts, World
 from freshet.engine.automation.waves import waves
 from freshet.errors import UnknownName
 from freshet.store.records import AssetBits, ConditionChunk, Event, FreshnessRow, SetState
@@ -156,7 +157,7 @@ class Automation:
     def _memory_of(self, asset: str) -> Memory:
         found = self._memory.get(asset)
         if found is None:
-            found = self._memory[asset] = Memory(partial(self._deadline, asset))
+            found = self._memory[asset] = Memory(asset, self._deadline)
         return found
 
     def _deadline(self, asset: str, when: float) -> None:
@@ -198,11 +199,11 @@ class Automation:
         moment.ticked = self._clockwork.passed(until)
         for asset in moment.ticked:
             agenda.add(asset, self._world.live(asset))
-        seen: set[str] = set()
+        seen, alike = set[str](), Alike(self._world, moment)
         while (due := agenda.pop()) is not None:
             asset, candidates = due
             seen.add(asset)
-            asked = self._look(moment, asset, candidates)
+            asked = self._look(moment, asset, candidates, alike)
             if asked:
                 moment.asked[asset] = asked
                 agenda.spread(asset, asked)
@@ -212,7 +213,7 @@ class Automation:
         self._new -= seen
         changed = sorted(seen | self._pruned)
         self._pruned.clear()
-        chunks = tuple(chunk for asset in changed for chunk in self._memory[asset].flush(asset))
+        chunks = (*alike.chunks, *(chunk for asset in changed for chunk in self._memory[asset].flush(asset)))
         return Evaluation(
             self._seq,
             waves(self._world.topology, moment.asked),
@@ -239,10 +240,22 @@ class Automation:
         else:
             agenda.came(self._coming.refresh(changed))
 
-    def _look(self, moment: Moment, asset: str, candidates: BitMap) -> BitMap:
-        program, memory, levels = self._programs[asset], self._memory_of(asset), self._world.change(asset)
-        first = asset in self._new
-        asked = BitMap()
+    def _look(self, moment: Moment, asset: str, candidates: BitMap, alike: Alike) -> BitMap:
+        program, first = self._programs[asset], asset in self._new
+        kind = alike.kind(asset, program) if first and asset not in self._memory else None
+        memory = self._memory_of(asset)
+        if kind is not None and alike.follow(kind, asset, memory):
+            moment.visited += 1
+            return EMPTY
+        asked = self._passes(moment, asset, candidates, first)
+        if first:
+            memory.add(program.first_key, _ONE)
+        if kind is not None and not asked:
+            alike.learn(kind, asset, memory)
+        return asked
+
+    def _passes(self, moment: Moment, asset: str, candidates: BitMap, first: bool) -> BitMap:
+        program, memory, asked = self._programs[asset], self._memory_of(asset), BitMap()
         for number in range(_PASSES):
             before = memory.changes
             ticked = moment.ticked.get(asset, frozenset())
@@ -251,15 +264,14 @@ class Automation:
             true = value(look, program.root, scope)
             self._tell(asset, look)
             risen = true if program.guarded else self._risen(look, scope, true)
-            fresh = risen - levels.in_flight(risen)
-            levels.asked |= fresh
-            asked |= fresh
+            fresh = risen - self._world.levels(asset).in_flight(risen)
+            if fresh:
+                self._world.change(asset).asked |= fresh
+                asked |= fresh
             if number == 0 and not (program.restless or look.leant or look.joined - asked):
                 break
             if number and memory.changes == before:
                 break
-        if first:
-            memory.add(program.first_key, _ONE)
         return asked
 
     def _tell(self, asset: str, look: Look) -> None:

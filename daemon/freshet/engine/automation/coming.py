@@ -39,7 +39,7 @@ class Coming:
     def rebuild(self) -> dict[str, BitMap]:
         """Find all out from the start; returns the partitions that changed, by asset."""
         world, changed = self._world, dict[str, BitMap]()
-        for asset in world.topology.set_of:
+        for asset in world.eventful():
             levels = world.levels(asset)
             if bits := levels.in_progress | levels.asked | levels.coming:
                 changed[asset] = bits

@@ -21,10 +21,13 @@ CHUNK = 65_536
 
 class Memory:
     """One asset's. `changes` counts changes, so that a look can tell whether it changed anything. `on_deadline` is
-    told each deadline that is set."""
+    told each deadline that is set, with the asset."""
 
-    def __init__(self, on_deadline: Callable[[float], None] = lambda _: None) -> None:
+    __slots__ = ("_asset", "_bits", "_on_deadline", "_stamps", "_touched", "changes")
+
+    def __init__(self, asset: str = "", on_deadline: Callable[[str, float], None] = lambda _, __: None) -> None:
         self.changes = 0
+        self._asset = asset
         self._bits: dict[str, BitMap] = {}
         self._stamps: dict[str, Stamps] = {}
         self._touched: dict[str, set[int]] = {}
@@ -67,6 +70,15 @@ class Memory:
         """Whether any partition has or had a number."""
         return bool(self._stamps)
 
+    @property
+    def timed(self) -> bool:
+        """Whether any partition has a number now."""
+        return any(stamps.values for stamps in self._stamps.values())
+
+    def take(self, other: Memory) -> None:
+        """Remember what another one does, of which no partition has a number; nothing of it is left to write."""
+        self._bits = dict(other._bits)
+
     def stamps(self, key: str, *, deadline: bool = False) -> Stamps:
         """The numbers kept under `key`; `deadline`: they are times at which to look again."""
         found = self._stamps.get(key)
@@ -93,7 +105,7 @@ class Memory:
 
     def deadline_set(self, when: float) -> None:
         """Told by `Stamps`."""
-        self._on_deadline(when)
+        self._on_deadline(self._asset, when)
 
     def forget(self, owner: str, partitions: BitMap) -> None:
         """Clear deleted partitions. `owner`: the asset above whose partitions they are, empty for the own ones."""

@@ -94,9 +94,11 @@ class World:
         self.sets = Sets(self.partitions.definitions, sets)
         self.relink()
         for asset, one in bits.items():
-            levels = self.change(asset)
-            levels.in_progress, levels.queued = one.in_progress.copy(), one.in_progress.copy()
-            levels.materialized, levels.failed = one.materialized.copy(), one.failed.copy()
+            flying = one.in_progress
+            if not (one.materialized or one.failed or flying):
+                continue
+            levels = Levels(one.materialized.copy(), one.failed.copy(), flying.copy(), flying.copy())
+            self._levels[asset] = levels
             if asset in self.topology.set_of:
                 levels.materialized &= self.live(asset)
                 levels.failed &= self.live(asset)
@@ -118,6 +120,14 @@ class World:
         if found is None:
             found = self._levels[asset] = Levels()
         return found
+
+    def eventful(self) -> list[str]:
+        """The assets of which there is anything to know; of all others nothing ever happened."""
+        return list(self._levels)
+
+    def untouched(self, asset: str) -> bool:
+        """Whether nothing ever happened to it."""
+        return asset not in self._levels
 
     def counts(self, asset: str) -> AssetCounts:
         """Counted over what is live."""

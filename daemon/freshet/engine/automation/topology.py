@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from freshet.definitions.asset import AssetSpec, DepSpec
 from freshet.definitions.condition import Selection
@@ -16,8 +15,7 @@ from freshet.definitions.partitions import MultiPartitions, PartitionsSpec
 __all__ = ["Edge", "Topology"]
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(NamedTuple):
     """The dependency of `below` on `asset`. `several`: a partition depends on several, rather than on one.
 
     `same`: the same number on both sides (one set, or both without partitions). `one`: the single value of an
@@ -58,7 +56,10 @@ class Topology:
                 self.members.setdefault(spec.partitions.name, []).append(spec.name)
 
     def _edge(self, definitions: Definitions, spec: AssetSpec, dep: DepSpec) -> Edge:
-        mapping, upstream = definitions.mapping(spec, dep), self.spec_of[dep.asset]
+        upstream = self.spec_of[dep.asset]
+        if dep.mapping is None and upstream is None and spec.partitions is None:
+            return Edge(dep.asset, spec.name, "same", False)
+        mapping = definitions.mapping(spec, dep)
         if isinstance(mapping, ByDimension):
             for name in _rests_on(mapping, upstream, spec.partitions):
                 self.shifted.setdefault(name, []).append(spec.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from freshet.definitions.outcome import Json
 from freshet.store.records.runs import InputNeed, RunToAdmit
@@ -52,8 +52,7 @@ class FreshnessChange:
     deadline: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ConditionChunk:
+class ConditionChunk(NamedTuple):
     """One chunk of a condition node's memory: `bits` is a serialized Roaring bitmap; empty deletes the row."""
 
     asset: str
