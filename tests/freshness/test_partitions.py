@@ -8,7 +8,16 @@ import pytest
 from tests.engine.rig import Rig, rig
 from tests.support.served import served_engine
 
-from freshet import DynamicPartitions, Freshness, StaticPartitions, TimePartitions, external_asset
+from freshet import (
+    AutomationCondition,
+    DynamicPartitions,
+    Freshness,
+    StaticPartitions,
+    StepContext,
+    TimePartitions,
+    asset,
+    external_asset,
+)
 from freshet.engine.clock import SimulatedClock
 from freshet.store.partition_freshness import PIECE
 from freshet.store.records import ReportedMaterialization
@@ -146,12 +155,43 @@ async def test_by_a_cron_text_each_has_to_be_begun_in_the_window(tmp_path: Path)
 
 async def test_windows_of_time_count_from_their_end(tmp_path: Path) -> None:
     hours = TimePartitions("hourly", start="2026-01-01T00:00", timezone="UTC", name="hours")
-    asset = external_asset("parts", partitions=hours, freshness=Freshness(within="10m", per_partition=True))
+    windows = external_asset("parts", partitions=hours, freshness=Freshness(within="10m", per_partition=True))
     clock = SimulatedClock()  # 2026-01-01T00:00Z
     begin = clock.now()
-    async with rig(tmp_path, [asset], clock=clock) as engine:
+    async with rig(tmp_path, [windows], clock=clock) as engine:
         await engine.advance(2 * 3600 + 1800)
         assert [(kind, at) for kind, _, at in await told(engine, begin)] == [("lapsed", 4200), ("lapsed", 7800)]
+
+
+async def test_each_partition_that_lapses_is_refreshed_once(tmp_path: Path) -> None:
+    broken = {"b"}
+
+    @asset(
+        partitions=keys,
+        freshness=Freshness(within="60s", per_partition=True),
+        automation=AutomationCondition.on_lapse(attempts=2, delay="10s"),
+    )
+    def stock(ctx: StepContext) -> int:
+        if ctx.partition.key in broken:
+            raise RuntimeError("closed")
+        return 1
+
+    async with rig(tmp_path, [stock]) as engine:
+        await engine.control.add_partitions("keys", {"a": {}, "b": {}})
+        await engine.advance(10)
+        await engine.control.add_partitions("keys", {"c": {}})
+        await engine.advance(55)
+        assert [(run.key, run.state) for run in await engine.runs()] == [("a", "succeeded"), ("b", "failed")]
+        await engine.advance(50)
+        told = [(event.type, event.partition) for event in await engine.events() if event.type.startswith("refresh_")]
+        assert told == [("refresh_exhausted", 2)]
+        keys_of = sorted(str(run.key) for run in await engine.runs())
+        assert keys_of == ["a", "b", "b", "c"], "the lapse of c gave b no attempt anew"
+        broken.clear()
+        await engine.control.materialize(["stock"], key="b")
+        await engine.advance(3)
+        assert [event.partition for event in await engine.events("refresh_recovered")] == [2]
+        assert len(await engine.runs()) == 5
 
 
 def test_the_command_line_counts_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,12 +53,18 @@ def test_assets_show_what_is_declared_and_what_was_made(served: Served, http: ht
     found = {one["name"]: one for one in _ok(http.get("assets"))}
     assert list(found) == ["by_region", "clean_orders", "raw_orders", "sales"]
     raw = found["raw_orders"]
-    assert raw["counts"] == {"partitions": 2, "materialized": 1, "failed": 0, "in_progress": 0}
+    assert raw["counts"] == {"partitions": 2, "materialized": 1, "failed": 0, "in_progress": 0, "exhausted": 0}
     assert (raw["file"], raw["line"], raw["run_id"]) == ("/plugins/orders.py", 12, run)
     assert (raw["partitions"], raw["downstream"]) == ("batches", ["clean_orders"])
     assert found["sales"]["freshness"] == {
         "within": 60.0,
         "warn": 30.0,
+        "cron": None,
+        "timezone": None,
+        "window": None,
+        "per_partition": False,
+        "warned": 0,
+        "lapsed": 0,
         "state": "fresh",
         "baseline_at": NOW,
         "deadline": NOW + 60,

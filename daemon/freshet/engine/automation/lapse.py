@@ -47,13 +47,15 @@ def lapse_unserved(look: Look, node: Node, lapse: LapseUnserved, scope: Scope) -
         memory.remove(up, canceled)
         tries.put(float(lapse.attempts + 1), canceled)
     above = _lapsed_above(look, scope)
-    if above or pulses.lapsed:
+    if begun := candidates & look.world.marked(scope.asset, pulses.lapsed):
+        tries.clear(begun)
+        retry.clear(begun)
+    if above:
         newest = look.world.newest(scope.asset) & candidates
         tries.clear(newest)
         retry.clear(newest)
-        if above:
-            memory.add(up, newest)
-            memory.remove(trying, newest)
+        memory.add(up, newest)
+        memory.remove(trying, newest)
     _recover(look, node, scope, memory.get(up))
     exhausted = BitMap()
     for count, bits in tries.items(candidates):

@@ -18,7 +18,8 @@ __all__ = ["Moment", "Pulses", "apply"]
 class Pulses:
     """What happened to an asset's partitions in this transaction. `handled`: see `newly_handled`. `skipped`: let go
     because a step above it in the run failed. `changed`: updated with data that is not known to be the same. `code`:
-    its code is another. `unsettled`: its freshness was or is not in order."""
+    its code is another. `lapsed`: 0 for the whole asset. `unsettled`: its freshness was or is
+    not in order."""
 
     updated: BitMap = field(default_factory=BitMap)
     changed: BitMap = field(default_factory=BitMap)
@@ -32,7 +33,7 @@ class Pulses:
     added: BitMap = field(default_factory=BitMap)
     touched: BitMap = field(default_factory=BitMap)
     code: bool = False
-    lapsed: bool = False
+    lapsed: BitMap = field(default_factory=BitMap)
     unsettled: bool = False
 
 
@@ -135,7 +136,7 @@ def _freshness(world: World, moment: Moment, event: Event, asset: str) -> None:
     levels.warned.discard(partition)
     if event.type == "freshness_lapsed":
         levels.lapsed.add(partition)
-        pulses.lapsed = True
+        pulses.lapsed.add(partition)
     elif event.type == "freshness_warned":
         levels.warned.add(partition)
     pulses.touched |= world.newest(asset) if partition == 0 else BitMap([partition])
