@@ -14,6 +14,7 @@ from freshet.engine.instruments import STORE_RETRY, Instruments
 from freshet.engine.partition_refresher import PartitionRefresher
 from freshet.errors import StoreUnavailable
 from freshet.store.freshness import commit_freshness
+from freshet.store.partition_freshness import PIECE
 from freshet.store.records import Event, FreshnessChange
 
 __all__ = ["Refresher"]
@@ -78,7 +79,7 @@ class Refresher:
     async def _commit(self) -> None:
         try:
             while self._changes:
-                changes = tuple(self._changes)
+                changes = tuple(self._changes[:PIECE])
                 try:
                     events = await self._in.store.write(
                         partial(commit_freshness, changes=changes, at=self._in.clock.now())
