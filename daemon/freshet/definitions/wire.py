@@ -9,10 +9,11 @@ from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from freshet.definitions.asset import AssetSpec
+from freshet.definitions.asset import AssetSpec, DepSpec
 from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.graph import Definitions
 from freshet.definitions.partitions import PartitionsSpec
+from freshet.definitions.source import Source
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["packed", "unpacked"]
 
 T = TypeVar("T")
+
+_APART = ("name", "automation", "partitions", "deps", "source")
 
 
 class _Numbered(Generic[T]):
@@ -43,16 +46,23 @@ class _Numbered(Generic[T]):
 
 def packed(definitions: Definitions) -> dict[str, Any]:
     """What orjson can write of them. In an asset, `automation` and `partitions` are places in the lists `conditions`
-    and `sets`."""
+    and `sets`, `source` is a place in `files` with the line, and a dependency that is a name alone is that name."""
     conditions, sets = _Numbered[AutomationCondition](), _Numbered[PartitionsSpec]()
+    files: dict[str, int] = {}
     assets = list[dict[str, Any]]()
     given = [one for one in _defaults() if _is_given(*one, definitions.assets)]
     for spec in definitions.assets:
-        told = {name: value for name, default in given if (value := getattr(spec, name)) != default}
+        told = {"name": spec.name} | {
+            name: value for name, default in given if (value := getattr(spec, name)) != default
+        }
         if spec.automation is not None:
             told["automation"] = conditions.number(spec.automation)
         if spec.partitions is not None:
             told["partitions"] = sets.number(spec.partitions)
+        if spec.deps:
+            told["deps"] = [dep.asset if _is_name(dep) else dep for dep in spec.deps]
+        if spec.source is not None:
+            told["source"] = files.setdefault(spec.source.file, len(files)), spec.source.line
         assets.append(told)
     return {
         "assets": assets,
@@ -63,16 +73,26 @@ def packed(definitions: Definitions) -> dict[str, Any]:
         "schedules": definitions.schedules,
         "conditions": conditions.values,
         "sets": sets.values,
+        "files": list(files),
     }
+
+
+def _is_name(dep: DepSpec) -> bool:
+    return dep.argument is None and dep.mapping is None and dep.single is None
 
 
 def unpacked(told: dict[str, Any]) -> Definitions:
     """Definitions from the JSON of `packed`, validated; `told` is used up. Raises pydantic's `ValidationError`."""
     conditions = _conditions().validate_python(told["conditions"])
     sets = _sets().validate_python(told["sets"])
-    whole = {name: value for name, value in told.items() if name not in ("conditions", "sets")}
+    whole = {name: value for name, value in told.items() if name not in ("conditions", "sets", "files")}
+    names: dict[str, DepSpec] = {}
     for asset in told["assets"]:
         _fill(asset, conditions, sets)
+        asset["deps"] = [_dep(one, names) for one in asset.get("deps", ())]
+        if "source" in asset:
+            place, line = asset["source"]
+            asset["source"] = Source(told["files"][place], line)
     return _definitions().validate_python(whole)
 
 
@@ -84,6 +104,15 @@ def _fill(asset: dict[str, Any], conditions: Sequence[AutomationCondition], sets
             asset[name] = values[number]
 
 
+def _dep(told: Any, names: dict[str, DepSpec]) -> Any:
+    if not isinstance(told, str):
+        return told
+    found = names.get(told)
+    if found is None:
+        found = names[told] = DepSpec(told)
+    return found
+
+
 def _is_given(name: str, default: Any, assets: Sequence[AssetSpec]) -> bool:
     """Whether any asset has another value."""
     return list(map(attrgetter(name), assets)).count(default) < len(assets)
@@ -91,7 +120,7 @@ def _is_given(name: str, default: Any, assets: Sequence[AssetSpec]) -> bool:
 
 @cache
 def _defaults() -> tuple[tuple[str, Any], ...]:
-    return tuple((one.name, _default(one)) for one in fields(AssetSpec) if one.name not in ("automation", "partitions"))
+    return tuple((one.name, _default(one)) for one in fields(AssetSpec) if one.name not in _APART)
 
 
 def _default(field: Field[Any]) -> Any:

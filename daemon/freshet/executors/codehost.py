@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import mmap
 import os
 import secrets
@@ -54,6 +55,7 @@ class ProcessCodeHost:
         self._report: LoadReport | None = None
         self._loaded: asyncio.Future[LoadReport] | None = None
         self._loading = ""
+        self._patience: asyncio.Timeout | None = None
         self._steps: dict[tuple[int, int, int], StepToRun] = {}
         self._inputs = InputFiles(settings.state_dir / "runs", self._inputs_written)
         self._forks: deque[asyncio.Future[ForkedEvaluator]] = deque()
@@ -76,7 +78,7 @@ class ProcessCodeHost:
             raise HostError(f"the code host cannot be started: {error}", hint="see the setting `root`") from error
         self._link = HostLink(loop, self._process.control, self._hear, self._link_ended)
         try:
-            async with asyncio.timeout(self._settings.start_timeout):
+            async with asyncio.timeout(self._settings.start_timeout) as self._patience:
                 self._report = await self._loaded
         except TimeoutError:
             stack = await self._process.ask_stack(patience=_STACK_PATIENCE)
@@ -262,10 +264,18 @@ class ProcessCodeHost:
                 self._evaluator_ended(said["pid"], said["how"])
             case "loading":
                 self._loading = said["file"]
+                if not self._loading:
+                    self._describing()
             case "loaded":
                 self._loading = ""
                 if self._loaded is not None and not self._loaded.done():
                     self._loaded.set_result(load_report(said))
+
+    def _describing(self) -> None:
+        """The plugins are loaded: what is left to do is not theirs, and has as much time again."""
+        if self._patience is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended meanwhile
+                self._patience.reschedule(asyncio.get_running_loop().time() + self._settings.start_timeout)
 
     # --- its end -------------------------------------------------------------------------------------------
 

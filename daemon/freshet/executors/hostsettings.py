@@ -12,7 +12,8 @@ __all__ = ["HostSettings"]
 @dataclass(frozen=True)
 class HostSettings:
     """Paths are absolute. `root`: the working directory of plugins; `python`: the interpreter that runs them;
-    `start_timeout`: seconds for all plugins to load; `timezone`: of sets in time that name none."""
+    `start_timeout`: seconds for all plugins to load, and again to describe them; `timezone`: of sets in time that name
+    none."""
 
     plugins_dir: Path
     root: Path

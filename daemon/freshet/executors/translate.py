@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from freshet.definitions.graph import Definitions
+from freshet.definitions.source import Source
 from freshet.definitions.wire import unpacked
 from freshet.executors.base import LoadProblem, LoadReport, StepEnd
 from freshet.host.messages import Ended, InputsFile, Loaded, Run, ValueData
@@ -41,13 +43,14 @@ def _mistyped(error: ErrorDetails, definitions: dict[str, Any]) -> LoadProblem:
     """`assets.0.priority` is wrong: say it of the asset, by its name and where it stands."""
     kind, number, *path = error["loc"]
     found: dict[str, Any] = definitions[str(kind)][number] if isinstance(number, int) else {}
-    source: dict[str, Any] = found.get("source") or {}
+    source: Any = found.get("source")
+    place: dict[str, Any] = asdict(source) if isinstance(source, Source) else source or {}
     what = ".".join(map(str, path))
     return LoadProblem(
         f"{str(kind).removesuffix('s')} {found.get('name')}: {what}: {error['msg']}, found {error['input']!r:.100}",
         hint="see the reference of its decorator for what it takes",
-        file=source.get("file"),
-        line=source.get("line"),
+        file=place.get("file"),
+        line=place.get("line"),
     )
 
 

@@ -178,7 +178,7 @@ ToHost = Open | Run | Cancel | ForkEvaluator | Kill | Close
 
 
 class Loading(TypedDict):
-    """This file is being executed: whom to blame for what does not end."""
+    """This file is being executed: whom to blame for what does not end. Empty: all are loaded."""
 
     op: Literal["loading"]
     file: str

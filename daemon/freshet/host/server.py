@@ -32,6 +32,7 @@ def load_plugins(plan: HostPlan, control: socket.socket) -> tuple[Catalog, Birth
     control.setblocking(True)
     sources = Sources.read(Path(plan.plugins_dir))
     loaded = load(sources, announce=lambda file: control.sendall(encode(Loading(op="loading", file=file))))
+    control.sendall(encode(Loading(op="loading", file="")))
     made = catalog(loaded.found, version=sources.version)
     _preload()
     state_dir = Path(plan.state_dir)
