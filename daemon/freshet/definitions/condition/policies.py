@@ -84,7 +84,9 @@ class Policies:
         the lapsed upstream is being refreshed              after it; in the same run where they share one
         ==================================================  =============================================
 
-        Of a partitioned asset the newest partition is made. Not in Dagster.
+        Of a partitioned asset the newest partition is made; where its own policy is for each partition, every one that
+        lapsed. That it is exhausted, and the success after it, are events (`refresh_exhausted`, `refresh_recovered`).
+        Not in Dagster.
         """
         own = _factories(cls)
         ready = own.lapse_unserved(attempts, delay).when_deps_ready(max_wait, after_lapsed=True)
