@@ -12,7 +12,7 @@ import pytest
 from tests.crash.points import STORE_BOUNDARIES, Point
 from tests.support.daemon import IMPORT_TESTS, DaemonEnded, Site, site_at
 
-KEYS, ENTRIES, REPORTS, RUNS = 4100, 2100, 250, 12
+KEYS, ENTRIES, REPORTS, RUNS = 34_100, 2100, 250, 12  # more pieces than are written down at once
 
 PLUGIN = f"""
 from pathlib import Path
