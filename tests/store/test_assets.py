@@ -11,6 +11,7 @@ from tests.store.support import DEFINITIONS, VALUE, one_step, populate, rows, st
 from freshet.errors import UnknownName
 from freshet.store.admission import admit
 from freshet.store.assets import (
+    asset_bits,
     automation_seq,
     commit_automation,
     condition_chunks,
@@ -104,6 +105,26 @@ def test_an_evaluation_commits_its_memory_with_its_runs(db: sqlite3.Connection) 
     assert commit_automation(db, AutomationCommit(9, 13.0, (), later)).events == ()
     assert automation_seq(db) == 9
     assert condition_chunks(db) == (ConditionChunk("raw", "0.2", 1, b"other"),)
+
+
+def test_memory_of_many_nodes_is_written_and_replaced_as_that_of_few(db: sqlite3.Connection) -> None:
+    keys = [(asset, f"node-{number:04}") for asset in ("raw", "sales") for number in range(1000)]
+    alike = tuple(ConditionChunk(*key, 0, b"bits") for key in keys)
+    commit_automation(db, AutomationCommit(1, 1.0, (), alike))
+    assert sorted(condition_chunks(db)) == sorted(alike)
+    changed = tuple(ConditionChunk(*key, 0, (b"", b"one", b"other")[place % 3]) for place, key in enumerate(keys))
+    commit_automation(db, AutomationCommit(2, 2.0, (), changed))
+    assert sorted(condition_chunks(db)) == sorted(one for one in changed if one.bits)
+
+
+def test_of_an_asset_that_nothing_happened_to_there_are_no_states(db: sqlite3.Connection) -> None:
+    assert "sales" not in asset_bits(db)
+    make(db, one_step("sales"))
+    found = asset_bits(db)["sales"]
+    assert (list(found.materialized), list(found.failed), list(found.in_progress)) == ([0], [], [])
+    admit(db, [one_step("sales")], start=1, needs={}, now=3.0, version="")
+    found = asset_bits(db)["sales"]
+    assert (list(found.materialized), list(found.failed), list(found.in_progress)) == ([0], [], [0])
 
 
 # --- events --------------------------------------------------------------------------------------------------

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pyroaring import BitMap
 
 from freshet.store.admission import Admitting, admit_into
+from freshet.store.codec import dump
 from freshet.store.ending import ACTIVE
 from freshet.store.events import EventLog
 from freshet.store.records import (
@@ -121,11 +122,7 @@ def commit_automation(db: sqlite3.Connection, commit: AutomationCommit) -> Admit
 
 def _write_chunks(db: sqlite3.Connection, chunks: Sequence[ConditionChunk]) -> None:
     if len(chunks) > _MANY:
-        ids: dict[str, int] = dict(db.execute("SELECT name, id FROM assets"))
-        db.executemany(
-            "INSERT OR REPLACE INTO condition_state (asset_id, node, chunk, bits) VALUES (?, ?, ?, ?)",
-            sorted((ids[one.asset], one.node, one.chunk, one.bits) for one in chunks if one.bits),
-        )
+        _write_alike(db, [one for one in chunks if one.bits])
         chunks = [one for one in chunks if not one.bits]
     put = [(one.asset, one.node, one.chunk, one.bits) for one in chunks if one.bits]
     gone = [(one.asset, one.node, one.chunk) for one in chunks if not one.bits]
@@ -142,4 +139,19 @@ def _write_chunks(db: sqlite3.Connection, chunks: Sequence[ConditionChunk]) -> N
         WHERE asset_id = (SELECT id FROM assets WHERE name = ?) AND node = ? AND chunk = ?
         """,
         gone,
+    )
+
+
+def _write_alike(db: sqlite3.Connection, chunks: Iterable[ConditionChunk]) -> None:
+    """Many that are equal but for the asset, in a statement for all assets of each."""
+    ids: dict[str, int] = dict(db.execute("SELECT name, id FROM assets"))
+    groups: dict[tuple[str, int, bytes], list[int]] = {}
+    for asset, node, chunk, bits in chunks:
+        groups.setdefault((node, chunk, bits), []).append(ids[asset])
+    db.executemany(
+        """
+        INSERT OR REPLACE INTO condition_state (asset_id, node, chunk, bits)
+        SELECT value, ?1, ?2, ?3 FROM json_each(?4)
+        """,
+        ((*key, dump(sorted(assets))) for key, assets in groups.items()),
     )
