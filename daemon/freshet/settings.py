@@ -28,6 +28,7 @@ from freshet.definitions.names import check_name, nearest_hint
 from freshet.errors import DurationError, InvalidName, SettingsError
 
 __all__ = [
+    "AutomationSettings",
     "HttpSettings",
     "LogSettings",
     "ProcessSettings",
@@ -102,6 +103,15 @@ class ProcessSettings(BaseModel):
     workers: Annotated[int, Field(ge=1, le=1024)] = max(2, os.cpu_count() or 2)
 
 
+class AutomationSettings(BaseModel):
+    """`[automation]`: `max_chain` is how many automatic runs, each asked for because of the one before, may lead to one
+    that is admitted; a wave is one run."""
+
+    model_config = _STRICT
+
+    max_chain: Annotated[int, Field(ge=1)] = 250
+
+
 class RetentionSettings(BaseModel):
     """`[retention]`: how many seconds rows are kept. Run keys are kept for ever."""
 
@@ -145,6 +155,7 @@ class Settings(BaseSettings):
     pools: dict[Annotated[str, BeforeValidator(_pool)], Annotated[int, Field(ge=0)]] = Field(
         default_factory=dict[str, int]
     )
+    automation: AutomationSettings = AutomationSettings()
     retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
 

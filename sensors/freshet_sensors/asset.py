@@ -142,9 +142,8 @@ class AssetSensor(Sensor):
         for number, one in enumerate(results, 1):
             if isinstance(one, RunRequest):
                 self._refuse(self.name, one.target)
-                if one.run_key is None:
-                    own = f"{event.asset}@{event.seq}" + (f"#{number}" if number > 1 else "")
-                    one = replace(one, run_key=own)
+                own = f"{event.asset}@{event.seq}" + (f"#{number}" if number > 1 else "")
+                one = replace(one, run_key=own if one.run_key is None else one.run_key, cause=one.cause or event)
             keyed.append(one)
         return keyed
 

@@ -106,4 +106,5 @@ class RunStatusSensor(Sensor):
             run_key=f"{event.run}@{event.seq}",
             params={name: fields[name] for name in self._params},
             tags={_TOLD_BY: self.name},
+            cause=event,
         )

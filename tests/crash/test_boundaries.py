@@ -25,6 +25,7 @@ _PUBLISHED: tuple[Boundary, ...] = ("before BEGIN", "before COMMIT", "before pub
 PLAN: dict[str, tuple[Boundary, ...]] = {
     "migration": STORE_BOUNDARIES,
     "register_definitions": STORE_BOUNDARIES,
+    "keep_max_chain": STORE_BOUNDARIES,
     "recover": STORE_BOUNDARIES,
     "register_tickers": STORE_BOUNDARIES,
     "commit_tick": BOUNDARIES,

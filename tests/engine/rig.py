@@ -60,6 +60,7 @@ async def rig(
     *,
     clock: SimulatedClock | None = None,
     workers: int = 2,
+    max_chain: int = 250,
     duration: Duration | None = None,
     seed: int = 0,
     stop: bool = True,
@@ -80,7 +81,7 @@ async def rig(
     def make_host(answers: Answers) -> InlineHost:
         return host(things, answers, values_dir=folder / "values", clock=time, duration=duration, resting=rest)
 
-    options = EngineOptions(workers=workers, grace=0.0)
+    options = EngineOptions(workers=workers, grace=0.0, max_chain=max_chain)
     engine = Engine(store=store, make_host=make_host, clock=time, options=options, rng=random.Random(seed))
     try:
         await engine.start()

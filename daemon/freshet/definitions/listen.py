@@ -55,7 +55,8 @@ class Listen:
 @dataclass(frozen=True)
 class Happened:
     """A committed event. `seq`: its number, in the order of commits. `asset`: None for `run_...`. `partition`: the key
-    of the asset's or run's; `live`: it is not deleted. `run`: the id of the run that made it so, if one did.
+    of the asset's or run's; `live`: it is not deleted. `run`: the id of the run that made it so, if one did;
+    `depth`: how many automatic runs led to the event, that one among them.
 
     `data`: of `materialized`, `begun` (epoch seconds) and, where there are any, the `metadata` that was told, the
     `version` of the data, and `same` (True) where that is what the partition had before; of `failed` and `run_failed`,
@@ -70,6 +71,7 @@ class Happened:
     run: int | None = None
     data: Json = None
     live: bool = True
+    depth: int = 0
 
 
 class Happenings(tuple[Happened, ...]):

@@ -9,10 +9,13 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from freshet.definitions.durations import Duration, parse_duration
 from freshet.definitions.partitions import DynamicPartitions
+
+if TYPE_CHECKING:
+    from freshet.definitions.listen import Happened
 
 __all__ = [
     "AddPartitions",
@@ -37,6 +40,9 @@ class RunRequest:
 
     `run_key` admits at most one run per (target, partition, run_key), for ever. Without one, every
     request is a run. `priority`: higher runs earlier; within `PRIORITY_MAX` of 0.
+
+    `cause`: which of the events of `ctx.events()` it is asked for because of; without one, any that this look was given
+    may have been. Chains of automatic runs that cause each other are stopped at a length (`[automation] max_chain`).
     """
 
     target: str | None = None
@@ -45,6 +51,7 @@ class RunRequest:
     params: Mapping[str, Json] = field(default_factory=dict[str, Json])
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     priority: int = 0
+    cause: Happened | None = None
 
 
 @dataclass(frozen=True)

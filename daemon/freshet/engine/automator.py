@@ -164,9 +164,9 @@ class Automator:
         self._seq = events[-1].seq
         for listener in self._listeners:
             listener(events)
-        await self._settle(evaluation)
+        await self._settle(evaluation, events)
 
-    async def _settle(self, evaluation: Evaluation) -> None:
+    async def _settle(self, evaluation: Evaluation, events: tuple[Event, ...] = ()) -> None:
         self._looked_at = self._in.clock.monotonic()
         self._wake_at(evaluation.wake_at)
         if not evaluation.requests and not evaluation.chunks:
@@ -176,7 +176,11 @@ class Automator:
             return
         self._unsaved = 0
         definitions = self._in.in_force.definitions
-        runs = tuple(run for request in evaluation.requests for run in self._runs_of(definitions, request))
+        by = (
+            frozenset(event.run_id for event in events if event.run_id is not None),
+            frozenset(event.tick_id for event in events if event.tick_id is not None and event.run_id is None),
+        )
+        runs, later = self._runs_of(definitions, evaluation)
         queue = self._launcher.queue
         reserved = queue.reserve(startable(runs))
         commit = AutomationCommit(
@@ -189,6 +193,8 @@ class Automator:
             version=definitions.version,
             told=tuple(ToldEvent(one.type, one.asset, list(one.partitions), one.set) for one in evaluation.told),
             conditions=self._automation.expressions(asset for one in evaluation.requests for asset in one.assets),
+            by=by,
+            later=later,
         )
         admitted = await persist(self._in, partial(commit_automation, commit=commit), what="automation")
         queue.release(commit.start - sum(len(run.started) for run in admitted.runs))
@@ -197,10 +203,26 @@ class Automator:
         self._in.bus.publish(admitted.events)
         self._launcher.admitted(runs, admitted.runs)
 
-    def _runs_of(self, definitions: Definitions, request: Request) -> list[RunToAdmit]:
-        digests = [self._automation.digest(asset) or "-" for asset in request.assets]
-        condition = digests[0] if len(set(digests)) == 1 else " ".join(digests)
-        return [replace(run, condition=condition) for run in runs_of(definitions, request)]
+    def _runs_of(
+        self, definitions: Definitions, evaluation: Evaluation
+    ) -> tuple[tuple[RunToAdmit, ...], dict[int, tuple[str, ...]]]:
+        """The runs asked for; and by the index of those whose cause came before, what they depend on."""
+        runs: list[RunToAdmit] = []
+        later: dict[int, tuple[str, ...]] = {}
+        for request in evaluation.requests:
+            digests = [self._automation.digest(asset) or "-" for asset in request.assets]
+            condition = digests[0] if len(set(digests)) == 1 else " ".join(digests)
+            before = (
+                [evaluation.before.get(asset, BitMap()) for asset in request.assets]
+                if evaluation.before
+                else [BitMap()]
+            )
+            above = tuple({dep.asset: None for name in request.assets for dep in definitions.asset[name].deps})
+            for run in runs_of(definitions, request):
+                if all((run.partition or 0) in some for some in before):
+                    later[len(runs)] = tuple(name for name in above if name not in request.assets)
+                runs.append(replace(run, condition=condition))
+        return tuple(runs), later
 
     def _wake_at(self, when: float | None) -> None:
         if when is None:

@@ -101,6 +101,7 @@ async def _serve(settings: Settings, store: Store, children: ChildrenLock, clock
         timezone=settings.timezone,
         inbox_max=settings.http.inbox_max,
         root=settings.root,
+        max_chain=settings.automation.max_chain,
     )
     gc.set_threshold(*_GARBAGE_AFTER_STARTING)
     engine = Engine(store=store, make_host=make_host, clock=clock, options=options)

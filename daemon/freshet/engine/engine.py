@@ -20,6 +20,7 @@ from freshet.engine.backfill.desk import BackfillDesk
 from freshet.engine.backfill.loop import Backfills
 from freshet.engine.bus import Bus
 from freshet.engine.calendar import Calendar
+from freshet.engine.chains import say_stopped
 from freshet.engine.clock import Clock
 from freshet.engine.freshness import FreshnessBook
 from freshet.engine.hand import SensorDesk
@@ -44,6 +45,7 @@ from freshet.errors import DefinitionError, FreshetError, HostError
 from freshet.executors.base import Answers, CodeHost, LoadReport
 from freshet.secrets import Secrets
 from freshet.store.assets import asset_bits, automation_seq, condition_chunks
+from freshet.store.chains import keep_max_chain
 from freshet.store.definitions import register_definitions
 from freshet.store.events import events_after, last_seq
 from freshet.store.freshness import freshness_rows
@@ -73,7 +75,7 @@ class EngineOptions:
     """`workers`: steps at once. `grace`: seconds that running work gets at shutdown. `interruptions`: how often a run
     may be cut off by the end of daemon, host or machine before it fails. `timezone`: for schedules and time partitions
     that name none. `inbox_max`: how many deliveries to hooks may wait. `root`: what the files of secrets are relative
-    to."""
+    to. `max_chain`: how many automatic runs may lead to one."""
 
     workers: int = 2
     grace: float = 6.0
@@ -81,6 +83,7 @@ class EngineOptions:
     timezone: str = "UTC"
     inbox_max: int = 100_000
     root: Path = Path()
+    max_chain: int = 250
 
 
 class Engine:
@@ -153,6 +156,7 @@ class Engine:
         store, now = self._store, self.clock.now()
         for event in await store.write(partial(register_definitions, definitions=report.definitions, now=now)):
             _say_renumbered(event)
+        await store.write(partial(keep_max_chain, most=self.options.max_chain))
         await finish_stages(store)
         sets = await store.read(read_sets)
         self.instruments.in_force.partitions = PartitionGraph(report.definitions, Sets(report.definitions, sets))
@@ -206,6 +210,7 @@ class Engine:
         bus, store = self.instruments.bus, self._store
         seen = await store.read(last_seq)
         bus.listen(self.instruments.in_force.published)
+        bus.listen(say_stopped)
         bus.listen(self.automator.published)
         bus.listen(self.refresher.published)
         bus.listen(self.launcher.published)

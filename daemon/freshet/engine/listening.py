@@ -65,4 +65,4 @@ class Listening:
         if key is None and row.number is not None:
             key = window_key(self._in.in_force.definitions, row.set, row.number)
         at, kind = datetime.fromtimestamp(row.at, UTC), cast("ListenType", row.type)
-        return Happened(row.seq, at, kind, row.asset, key, row.run, row.data, row.live)
+        return Happened(row.seq, at, kind, row.asset, key, row.run, row.data, row.live, row.depth)

@@ -14,7 +14,7 @@ from freshet.engine.requests import check_partitions, check_reports, sensor_run
 from freshet.engine.sensors import InFlight, TickTally
 from freshet.errors import DefinitionError
 from freshet.executors.base import RequestedRun, TickEnd
-from freshet.store.records import RunToAdmit, TickCommit, TickerRow, TickResult
+from freshet.store.records import Cause, RunToAdmit, TickCommit, TickerRow, TickResult
 from freshet.store.records.pending import RequestToKeep
 
 __all__ = ["asked_for", "has_effects", "startable", "tally", "tick_commit", "under"]
@@ -37,7 +37,7 @@ def has_effects(end: TickEnd, row: TickerRow) -> bool:
 
 def tick_commit(definitions: Definitions, row: TickerRow, flight: InFlight, end: TickEnd, *, now: float) -> TickCommit:
     """The commit of one outcome. Raises `FreshetError` where the sensor asked for what cannot be."""
-    runs, pending = asked_for(definitions, row.name, end.runs, now)
+    runs, pending = asked_for(definitions, row.name, end.runs, now, end.cause)
     return TickCommit(
         ticker=row.id,
         tick_id=end.tick_id,
@@ -56,17 +56,19 @@ def tick_commit(definitions: Definitions, row: TickerRow, flight: InFlight, end:
         version=definitions.version,
         final=end.status != "checkpoint",
         deliveries=end.handled,
+        depth=end.cause[0],
     )
 
 
 def asked_for(
-    definitions: Definitions, sensor: str, asked: Sequence[RequestedRun], now: float
+    definitions: Definitions, sensor: str, asked: Sequence[RequestedRun], now: float, cause: Cause = (0, None)
 ) -> tuple[tuple[RunToAdmit, ...], tuple[RequestToKeep, ...]]:
-    """The runs that a sensor's requests are, or the requests that wait, as its options say. Raises `FreshetError`."""
+    """The runs that a sensor's requests are, or the requests that wait, as its options say. `cause`: of
+    those that name none. Raises `FreshetError`."""
     spec = definitions.sensor.get(sensor)
     flow = Flow() if spec is None else spec.flow
     made = partial(sensor_run, definitions, sensor=sensor, origin=f"sensor:{sensor}", now=now, check=flow.batch is None)
-    runs = tuple(map(made, asked))
+    runs = tuple(_because(made(one), one.cause or cause) for one in asked)
     if spec is not None and flow.batch is not None:
         for target in {run.target for run in runs} - {spec.target}:
             if (problem := target_problem(definitions, spec, target)) is not None:
@@ -76,6 +78,10 @@ def asked_for(
         return runs, ()
     keep = zip(runs, asked, strict=True)
     return (), tuple(RequestToKeep(run, one.params, one.tags, one.priority) for run, one in keep)
+
+
+def _because(run: RunToAdmit, cause: Cause) -> RunToAdmit:
+    return replace(run, depth=cause[0], cause=cause[1]) if cause[0] else run
 
 
 def under(flow: Flow, run: RunToAdmit) -> RunToAdmit:

@@ -234,6 +234,7 @@ class Pending:
             )
         except FreshetError as error:
             return ToRelease(ids, last.tick_id, None, str(error), due.folded)
+        run = replace(run, depth=max(one.depth for one in kept))
         return ToRelease(ids, last.tick_id, under(line.flow, run), None, due.folded)
 
 

@@ -16,6 +16,7 @@ from freshet.definitions.graph import Definitions
 from freshet.definitions.listen import Happenings
 from freshet.definitions.outcome import Json
 from freshet.store.records import (
+    Cause,
     HandledDelivery,
     LedgerDelta,
     LedgerEntry,
@@ -88,7 +89,8 @@ class TickOrder:
 
 @dataclass(frozen=True, slots=True)
 class RequestedRun:
-    """A `RunRequest` as the sensor yielded it; the engine resolves and checks it."""
+    """A `RunRequest` as the sensor yielded it; the engine resolves and checks it. `cause`: None for what the whole look
+    rests on."""
 
     target: str | None
     partition: str | None
@@ -96,6 +98,7 @@ class RequestedRun:
     params: dict[str, Json] = field(default_factory=dict[str, Json])
     tags: dict[str, str] = field(default_factory=dict[str, str])
     priority: int = 0
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,7 @@ class TickEnd:
     `waiting`: nothing can come while the reason for the skip holds. `lag`: how many items it says it has not admitted,
     since when the oldest waits; `notice`: how it says that it stands. `deliveries`: each with what it asks for,
     which is not in `runs`, `partitions` and `reports` until the engine has made out which of it can be (`handled`).
+    `cause`: of the events that the look was given, the deepest.
     """
 
     tick_id: int
@@ -141,6 +145,7 @@ class TickEnd:
     notice: str | None = None
     deliveries: tuple[DeliveryEnd, ...] = ()
     handled: tuple[HandledDelivery, ...] = ()
+    cause: Cause = (0, None)
 
 
 @dataclass(frozen=True, slots=True)

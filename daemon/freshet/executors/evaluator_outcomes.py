@@ -8,13 +8,14 @@ from typing import Any, Literal, overload
 from freshet.definitions.outcome import Json
 from freshet.executors.base import DeliveryEnd, RequestedRun, TickEnd
 from freshet.host.evaluator.messages import DIGEST, PIECE, RECORD, split
-from freshet.store.records import LedgerDelta, LedgerEntry, PartitionDelta, ReportedMaterialization, TickError
+from freshet.store.records import Cause, LedgerDelta, LedgerEntry, PartitionDelta, ReportedMaterialization, TickError
 
 __all__ = ["EndStatus", "OutcomeParts"]
 
 EndStatus = Literal["ok", "checkpoint", "failed", "timed_out", "later", "given_up", "abandoned"]
 
 _NO_CHANGE = LedgerDelta()
+_UNCAUSED = 6
 _NOTHING: dict[str, Json] = {}
 
 
@@ -58,6 +59,7 @@ class OutcomeParts:
 
     __slots__ = (
         "_after",
+        "_cause",
         "_cursor",
         "_deliveries",
         "_error",
@@ -86,6 +88,7 @@ class OutcomeParts:
         self._after: float | None = None
         self._lag: tuple[int, float | None] | None = None
         self._notice: str | None = None
+        self._cause: Cause = (0, None)
 
     def add(self, body: dict[str, Any]) -> None:
         """The next part, or the whole."""
@@ -98,7 +101,7 @@ class OutcomeParts:
                 case "remove":
                     self._remove.extend(split(value))
                 case "runs":
-                    self._runs.extend(RequestedRun(*run) for run in value)
+                    self._runs.extend(map(_run, value))
                 case "reports":
                     self._reports.extend(map(_report, value))
                 case "partitions":
@@ -113,6 +116,8 @@ class OutcomeParts:
                     self._after = value
                 case "lag":
                     self._lag = (value[0], value[1])
+                case "cause":
+                    self._cause = (value[0], value[1])
                 case "notice":
                     self._notice = value
                 case _:
@@ -137,7 +142,15 @@ class OutcomeParts:
             after=self._after,
             lag=self._lag,
             notice=self._notice,
+            cause=self._cause,
         )
+
+
+def _run(told: list[Any]) -> RequestedRun:
+    """A run; the seventh, where there is one, is its cause."""
+    target, partition, run_key, params, tags, priority = told[:_UNCAUSED]
+    cause = (told[_UNCAUSED][0], told[_UNCAUSED][1]) if len(told) > _UNCAUSED else None
+    return RequestedRun(target, partition, run_key, params, tags, priority, cause)
 
 
 def _report(told: list[Any]) -> ReportedMaterialization:
@@ -156,7 +169,7 @@ def _delivery(told: list[Any]) -> DeliveryEnd:
         number,
         outcome,
         reason,
-        tuple(RequestedRun(*run) for run in runs),
+        tuple(map(_run, runs)),
         tuple(map(_delta, partitions)),
         tuple(map(_report, reports)),
         after,

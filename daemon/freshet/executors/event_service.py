@@ -47,7 +47,7 @@ async def serve_events(
 def _messages(found: tuple[Happened, ...]) -> Iterator[list[Any]]:
     rows, size = list[Any](), 0
     for one in found:
-        head = [one.seq, one.at.timestamp(), one.type, one.asset, one.partition, one.run, one.data, one.live]
+        head = [one.seq, one.at.timestamp(), one.type, one.asset, one.partition, one.run, one.data, one.live, one.depth]
         row = orjson.dumps(head)
         if rows and size + len(row) > _PIECE:
             yield rows

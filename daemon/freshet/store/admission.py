@@ -10,6 +10,7 @@ from typing import Any
 from freshet.definitions.names import nearest_hint
 from freshet.errors import UnknownName
 from freshet.store.alike import insert_alike
+from freshet.store.chains import max_chain
 from freshet.store.codec import dump
 from freshet.store.events import EventLog
 from freshet.store.inputs import gather_inputs
@@ -111,7 +112,12 @@ def admit_into(
     rows = _Rows(next_id=1 if row is None else row[0] + 1, left=how.start)
     admitted: list[Admission] = []
     dropped: list[DroppedRequest] = []
+    most = max_chain(db) if any(run.depth for run in runs) else None
     for index, (run, place) in enumerate(zip(runs, places, strict=True)):
+        if most is not None and run.depth > most:
+            _stop(log, run, place, own, how)
+            dropped.append(DroppedRequest(run.target, place.key, run.run_key or "", run.cause or 0, "chain"))
+            continue
         if run.run_key is not None:
             holder = _claim(db, run, run.run_key, place, rows.next_id, how.tick_id)
             if holder is not None:
@@ -123,6 +129,17 @@ def admit_into(
     insert_alike(db, _RUN, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.runs)
     insert_alike(db, _STEP, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.steps)
     return tuple(admitted), tuple(dropped)
+
+
+def _stop(log: EventLog, run: RunToAdmit, place: _Place, own: Mapping[PartitionRef, _Place], how: Admitting) -> None:
+    """Say that a run is not admitted, of each asset that it would make."""
+    data = {"depth": run.depth, "run": run.cause}
+    if run.kind == "job":
+        log.add("chain_stopped", tick_id=how.tick_id, data={**data, "target": run.target})
+        return
+    for step in run.steps:
+        at = own[step.at] if step.at is not None else place if step.partitioned else _NOWHERE
+        log.add("chain_stopped", asset=step.name, set=at.set, partition=at.number, tick_id=how.tick_id, data=data)
 
 
 def _lay_out(

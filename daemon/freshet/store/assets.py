@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pyroaring import BitMap
 
 from freshet.store.admission import Admitting, admit_into
+from freshet.store.chains import caused
 from freshet.store.codec import dump
 from freshet.store.ending import ACTIVE
 from freshet.store.events import EventLog
@@ -116,7 +117,7 @@ def commit_automation(db: sqlite3.Connection, commit: AutomationCommit) -> Admit
         for partition in told.partitions:
             log.add(told.type, asset=told.asset, set=told.set, partition=partition)
     how = Admitting(commit.start, commit.needs, commit.at, commit.version)
-    admitted, _ = admit_into(db, log, commit.runs, how)
+    admitted, _ = admit_into(db, log, caused(db, commit.runs, commit.by, commit.later), how)
     return Admitted(admitted, log.write())
 
 

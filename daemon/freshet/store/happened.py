@@ -22,7 +22,9 @@ _MESSAGE_MAX = 4_000
 _Run = tuple[str | None, int, str | None, float | None, dict[str, Any]]
 
 _SELECT = """
-SELECT e.seq, e.at, e.type, a.name, s.name, e.partition, p.key, p.deleted_at, e.run_id, e.data
+SELECT e.seq, e.at, e.type, a.name, s.name, e.partition, p.key, p.deleted_at, e.run_id, e.data,
+    coalesce((SELECT r.depth + 1 FROM runs r WHERE r.id = e.run_id),
+             (SELECT t.depth FROM ticks t WHERE t.id = e.tick_id), 0)
 FROM events e LEFT JOIN assets a ON a.id = e.asset_id LEFT JOIN partition_sets s ON s.id = e.set_id
 LEFT JOIN partitions p ON p.set_id = e.set_id AND p.number = e.partition
 WHERE e.seq > ?1 AND e.seq <= ?2 AND e.type IN (SELECT value FROM json_each(?3))
@@ -34,7 +36,8 @@ ORDER BY e.seq LIMIT ?5
 
 @dataclass(frozen=True, slots=True)
 class HappenedRow:
-    """An event. `set` and `number`: its partition, or its run's; `key`: None also for a window that was never used."""
+    """An event. `set` and `number`: its partition, or its run's; `key`: None also for a window that was never
+    used. `depth`: how many runs led to it, its own among them."""
 
     seq: int
     at: float
@@ -46,6 +49,7 @@ class HappenedRow:
     live: bool
     run: int | None
     data: Json
+    depth: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ def _described(db: sqlite3.Connection, rows: Sequence[Any]) -> tuple[HappenedRow
     failed = {row[8] for row in rows if row[2] in ("run_failed", "failed") and row[8] is not None}
     runs, errors = _runs(db, ended), _errors(db, failed)
     found = list[HappenedRow]()
-    for seq, at, type_, asset, set_, number, key, deleted, run, data in rows:
+    for seq, at, type_, asset, set_, number, key, deleted, run, data, depth in rows:
         told: dict[str, Any] | None = load_optional(data)
         if type_ in RUN_TYPES and run in runs:
             set_, number, key, deleted, about = runs[run]
@@ -94,7 +98,7 @@ def _described(db: sqlite3.Connection, rows: Sequence[Any]) -> tuple[HappenedRow
         if error is not None:
             told = {**(told or {}), "error": error}
         partition = number if set_ is not None else None
-        found.append(HappenedRow(seq, at, type_, asset, set_, partition, key, deleted is None, run, told))
+        found.append(HappenedRow(seq, at, type_, asset, set_, partition, key, deleted is None, run, told, depth))
     return tuple(found)
 
 

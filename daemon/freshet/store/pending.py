@@ -48,12 +48,12 @@ def keep_pending(
             continue
         (number,) = db.execute(
             """
-            INSERT INTO pending (ticker_id, tick_id, target, key, run_key, params, tags, priority, came_at)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id
+            INSERT INTO pending (ticker_id, tick_id, target, key, run_key, params, tags, priority, came_at, depth)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id
             """,
             (
                 *(how.ticker_id, how.tick_id, target, place.key, run_key),
-                *(dump(one.params), dump(one.tags), one.priority, how.now),
+                *(dump(one.params), dump(one.tags), one.priority, how.now, one.run.depth),
             ),
         ).fetchone()
         if run_key is not None:
@@ -114,13 +114,13 @@ def kept_requests(db: sqlite3.Connection, ids: Sequence[int]) -> dict[int, KeptR
 def _kept(db: sqlite3.Connection, ids: Sequence[int]) -> Iterator[KeptRequest]:
     rows = db.execute(
         """
-        SELECT p.id, p.tick_id, p.target, p.key, p.run_key, p.params, p.tags, p.priority, p.came_at
+        SELECT p.id, p.tick_id, p.target, p.key, p.run_key, p.params, p.tags, p.priority, p.came_at, p.depth
         FROM json_each(?) wanted CROSS JOIN pending p ON p.id = wanted.value
         """,
         (dump(list(ids)),),
     )
-    for number, tick_id, target, key, run_key, params, tags, priority, at in rows:
-        yield KeptRequest(number, tick_id, target, key, run_key, load(params), load(tags), priority, at)
+    for number, tick_id, target, key, run_key, params, tags, priority, at, depth in rows:
+        yield KeptRequest(number, tick_id, target, key, run_key, load(params), load(tags), priority, at, depth)
 
 
 def pending_rows(db: sqlite3.Connection, sensor: str, limit: int) -> tuple[KeptRequest, ...]:
@@ -164,10 +164,14 @@ def release_pending(
             made = None if one.run is None else _admit(db, log, one, one.run, how)
         except FreshetError as error:
             db.execute("ROLLBACK TO release")
-            made, said = None, error.message
+            made, said, log = None, error.message, EventLog(db, now)
+        else:
+            if one.run is not None and made is None:
+                said = f"{one.run.depth} automatic runs led to it, one to the next"
         db.execute("RELEASE release")
         if made is None or one.run is None:
             refused[one.ids[-1]] = said
+            events.append(log.write())
             _free(db, one.ids)
             _settle(db, one.ids, "refused", now, reason=said)
             continue
@@ -182,8 +186,9 @@ def release_pending(
 
 def _admit(
     db: sqlite3.Connection, log: EventLog, one: ToRelease, run: RunToAdmit, how: Admitting
-) -> tuple[Admission, tuple[int, ...]]:
-    """The run, and those that it canceled. Raises `Conflict` where it gives way itself."""
+) -> tuple[Admission, tuple[int, ...]] | None:
+    """The run, and those that it canceled; None where too many automatic runs led to it. Raises `Conflict` where it
+    gives way itself."""
     settled = settle_runs(db, [run])
     if settled.lost:
         raise Conflict(f"run {settled.lost[0][1]} is still under way (overlap={run.overlap!r})")
@@ -191,7 +196,10 @@ def _admit(
         cancel_into(db, log, run_id, how.now)
     keys = list(db.execute(_OWN_KEYS, (dump(one.ids),)))
     _free(db, one.ids)
-    (made,), _ = admit_into(db, log, [run], how)
+    found, _ = admit_into(db, log, [run], how)
+    if not found:
+        return None
+    (made,) = found
     _claim(db, [(target, key, run_key, made.run_id, tick) for target, key, run_key, tick, _ in keys])
     *others, last = one.ids
     if one.folded and others:

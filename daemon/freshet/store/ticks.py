@@ -241,12 +241,13 @@ def _write_row(
     db.execute(
         """
         INSERT INTO ticks (id, ticker_id, status, started_at, ended_at, cursor_before, cursor, skip, runs,
-            partitions_added, ledger_added, dropped) VALUES (?, ?, 'committed', ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            partitions_added, ledger_added, dropped, depth) VALUES (?, ?, 'committed', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """,
         (
             *(commit.tick_id, commit.ticker, commit.started_at, commit.ended_at),
             *((dump(before.cursor), dump(commit.cursor)) if commit.cursor_changed else (None, None)),
             *(commit.skip, runs, added, len(commit.ledger.put)),
             dump([asdict(one) for one in dropped]) if dropped else None,
+            commit.depth,
         ),
     )

@@ -177,7 +177,9 @@ class InlineLooks:
 
     async def events(self, look: _Look, what: Listen, after: int | None, limit: int) -> Happenings:
         """The next events, from the engine's store."""
-        return await self._answers.happened(after, what.types, what.assets, limit)
+        events = await self._answers.happened(after, what.types, what.assets, limit)
+        look.found.saw(events)
+        return events
 
     def ledger_texts(self, sensor: str, digests: list[bytes]) -> dict[bytes, str]:
         """Never asked: the caches hold the texts."""

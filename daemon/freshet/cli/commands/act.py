@@ -144,6 +144,8 @@ def dropped_line(item: Any, *, partition: str | None, holder: int | None) -> str
     partition = "" if partition is None else f" [{partition}]"
     if item.get("reason") == "overlap":
         return in_line(f"{item['target']}{partition}: {f'run {holder} is' if holder else 'another is'} under way")
+    if item.get("reason") == "chain":
+        return in_line(f"{item['target']}{partition}: too long a chain of automatic runs led to it")
     taken = "is asked for twice" if holder is None else f"made run {holder}"
     if holder is not None and holder < 0:
         taken = f"waits as request {-holder}"

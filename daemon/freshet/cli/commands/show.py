@@ -64,6 +64,9 @@ def _status_lines(answer: StatusAnswer, edited: tuple[str, ...]) -> list[tuple[s
     if answer.failed_runs:
         runs.append(f"   failed in the last hour: {answer.failed_runs}", style="red")
     failed = tuple(f"{name} ({count})" for name, count in answer.failed.items())
+    if answer.stopped:
+        stopped = ", ".join(f"{name} ({count})" for name, count in answer.stopped.items())
+        lines.append(("loop", Text(f"chains of automatic runs stopped in the last day: {in_line(stopped)}", "red")))
     lines += [
         ("runs", runs),
         ("assets", _named(f"{answer.assets}", {"failed": failed, "lapsed": answer.lapsed})),

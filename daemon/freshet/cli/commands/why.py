@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 from rich.text import Text
 
@@ -91,9 +92,9 @@ def _ended(run: RunAnswer, now: float) -> str:
 
 
 def _stopped(event: EventAnswer, now: float) -> Text:
-    depth = (event.data or {}).get("depth")
-    said = f"not asked for again {_when(event.at, now)}: {depth} automatic runs led to it, one to the next"
-    return Text(said + (f" (by run {event.run_id})" if event.run_id else ""), "red")
+    data: Any = event.data or {}
+    said = f"not asked for again {_when(event.at, now)}: {data.get('depth')} automatic runs led to it"
+    return Text(said + (f", the last of them run {data['run']}" if data.get("run") else ""), "red")
 
 
 def _maker(one: MakerAnswer) -> Text:

@@ -15,6 +15,7 @@ from freshet.definitions.graph import Definitions
 from freshet.definitions.names import nearest_hint
 from freshet.engine.automation.agenda import Agenda, Watchers
 from freshet.engine.automation.alike import Alike
+from freshet.engine.automation.causes import Causes
 from freshet.engine.automation.clockwork import Clockwork
 from freshet.engine.automation.coming import Coming
 from freshet.engine.automation.downstream import written_out
@@ -60,6 +61,7 @@ class Automation:
         self._heap: list[tuple[float, str]] = []
         self._known: dict[AutomationCondition, Program] = {}
         self._pruned: set[str] = set()
+        self._causes = Causes()
         self._moved = Moment(0.0)
         self._came: Mapping[str, BitMap] = {}
         self._seq = 0
@@ -171,9 +173,10 @@ class Automation:
         instant = self._clockwork.next()
         before = None
         if events and instant is not None and instant <= events[0].at:
-            before = self._run(Moment(now), until=events[0].at)
+            before = self._run(Moment(now, late=True), until=events[0].at)
         self._seq = max(self._seq, events[-1].seq) if events else self._seq
         moment = apply(self._world, events, now)
+        moment.late = Causes.late(events)
         for asset, gone in moment.deleted.items():
             self._forget(asset, gone)
         after = self._run(moment)
@@ -181,7 +184,7 @@ class Automation:
 
     def timer(self, now: float) -> Evaluation:
         """Look at what a deadline has come for, and at conditions that are new."""
-        return self._run(Moment(now), until=now)
+        return self._run(Moment(now, late=True), until=now)
 
     def _run(self, moment: Moment, *, until: float = -math.inf) -> Evaluation:
         self._told = []
@@ -203,7 +206,10 @@ class Automation:
         while (due := agenda.pop()) is not None:
             asset, candidates = due
             seen.add(asset)
+            self._causes.looked(self._world, moment, asset, candidates)
             asked = self._look(moment, asset, candidates, alike)
+            if before := self._causes.before(moment, asset, asked):
+                moment.before[asset] = before
             if asked:
                 moment.asked[asset] = asked
                 agenda.spread(asset, asked)
@@ -221,6 +227,7 @@ class Automation:
             moment.visited,
             self._wake_at(moment.now),
             tuple(self._told),
+            moment.before,
         )
 
     def _gather(self, agenda: Agenda, moment: Moment) -> None:
@@ -264,7 +271,7 @@ class Automation:
             true = value(look, program.root, scope)
             self._tell(asset, look)
             risen = true if program.guarded else self._risen(look, scope, true)
-            fresh = risen - self._world.levels(asset).in_flight(risen)
+            fresh = risen - self._world.levels(asset).in_flight(risen) - moment.of(asset).stopped
             if fresh:
                 self._world.change(asset).asked |= fresh
                 asked |= fresh

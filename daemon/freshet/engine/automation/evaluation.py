@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pyroaring import BitMap
@@ -38,7 +39,8 @@ class Told:
 class Evaluation:
     """`seq`: the last event looked at. `chunks`: what changed in the memory of conditions; it commits together
     with the runs. `visited`: how many nodes and assets were looked at. `wake_at`: call `timer` then, if nothing
-    happens before (None: nothing waits for a time). `told`: commits with them.
+    happens before (None: nothing waits for a time). `told`: commits with them. `before`: the partitions, by asset,
+    that are requested because of what came before the transaction looked at.
 
     Evaluations are committed in the order in which they were made. One whose commit failed is committed again as it
     is; to drop one instead, load from the store: memory has already moved on.
@@ -50,6 +52,7 @@ class Evaluation:
     visited: int
     wake_at: float | None
     told: tuple[Told, ...] = ()
+    before: Mapping[str, BitMap] = field(default_factory=dict[str, BitMap])
 
     def following(self, before: Evaluation) -> Evaluation:
         """Both as one, to be committed together: `before` was made just before this."""
@@ -60,4 +63,8 @@ class Evaluation:
             chunks=tuple(chunks.values()),
             visited=before.visited + self.visited,
             told=(*before.told, *self.told),
+            before={
+                asset: before.before.get(asset, BitMap()) | self.before.get(asset, BitMap())
+                for asset in {*before.before, *self.before}
+            },
         )

@@ -17,9 +17,9 @@ __all__ = ["Moment", "Pulses", "apply"]
 @dataclass(slots=True)
 class Pulses:
     """What happened to an asset's partitions in this transaction. `handled`: see `newly_handled`. `skipped`: let go
-    because a step above it in the run failed. `changed`: updated with data that is not known to be the same. `code`:
-    its code is another. `lapsed`: 0 for the whole asset. `unsettled`: its freshness was or is
-    not in order."""
+    because a step above it in the run failed. `stopped`: asked for, and not admitted, as a chain of runs had become too
+    long. `changed`: updated with data that is not known to be the same. `code`: its code is another. `lapsed`: 0 for
+    the whole asset. `unsettled`: its freshness was or is not in order."""
 
     updated: BitMap = field(default_factory=BitMap)
     changed: BitMap = field(default_factory=BitMap)
@@ -29,6 +29,7 @@ class Pulses:
     failed: BitMap = field(default_factory=BitMap)
     canceled: BitMap = field(default_factory=BitMap)
     skipped: BitMap = field(default_factory=BitMap)
+    stopped: BitMap = field(default_factory=BitMap)
     handled: BitMap = field(default_factory=BitMap)
     added: BitMap = field(default_factory=BitMap)
     touched: BitMap = field(default_factory=BitMap)
@@ -64,8 +65,9 @@ class Found:
 @dataclass(slots=True)
 class Moment:
     """One look of all conditions. `shifted`: assets that depend on other partitions than before. `ticked`: the nodes,
-    by asset, of which an instant has passed. `asked`: what this look has requested so far, by asset. `below_failure`:
-    computed when first needed; facts that it rests on do not change after that."""
+    by asset, of which an instant has passed. `asked`: what this look has requested so far, by asset; `before`: what of
+    it for a cause before this moment, `late` if all of it. `below_failure`: computed when first needed; facts that it
+    rests on do not change after that."""
 
     now: float
     pulses: dict[str, Pulses] = field(default_factory=dict[str, Pulses])
@@ -76,6 +78,8 @@ class Moment:
     asked: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
     below_failure: Found = field(default_factory=Found)
     visited: int = 0
+    late: bool = False
+    before: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
 
     def of(self, asset: str) -> Pulses:
         """To read."""
@@ -145,10 +149,15 @@ def _freshness(world: World, moment: Moment, event: Event, asset: str) -> None:
 
 def _step(world: World, moment: Moment, event: Event, asset: str, failed_runs: set[int | None]) -> None:
     kind, partition = event.type, event.partition or 0
-    if kind not in ("requested", "started", "materialized", "failed", "released"):
+    if kind not in ("requested", "started", "materialized", "failed", "released", "chain_stopped"):
         return
     levels, pulses = world.change(asset), moment.change(asset)
     pulses.touched.add(partition)
+    if kind == "chain_stopped":
+        levels.asked.discard(partition)
+        pulses.stopped.add(partition)
+        pulses.handled.add(partition)
+        return
     if kind in ("requested", "started"):
         if kind == "requested" or partition not in levels.in_progress:
             pulses.requested.add(partition)

@@ -95,6 +95,7 @@ def partial_look(ctx: EvaluatorContext, found: Found, status: Status = "checkpoi
         waiting=found.waiting or None,
         lag=ctx.told_lag(),
         notice=ctx.told_notice(),
+        cause=found.cause,
     )
 
 

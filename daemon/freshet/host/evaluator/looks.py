@@ -305,7 +305,9 @@ class Looks:
 
     async def events(self, look: Tick, what: Listen, after: int | None, limit: int) -> Happenings:
         """The next events for a look."""
-        return await self._events.ask(look.holder.name, what, after, limit)
+        events = await self._events.ask(look.holder.name, what, after, limit)
+        look.found.saw(events)
+        return events
 
     def ledger_texts(self, sensor: str, digests: list[bytes]) -> dict[bytes, str]:
         """The key texts of ledger entries, from the daemon; blocks."""

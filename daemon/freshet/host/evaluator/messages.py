@@ -55,7 +55,7 @@ DIGEST = 16
 RECORD = 24
 """Bytes of a digest and a version."""
 
-_SMALL = ("cursor", "skip", "waiting", "error", "after", "lag", "notice")
+_SMALL = ("cursor", "skip", "waiting", "error", "after", "lag", "notice", "cause")
 
 Message = list[Any]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from freshet.definitions.delivery import Delivery, Handled
+from freshet.definitions.listen import Happened
 from freshet.definitions.names import PRIORITY_MAX, check_key, check_version
 from freshet.definitions.outcome import AddPartitions, DeletePartitions, Json, Report, RunRequest, Skip
 from freshet.definitions.sensor import Sensor
@@ -41,7 +42,8 @@ class WrongResult(TypeError):
 class Outcome:
     """How a look, or a part of one, ended: `executors.base.TickEnd` before it crosses the process boundary.
 
-    `runs`: [target, partition, run_key, params, tags, priority]; `partitions`: [set, [[key, metadata]], [deleted key]];
+    `runs`: [target, partition, run_key, params, tags, priority], with its own cause where it has one; `partitions`:
+    [set, [[key, metadata]], [deleted key]]; `cause`: [depth, run], see `TickEnd`;
     `reports`: [asset, key, metadata]; `deliveries`: [number, outcome, reason, runs, partitions, reports, after].
     `cursor` is a list of one where the cursor changed, else None. `lag`: [items, since].
     """
@@ -59,6 +61,7 @@ class Outcome:
     after: float | None = None
     lag: list[Json] | None = None
     notice: str | None = None
+    cause: list[Json] | None = None
 
 
 class Found:
@@ -69,6 +72,7 @@ class Found:
         "_handled",
         "_sensor",
         "_target",
+        "cause",
         "deliveries",
         "partitions",
         "reports",
@@ -83,6 +87,7 @@ class Found:
         self._target = target
         self._check = check
         self._handled = set[int]()
+        self.cause: list[Json] | None = None
         self.clear()
 
     @classmethod
@@ -91,6 +96,12 @@ class Found:
         job's."""
         spec = sensor.spec
         return cls(sensor.name, target=spec.target, check=None if spec.flow.batch is not None else check)
+
+    def saw(self, events: Iterable[Happened]) -> None:
+        """The look was given these: what it asks for may be because of any of them."""
+        deepest = max(events, key=lambda one: one.depth, default=None)
+        if deepest is not None and deepest.depth > (self.cause[0] if self.cause else 0):
+            self.cause = [deepest.depth, deepest.run]
 
     def clear(self) -> None:
         """Forget what was found: it is committed."""
@@ -227,7 +238,16 @@ def _run(item: RunRequest) -> list[Json]:
         _metadata(item.params, "RunRequest(params)"),
         {plain_text(key, "a tag"): plain_text(value, f"the tag {key!r}") for key, value in tags.items()},
         priority,
+        *_cause(item.cause),
     ]
+
+
+def _cause(given: Any) -> list[Json]:
+    if given is None:
+        return []
+    if not isinstance(given, Happened):
+        raise NotPlain(f"RunRequest(cause) must be an event that `ctx.events()` gave, found {_show(given)}")
+    return [[given.depth, given.run]]
 
 
 def _report(item: Report) -> list[Json]:

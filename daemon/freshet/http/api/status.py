@@ -12,6 +12,7 @@ from freshet.engine.freshness import by_partition
 from freshet.http.api.context import Api
 from freshet.http.api.convert import freshness_state, problem_answer
 from freshet.http.models import HostAnswer, ProblemAnswer, StatusAnswer
+from freshet.store.chains import stopped_since
 from freshet.store.freshness import asset_freshness
 from freshet.store.partition_freshness import not_fresh
 from freshet.store.queries import failures
@@ -19,6 +20,7 @@ from freshet.store.queries import failures
 __all__ = ["router"]
 
 _HOUR = 3600.0
+_DAY = 24 * _HOUR
 
 router = APIRouter(tags=["status"])
 
@@ -68,6 +70,7 @@ async def status(api: Api) -> StatusAnswer:
         troubled_schedules=tuple(one.name for one in schedules if one.status == "failing"),
         lapsed=tuple(sorted(lapsed)),
         failed={name: count for name, count in failed.partitions.items() if name in definitions.asset},
+        stopped=await api.control.store.read(partial(stopped_since, since=now.now - _DAY)),
         failed_runs=failed.runs,
         load_problems=tuple(map(problem_answer, report.problems)),
         load_warnings=(

@@ -39,6 +39,7 @@ from freshet.store.records.keys import BareKeys, Pair, names_of
 from freshet.store.records.runs import (
     Admission,
     Admitted,
+    Cause,
     DroppedRequest,
     Finished,
     InputNeed,
@@ -79,6 +80,7 @@ __all__ = [
     "BackfillRow",
     "BackfillState",
     "BareKeys",
+    "Cause",
     "ConditionChunk",
     "DeliveryRow",
     "DeliveryState",

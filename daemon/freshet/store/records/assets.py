@@ -76,6 +76,7 @@ class AutomationCommit:
     """One evaluation: conditions have looked up to and including transaction `seq`; the runs they ask for, the memory
     of their nodes and what they tell commit together. `start`: as in TickCommit. `conditions`: as expressions, by
     digest, those that the runs name in `RunToAdmit.condition`: one digest, or that of each step with a space between.
+    `by`, `later`: see `chains.caused`.
     """
 
     seq: int
@@ -87,3 +88,5 @@ class AutomationCommit:
     version: str = ""
     told: tuple[ToldEvent, ...] = ()
     conditions: dict[str, str] = field(default_factory=dict[str, str])
+    by: tuple[frozenset[int], frozenset[int]] = (frozenset(), frozenset())
+    later: dict[int, tuple[str, ...]] = field(default_factory=dict[int, tuple[str, ...]])

@@ -19,6 +19,7 @@ EventType = Literal[
     "materialized",
     "reported",  # a report of what was known already, or of something older: nothing moved
     "failed",  # for good: no attempts left
+    "chain_stopped",  # asked for, and not admitted: too many automatic runs led to it
     "released",  # canceled or skipped: no longer in progress, neither made nor failed
     "partition_added",
     "partition_deleted",

@@ -36,7 +36,7 @@ class RequestToKeep:
 
 @dataclass(frozen=True, slots=True)
 class KeptRequest:
-    """A request as it was kept, and the tick that asked for it."""
+    """A request as it was kept, and the tick that asked for it. `depth`: as in `RunToAdmit`."""
 
     id: int
     tick_id: int
@@ -47,6 +47,7 @@ class KeptRequest:
     tags: dict[str, str]
     priority: int
     at: float
+    depth: int = 0
 
 
 @dataclass(frozen=True, slots=True)

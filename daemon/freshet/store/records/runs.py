@@ -13,6 +13,7 @@ from freshet.store.records.sets import PartitionRef
 __all__ = [
     "Admission",
     "Admitted",
+    "Cause",
     "DroppedRequest",
     "Finished",
     "InputNeed",
@@ -33,6 +34,9 @@ __all__ = [
 
 RunGroup = tuple[str, str, str | None, str | None]
 """Runs of the same origin, target, set and key of a partition."""
+
+Cause = tuple[int, int | None]
+"""Of what is asked for: how many automatic runs led to it, and the last of these."""
 
 RunState = Literal["queued", "started", "succeeded", "failed", "canceling", "canceled", "interrupted"]
 
@@ -81,7 +85,8 @@ class RunToAdmit:
     names the partition; neither: without partitions. Both: a window of time, whose number follows from its key; it is
     remembered when it is first used, and so is a combination, whose dimensions are `parts`.
 
-    `depth`: how many automatic runs led to it. `condition`: which asked for it, see `AutomationCommit`.
+    `depth`: how many automatic runs led to it, and `cause`, the last of these. `condition`: which asked for it, see
+    `AutomationCommit`.
 
     `in_order`: the runs of its group go one after the other; `held`: one of them has not ended, so no step begins.
     `overlap`: of a sensor, what becomes of it while another of its group has not ended."""
@@ -102,6 +107,7 @@ class RunToAdmit:
     held: bool = False
     overlap: Overlap = "allow"
     depth: int = 0
+    cause: int | None = None
     condition: str | None = None
 
     @property
@@ -114,13 +120,14 @@ class RunToAdmit:
 class DroppedRequest:
     """A request whose run key is taken, and by which run (below zero: by the request of that number, which waits).
 
-    `overlap`: it gave way to that run, or (0) to another request of its tick; it took no run key then."""
+    `overlap`: it gave way to that run, or (0) to another request of its tick; `chain`: too many automatic runs, that
+    one the last of them, led to it. It took no run key then."""
 
     target: str
     key: str | None
     run_key: str
     run_id: int
-    reason: Literal["run_key", "overlap"] = "run_key"
+    reason: Literal["run_key", "overlap", "chain"] = "run_key"
 
 
 @dataclass(frozen=True, slots=True)

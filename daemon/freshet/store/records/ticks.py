@@ -109,7 +109,8 @@ class TickCommit:
     `runs`, from the front, have a slot reserved and are committed as already started.
     `pending`: requests that wait before they become runs. `release`: run keys that are free again, before all else.
     `final`: False for a checkpoint, after which the tick goes on under the next tick id. `stage`: where the outcome
-    was too large for one transaction, the stage that holds its partitions, ledger, reports and runs.
+    was too large for one transaction, the stage that holds its partitions, ledger, reports and runs. `depth`: how many
+    automatic runs led to what it looked at.
     """
 
     ticker: int
@@ -132,6 +133,7 @@ class TickCommit:
     deliveries: tuple[HandledDelivery, ...] = ()
     pending: tuple[RequestToKeep, ...] = ()
     release: tuple[RunKey, ...] = ()
+    depth: int = 0
 
 
 @dataclass(frozen=True, slots=True)
