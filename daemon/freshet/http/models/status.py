@@ -54,10 +54,11 @@ class HostAnswer(Answer):
 
 
 class StatusAnswer(Answer):
-    """The daemon at a glance. `pid`: its own process; `lapsed`: assets past their freshness; `troubled`: sensors that
-    fail or are quarantined; `failed`: partitions whose last run failed for good, by asset; `failed_runs`: runs that
-    failed in the last hour; `stopped`: how often chains of automatic runs were stopped in the last day, by target; `needs_restart`: nothing starts any more, and `problem` will not go by itself;
-    `load_problems`: why the last load of plugins was not put in force."""
+    """The daemon at a glance. `pid`: its own process; `lapsed`: assets past their freshness; `troubled`: sensors
+    that fail or are quarantined; `failed`: partitions whose last run failed for good, by asset; `failed_runs`: runs
+    that failed in the last hour; `stopped`: how often chains of automatic runs were stopped in the last day, by
+    target; `needs_restart`: nothing starts any more, and `problem` will not go by itself; `load_problems`: why the
+    last load of plugins was not put in force."""
 
     state: Literal["starting", "ready", "stopping"]
     pid: int
