@@ -139,11 +139,16 @@ class S3Sensor(Sensor):
             noun="object",
             templated=self.spec.flow.run_key is not None,
         )
-        refuse_nonsense(name, self.rules, "all", target)
-        if type(self).evaluate is S3Sensor.evaluate:
-            tags, metadata = (("object", "change"), ()) if partitions is None else ((), _METADATA)
-            check_fields(self, partition=partitions is not None, tags=tags, metadata=metadata)
+        self._check(target)
         self._told: dict[str, str] = {}
+
+    def _check(self, target: object) -> None:
+        """Whether what is asked for goes together, and the templates name what there is."""
+        refuse_nonsense(self.spec.name, self.rules, "all", target)
+        if type(self).evaluate is S3Sensor.evaluate:
+            partition = self.rules.partitions is not None
+            tags, metadata = ((), _METADATA) if partition else (("object", "change"), ())
+            check_fields(self, partition=partition, tags=tags, metadata=metadata)
 
     def _shown(
         self, pattern: str, key: str | None, changes: frozenset[str], retire: bool, start: object, looks: float

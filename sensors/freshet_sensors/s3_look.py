@@ -215,7 +215,7 @@ class Look:
 
     async def _absent(self, sweep: Sweep) -> AsyncIterator[Said]:
         """Forget what the ledger holds and the sweep did not meet."""
-        ledger, paths, kept = self._ctx.ledger, sweep.paths, set[str | None]()
+        ledger, paths = self._ctx.ledger, sweep.paths
         if len(ledger) <= len(paths):
             return
 
@@ -223,15 +223,15 @@ class Look:
             return [path for path in ledger.absent(()) if path not in paths]
 
         gone = await aside(absent)
-        if not self.first:
-            prefix = self._sensor.prefix
-            asked = [path for path in gone[:_CONFIRMED] if self._matches(path)]
-            heads = await self._bucket.heads([prefix + path for path in asked], self._patience)
-            there = {key[len(prefix) :] for key, row in heads if row is not None}
-            if there and len(gone) > _CONFIRMED:
-                raise Broken(f"the listing of the bucket {self._bucket.name} leaves out objects that are there")
-            gone = [path for path in gone if path not in there]
-            kept = {self._key(path) for path in there}
+        prefix = self._sensor.prefix
+        asked = [path for path in gone[:_CONFIRMED] if self._matches(path)]
+        heads = await self._bucket.heads([prefix + path for path in asked], self._patience)
+        # In a first look, too: notifications may have brought in what its listing does not show yet.
+        there = {key[len(prefix) :] for key, row in heads if row is not None}
+        if there and len(gone) > _CONFIRMED and not self.first:
+            raise Broken(f"the listing of the bucket {self._bucket.name} leaves out objects that are there")
+        gone = [path for path in gone if path not in there]
+        kept = {self._key(path) for path in there}
         keys = {key for path in gone if (key := self._key(path)) is not None}
         left = frozenset(key for key in keys if key in sweep.keys or key in kept)
         for at in range(0, len(gone), _PIECE):

@@ -293,6 +293,17 @@ async def test_a_key_that_a_listing_leaves_out_is_looked_at_before_it_has_gone(s
     assert (set(world.partitions), len(world.runs), s3.calls["head"]) == ({"a"}, 1, 1)
 
 
+async def test_what_a_notification_brought_in_before_the_first_listing_shows_it_stays(s3: FakeS3) -> None:
+    world = World()
+    async with sensor(s3, retire=True) as one:
+        s3.put("a.csv", hidden=1)
+        await world.tick(one, ["a.csv"])
+        assert set(world.entries) == {"a.csv"}
+        s3.now += 1
+        await world.tick(one)
+    assert (set(world.partitions), len(world.runs)) == ({"a"}, 1)
+
+
 async def test_a_key_stays_where_an_object_that_listings_leave_out_has_it(s3: FakeS3) -> None:
     world = World()
     async with sensor(s3, retire=True) as one:

@@ -195,7 +195,7 @@ def test_a_combination_is_numbered_when_it_is_first_used(cube: sqlite3.Connectio
 
 
 def test_a_part_that_is_not_there_is_named_with_its_dimension(cube: sqlite3.Connection) -> None:
-    with pytest.raises(UnknownName, match=r"the dimension 'shop' of 'cube': .*'zz'"):
+    with pytest.raises(UnknownName, match=r"the dimension 'shop': the partition set 'shops' .*'zz'"):
         use(cube, ref("2026-09-02", "eu", "zz"))
     assert live(cube, "cube") == []
 
