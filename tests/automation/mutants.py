@@ -177,7 +177,12 @@ MUTANTS = (
         "one success answers every lapse", lapse.lapse_unserved, "done & (memory.get(trying) | pulses.reported)", "done"
     ),
     Mutant("a new episode has no new attempts", lapse.lapse_unserved, "tries.clear(newest)", "pass"),
-    Mutant("a cancel exhausts nothing", lapse.lapse_unserved, "tries.put(float(lapse.attempts), canceled)", "pass"),
-    Mutant("a failure backs off no longer than the first", lapse.lapse_unserved, "float(2 ** int(count))", "1.0"),
+    Mutant("a cancel exhausts nothing", lapse.lapse_unserved, "tries.put(float(lapse.attempts + 1), canceled)", "pass"),
+    Mutant(
+        "a failure backs off no longer than the first",
+        lapse.lapse_unserved,
+        "float(2 ** min(int(count), lapse.attempts))",
+        "1.0",
+    ),
     Mutant("a first look at a lapse is none", vars(lapse)["_lapsed_above"], "look.first and", "False and"),
 )

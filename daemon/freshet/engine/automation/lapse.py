@@ -41,7 +41,8 @@ def lapse_unserved(look: Look, node: Node, lapse: LapseUnserved, scope: Scope) -
             if count < lapse.attempts <= count + 1:
                 _tell(look, node, scope, bits & (own | memory.get(up)))
             tries.put(min(count + 1, float(lapse.attempts)), bits)
-            retry.put(round_up(now + lapse.delay * float(2 ** int(count)), lapse.delay / 64), bits)
+            waits = lapse.delay * float(2 ** min(int(count), lapse.attempts))
+            retry.put(round_up(now + waits, lapse.delay / 64), bits)
     if canceled := candidates & pulses.canceled & (memory.get(trying) | memory.get(up) | own):
         memory.remove(trying, canceled)
         memory.remove(up, canceled)
