@@ -190,9 +190,11 @@ class HandControl:
 
     def asset_counts(self, asset: str) -> AssetCounts:
         with closing(sqlite3.connect(self.store.path)) as db:
-            bits, sets = asset_bits(db)[asset], read_sets(db)
+            bits, sets = asset_bits(db).get(asset), read_sets(db)
         spec = self.definitions.asset[asset].partitions
         count = 1 if spec is None else len(sets[spec.name].live)
+        if bits is None:  # nothing has happened to it
+            return AssetCounts(count, 0, 0, 0)
         return AssetCounts(count, len(bits.materialized), len(bits.failed), len(bits.in_progress))
 
     def partition_count(self, set: str) -> int:
