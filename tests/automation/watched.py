@@ -31,7 +31,9 @@ class Watched(Plant):
         expected = self.reference.evaluate(events, self.now)
         before = len(self.waves)
         super().settle(evaluation, events)
-        assert set(self.waves[before:]) == expected, f"asked for {self.waves[before:]}, not {expected}\n{sketch(self.definitions)}\n{events}"
+        assert set(self.waves[before:]) == expected, (
+            f"asked for {self.waves[before:]}, not {expected}\n{sketch(self.definitions)}\n{events}"
+        )
         moments, needed = self.reference.moments(self.now)
         if not self.replaying:  # what went and was not looked at still waits
             assert evaluation.wake_at in {*moments, None}, f"nothing waits for that\n{sketch(self.definitions)}"
