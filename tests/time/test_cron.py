@@ -160,7 +160,7 @@ def test_normal_forms(text: str, normal: str) -> None:
     [
         ("61 * * * *", "minute"),
         ("* * *", "3 fields"),
-        ("0 0 30 2 *", "day-of-month"),
+        ("0 0 30 2 *", "never comes (no month"),
         ("@fortnightly", "@daily"),
         ("", "0 fields"),
         ("* * * * FUNDAY", "day-of-week"),
