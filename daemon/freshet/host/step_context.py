@@ -85,7 +85,7 @@ class RunningJob:
 
 
 class RunningAsset(RunningJob):
-    """What an asset's function gets. `set`: its partitions, with their zone. `version`: what `data_version` was told."""
+    """What an asset's function gets. `set`: its partitions, with their zone. `version`: what `data_version` got."""
 
     def __init__(
         self,

@@ -48,8 +48,8 @@ class NewDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What became of it: `new`; `same`, it was here before; `copy`, what was signed of it was, under another id; `other`,
-    its id was here before with another body. `id`: of the row."""
+    """What became of it: `new`; `same`, it was here before; `copy`, what was signed of it was, under another id;
+    `other`, its id was here before with another body. `id`: of the row."""
 
     id: int
     how: Literal["new", "same", "copy", "other"]
