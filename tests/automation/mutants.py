@@ -79,7 +79,8 @@ MUTANTS = (
     # what is looked at
     Mutant("a lapsed policy moves nobody", _spread, "unsettled or world.levels(asset).lapsed", "unsettled"),
     Mutant("a policy that changes moves nobody", _spread, "unsettled or world", "world"),
-    Mutant("what is below is left alone", _descend, "self.add(below, reached)", "pass"),
+    Mutant("what is below is left alone", _descend, "self._add_below(edge, reached, unmoved=unmoved)", "pass"),
+    Mutant("what lies far below a failure is left alone", _descend, "topology.above_fan_ins", "()"),
     Mutant("what begins to move is left alone", _came, "if coming:", "if False:"),
     Mutant("what moves no longer is left alone", _came, "if gone := partitions - coming:", "if gone := BitMap():"),
     Mutant("what is asked for makes nothing come", _run, "agenda.came(self._coming.refresh({asset: asked}))", "pass"),

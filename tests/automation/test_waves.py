@@ -126,3 +126,21 @@ def test_an_asset_that_does_not_follow_updates_is_not_waited_for() -> None:
     plant.request("slow", begin=True)
     plant.report("root")
     assert plant.waves[made:] == [(("tip",), None, 0)]
+
+
+def test_what_lies_far_below_a_failure_holds_nothing() -> None:
+    plant = Plant(
+        graph(
+            node("raw", partitions=BATCHES),
+            node("clean", "raw", partitions=BATCHES, automation=EAGER),
+            node("tidy", "clean", partitions=BATCHES, automation=EAGER),
+            node("total", "tidy", automation=EAGER),
+        ),
+        {"batches": [1, 2]},
+    )
+    plant.request("raw", partition=1)
+    plant.run_all()
+    assert ("total",) not in [wave[0] for wave in plant.waves]
+    broken = plant.request("raw", partition=2, begin=True)
+    plant.fail(broken, "raw")
+    assert plant.waves[-1] == (("total",), None, 0)

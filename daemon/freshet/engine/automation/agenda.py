@@ -10,6 +10,7 @@ from pyroaring import BitMap
 from freshet.engine.automation.moment import Moment
 from freshet.engine.automation.program import Program
 from freshet.engine.automation.state import EMPTY, World
+from freshet.engine.automation.topology import Edge
 
 __all__ = ["Agenda", "Watchers"]
 
@@ -105,16 +106,37 @@ class Agenda:
                 self._descend(asset, coming, unmoved=True)
 
     def _descend(self, asset: str, partitions: BitMap, *, unmoved: bool = False) -> None:
-        front: dict[str, BitMap] = {asset: partitions}
-        for _ in range(self._max_depth):
-            following: dict[str, BitMap] = {}
-            for name, bits in front.items():
-                for edge in self._world.topology.below.get(name, ()):
+        """As far down as conditions look up; and, where what depends on several partitions asks whether a missing one
+        lies below a failure, to there: through partitions that are missing and not in progress, along ways that lead to
+        such assets alone."""
+        topology, world = self._world.topology, self._world
+        front: dict[str, tuple[BitMap, int]] = {asset: (partitions, self._max_depth)}
+        seen: dict[tuple[str, int], BitMap] = {}
+        while front:
+            following: dict[str, tuple[BitMap, int]] = {}
+            for name, (bits, left) in front.items():
+                for edge in topology.below.get(name, ()):
+                    near = self._max_depth if edge.several else left
+                    if not near and edge.below not in topology.above_fan_ins:
+                        continue
                     self._moment.visited += 1
-                    below, reached = edge.below, self._world.down(edge, bits)
-                    program = self._program_of(below)
-                    still = unmoved and program is not None and program.calm and not edge.several
-                    if program is not None and program.depth and not still:
-                        self.add(below, reached)
-                    following[below] = following.get(below, EMPTY) | reached
+                    below, reached = edge.below, world.down(edge, bits)
+                    if near:
+                        self._add_below(edge, reached, unmoved=unmoved)
+                    near = max(0, near - 1)
+                    if not near:
+                        missing = reached - world.levels(below).materialized
+                        reached = missing - world.levels(below).in_flight(missing) if missing else missing
+                    reached = reached - seen.get((below, near), EMPTY)
+                    if reached or near:  # what nothing depends on yet is remembered too
+                        seen[below, near] = seen.get((below, near), EMPTY) | reached
+                        known = following.get(below, (EMPTY, 0))
+                        following[below] = (known[0] | reached, max(known[1], near))
             front = following
+
+    def _add_below(self, edge: Edge, reached: BitMap, *, unmoved: bool) -> None:
+        program = self._program_of(edge.below)
+        if program is None or not program.depth:
+            return
+        if not (unmoved and program.calm and not edge.several):
+            self.add(edge.below, reached)

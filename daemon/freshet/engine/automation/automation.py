@@ -198,7 +198,9 @@ class Automation:
         while self._heap and self._heap[0][0] <= moment.now:
             _, asset = heapq.heappop(self._heap)
             if asset in self._programs:
-                agenda.add(asset, self._memory_of(asset).due(moment.now))
+                memory = self._memory_of(asset)
+                above = memory.due_above(moment.now)
+                agenda.add(asset, self._world.live(asset) if above else memory.due(moment.now))
         moment.ticked = self._clockwork.passed(until)
         for asset in moment.ticked:
             agenda.add(asset, self._world.live(asset))

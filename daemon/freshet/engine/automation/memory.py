@@ -87,12 +87,16 @@ class Memory:
         return found
 
     def due(self, now: float) -> BitMap:
-        """Partitions with a deadline that has come."""
+        """Its own partitions with a deadline that has come."""
         found = BitMap()
-        for stamps in self._stamps.values():
-            if stamps.deadline:
+        for key, stamps in self._stamps.items():
+            if stamps.deadline and not _owner(key):
                 found |= stamps.until(now)
         return found
+
+    def due_above(self, now: float) -> bool:
+        """Whether a deadline has come for a partition of an asset above, as far as conditions look at that."""
+        return any(stamps.until(now) for key, stamps in self._stamps.items() if stamps.deadline and _owner(key))
 
     def deadlines(self, node: str, partitions: BitMap) -> list[float]:
         """The deadlines of these partitions that a node has set; its keys begin with `node`."""

@@ -82,6 +82,18 @@ class Topology:
         """Assets with a dependency on several partitions of another."""
         return frozenset(name for name, edges in self.edges.items() if any(edge.several for edge in edges))
 
+    @cached_property
+    def above_fan_ins(self) -> frozenset[str]:
+        """Assets that a dependency on several partitions lies below, at any distance."""
+        stack = [edge.asset for edges in self.edges.values() for edge in edges if edge.several]
+        found = set(stack)
+        while stack:
+            for edge in self.edges[stack.pop()]:
+                if edge.asset not in found:
+                    found.add(edge.asset)
+                    stack.append(edge.asset)
+        return frozenset(found)
+
     def chosen(self, asset: str, deps: Selection | None) -> tuple[Edge, ...]:
         """The dependencies that a condition looks at."""
         edges = self.edges[asset]
