@@ -47,8 +47,8 @@ def covers(daemon: Daemon, batches: int) -> RunAnswer | None:
 
 
 def test_a_file_that_is_written_slowly_is_read_whole(make_site: MakeSite) -> None:
-    """The writer pauses, each time for less than `settle`; the file is read once, after its end."""
-    site = make_site(PLUGIN)
+    """The writer pauses, each time for far less than `settle`; the file is read once, after its end."""
+    site = make_site(PLUGIN.replace("400ms", "2s"))
     daemon = site.start().ready()
     with (site.inbox / "slow.csv").open("w") as file:
         file.write("id,amount\n")

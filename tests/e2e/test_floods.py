@@ -87,11 +87,12 @@ def check(site: Site, daemon: Daemon, files: int, *, began: float, max_wait: flo
     assert (counts.partitions, counts.materialized, counts.failed) == (files, len(good), files - len(good))
     runs = [run for run in daemon.runs("sales") if run.started_at is not None]
     starts = sorted(run.started_at for run in runs if run.started_at is not None)
+    slowest = max((run.ended_at or 0.0) - run.created_at for run in runs)  # none is asked for while one is under way
     gaps = [after - before for before, after in zip([began, *starts], starts, strict=False)]
     print(  # noqa: T201  # shown with -rP and on failure
         f"{files} files: {took:.1f} s, {len(runs)} runs of sales, gaps {[round(gap, 2) for gap in gaps]}"
     )
-    assert max(gaps) < max_wait + 1.5, gaps
+    assert max(gaps) < max_wait + 1.5 + slowest, (gaps, slowest)
     assert len(runs) <= 8 + 4 * took / max_wait, f"{len(runs)} runs in {took:.1f} s"
     assert len(daemon.runs("raw")) == files
     assert all(run.state == "succeeded" for run in runs)
