@@ -268,7 +268,7 @@ class Automation:
         for number in range(_PASSES):
             before = memory.changes
             ticked = moment.ticked.get(asset, frozenset())
-            look = Look(self._world, moment, memory, program, number == 0, first, self._programs, asked, ticked)
+            look = Look(self._world, moment, memory, program, number == 0, first, asked, ticked)
             scope = Scope(asset, candidates)
             true = value(look, program.root, scope)
             self._tell(asset, look)
@@ -359,7 +359,7 @@ class Automation:
     def _at_rest(self, asset: str, program: Program, now: float) -> Look:
         """Between two transactions; what it changes is forgotten."""
         memory = self._memory[asset].copy() if asset in self._memory else Memory()
-        return Look(self._world, Moment(now), memory, program, False, False, self._programs)
+        return Look(self._world, Moment(now), memory, program, False, False)
 
     def digest(self, asset: str) -> str | None:
         """Which condition an asset has: equal ones have the same; None for one without."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
 from dataclasses import dataclass, field
 
 from pyroaring import BitMap
@@ -31,11 +30,11 @@ class Scope:
 @dataclass(slots=True)
 class Look:
     """What a node's evaluation may read: facts, the moment, memory. `pulsing` is False at rest, when the moment is
-    over and `newly_...` is false. `first`: the condition has never been evaluated for this asset. `automated`: the
-    assets that have a condition. `asked`: what this asset's look has already requested; for itself that counts as in
-    progress from the next look on. `ticked`: the nodes of which an instant has passed. `leant`: partitions judged by
-    what they could share a run with, which ends with the moment; `joined`: likewise, of no more interest once
-    requested. `exhausted`, `recovered`: of which it is to be told that their refresh is."""
+    over and `newly_...` is false. `first`: the condition has never been evaluated for this asset. `asked`: what this
+    asset's look has already requested; for itself that counts as in progress from the next look on. `ticked`: the
+    nodes of which an instant has passed. `leant`: partitions judged by what they could share a run with, which ends
+    with the moment; `joined`: likewise, of no more interest once requested. `exhausted`, `recovered`: of which it is to
+    be told that their refresh is."""
 
     world: World
     moment: Moment
@@ -43,7 +42,6 @@ class Look:
     program: Program
     pulsing: bool
     first: bool
-    automated: Container[str]
     asked: BitMap = field(default_factory=BitMap)
     ticked: frozenset[str] = frozenset()
     leant: BitMap = field(default_factory=BitMap)
