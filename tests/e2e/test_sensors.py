@@ -58,7 +58,7 @@ def test_a_sensor_that_hangs_harms_only_itself(make_site: MakeSite, how: str) ->
     delays = sorted(landed(site, daemon, f"{n:03}") for n in range(FILES))
     assert delays[int(FILES * 0.99) - 1] < P99, delays[-5:]
     wanted = {"never returns": "timeout", "ends its process": "7"}.get(how, "plugin.py")
-    # An evaluator that gets no turn in time to say where it is ends without the place: the next one says it.
+    daemon.wait_until(lambda: failing(daemon).failures >= 2, "it failed in an evaluator of its own too")
     daemon.wait_until(lambda: wanted in json.dumps(failing(daemon).last_error), f"the error holds {wanted}")
     assert daemon.client.sensor("landing").failures == 0
     assert daemon.stop(within=10) == 0

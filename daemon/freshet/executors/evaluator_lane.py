@@ -23,6 +23,7 @@ from freshet.executors.inbox_service import serve_inbox
 from freshet.executors.ledger_service import serve_ledger, serve_texts
 from freshet.executors.processes import Vitals, running_threads, vitals
 from freshet.executors.spawning import Tasks
+from freshet.executors.stacks import stack_of
 from freshet.host.evaluator.page import PageView, read_page
 from freshet.store.records import TickError
 
@@ -30,6 +31,7 @@ __all__ = ["Flight", "Lane", "LaneOwner", "Remains"]
 
 _STACK_TURNS = 5
 _STACK_TURN = 0.004
+_OVERDUE_TURNS = 50
 
 _log = structlog.get_logger("freshet.sensors")
 
@@ -216,8 +218,9 @@ class Lane:
 
     # --- what it shows when asked, or when it is dead ------------------------------------------------------
 
-    async def examine(self) -> Remains | None:
-        """Where the silent evaluator stands; None if it shows a sign of life meanwhile."""
+    async def examine(self, turns: int = _STACK_TURNS) -> Remains | None:
+        """Where the silent evaluator stands; None if it shows a sign of life meanwhile. `turns`: how long it may take
+        to say so."""
         assert self.forked is not None
         pid, page, heard = self.forked.pid, read_page(self.forked.page), self._heard
         running = frozenset(thread.tid for thread in page.threads)
@@ -225,7 +228,7 @@ class Lane:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGUSR1)
         end = start
-        for _ in range(_STACK_TURNS):
+        for _ in range(turns):
             await asyncio.sleep(_STACK_TURN)
             running = running_threads(pid, running)
             if start < end == self._stack_end():
@@ -266,7 +269,14 @@ class Lane:
 
     def _past_deadline(self, tick_id: int) -> None:
         if tick_id in self.flights:
-            self._owner.overdue(self, tick_id, "")
+            self.tasks.spawn(self._say_overdue(tick_id))
+
+    async def _say_overdue(self, tick_id: int) -> None:
+        """For an evaluator whose loop is blocked, and that therefore cannot say so itself."""
+        remains = await self.examine(_OVERDUE_TURNS)
+        if tick_id in self.flights:
+            stack = "" if remains is None else stack_of(remains.text, remains.loop_thread)
+            self._owner.overdue(self, tick_id, stack)
 
     def _silent(self, seconds: float) -> None:
         self._owner.silent(self, seconds)
