@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
+
+import orjson
 
 from freshet.cli.text import in_line
 from freshet.definitions.durations import format_duration
@@ -53,7 +54,9 @@ class Printer:
         return found
 
     def _object(self, value: dict[str, Any]) -> None:
-        print(json.dumps(value), flush=self._flush)  # noqa: T201
+        sys.stdout.write(orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE).decode())
+        if self._flush:
+            sys.stdout.flush()
 
     # --- the summary ---------------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -12,7 +11,7 @@ from typing import Literal
 from freshet.definitions.cron import check_cron
 from freshet.definitions.names import check_name, nearest_hint
 from freshet.definitions.source import Source, caller_source
-from freshet.definitions.windows import CADENCES, Window, Windows, start_of, windows_of
+from freshet.definitions.windows import CADENCES, Window, Windows, first_from, start_of, windows_of
 from freshet.definitions.zones import check_zone
 from freshet.errors import DefinitionError, PartitionKeyError
 
@@ -138,7 +137,7 @@ class TimePartitions:
     @property
     def first(self) -> int:
         """The number of the first window that begins at or after `start`."""
-        return self.windows.edges_until(math.ceil(self.begins) - 1) + 1
+        return first_from(self.windows, self.start)
 
     @property
     def begins(self) -> float:

@@ -126,7 +126,7 @@ class Windows:
 
     def key(self, number: int) -> str:
         """The key of a window: its day, its Monday, its first of the month, or its start with the offset to UTC."""
-        return self._key(self.edge(number))
+        return _key(self, number)
 
     def keys(self, first: int, last: int) -> Iterator[tuple[int, str]]:
         """Numbers and keys from `first` to `last`, in order: faster than one by one."""
@@ -212,18 +212,31 @@ def start_of(start: str, zone: str) -> float:
     return float(ZoneClock(zone).instant(math.ceil((found - EPOCH).total_seconds())))
 
 
+@lru_cache(maxsize=1024)
+def first_from(windows: Windows, start: str) -> int:
+    """The number of the first window that begins at or after `start`, as `start_of` reads it."""
+    return windows.edges_until(math.ceil(start_of(start, windows.zone)) - 1) + 1
+
+
 def forget_rules() -> None:
     """Read all zones' rules again when they are next needed: after an update of the time zone data."""
     forget_zones()
     windows_of.cache_clear()
     _edge.cache_clear()
     start_of.cache_clear()
+    first_from.cache_clear()
     _edges_before.cache_clear()
+    _key.cache_clear()
 
 
 @lru_cache(maxsize=16384)
 def _edge(windows: Windows, number: int) -> float:
     return windows._select(number)  # pyright: ignore[reportPrivateUsage]  # its cache
+
+
+@lru_cache(maxsize=1024)
+def _key(windows: Windows, number: int) -> str:
+    return windows._key(windows.edge(number))  # pyright: ignore[reportPrivateUsage]  # its cache
 
 
 @lru_cache(maxsize=1024)
