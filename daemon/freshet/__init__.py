@@ -9,6 +9,7 @@ from freshet.definitions.asset import Asset, Dep, asset
 from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.delivery import Deliveries, Delivery, Handled
 from freshet.definitions.durations import Duration, parse_duration
+from freshet.definitions.executor import Command, Dask, Detached, Inline, Process
 from freshet.definitions.external import ExternalAsset, external_asset
 from freshet.definitions.flow import Batch, SensorOptions
 from freshet.definitions.freshness import Freshness
@@ -51,11 +52,14 @@ __all__ = [
     "AutomationCondition",
     "Batch",
     "ByDimension",
+    "Command",
+    "Dask",
     "DefinitionError",
     "DeletePartitions",
     "Deliveries",
     "Delivery",
     "Dep",
+    "Detached",
     "Duration",
     "DynamicPartitions",
     "Encoding",
@@ -69,6 +73,7 @@ __all__ = [
     "Happenings",
     "Hints",
     "Identity",
+    "Inline",
     "Intake",
     "Job",
     "JobContext",
@@ -82,6 +87,7 @@ __all__ = [
     "Partition",
     "PartitionKeyError",
     "PartitionWindow",
+    "Process",
     "Report",
     "Retries",
     "RetryLater",

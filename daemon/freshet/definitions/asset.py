@@ -13,6 +13,7 @@ from freshet.definitions.annotations import single_value
 from freshet.definitions.code import code_version
 from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.durations import Duration, parse_duration
+from freshet.definitions.executor import PROCESS, ExecutorSpec, executor_spec
 from freshet.definitions.expect import expect, expect_function, expect_list, expect_tags
 from freshet.definitions.freshness import Freshness, FreshnessSpec
 from freshet.definitions.mapping import All, Identity, Last, Mapping
@@ -71,6 +72,7 @@ class AssetSpec:
     priority: int = 0
     retries: RetrySpec = NEVER
     timeout: float | None = None
+    executor: ExecutorSpec = PROCESS
     io: str | None = None
     tags: dict[str, str] = field(default_factory=dict[str, str])
     group: str | None = None
@@ -115,6 +117,7 @@ def asset(
     priority: int = 0,
     retries: int | Retries = 0,
     timeout: Duration | None = None,
+    executor: ExecutorSpec | str | None = None,
     io: str | None = None,
     tags: dict[str, str] | None = None,
     group: str | None = None,
@@ -135,6 +138,7 @@ def asset(
     priority: int = 0,
     retries: int | Retries = 0,
     timeout: Duration | None = None,
+    executor: ExecutorSpec | str | None = None,
     io: str | None = None,
     tags: dict[str, str] | None = None,
     group: str | None = None,
@@ -143,7 +147,8 @@ def asset(
     """Declare an asset: `@asset`, or `@asset(partitions=..., automation=AutomationCondition.eager())`.
 
     Each parameter of the function other than `ctx` names an upstream asset and receives its value. `deps`
-    adds upstreams without a value, or names the mapping of a parameter.
+    adds upstreams without a value, or names the mapping of a parameter. `executor`: where it runs; the default is
+    `"process"`.
 
     `version`: of its code, up to 64 characters, for you to change where `AutomationCondition.code_version_changed()` is
     to be told; without, it is a digest of the function's code, which an edit changes and a comment does not.
@@ -165,6 +170,7 @@ def asset(
             priority=check_priority(priority, what=f"{called}: priority"),
             retries=retry_spec(retries, f"{what}: retries"),
             timeout=None if timeout is None else parse_duration(timeout, what=f"{called}: timeout"),
+            executor=executor_spec(executor, wrapped, f"{what}: executor", takes=("partition",) if partitions else ()),
             io=expect(io, _TEXT, f"{what}: io"),
             tags=expect_tags(tags, f"{what}: tags"),
             group=expect(group, _TEXT, f"{what}: group"),

@@ -9,6 +9,7 @@ from types import NoneType
 from typing import Any, overload
 
 from freshet.definitions.durations import Duration, parse_duration
+from freshet.definitions.executor import PROCESS, ExecutorSpec, executor_spec
 from freshet.definitions.expect import expect, expect_function, expect_tags
 from freshet.definitions.names import check_name, check_priority
 from freshet.definitions.outcome import Json
@@ -31,6 +32,7 @@ class JobSpec:
     priority: int = 0
     retries: RetrySpec = field(default_factory=RetrySpec)
     timeout: float | None = None
+    executor: ExecutorSpec = PROCESS
     tags: dict[str, str] = field(default_factory=dict[str, str])
     group: str | None = None
     wants_ctx: bool = False
@@ -67,6 +69,7 @@ def job(
     priority: int = 0,
     retries: int | Retries = 0,
     timeout: Duration | None = None,
+    executor: ExecutorSpec | str | None = None,
     tags: dict[str, str] | None = None,
     group: str | None = None,
 ) -> Callable[[Callable[..., Any]], Job]: ...
@@ -81,13 +84,14 @@ def job(
     priority: int = 0,
     retries: int | Retries = 0,
     timeout: Duration | None = None,
+    executor: ExecutorSpec | str | None = None,
     tags: dict[str, str] | None = None,
     group: str | None = None,
 ) -> Any:
     """Declare a job. Its parameters, other than `ctx`, are validated by their annotations before it runs, and as far as
     can be before a run is admitted: those that a schedule gives when the plugins are loaded, those of a `RunRequest`
     where it is yielded, names and plain types (numbers, texts, lists and dicts of them, `Literal`) wherever it is
-    called."""
+    called. `executor`: where it runs, as of an asset."""
 
     def make(wrapped: Callable[..., Any]) -> Job:
         expect_function(wrapped, "@job")
@@ -108,6 +112,7 @@ def job(
             priority=check_priority(priority, what=f"{called}: priority"),
             retries=retry_spec(retries, f"job {called}: retries"),
             timeout=None if timeout is None else parse_duration(timeout, what=f"{called}: timeout"),
+            executor=executor_spec(executor, wrapped, f"job {called}: executor", takes=parameters),
             tags=expect_tags(tags, f"job {called}: tags"),
             group=expect(group, (str, NoneType), f"job {called}: group"),
             wants_ctx="ctx" in parameters,
