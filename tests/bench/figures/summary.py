@@ -61,7 +61,8 @@ def _measure(bench: Bench) -> Iterator[Row]:
 def _check(api: Api, filled: Filled) -> None:
     """What is measured is right."""
     found = api.get("assets/made")
-    counts = {"partitions": filled.partitions, "materialized": filled.made, "failed": filled.failed, "in_progress": 0}
+    made = {"partitions": filled.partitions, "materialized": filled.made, "failed": filled.failed}
+    counts = {**made, "in_progress": 0, "exhausted": 0}
     assert found["counts"] == counts, found["counts"]
     assert found["metadata"] == {"rows": 3}, found
     assert found["freshness"]["state"] == "fresh", found
