@@ -24,11 +24,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from freshet.configfile import ENV_PREFIX, NESTED, ConfigFile, env_name, no_config, read_config
 from freshet.definitions.durations import parse_duration
+from freshet.definitions.executor import Lane
 from freshet.definitions.names import check_name, nearest_hint
 from freshet.errors import DurationError, InvalidName, SettingsError
 
 __all__ = [
     "AutomationSettings",
+    "ExecutorSettings",
     "HttpSettings",
     "LogSettings",
     "ProcessSettings",
@@ -103,6 +105,21 @@ class ProcessSettings(BaseModel):
     workers: Annotated[int, Field(ge=1, le=1024)] = max(2, os.cpu_count() or 2)
 
 
+class ExecutorSettings(BaseModel):
+    """`[executors]`: how many steps run at once that take no worker: inline ones, detached ones, those of a cluster."""
+
+    model_config = _STRICT
+
+    inline: Annotated[int, Field(ge=1, le=100_000)] = 256
+    detached: Annotated[int, Field(ge=1, le=10_000)] = 16
+    dask: Annotated[int, Field(ge=1, le=100_000)] = 256
+
+    @property
+    def lanes(self) -> dict[Lane, int]:
+        """By lane."""
+        return {"inline": self.inline, "detached": self.detached, "dask": self.dask}
+
+
 class AutomationSettings(BaseModel):
     """`[automation]`: `max_chain` is how many automatic runs, each asked for because of the one before, may lead to one
     that is admitted; a wave is one run."""
@@ -152,6 +169,7 @@ class Settings(BaseSettings):
     shutdown_grace: Annotated[Seconds, Field(ge=0)] = 6.0
     http: HttpSettings = HttpSettings()
     process: ProcessSettings = ProcessSettings()
+    executors: ExecutorSettings = ExecutorSettings()
     pools: dict[Annotated[str, BeforeValidator(_pool)], Annotated[int, Field(ge=0)]] = Field(
         default_factory=dict[str, int]
     )

@@ -7,6 +7,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from freshet.definitions.executor import Lane
 from freshet.engine.slots import RunQueue
 from freshet.store.records import QueuedStep
 from freshet.store.records.runs import RunGroup
@@ -31,6 +32,50 @@ def test_takes_by_priority_then_depth_then_age_and_never_more_than_the_slots(
         taken.extend(step.run_id for step in batch)
         queue.release(len(batch))
     assert taken == expected
+
+
+_LANES: dict[Lane, int] = {"inline": 3, "dask": 1}
+
+
+@given(
+    waiting=st.lists(st.tuples(st.sampled_from(["process", "inline", "dask"]), st.integers(-1, 1)), max_size=25),
+    ends=st.randoms(use_true_random=False),
+)
+def test_each_lane_is_full_or_has_nobody_waiting_and_never_takes_more_than_its_slots(
+    waiting: list[tuple[Lane, int]], ends: Random
+) -> None:
+    queue = RunQueue(2, open=True, lanes=_LANES)
+    room = {"process": 2, **_LANES}
+    left = {lane: [n for n, one in enumerate(waiting) if one[0] == lane] for lane in room}
+    for run_id, (lane, priority) in enumerate(waiting):
+        queue.put(_step(run_id, priority), lane=lane)
+    running = set[int]()
+    while len(queue) or running:
+        for step in queue.take():
+            lane = waiting[step.run_id][0]
+            best = min(left[lane], key=lambda n: (-waiting[n][1], n))
+            assert step.run_id == best
+            left[lane].remove(best)
+            running.add(best)
+        for lane in room:
+            under_way = sum(waiting[n][0] == lane for n in running)
+            assert under_way <= room[lane]
+            assert under_way == room[lane] or not left[lane]
+        done = ends.choice(sorted(running))
+        running.remove(done)
+        queue.given_back((done, 0))
+    assert queue.in_use == 0
+
+
+def test_a_step_admitted_as_started_moves_to_its_lane() -> None:
+    queue = RunQueue(1, open=True, lanes={"dask": 1})
+    for run_id in (1, 2):
+        assert queue.reserve(1) == 1
+        queue.begun((run_id, 0), "dask")
+    assert queue.in_use == 1 and queue.room("dask") == 0  # the second found no room, and keeps the worker's slot
+    queue.given_back((2, 0))
+    queue.given_back((1, 0))
+    assert queue.in_use == 0 and queue.room("dask") == 1
 
 
 def test_a_new_run_does_not_overtake_those_that_wait() -> None:

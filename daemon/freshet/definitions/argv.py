@@ -52,7 +52,8 @@ def fill_arguments(arguments: Iterable[str], scope: Mapping[str, Any], what: str
         pieces = _pieces(text)
         if len(pieces) == 1 and pieces[0][1] is not None:
             value = _value(pieces[0][1], scope, text, what)
-            filled += map(_text, cast("list[Any]", value if isinstance(value, list) else [value]))
+            several: Any = value if isinstance(value, list) else [value]
+            filled += map(_text, several)
         else:
             filled.append(
                 "".join(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from typing import Any, Literal
 import anyio
 import structlog
 
+from freshet.definitions.executor import Lane
 from freshet.engine.answers import EngineAnswers
 from freshet.engine.automation import Automation
 from freshet.engine.automator import Automator
@@ -72,12 +73,14 @@ MakeHost = Callable[[Answers], CodeHost]
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """`workers`: steps at once. `grace`: seconds that running work gets at shutdown. `interruptions`: how often a run
-    may be cut off by the end of daemon, host or machine before it fails. `timezone`: for schedules and time partitions
-    that name none. `inbox_max`: how many deliveries to hooks may wait. `root`: what the files of secrets are relative
-    to. `max_chain`: how many automatic runs may lead to one."""
+    """`workers`: steps at once; `lanes`: how many at once of those that take no worker, by lane. `grace`: seconds that
+    running work gets at shutdown. `interruptions`: how often a run may be cut off by the end of daemon, host or machine
+    before it fails. `timezone`: for schedules and time partitions that name none. `inbox_max`: how many deliveries to
+    hooks may wait. `root`: what the files of secrets are relative to. `max_chain`: how many automatic runs may lead to
+    one."""
 
     workers: int = 2
+    lanes: Mapping[Lane, int] = field(default_factory=dict[Lane, int])
     grace: float = 6.0
     interruptions: int = 10
     timezone: str = "UTC"
@@ -149,7 +152,7 @@ class Engine:
             in_force=in_force,
             rng=self._rng,
         )
-        self.launcher = Launcher(self.instruments, self.options.workers)
+        self.launcher = Launcher(self.instruments, self.options.workers, self.options.lanes)
         self.staging = Staging(self.instruments, self.launcher)
 
     async def _recover(self, report: LoadReport) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 import structlog
 
+from freshet.definitions.executor import PROCESS, Lane, lane_of
 from freshet.definitions.retries import RetrySpec, retry_delay
 from freshet.engine.inputs import read_bulk
 from freshet.engine.instruments import STORE_RETRY, Instruments, persist
@@ -24,6 +25,9 @@ __all__ = ["CANCEL_GRACE", "Launcher"]
 CANCEL_GRACE = 5.0
 """Seconds that a canceled step gets to end by itself."""
 
+_AT_ONCE = 64
+"""Steps that one transaction starts at most."""
+
 _ENDS = ("run_succeeded", "run_failed", "run_canceled")
 
 _log = structlog.get_logger("freshet.runs")
@@ -32,9 +36,9 @@ _log = structlog.get_logger("freshet.runs")
 class Launcher:
     """Owns the queue and the steps under way. Every step it launches ends in one commit, whatever happens to it."""
 
-    def __init__(self, instruments: Instruments, capacity: int) -> None:
+    def __init__(self, instruments: Instruments, capacity: int, lanes: Mapping[Lane, int] | None = None) -> None:
         self._in = instruments
-        self.queue = RunQueue(capacity)
+        self.queue = RunQueue(capacity, lanes=lanes or {})
         self.running: dict[StepId, StepToRun] = {}
         self.retry_at: dict[StepId, float] = {}
         self._reading: set[StepId] = set()
@@ -52,8 +56,9 @@ class Launcher:
             for position, step in enumerate(request.steps):
                 if not step.needs and position not in begun:
                     queued = QueuedStep(admission.run_id, position, step.name, admission.priority, None)
-                    self.queue.put(queued, depth=depth.get(step.name, 0))
+                    self.queue.put(queued, depth=depth.get(step.name, 0), lane=self._lane(step.name))
             for started in admission.started:
+                self.queue.begun((started.run_id, started.position), self._lane(started.name))
                 self._launch(started)
         self.dispatch()
 
@@ -76,7 +81,13 @@ class Launcher:
         self.dispatch()
 
     def _put(self, step: QueuedStep) -> None:
-        self.queue.put(step, depth=self._in.in_force.definitions.depth.get(step.name, 0))
+        depth = self._in.in_force.definitions.depth.get(step.name, 0)
+        self.queue.put(step, depth=depth, lane=self._lane(step.name))
+
+    def _lane(self, name: str) -> Lane:
+        definitions = self._in.in_force.definitions
+        spec = definitions.asset.get(name) or definitions.job.get(name)
+        return "process" if spec is None or spec.executor is PROCESS else lane_of(spec.executor)
 
     def _wait_until(self, step: QueuedStep, when: float) -> None:
         step_id = (step.run_id, step.position)
@@ -110,8 +121,8 @@ class Launcher:
     def dispatch(self) -> None:
         """Start as many waiting steps as there are slots."""
         taken = self.queue.take()
-        if taken:
-            self._in.work.spawn(self._start(taken))
+        for start in range(0, len(taken), _AT_ONCE):
+            self._in.work.spawn(self._start(taken[start : start + _AT_ONCE]))
 
     async def _start(self, taken: list[QueuedStep]) -> None:
         definitions = self._in.in_force.definitions
@@ -126,13 +137,17 @@ class Launcher:
                 )
             )
         except StoreUnavailable:
-            self.queue.release(len(taken))
             for step in taken:
+                self.queue.given_back((step.run_id, step.position))
                 self._put(step)
             self._in.heap.after("dispatch", STORE_RETRY, self.dispatch)
             return
         self._in.bus.publish(started.events)
-        self.queue.release(len(taken) - len(started.steps))
+        if len(started.steps) < len(taken):
+            begun = {(step.run_id, step.position) for step in started.steps}
+            for step_id in [(step.run_id, step.position) for step in taken]:
+                if step_id not in begun:
+                    self.queue.given_back(step_id)
         for launched in started.steps:
             self._launch(launched)
         if len(started.steps) < len(taken):
@@ -183,7 +198,7 @@ class Launcher:
         step = self.running.pop((end.run_id, end.position), None)
         if step is None or step.attempt != end.attempt:
             raise AssertionError(f"the end of a step that is not under way: {end}")
-        self.queue.release()
+        self.queue.given_back((end.run_id, end.position))
         self._in.work.spawn(self._finish(step, self._result(step, end)))
         self._in.work.end()
         self.dispatch()

@@ -2,6 +2,9 @@
 
 A slot is reserved when the decision to start is made, before its commit, and freed when the step ends or the
 commit fails. A pause of the queue (start-up, shutdown, a lost host) reserves nothing.
+
+Steps of another lane than "process" (see `definitions.executor`) take the slots of their lane, and wait for these: in
+front of what waits for a worker, a thousand that only wait for an answer may run.
 """
 
 from __future__ import annotations
@@ -9,8 +12,10 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from freshet.definitions.executor import Lane
 from freshet.store.records import QueuedStep
 from freshet.store.records.runs import RunGroup
 
@@ -32,14 +37,19 @@ class RunQueue:
 
     capacity: int
     open: bool = False
+    lanes: Mapping[Lane, int] = field(default_factory=dict[Lane, int])
     _reserved: int = 0
-    _heap: list[tuple[int, int, int, int, int]] = field(default_factory=list[tuple[int, int, int, int, int]])
+    _in_lane: dict[Lane, int] = field(default_factory=dict[Lane, int])
+    _slot_of: dict[StepId, Lane] = field(default_factory=dict[StepId, Lane])
+    _heaps: dict[Lane, list[tuple[int, int, int, int, int]]] = field(
+        default_factory=dict[Lane, list[tuple[int, int, int, int, int]]]
+    )
     _waiting: dict[StepId, tuple[int, QueuedStep]] = field(default_factory=dict[StepId, tuple[int, QueuedStep]])
     _order: itertools.count[int] = field(default_factory=itertools.count)
     _lines: dict[RunGroup, deque[int]] = field(default_factory=dict[RunGroup, deque[int]])
     _line_of: dict[int, RunGroup] = field(default_factory=dict[int, RunGroup])
-    _held: dict[int, dict[StepId, tuple[QueuedStep, int]]] = field(
-        default_factory=dict[int, dict[StepId, tuple[QueuedStep, int]]]
+    _held: dict[int, dict[StepId, tuple[QueuedStep, int, Lane]]] = field(
+        default_factory=dict[int, dict[StepId, tuple[QueuedStep, int, Lane]]]
     )
 
     @property
@@ -49,7 +59,7 @@ class RunQueue:
 
     @property
     def in_use(self) -> int:
-        """Slots reserved or running."""
+        """Slots of workers, reserved or running."""
         return self._reserved
 
     def __len__(self) -> int:
@@ -71,17 +81,17 @@ class RunQueue:
         self._reserved -= count
         assert self._reserved >= 0, "a slot was freed twice"
 
-    def put(self, step: QueuedStep, *, depth: int = 0) -> None:
+    def put(self, step: QueuedStep, *, depth: int = 0, lane: Lane = "process") -> None:
         """Let a step wait; putting it twice is putting it once. `depth`: how many assets lie above its own."""
         step_id = (step.run_id, step.position)
         if step.run_id in self._line_of and not self._goes(step.run_id):
-            self._held.setdefault(step.run_id, {})[step_id] = (step, depth)
+            self._held.setdefault(step.run_id, {})[step_id] = (step, depth, lane)
             return
         if step_id in self._waiting:
             return
         order = next(self._order)
         self._waiting[step_id] = (order, step)
-        heapq.heappush(self._heap, (-step.priority, -depth, order, *step_id))
+        heapq.heappush(self._heaps.setdefault(lane, []), (-step.priority, -depth, order, *step_id))
 
     def waits(self, run_id: int) -> bool:
         """Whether a step of the run waits: for a slot, or for the runs before it."""
@@ -137,20 +147,48 @@ class RunQueue:
         if not runs:
             del self._lines[line]
             return
-        for step, depth in self._held.pop(runs[0], {}).values():
-            self.put(step, depth=depth)
+        for step, depth, lane in self._held.pop(runs[0], {}).values():
+            self.put(step, depth=depth, lane=lane)
 
     # --- slots ----------------------------------------------------------------------------------------------
 
+    def room(self, lane: Lane) -> int:
+        """Slots of a lane that may be reserved now."""
+        if lane not in self.lanes:
+            return self.free
+        return self.lanes[lane] - self._in_lane.get(lane, 0) if self.open else 0
+
     def take(self) -> list[QueuedStep]:
-        """The steps to start now; a slot is reserved for each."""
+        """The steps to start now; a slot is reserved for each, until it is `given_back`."""
         taken: list[QueuedStep] = []
-        while self._waiting and self.free > 0:
-            _, _, order, run_id, position = heapq.heappop(self._heap)
-            waiting = self._waiting.get((run_id, position))
-            if waiting is None or waiting[0] != order:
-                continue
-            del self._waiting[run_id, position]
-            self._reserved += 1
-            taken.append(waiting[1])
+        for lane, heap in self._heaps.items():
+            while heap and self.room(lane) > 0:
+                _, _, order, run_id, position = heapq.heappop(heap)
+                waiting = self._waiting.get((run_id, position))
+                if waiting is None or waiting[0] != order:
+                    continue
+                del self._waiting[run_id, position]
+                self._reserve((run_id, position), lane)
+                taken.append(waiting[1])
         return taken
+
+    def begun(self, step_id: StepId, lane: Lane) -> None:
+        """A step for which `reserve` had a slot has started: it takes one of its lane's instead, where there is one."""
+        if lane in self.lanes and self.room(lane) > 0:
+            self._reserved -= 1
+            self._reserve(step_id, lane)
+
+    def _reserve(self, step_id: StepId, lane: Lane) -> None:
+        if lane in self.lanes:
+            self._in_lane[lane] = self._in_lane.get(lane, 0) + 1
+            self._slot_of[step_id] = lane
+        else:
+            self._reserved += 1
+
+    def given_back(self, step_id: StepId) -> None:
+        """The step has ended, or could not start: its slot is free."""
+        lane = self._slot_of.pop(step_id, None)
+        if lane is None:
+            self.release()
+        else:
+            self._in_lane[lane] -= 1
