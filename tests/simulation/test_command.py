@@ -69,9 +69,17 @@ def test_lines_for_people(folder: Folder) -> None:
 
 
 def test_only_some_names(folder: Folder) -> None:
-    told = folder.entries(*AT_FIVE, "--only", "prices", "--only", "half")
-    assert {one["name"] for one in told if "name" in one} == {"prices", "half"}
-    assert (told[-1]["ticks"], list(told[-1]["runs"])) == ({"half": 24}, ["prices"])
+    told = folder.entries(*AT_FIVE, "--only", "prices", "--only", "look")
+    assert {one["name"] for one in told if "name" in one} == {"prices"}
+    assert (told[-1]["ticks"], list(told[-1]["runs"])) == ({}, ["prices"])
+
+
+def test_of_a_schedule_its_runs_too(folder: Folder) -> None:
+    told = folder.entries(*AT_FIVE, "--only", "half")
+    kinds = [(one["kind"], one["name"]) for one in told[1:4]]
+    assert kinds == [("tick", "half"), ("started", "other"), ("succeeded", "other")]
+    assert {one["name"] for one in told if "name" in one} == {"half", "other"}
+    assert (told[-1]["ticks"], told[-1]["runs"]["other"]["runs"]) == ({"half": 24}, 24)
 
 
 def test_spans_that_meet_hold_each_instant_once(tmp_path: Path) -> None:
@@ -82,7 +90,11 @@ def test_spans_that_meet_hold_each_instant_once(tmp_path: Path) -> None:
         "Schedule('midnight', cron='0 0 * * *', target=a)\nSchedule('each', every='1h', target=a)\n",
     )
     ticks = [
-        [one["at"] for one in folder.entries("--from", day, "--until", "1d", "--only", "midnight") if "at" in one]
+        [
+            one["at"]
+            for one in folder.entries("--from", day, "--until", "1d", "--only", "midnight")
+            if one["kind"] == "tick"
+        ]
         for day in ("2026-05-01", "2026-05-02")
     ]
     assert ticks == [["2026-05-01T00:00:00+02:00"], ["2026-05-02T00:00:00+02:00"]]

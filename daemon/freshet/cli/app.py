@@ -364,7 +364,9 @@ def simulate(
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Print what is about this alone; runs go by their asset or job."),
+        typer.Option(
+            metavar="NAME", help="Print what is about this alone; about a schedule or sensor are its runs too."
+        ),
     ] = None,
     speed: Annotated[
         float | None, typer.Option(min=0.001, metavar="X", help="X times as fast as real time [as fast as it goes].")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -29,7 +30,8 @@ EntryKind = Literal[
 class Entry:
     """Something that would happen. `at`: seconds since 1970. `name`: of the schedule, sensor, asset, job or set.
 
-    `seconds`: how long a step took. `count`: partitions, or ticks skipped. `detail`: the rest, for people.
+    `seconds`: how long a step took. `count`: partitions, or ticks skipped. `detail`: the rest, for people. `asker`: the
+    schedule or sensor that asked for the run.
     """
 
     at: float
@@ -40,6 +42,11 @@ class Entry:
     seconds: float | None = None
     count: int = 1
     detail: str = ""
+    asker: str = ""
+
+    def is_about(self, names: Collection[str]) -> bool:
+        """Whether it is of one of these, or of a run that one of these asked for."""
+        return self.name in names or self.asker in names
 
 
 @dataclass(slots=True)

@@ -57,10 +57,12 @@ class Recorder:
 
     def _tell(
         self, kind: EntryKind, name: str, *, partition: str | None = None, run: int | None = None,
-        seconds: float | None = None, count: int = 1, detail: str = "",
+        seconds: float | None = None, count: int = 1, detail: str = "", of: int | None = None,
     ) -> None:  # fmt: skip
+        """`of`: the run that it belongs to."""
         if self.tell is not None:
-            self.tell(Entry(self._clock.now(), kind, name, partition, run, seconds, count, detail))
+            asker = "" if of is None else self._origin.get(of, "").partition(":")[2]
+            self.tell(Entry(self._clock.now(), kind, name, partition, run, seconds, count, detail, asker))
 
     # --- commits -------------------------------------------------------------------------------------------
 
@@ -91,18 +93,18 @@ class Recorder:
         self._origin[run.id] = run.origin
         if run.state == "queued":
             key = None if run.set is None else self._key(run.set, run.partition)
-            self._tell("queued", run.target, partition=key, run=run.id, detail=run.origin)
+            self._tell("queued", run.target, partition=key, run=run.id, detail=run.origin, of=run.id)
 
     # --- steps and arrivals --------------------------------------------------------------------------------
 
     def began(self, step: StepToRun) -> None:
         """A step begins."""
         detail = self._origin.get(step.run_id, "")
-        self._tell("started", step.name, partition=step.key, run=step.run_id, detail=detail)
+        self._tell("started", step.name, partition=step.key, run=step.run_id, detail=detail, of=step.run_id)
 
     def ended(self, step: StepToRun, seconds: float) -> None:
         """It has succeeded."""
-        self._tell("succeeded", step.name, partition=step.key, run=step.run_id, seconds=seconds)
+        self._tell("succeeded", step.name, partition=step.key, run=step.run_id, seconds=seconds, of=step.run_id)
 
     def arrived(self, arrival: Arrival) -> None:
         """A sensor sees a file."""
@@ -124,7 +126,7 @@ class Recorder:
             if kind is not None:
                 self._tell(kind, event.asset or "", partition=self._key_of(event))
             elif event.type == "run_canceled":
-                self._tell("canceled", str(_data(event).get("target", "")), run=event.run_id)
+                self._tell("canceled", str(_data(event).get("target", "")), run=event.run_id, of=event.run_id)
             elif event.type in ("ticker_failing", "ticker_quarantined"):
                 self._failing(event)
 

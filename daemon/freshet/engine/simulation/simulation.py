@@ -37,7 +37,7 @@ class Plan:
     """What to simulate, from `begin` up to and without `end` (seconds since 1970). `database`: a file that is not there
     yet, or a copy of a state to begin with. `durations`: seconds by name of asset or job. `speed`: virtual seconds in a
     real one; None: as fast as it goes. `options`: as the daemon would run. `only`: names that are told and counted,
-    empty for all."""
+    with the runs that they ask for; empty for all."""
 
     begin: float
     end: float
@@ -61,7 +61,7 @@ async def simulate(plan: Plan, report: LoadReport, tell: Callable[[Entry], None]
     recorder = Recorder(store, clock, zone=plan.options.timezone, bodies=bodies)
 
     def note(entry: Entry) -> None:
-        if not plan.only or entry.name in plan.only:
+        if not plan.only or entry.is_about(plan.only):
             tally.add(entry)
             tell(entry)
 
