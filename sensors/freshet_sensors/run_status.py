@@ -36,8 +36,9 @@ class RunStatusSensor(Sensor):
     parameters the job takes, of run (its id), target, status, error (its message, None where there is none), partition
     (its key, None without).
 
-    Runs of `target` itself, and those that any RunStatusSensor asked for (marked by the tag `freshet/told_by`, the
-    sensor's name), are never told of. So a notifier that fails tells nobody: look at `freshet runs`. `start`: "now",
+    The run key is `SENSOR:RUN@SEQ`, the event's number: each sensor tells of each run once, also where several have one
+    target. Runs of `target` itself, and those that any RunStatusSensor asked for (marked by the tag `freshet/told_by`,
+    the sensor's name), are never told of. So a notifier that fails tells nobody: look at `freshet runs`. `start`: "now",
     or "all" that ever ended. `interval`: of the full look, which finds the same runs where a wake was lost.
     `debounce`, `batch`, `throttle`, `overlap`: see `freshet.Sensor`.
     """
@@ -103,7 +104,7 @@ class RunStatusSensor(Sensor):
             "partition": event.partition,
         }
         return RunRequest(
-            run_key=f"{event.run}@{event.seq}",
+            run_key=f"{self.name}:{event.run}@{event.seq}",
             params={name: fields[name] for name in self._params},
             tags={_TOLD_BY: self.name},
             cause=event,

@@ -63,6 +63,16 @@ async def test_only_named_targets_and_ends_count(tmp_path: Path) -> None:
         assert told == [(run, "plain", "succeeded", None, None)]
 
 
+async def test_two_with_one_target_both_tell(tmp_path: Path) -> None:
+    told: list[Any] = []
+    notifier = _notifier("tell", told)
+    things = [RunStatusSensor(name, on="succeeded", target=notifier) for name in ("mail", "chat")]
+    async with rig(tmp_path, [plain, notifier, *things]) as one:
+        run = await one.control.call("plain", {})
+        await one.settle()
+        assert told == [(run, "plain", "succeeded", None, None)] * 2
+
+
 async def test_notifiers_that_fail_tell_of_no_other_for_ever(tmp_path: Path) -> None:
     told: list[Any] = []
     one_tells, other_tells = _notifier("one_tells", told, fails=True), _notifier("other_tells", told, fails=True)
