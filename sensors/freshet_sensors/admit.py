@@ -16,7 +16,7 @@ from freshet import (
     check_key,
 )
 from freshet_sensors.pattern import KeyTemplate, Pattern
-from freshet_sensors.scan import File, readable
+from freshet_sensors.scan import NO_TEXT, File, entry_of, readable
 
 __all__ = ["Item", "Rules", "Said", "admit", "arrive", "key_of"]
 
@@ -86,11 +86,14 @@ def admit(
     for path, file in items:
         if file is None:
             ctx.ledger.remove(path)
+            if path.startswith(NO_TEXT):  # passed over when it came
+                continue
             if "deleted" in rules.on and rules.partitions is None and rules.target is not None:
                 runs.append(RunRequest(rules.target, tags={rules.noun: path, "change": "deleted"}))
             continue
-        change = "modified" if readable(path) in ctx.ledger else "created"
-        ctx.ledger.add(readable(path), file.version)
+        entry = entry_of(path)
+        change = "modified" if entry in ctx.ledger else "created"
+        ctx.ledger.add(entry, file.version)
         if change not in rules.on:
             continue
         try:

@@ -25,7 +25,7 @@ from freshet_sensors.look import Folder, Survey
 from freshet_sensors.looker import Looker
 from freshet_sensors.options import Change, checked_changes, refuse_nonsense
 from freshet_sensors.pattern import KeyTemplate, Pattern, temporary
-from freshet_sensors.scan import File, Row, readable
+from freshet_sensors.scan import File, Row, entry_of, readable
 from freshet_sensors.settle import Settling
 from freshet_sensors.telling import Telling
 
@@ -227,7 +227,7 @@ class FileSensor(Sensor):
             if at and at % _PIECE_UNSAID == 0:
                 await ctx.checkpoint()
                 await _turn()
-            ctx.ledger.add(readable(file.path), file.version)
+            ctx.ledger.add(entry_of(file.path), file.version)
         survey.fresh = [row for row in survey.fresh if row[0] in arrived]
 
     async def _settled(

@@ -18,7 +18,7 @@ from freshet_sensors.filesystem import is_network
 from freshet_sensors.links import Followed, is_roundabout, scan_following
 from freshet_sensors.pattern import Pattern, temporary
 from freshet_sensors.recall import Pass, recall_of
-from freshet_sensors.scan import File, Row, is_closed, probe, readable, scan, scan_rows, version_of
+from freshet_sensors.scan import NO_TEXT, File, Row, entry_of, is_closed, probe, readable, scan, scan_rows, version_of
 
 __all__ = ["Folder", "LookEnded", "Survey", "look_at", "look_at_all"]
 
@@ -84,7 +84,7 @@ def look_at_all(folder: Folder, ledger: Ledger, *, ended: Callable[[], bool] = l
             count += 1
             if count % _BREATH == 0:
                 _breathe(ended)
-            path = readable(row[0])
+            path = entry_of(row[0])
             if seen(path, version_of(row)):
                 known += 1
                 if path == row[0]:
@@ -131,9 +131,9 @@ def look_at(
         if row is None:
             if path in ledger:
                 survey.gone.append(path)
-        elif not ledger.seen(readable(path), version_of(row)):
+        elif not ledger.seen(entry_of(path), version_of(row)):
             survey.fresh.append(row)
-    changed = [row[0] for row in survey.fresh if readable(row[0]) in ledger]
+    changed = [row[0] for row in survey.fresh if entry_of(row[0]) in ledger]
     recall_of(ledger, folder.pattern.text).doubt([*changed, *survey.gone])
     survey.fresh = _by_age(survey.fresh)
     survey.identity = folder.identity()
@@ -143,12 +143,14 @@ def look_at(
 def _absent(folder: Folder, ledger: Ledger, survey: Survey, ended: Callable[[], bool]) -> list[str]:
     """What the ledger holds and a second pass does not meet, without what may lie where nobody could look."""
     again = _breathing(folder.rows(survey.met), ended)
-    absent = list(ledger.absent(readable(path) for path, *_ in again))
+    absent = list(ledger.absent(entry_of(path) for path, *_ in again))
     if folder.identity() != survey.identity:
         raise RetryLater(f"the folder {folder.root} was replaced while it was looked at")
     hidden = frozenset(readable(path.rstrip("/")) for path in (*survey.met.unreadable, *survey.met.broken))
-    fresh = {readable(path) for path, *_ in survey.fresh}
-    return [path for path in absent if path not in fresh and not (hidden and _lies_in(path, hidden))]
+    fresh = {entry_of(path) for path, *_ in survey.fresh}
+    return [
+        path for path in absent if path not in fresh and not (hidden and _lies_in(path.removeprefix(NO_TEXT), hidden))
+    ]
 
 
 def _lies_in(path: str, folders: frozenset[str]) -> bool:

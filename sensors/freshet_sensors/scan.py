@@ -16,8 +16,10 @@ from typing import Any, NamedTuple
 from freshet_sensors.pattern import Pattern, temporary
 from freshet_sensors.recall import Pass
 
-__all__ = ["File", "Row", "is_closed", "probe", "readable", "scan", "scan_rows", "version_of"]
+__all__ = ["NO_TEXT", "File", "Row", "entry_of", "is_closed", "probe", "readable", "scan", "scan_rows", "version_of"]
 
+NO_TEXT = "//"
+"""Begins the ledger's key of a path that is no UTF-8: no path within a folder, and none that is meant, begins so."""
 
 Row = tuple[str, int, int, int]
 """A `File` where there may be a million: of exact tuples the garbage collector drops those that hold only texts and
@@ -132,6 +134,14 @@ def is_closed(error: OSError) -> bool:
 def readable(path: str) -> str:
     """A path as text that can be kept and shown: bytes that are no UTF-8 become `\\xff`."""
     return path if path.isascii() else path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def entry_of(path: str) -> str:
+    """The ledger's key of a path: itself where it is text, else one that no other path has."""
+    if path.isascii():
+        return path
+    text = readable(path)
+    return text if text == path else NO_TEXT + text
 
 
 def _file(root: str, path: str) -> File | None:

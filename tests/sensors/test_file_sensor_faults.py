@@ -99,6 +99,24 @@ async def test_a_folder_that_is_a_file_fails(inbox: Path) -> None:
         await World().tick(sensor(inbox))
 
 
+async def test_a_name_that_is_no_text_and_its_written_form_are_two_files(inbox: Path) -> None:
+    world, each = World(), sensor(inbox, partitions=None, on={"created", "modified", "deleted"}, settle="0s")
+    other = inbox / os.fsdecode(b"a\xff.csv")
+    other.write_text("of no text")
+    put(inbox, r"a\xff.csv")
+    for _ in range(4):
+        await world.tick(each)
+    commits = world.commits
+    await world.tick(each)
+    assert (len(world.runs), len(world.log.lines), world.commits - commits) == (1, 1, 1)
+    other.unlink()
+    await world.tick(each)
+    assert (len(world.runs), set(world.entries)) == (1, {r"a\xff.csv"})
+    (inbox / r"a\xff.csv").unlink()
+    await world.tick(each)
+    assert [run.tags["change"] for run in world.runs] == ["created", "deleted"]
+
+
 @pytest.mark.parametrize("name", [b"a\xff.csv", b"a\nb.csv", b"x" * 201 + b".csv"])
 async def test_a_file_without_a_possible_key_is_reported_once_and_blocks_nobody(inbox: Path, name: bytes) -> None:
     world, each = World(), sensor(inbox)
