@@ -38,8 +38,8 @@ class RunStatusSensor(Sensor):
 
     The run key is `SENSOR:RUN@SEQ`, the event's number: each sensor tells of each run once, also where several have one
     target. Runs of `target` itself, and those that any RunStatusSensor asked for (marked by the tag `freshet/told_by`,
-    the sensor's name), are never told of. So a notifier that fails tells nobody: look at `freshet runs`. `start`: "now",
-    or "all" that ever ended. `interval`: of the full look, which finds the same runs where a wake was lost.
+    the sensor's name), are never told of. So a notifier that fails tells nobody: look at `freshet runs`. `start`:
+    "now", or "all" that ever ended. `interval`: of the full look, which finds the same runs where a wake was lost.
     `debounce`, `batch`, `throttle`, `overlap`: see `freshet.Sensor`.
     """
 

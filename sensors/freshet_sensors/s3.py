@@ -54,9 +54,9 @@ class S3Sensor(Sensor):
     s3:ListBucketVersions. `partitions`: the set that gets the object's key, with the metadata `bucket`, `key`, `etag`,
     `size` (bytes), `last_modified` (seconds since 1970) and `version_id` (None where it is not known). `target`: the
     asset or job to run for it, under the run key `BUCKET/KEY@ETAG+TIME`, to the second and in UTC (for `versions`
-    `+VERSION_ID`): bytes that come back after an overwrite or a deletion are another version, and run again, unless they
-    do within the second and have no version's id: nothing in the bucket tells them apart then. Of two sensors over one
-    bucket and target, one makes the run, unless `run_key=` tells them apart. Without `partitions`, the
+    `+VERSION_ID`): bytes that come back after an overwrite or a deletion are another version, and run again, but
+    for those that come back within a second without a version's id: nothing in the bucket tells them apart. Of two
+    sensors over one bucket and target, one makes the run, unless `run_key=` tells them apart. Without `partitions`, the
     run's tags `object` (the key below the prefix) and `change` say what happened.
 
     `order`: "any" lists everything at each interval, one call for a thousand keys. "key" lists from the last key on,
