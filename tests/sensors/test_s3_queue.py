@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import Any
@@ -14,9 +14,9 @@ from tests.sensors.s3_support import quick, sensor
 from tests.sensors.support import Killed, World
 from tests.support.moto import Moto
 
-from freshet import RetryLater
+from freshet import RetryLater, RunRequest, SensorContext
 from freshet.testing import tick
-from freshet_sensors import S3Sensor, s3_queue
+from freshet_sensors import S3Sensor, s3_look, s3_queue
 from freshet_sensors.s3_queue import keys_of
 
 pytestmark = pytest.mark.anyio
@@ -70,6 +70,44 @@ async def woken(one: S3Sensor) -> AsyncGenerator[Woken]:
         beside.task.cancel()
         with suppress(asyncio.CancelledError):
             await beside.task
+
+
+class Refusing:
+    """A sensor whose looks fail behind so many runs."""
+
+    def __init__(self, sensor: S3Sensor, allowed: int) -> None:
+        self.name = sensor.name
+        self._sensor = sensor
+        self._allowed = allowed
+
+    async def evaluate(self, ctx: SensorContext) -> AsyncIterator[Any]:
+        async for said in self._sensor.evaluate(ctx):
+            if isinstance(said, RunRequest):
+                if not self._allowed:
+                    raise OSError("no more")
+                self._allowed -= 1
+            yield said
+
+
+@pytest.mark.parametrize("named", [False, True])
+async def test_objects_that_were_seen_and_not_admitted_are_lag(
+    moto: Moto, bucket: str, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    monkeypatch.setattr(s3_look, "_PIECE", 2)
+    s3 = await aside(moto.bucket, bucket)
+    keys = [f"{name}.csv" for name in "abc"]
+    async with sensor(moto.url, bucket=bucket) as one:
+        world = World()
+        await world.tick(one)
+        for key in keys:
+            await aside(s3.put_object, Bucket=bucket, Key=key, Body=b"x")
+        hints = keys if named else None
+        for allowed, left in ((0, 3), (2, 1)):
+            with pytest.raises(OSError, match="no more"):
+                await world.tick(Refusing(one, allowed), hints)
+            assert world.lagging == (left, None)
+        await world.tick(one, hints)
+        assert (world.lagging, len(world.runs)) == ((0, None), 3)
 
 
 async def until(condition: Callable[[], Any]) -> None:
