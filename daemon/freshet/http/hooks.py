@@ -11,6 +11,7 @@ import hashlib
 import math
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -84,7 +85,7 @@ class Hooks:
         self._now = now
         self._body_within = BODY_WITHIN if body_within is None else body_within
         self._buckets = Buckets(rate)
-        self._held = 0
+        self._memory = _Memory()
         self._telling = Telling(_log)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -115,7 +116,7 @@ class Hooks:
         path = scope["path"].removeprefix(PREFIX)
         hook = door.hook(path)
         limit = MAX_BODY if hook is None else hook.intake.max_body
-        held = _Held(self)
+        held = _Held(self._memory)
         try:
             body = await self._body(headers, limit, receive, held)
             delivery = Delivery(headers, body)
@@ -190,23 +191,30 @@ class _Gone(Exception):
     """The sender is."""
 
 
-class _Held:
-    """Bytes that one request holds in memory."""
+@dataclass(slots=True)
+class _Memory:
+    """Bytes that all requests together hold."""
 
-    def __init__(self, hooks: Hooks) -> None:
-        self._hooks = hooks
+    held: int = 0
+
+
+class _Held:
+    """Bytes that one request holds of it."""
+
+    def __init__(self, memory: _Memory) -> None:
+        self._memory = memory
         self._count = 0
 
     def add(self, count: int) -> None:
         """More of them; refused where all requests together hold too many."""
-        self._hooks._held += count  # pyright: ignore[reportPrivateUsage]  # one thing in two classes
+        self._memory.held += count
         self._count += count
-        if self._hooks._held > _IN_MEMORY:  # pyright: ignore[reportPrivateUsage]
+        if self._memory.held > _IN_MEMORY:
             raise _Answer(503, "Unavailable", "too much is coming in at once", hint="try again later", close=True)
 
     def release(self) -> None:
         """All of them."""
-        self._hooks._held -= self._count  # pyright: ignore[reportPrivateUsage]
+        self._memory.held -= self._count
         self._count = 0
 
 
