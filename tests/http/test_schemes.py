@@ -76,6 +76,21 @@ def test_what_the_sender_signed_is_taken(scheme: SchemeName, sign: Sign, body: b
     verify(intake(scheme), Delivery(sign(body), body), [b"an older secret", secret_of(sign)], NOW)
 
 
+@pytest.mark.parametrize(
+    ("scheme", "sign", "name", "malformed"),
+    [("stripe", stripe, "stripe-signature", "v1=xyz,"), ("standard-webhooks", standard, "webhook-signature", "v1,= ")],
+)
+def test_of_several_signatures_one_that_is_malformed_spoils_no_other(
+    scheme: SchemeName, sign: Sign, name: str, malformed: str
+) -> None:
+    headers = sign(b"{}")
+    several = headers | {name: malformed + headers[name]}
+    verify(intake(scheme), Delivery(several, b"{}"), [secret_of(sign)], NOW)
+    alone = headers | {name: f"t={NOW:.0f},{malformed}" if sign is stripe else malformed}
+    with pytest.raises(Refused, match="the signature is no"):
+        verify(intake(scheme), Delivery(alone, b"{}"), [secret_of(sign)], NOW)
+
+
 @pytest.mark.parametrize(("scheme", "sign"), SIGNED)
 @given(body=st.text(min_size=1).map(str.encode), at=st.integers(min_value=0), flip=st.integers(1, 255))
 def test_a_changed_body_is_refused(scheme: SchemeName, sign: Sign, body: bytes, at: int, flip: int) -> None:

@@ -11,7 +11,18 @@ from dataclasses import dataclass
 
 from freshet.definitions.intake import Encoding, Intake
 
-__all__ = ["Delivery", "Refused", "Scheme", "Verified", "decoded", "digest_of", "raw", "right", "text_time"]
+__all__ = [
+    "Delivery",
+    "Refused",
+    "Scheme",
+    "Verified",
+    "decoded",
+    "decoded_of",
+    "digest_of",
+    "raw",
+    "right",
+    "text_time",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +82,19 @@ def decoded(text: str, encoding: Encoding) -> bytes:
         return bytes.fromhex(text) if encoding == "hex" else base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error):
         raise Refused(f"the signature is no {encoding}") from None
+
+
+def decoded_of(texts: Iterable[str], encoding: Encoding) -> list[bytes]:
+    """Several signatures' bytes: one that is malformed spoils no other. Raises `Refused` where all are."""
+    found, refused = list[bytes](), None
+    for text in texts:
+        try:
+            found.append(decoded(text, encoding))
+        except Refused as error:
+            refused = error
+    if refused is not None and not found:
+        raise refused
+    return found
 
 
 def text_time(text: str | None, intake: Intake, now: float) -> bytes:

@@ -10,7 +10,7 @@ import binascii
 from collections.abc import Sequence
 
 from freshet.definitions.intake import Intake
-from freshet.http.schemes.base import Delivery, Refused, Verified, decoded, raw, right, text_time
+from freshet.http.schemes.base import Delivery, Refused, Verified, decoded_of, raw, right, text_time
 
 __all__ = ["key_of", "verify"]
 
@@ -24,7 +24,7 @@ def verify(intake: Intake, delivery: Delivery, secrets: Sequence[bytes], now: fl
         raise Refused("there is no webhook-id" if not name else "its webhook-id is too long")
     stamp = text_time(delivery.headers.get("webhook-timestamp"), intake, now)
     versions = [one.partition(",") for one in delivery.headers.get("webhook-signature", "").split()]
-    given = [decoded(text, "base64") for version, _, text in versions if version == "v1"]
+    given = decoded_of((text for version, _, text in versions if version == "v1"), "base64")
     right(given, [key_of(secret) for secret in secrets], raw(name), b".", stamp, b".", delivery.body)
     return Verified(name)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from freshet.definitions.intake import Intake
-from freshet.http.schemes.base import Delivery, Verified, decoded, right, text_time
+from freshet.http.schemes.base import Delivery, Verified, decoded_of, right, text_time
 
 __all__ = ["verify"]
 
@@ -18,6 +18,6 @@ def verify(intake: Intake, delivery: Delivery, secrets: Sequence[bytes], now: fl
     parts = [part.strip().partition("=") for part in delivery.headers.get("stripe-signature", "").split(",")]
     time = next((value for name, _, value in parts if name == "t"), None)
     stamp = text_time(time, intake, now)
-    given = [decoded(value, "hex") for name, _, value in parts if name == "v1"]
+    given = decoded_of((value for name, _, value in parts if name == "v1"), "hex")
     right(given, secrets, stamp, b".", delivery.body)
     return Verified()
