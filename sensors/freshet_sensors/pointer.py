@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
 from freshet import DefinitionError, FreshetError
 
 __all__ = ["Pointer"]
+
+_INDEX = re.compile("0|[1-9][0-9]*")
+"""A place in a list, as the RFC writes it: no sign, no zeros before it."""
 
 
 class Pointer:
@@ -40,6 +44,8 @@ class Pointer:
 def _step(place: Any, part: str) -> Any:
     if isinstance(place, dict):
         return cast("Mapping[str, Any]", place)[part]
+    if not _INDEX.fullmatch(part):
+        raise LookupError(part)
     return place[int(part)]
 
 

@@ -142,7 +142,8 @@ def test_what_is_refused(body: bytes, said: str) -> None:
 @pytest.mark.parametrize(
     ("pointer", "found"),
     [("/id", "7"), ("/event/id", "e1"), ("/list/1", "b"), ("/a~1b", "slash"), ("/list/2", None), ("/none", None),
-     ("/event", None), ("/true", None), ("/id/x", None), ("/list/-1", None)],
+     ("/event", None), ("/true", None), ("/id/x", None), ("/list/-1", None),
+     ("/list/0", "a"), ("/list/01", None), ("/list/\u0661", None)],
 )  # fmt: skip
 def test_pointers(pointer: str, found: str | None) -> None:
     value: Json = {"id": 7, "event": {"id": "e1"}, "list": ["a", "b"], "a/b": "slash", "true": True}

@@ -153,6 +153,14 @@ async def test_a_value_that_is_not_there_is_told(server: Web, body: bytes, error
             await World().tick(sensor)
 
 
+@pytest.mark.parametrize("place", ["-1", "01", "1"])
+async def test_places_in_a_list_count_from_0(server: Web, place: str) -> None:
+    server.answer = lambda _: Said(body=b'{"v": [7]}')
+    async with asking(server.url, cursor=f"/v/{place}") as sensor:
+        with pytest.raises(FreshetError, match=f"nothing stands at /v/{place}"):
+            await World().tick(sensor)
+
+
 # --- items -------------------------------------------------------------------------------------------------
 
 

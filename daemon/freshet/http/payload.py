@@ -22,6 +22,7 @@ MAX_VALUES = 100_000
 
 _PIECE = 1 << 16
 _BRACKET = re.compile(rb"[\[\]{}]")
+_INDEX = re.compile("0|[1-9][0-9]{0,9}")
 
 
 class BadPayload(ValueError):
@@ -54,7 +55,7 @@ def pointed(value: Json, pointer: str) -> str | None:
         name = part.replace("~1", "/").replace("~0", "~")
         if isinstance(here, dict) and name in here:
             here = here[name]  # pyright: ignore[reportUnknownVariableType]
-        elif isinstance(here, list) and name.isascii() and name.isdigit() and int(name) < len(here):  # pyright: ignore[reportUnknownArgumentType]
+        elif isinstance(here, list) and _INDEX.fullmatch(name) and int(name) < len(here):  # pyright: ignore[reportUnknownArgumentType]
             here = here[int(name)]  # pyright: ignore[reportUnknownVariableType]
         else:
             return None
