@@ -19,6 +19,7 @@ from freshet.definitions.mapping import Last, TimeWindow
 from freshet.definitions.partitions import DynamicPartitions, MultiPartitions, StaticPartitions, TimePartitions
 from freshet.definitions.retries import RetrySpec
 from freshet.definitions.source import Source
+from freshet.definitions.surroundings import Surroundings
 from freshet.definitions.wire import packed, unpacked
 
 BATCHES, DAYS = DynamicPartitions("batches"), TimePartitions("daily", "2026-01-01", timezone="Europe/Berlin")
@@ -36,8 +37,9 @@ ASSETS = st.builds(
     ),
     pool=st.sampled_from([None, "warehouse"]),
     priority=st.integers(-5, 5),
-    retries=st.sampled_from([RetrySpec(), RetrySpec(max=3, delay=5.0)]),
+    retries=st.sampled_from([RetrySpec(), RetrySpec(max=3, delay=5.0, on=("ValueError",))]),
     timeout=st.sampled_from([None, 1.5]),
+    surroundings=st.sampled_from([None, Surroundings(2**29, {"A": "b"}, "work"), Surroundings(cwd="work")]),
     tags=st.sampled_from([{}, {"team": "data"}]),
     wants_ctx=st.booleans(),
     source=st.sampled_from([None, Source("plugins/a.py", 7)]),

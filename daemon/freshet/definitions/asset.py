@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from inspect import CO_VARARGS, CO_VARKEYWORDS
+from pathlib import Path
 from types import CodeType, FunctionType, NoneType
 from typing import Annotated, Any, get_args, get_origin, overload
 
@@ -21,6 +22,7 @@ from freshet.definitions.names import check_name, check_priority, check_version
 from freshet.definitions.partitions import PartitionsSpec
 from freshet.definitions.retries import NEVER, Retries, RetrySpec, retry_spec
 from freshet.definitions.source import Source, collect
+from freshet.definitions.surroundings import Surroundings, surroundings
 from freshet.errors import DefinitionError
 
 __all__ = ["Asset", "AssetSpec", "Dep", "DepSpec", "asset", "merge_deps", "policy_of"]
@@ -73,6 +75,7 @@ class AssetSpec:
     retries: RetrySpec = NEVER
     timeout: float | None = None
     executor: ExecutorSpec = PROCESS
+    surroundings: Surroundings | None = None
     io: str | None = None
     tags: dict[str, str] = field(default_factory=dict[str, str])
     group: str | None = None
@@ -118,6 +121,9 @@ def asset(
     retries: int | Retries = 0,
     timeout: Duration | None = None,
     executor: ExecutorSpec | str | None = None,
+    memory: str | None = None,
+    env: dict[str, str] | None = None,
+    cwd: str | Path | None = None,
     io: str | None = None,
     tags: dict[str, str] | None = None,
     group: str | None = None,
@@ -139,6 +145,9 @@ def asset(
     retries: int | Retries = 0,
     timeout: Duration | None = None,
     executor: ExecutorSpec | str | None = None,
+    memory: str | None = None,
+    env: dict[str, str] | None = None,
+    cwd: str | Path | None = None,
     io: str | None = None,
     tags: dict[str, str] | None = None,
     group: str | None = None,
@@ -152,17 +161,17 @@ def asset(
 
     `version`: of its code, up to 64 characters, for you to change where `AutomationCondition.code_version_changed()` is
     to be told; without, it is a digest of the function's code, which an edit changes and a comment does not.
+
+    `memory="512MiB"`: what all processes of the step may have together; beyond, the attempt fails as a `MemoryError`.
+    `env`: variables set over the worker's, for all to see (no secrets). `cwd`: its working directory, relative to the
+    setting `root`.
     """
 
     def make(wrapped: Callable[..., Any]) -> Asset:
         expect_function(wrapped, "@asset")
         called = check_name(name or wrapped.__name__, what="asset")
         what = f"asset {called}"
-        code = wrapped.__code__
-        wants_ctx, by_argument = _parameters(wrapped, called)
         spec = AssetSpec(
-            name=called,
-            deps=merge_deps(by_argument, deps, called),
             partitions=expect(partitions, _SETS, f"{what}: partitions", _SET_HINT),
             freshness=policy_of(freshness, what),
             automation=expect(automation, _CONDITION, f"{what}: automation", "write AutomationCondition.eager()"),
@@ -171,20 +180,34 @@ def asset(
             retries=retry_spec(retries, f"{what}: retries"),
             timeout=None if timeout is None else parse_duration(timeout, what=f"{called}: timeout"),
             executor=executor_spec(executor, wrapped, f"{what}: executor", takes=("partition",) if partitions else ()),
+            surroundings=surroundings(memory, env, cwd, what),
             io=expect(io, _TEXT, f"{what}: io"),
             tags=expect_tags(tags, f"{what}: tags"),
             group=expect(group, _TEXT, f"{what}: group"),
             version=_version(version, what),
-            code_version=version or code_version(wrapped),
-            wants_ctx=wants_ctx,
-            doc=(wrapped.__doc__ or "").strip().partition("\n")[0],
-            source=Source(code.co_filename, code.co_firstlineno),
+            **_told_by(wrapped, called, deps, version),
         )
         made = Asset(spec, wrapped)
         collect(made)
         return made
 
     return make if function is None else make(function)
+
+
+def _told_by(
+    function: Callable[..., Any], called: str, deps: Iterable[Dep | Asset | str], version: str | None
+) -> dict[str, Any]:
+    """The part of a spec that the function itself says."""
+    code = function.__code__
+    wants_ctx, by_argument = _parameters(function, called)
+    return {
+        "name": called,
+        "deps": merge_deps(by_argument, deps, called),
+        "code_version": version or code_version(function),
+        "wants_ctx": wants_ctx,
+        "doc": (function.__doc__ or "").strip().partition("\n")[0],
+        "source": Source(code.co_filename, code.co_firstlineno),
+    }
 
 
 def _version(version: str | None, what: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import NoneType
 from typing import Any, overload
 
@@ -15,6 +16,7 @@ from freshet.definitions.names import check_name, check_priority
 from freshet.definitions.outcome import Json
 from freshet.definitions.retries import Retries, RetrySpec, retry_spec
 from freshet.definitions.source import Source, collect
+from freshet.definitions.surroundings import Surroundings, surroundings
 from freshet.errors import DefinitionError
 
 __all__ = ["Job", "JobSpec", "job"]
@@ -33,6 +35,7 @@ class JobSpec:
     retries: RetrySpec = field(default_factory=RetrySpec)
     timeout: float | None = None
     executor: ExecutorSpec = PROCESS
+    surroundings: Surroundings | None = None
     tags: dict[str, str] = field(default_factory=dict[str, str])
     group: str | None = None
     wants_ctx: bool = False
@@ -70,6 +73,9 @@ def job(
     retries: int | Retries = 0,
     timeout: Duration | None = None,
     executor: ExecutorSpec | str | None = None,
+    memory: str | None = None,
+    env: dict[str, str] | None = None,
+    cwd: str | Path | None = None,
     tags: dict[str, str] | None = None,
     group: str | None = None,
 ) -> Callable[[Callable[..., Any]], Job]: ...
@@ -85,13 +91,16 @@ def job(
     retries: int | Retries = 0,
     timeout: Duration | None = None,
     executor: ExecutorSpec | str | None = None,
+    memory: str | None = None,
+    env: dict[str, str] | None = None,
+    cwd: str | Path | None = None,
     tags: dict[str, str] | None = None,
     group: str | None = None,
 ) -> Any:
     """Declare a job. Its parameters, other than `ctx`, are validated by their annotations before it runs, and as far as
     can be before a run is admitted: those that a schedule gives when the plugins are loaded, those of a `RunRequest`
     where it is yielded, names and plain types (numbers, texts, lists and dicts of them, `Literal`) wherever it is
-    called. `executor`: where it runs, as of an asset."""
+    called. `executor`: where it runs; `memory`, `env` and `cwd`: as of an asset."""
 
     def make(wrapped: Callable[..., Any]) -> Job:
         expect_function(wrapped, "@job")
@@ -113,6 +122,7 @@ def job(
             retries=retry_spec(retries, f"job {called}: retries"),
             timeout=None if timeout is None else parse_duration(timeout, what=f"{called}: timeout"),
             executor=executor_spec(executor, wrapped, f"job {called}: executor", takes=parameters),
+            surroundings=surroundings(memory, env, cwd, f"job {called}"),
             tags=expect_tags(tags, f"job {called}: tags"),
             group=expect(group, (str, NoneType), f"job {called}: group"),
             wants_ctx="ctx" in parameters,

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-__all__ = ["Source", "caller_source", "collect", "collecting"]
+__all__ = ["PLUGIN_PACKAGE", "Source", "caller_source", "collect", "collecting"]
+
+PLUGIN_PACKAGE = "freshet_plugins"
+"""The package that plugin files are modules of."""
 
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
 

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from freshet.definitions.durations import format_duration
+from freshet.definitions.retries import NEVER, RetrySpec, exception_name
+from freshet.definitions.sizes import format_size
+from freshet.definitions.surroundings import Surroundings
 from freshet.errors import HostError
 from freshet.host.frames import encode
 from freshet.host.journal import Journal, LineCutter
-from freshet.host.loop import Timer
 from freshet.host.messages import Ended, ErrorData, Received, Run, WorkerEnded
 
 __all__ = ["Launch", "died", "untold"]
 
 _DUMP_MAX = 16 * 1024
 _Outcome = Literal["succeeded", "failed", "canceled", "not_received", "died", "interrupted"]
+_KINDS = {kind.__name__: frozenset(map(exception_name, kind.__mro__)) for kind in (TimeoutError, MemoryError)}
+_DIED = frozenset({"WorkerDied", "Exception", "BaseException"})
+
+
+class Cancelable(Protocol):
+    """What may still come, unless it is canceled."""
+
+    def cancel(self) -> None:
+        """Let it not come."""
+        ...
 
 
 @dataclass(eq=False)
@@ -27,10 +39,13 @@ class Launch:
     journal: Journal
     received: bool = False
     ended: WorkerEnded | None = None
-    ending: Literal["canceled", "timed out", "interrupted"] | None = None
+    ending: Literal["canceled", "timed out", "out of memory", "interrupted"] | None = None
     timeout: float | None = None
-    timers: list[Timer] = field(default_factory=list[Timer])
+    surroundings: Surroundings | None = None
+    retries: RetrySpec = NEVER
+    timers: list[Cancelable] = field(default_factory=list[Cancelable])
     stack: str = ""
+    used: int = 0
     _cutters: dict[str, LineCutter] = field(default_factory=dict[str, LineCutter])
 
     @property
@@ -40,7 +55,7 @@ class Launch:
 
     def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         """What came through a pipe goes to the journal. After a timeout, stderr tells where the step stood."""
-        if self.ending == "timed out" and stream == "stderr" and len(self.stack) < _DUMP_MAX:
+        if self.ending in ("timed out", "out of memory") and stream == "stderr" and len(self.stack) < _DUMP_MAX:
             self.stack += data.decode("utf-8", "backslashreplace")
         cutter = self._cutters.get(stream)
         if cutter is None:
@@ -83,14 +98,20 @@ class Launch:
         if self.ending == "timed out":
             text = f"timed out after {format_duration(self.timeout or 0.0)}"
             self.journal.state("timed out")
-            return self._told("failed", ErrorData(type="TimeoutError", message=text, traceback=self.stack))
+            return self._told("failed", self._of_ours("TimeoutError", text))
+        if self.ending == "out of memory":
+            allowed = (self.surroundings.memory if self.surroundings else None) or 0
+            text = f"its processes had {format_size(self.used)} of memory; {format_size(allowed)} are allowed (memory=)"
+            error = self._of_ours("MemoryError", text)
+            self.journal.state("failed", error=error)
+            return self._told("failed", error)
         if self.ending is not None:
             self.journal.state(self.ending, how=how)
             return self._told(self.ending, None)
         if not self.received:
             return self._told("not_received", died(how))
         self.journal.state("died", error=died(how))
-        return self._told("died", died(how))
+        return self._told("died", self._final(died(how), _DIED))
 
     def told_not_begun(self, outcome: Literal["canceled", "not_received"]) -> bytes:
         """It never got to a worker."""
@@ -100,6 +121,15 @@ class Launch:
         """No worker can be had for it."""
         self.journal.state("failed", error=error)
         return self._told("died", error)
+
+    def _of_ours(self, type: str, message: str) -> ErrorData:
+        return self._final(ErrorData(type=type, message=message, traceback=self.stack), _KINDS[type])
+
+    def _final(self, error: ErrorData, names: frozenset[str]) -> ErrorData:
+        """With a mark if it is none of those that are tried again."""
+        if self.retries.on and names.isdisjoint(self.retries.on):
+            error["final"] = True
+        return error
 
     def _told(
         self,

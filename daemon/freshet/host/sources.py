@@ -23,9 +23,11 @@ from types import ModuleType
 
 import orjson
 
+from freshet.definitions.source import PLUGIN_PACKAGE
+
 __all__ = ["PACKAGE", "PluginFinder", "Sources"]
 
-PACKAGE = "freshet_plugins"
+PACKAGE = PLUGIN_PACKAGE
 """The package under which plugins are in `sys.modules`."""
 
 

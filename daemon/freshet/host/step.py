@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
 import freshet
+from freshet.definitions.asset import AssetSpec
 from freshet.definitions.outcome import GiveUp, RetryLater, patience
+from freshet.definitions.retries import is_retried
 from freshet.errors import FreshetError
 from freshet.host.describe import Catalog
 from freshet.host.inputs import read_arguments, set_of
 from freshet.host.journal import Journal
 from freshet.host.messages import ErrorData, Run, ValueData, WorkerEnded
 from freshet.host.step_context import RunningAsset, RunningJob
+from freshet.host.surroundings import surrounded
 from freshet.io.registry import write_value
 
 __all__ = ["error_data", "perform"]
@@ -35,20 +39,22 @@ def perform(order: Run, catalog: Catalog, journal: Journal, *, values_dir: Path)
     value: ValueData | None = None
     version: str | None = None
     error: ErrorData | None = None
+    found = (catalog.assets if order["kind"] == "asset" else catalog.jobs).get(order["step"])
+    spec = None if found is None else found.spec
     try:
-        if isinstance(context, RunningAsset):
-            value, version = _perform_asset(order, catalog, context, values_dir)
-        else:
-            _perform_job(order, catalog, context)
+        with nullcontext() if spec is None or spec.surroundings is None else surrounded(spec.surroundings):
+            if isinstance(context, RunningAsset):
+                value, version = _perform_asset(order, catalog, context, values_dir)
+            else:
+                _perform_job(order, catalog, context)
     except BaseException as raised:
         error = error_data(raised)
-        if isinstance(raised, GiveUp):
-            error["final"] = True
-        elif isinstance(raised, RetryLater):
+        if isinstance(raised, RetryLater):
             error["after"] = patience(raised)
+        elif isinstance(raised, GiveUp) or (spec is not None and not is_retried(spec.retries, raised)):
+            error["final"] = True
     context.write_progress()
-    ran = catalog.assets.get(order["step"]) if order["kind"] == "asset" else None
-    code = None if ran is None else ran.spec.code_version
+    code = spec.code_version if isinstance(spec, AssetSpec) else None
     return WorkerEnded(op="ended", value=value, metadata=context.collected, error=error, version=version, code=code)
 
 

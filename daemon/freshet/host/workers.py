@@ -19,6 +19,7 @@ from freshet.host.frames import decode, encode, wrap
 from freshet.host.journal import Journal
 from freshet.host.launch import Launch
 from freshet.host.loop import Loop, Timer
+from freshet.host.memory import MemoryWatch
 from freshet.host.messages import ErrorData, FromWorker, Idle, Run
 from freshet.host.process import complain
 
@@ -38,6 +39,8 @@ _BY_HAND = ("killed by SIGKILL", "killed by SIGTERM")
 """A waiting worker that ends in another way came to nothing by itself, and the next one may too."""
 _DUMP_TIME = 0.05
 """Seconds for a step that timed out to say where it stands."""
+_DUMP_TIME_SHORT = 0.005
+"""And for one that goes on filling memory meanwhile."""
 _IDLE_NEWS = 0.05
 
 
@@ -103,7 +106,11 @@ class Workers:
         journal = Journal(self._runs_dir, unwritten=self._note_unwritten)
         journal.begin(order["run"], order["step"], order["attempt"])
         spec = self._catalog.definitions.asset.get(order["step"]) or self._catalog.definitions.job.get(order["step"])
-        return Launch(order, payload, journal, timeout=None if spec is None else spec.timeout)
+        if spec is None:
+            return Launch(order, payload, journal)
+        return Launch(
+            order, payload, journal, timeout=spec.timeout, surroundings=spec.surroundings, retries=spec.retries
+        )
 
     def cancel(self, run: int, position: int, grace: float) -> None:
         """End a step before its time. One that is not here has ended: nothing happens."""
@@ -141,6 +148,15 @@ class Workers:
             launch.ending = "timed out"
             self._children.signal(worker.child, signal.SIGUSR2)  # faulthandler: where does it stand
             launch.timers.append(self._loop.later(_DUMP_TIME, lambda: self._children.kill(worker.child)))
+
+    def _limit_memory(self, worker: _Worker, launch: Launch, limit: int) -> None:
+        def over(used: int) -> None:
+            if launch.ending is None:
+                launch.ending, launch.used = "out of memory", used
+                self._children.signal(worker.child, signal.SIGUSR2)
+                launch.timers.append(self._loop.later(_DUMP_TIME_SHORT, lambda: self._children.kill(worker.child)))
+
+        launch.timers.append(MemoryWatch(self._loop, worker.child.pid, limit, over))
 
     # --- handing out ---------------------------------------------------------------------------------------
 
@@ -227,6 +243,8 @@ class Workers:
             self._failures = 0
             if launch.timeout is not None:
                 launch.timers.append(self._loop.later(launch.timeout, lambda: self._time_out(worker, launch)))
+            if launch.surroundings is not None and launch.surroundings.memory is not None:
+                self._limit_memory(worker, launch, launch.surroundings.memory)
             self._tell(launch.told_received(worker.child.pid))
         else:
             launch.ended = said
