@@ -13,15 +13,16 @@ from typing import Annotated, Any, get_args, get_origin, overload
 from freshet.definitions.annotations import single_value
 from freshet.definitions.code import code_version
 from freshet.definitions.condition import AutomationCondition
-from freshet.definitions.durations import Duration, parse_duration
+from freshet.definitions.durations import Duration
 from freshet.definitions.executor import PROCESS, ExecutorSpec, executor_spec
 from freshet.definitions.expect import expect, expect_function, expect_list, expect_tags
 from freshet.definitions.freshness import Freshness, FreshnessSpec
 from freshet.definitions.mapping import All, Identity, Last, Mapping
-from freshet.definitions.names import check_name, check_priority, check_version
+from freshet.definitions.names import check_name, check_version
 from freshet.definitions.partitions import PartitionsSpec
-from freshet.definitions.retries import NEVER, Retries, RetrySpec, retry_spec
+from freshet.definitions.retries import NEVER, Retries, RetrySpec
 from freshet.definitions.source import Source, collect
+from freshet.definitions.step_options import step_options
 from freshet.definitions.surroundings import Surroundings, surroundings
 from freshet.errors import DefinitionError
 
@@ -176,11 +177,8 @@ def asset(
             freshness=policy_of(freshness, what),
             automation=expect(automation, _CONDITION, f"{what}: automation", "write AutomationCondition.eager()"),
             pool=expect(pool, _TEXT, f"{what}: pool"),
-            priority=check_priority(priority, what=f"{called}: priority"),
-            retries=retry_spec(retries, f"{what}: retries"),
-            timeout=None if timeout is None else parse_duration(timeout, what=f"{called}: timeout"),
             executor=executor_spec(executor, wrapped, f"{what}: executor", takes=("partition",) if partitions else ()),
-            surroundings=surroundings(memory, env, cwd, what),
+            **step_options(what, priority, retries, timeout, surroundings(memory, env, cwd, what)),
             io=expect(io, _TEXT, f"{what}: io"),
             tags=expect_tags(tags, f"{what}: tags"),
             group=expect(group, _TEXT, f"{what}: group"),

@@ -9,13 +9,14 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, overload
 
-from freshet.definitions.durations import Duration, parse_duration
+from freshet.definitions.durations import Duration
 from freshet.definitions.executor import PROCESS, ExecutorSpec, executor_spec
 from freshet.definitions.expect import expect, expect_function, expect_tags
-from freshet.definitions.names import check_name, check_priority
+from freshet.definitions.names import check_name
 from freshet.definitions.outcome import Json
-from freshet.definitions.retries import Retries, RetrySpec, retry_spec
+from freshet.definitions.retries import Retries, RetrySpec
 from freshet.definitions.source import Source, collect
+from freshet.definitions.step_options import step_options
 from freshet.definitions.surroundings import Surroundings, surroundings
 from freshet.errors import DefinitionError
 
@@ -105,26 +106,24 @@ def job(
     def make(wrapped: Callable[..., Any]) -> Job:
         expect_function(wrapped, "@job")
         called = check_name(name or wrapped.__name__, what="job")
+        what = f"job {called}"
         code = wrapped.__code__
         parameters = inspect.signature(wrapped).parameters
         for parameter in parameters.values():
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
                 raise DefinitionError(
-                    f"job {called}: the parameter {parameter} has no name to validate",
+                    f"{what}: the parameter {parameter} has no name to validate",
                     hint="use plain named parameters",
                     file=code.co_filename,
                     line=code.co_firstlineno,
                 )
         spec = JobSpec(
             name=called,
-            pool=expect(pool, (str, NoneType), f"job {called}: pool"),
-            priority=check_priority(priority, what=f"{called}: priority"),
-            retries=retry_spec(retries, f"job {called}: retries"),
-            timeout=None if timeout is None else parse_duration(timeout, what=f"{called}: timeout"),
-            executor=executor_spec(executor, wrapped, f"job {called}: executor", takes=parameters),
-            surroundings=surroundings(memory, env, cwd, f"job {called}"),
-            tags=expect_tags(tags, f"job {called}: tags"),
-            group=expect(group, (str, NoneType), f"job {called}: group"),
+            pool=expect(pool, (str, NoneType), f"{what}: pool"),
+            executor=executor_spec(executor, wrapped, f"{what}: executor", takes=parameters),
+            **step_options(what, priority, retries, timeout, surroundings(memory, env, cwd, what)),
+            tags=expect_tags(tags, f"{what}: tags"),
+            group=expect(group, (str, NoneType), f"{what}: group"),
             wants_ctx="ctx" in parameters,
             doc=(wrapped.__doc__ or "").strip().partition("\n")[0],
             source=Source(code.co_filename, code.co_firstlineno),

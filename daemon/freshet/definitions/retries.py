@@ -81,16 +81,15 @@ def _names(on: type[BaseException] | str | Iterable[type[BaseException] | str]) 
     return tuple(dict.fromkeys(_name(one) for one in given))
 
 
-def _name(one: type[BaseException] | str) -> str:
+def _name(one: object) -> str:
     if isinstance(one, str):
         name = one.removeprefix("builtins.")
         if not all(part.isidentifier() for part in name.split(".")):
             raise DefinitionError(f"{_ON}: {one!r} is no name of an exception", hint=_ON_HINT)
         return name
-    given: object = one
-    if not isinstance(given, type) or not issubclass(given, BaseException):
+    if not isinstance(one, type) or not issubclass(one, BaseException):
         raise DefinitionError(f"{_ON} takes exceptions or their names, not {one!r:.100}", hint=_ON_HINT)
-    return exception_name(given)
+    return exception_name(one)
 
 
 def exception_name(kind: type[BaseException]) -> str:
