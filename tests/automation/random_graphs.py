@@ -38,6 +38,7 @@ POLICIES = (
     C.on_cron(RARE, "UTC").without(C.in_latest_time_window()),
     C.eager(MAX_WAIT).ignore("n0"),
     C.eager(MAX_WAIT).allow("n0", "n1"),
+    C.any_downstream_conditions() & ~C.in_progress(),
 )
 LAPSES = (
     ON_LAPSE,
@@ -56,6 +57,7 @@ TIMES = st.sampled_from(
         C.cron_tick_passed(RARE, "UTC"),
         C.in_latest_time_window(),
         C.in_latest_time_window("12h"),
+        C.any_downstream_conditions(),
     ]
 )
 expressions = trees(st.one_of(operands, operands, TIMES, st.just(UNSERVED)), max_leaves=6, max_wait=MAX_WAIT)

@@ -110,6 +110,8 @@ class World:
         self._static = {name: {number: key for key, number in state.keys.items()} for name, state in states.items()}
         self._combined: dict[str, dict[int, str]] = {}
         self._named: dict[tuple[str, str, int], set[int]] = {}
+        self._gone: Mapping[str, set[int]] = {}
+        self._gone_until = 0
         self._dependencies = {spec.name: self._deps(spec.name) for spec in definitions.assets}
 
     # --- questions ------------------------------------------------------------------------------------------------
@@ -250,8 +252,16 @@ class World:
                 found |= self.sources(dep.asset)
         return found
 
-    def restarted(self, live: Mapping[str, Iterable[int]], added_by: Mapping[str, Mapping[int, int]]) -> None:
-        """Whatever ran is queued again. `live`: the partitions that are there."""
+    def restarted(
+        self,
+        live: Mapping[str, Iterable[int]],
+        added_by: Mapping[str, Mapping[int, int]],
+        gone: Mapping[str, set[int]],
+        until: int,
+    ) -> None:
+        """Whatever ran is queued again. `live`: the partitions that are there; `gone`: those that are not, whatever
+        events up to `until` say."""
+        self._gone, self._gone_until = gone, until
         self.facts.queued = set(self.facts.in_progress)
         self.facts.live = {name: set(numbers) for name, numbers in live.items()}
         self.facts.added_by = {name: dict(txns) for name, txns in added_by.items()}
@@ -319,6 +329,7 @@ class World:
         if event.type == "partition_added":
             added = self.facts.added_by.setdefault(name, {})
             added.update((number, event.txn) for number in numbers - live if added.get(number, 0) < event.txn)
+            numbers -= self._gone.get(name, set()) if event.seq <= self._gone_until else set()
             live |= numbers
             news.added |= {(asset, number) for asset in members for number in numbers}
             if "place" in data:

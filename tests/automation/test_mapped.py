@@ -9,7 +9,7 @@ from tests.automation.watched import Watched
 
 from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.graph import Definitions
-from freshet.definitions.mapping import ByDimension, Last, Static
+from freshet.definitions.mapping import ByDimension, Last, Static, TimeWindow
 
 C = AutomationCondition
 FIRST = DAYS.first
@@ -74,3 +74,22 @@ def test_what_could_share_a_run_is_held_again_when_the_look_is_over() -> None:
     assert set(plant.waves) == {(("above", "below"), "letters", keys[key]) for key in ("x", "y")}
     plant.report("above", keys["x"])
     assert len(plant.waves) == 2
+
+
+def test_what_nothing_depends_on_yet_begins_to_wait_all_the_same() -> None:
+    """A day waits since its upstream moves, not since the day after it has opened, which alone depends on it."""
+    ready = C.any_deps_match(C.missing().when_deps_ready("64s"))
+    above = node("above", "raw", partitions=DAYS)
+    plant = Watched(
+        Definitions(
+            (node("raw"), above, node("below", ("above", TimeWindow(-1, -1)), partitions=DAYS, automation=ready))
+        ),
+        {"days": [FIRST]},
+    )
+    plant.report("raw")
+    plant.request("raw", begin=True)
+    plant.wait(60.0)
+    plant.open("days")
+    assert plant.waves == []
+    plant.wait(4.0)
+    assert plant.waves == [(("below",), "days", FIRST + 1)]

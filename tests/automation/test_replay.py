@@ -158,3 +158,15 @@ def test_what_began_to_move_where_nobody_looked_holds_for_max_wait_and_no_longer
     assert plant.wake_at == 64.0
     plant.wait(64.0)
     assert plant.waves == [(("top",), None, 0)]
+
+
+def test_of_a_partition_that_came_and_went_where_nobody_looked_nothing_is_asked_after_a_crash() -> None:
+    """Its coming is looked at when it has gone already; whoever comes after it comes as ever."""
+    plant = Watched(graph(node("made", partitions=BATCHES, automation=C.on_missing())))
+    plant.fall_behind()
+    plant.add("batches", 1, 2)
+    plant.delete("batches", 1)
+    plant.crash()
+    assert plant.waves == [(("made",), "batches", 2)]
+    plant.add("batches", 1)
+    assert plant.waves == [(("made",), "batches", 2), (("made",), "batches", 1)]

@@ -50,9 +50,21 @@ class Watched(Plant):
             self.reference.held = taken_back[0].memory
         self.restart()
 
+    def gone(self) -> dict[str, set[int]]:
+        """The partitions that go in the end in transactions that nobody has looked at."""
+        found: dict[str, set[int]] = {}
+        for event in [event for events in self.unlooked for event in events]:
+            known = found.setdefault(event.set or "", set())
+            if event.type == "partition_deleted":
+                known.update(event.numbers)
+            elif event.type == "partition_added":
+                known.difference_update(event.numbers)
+        return found
+
     def restart(self) -> None:
         """What has changed in the transactions that nobody has looked at is known from the start; but partitions that
-        come are not there before their turn, and runs are under way, or asked for, until theirs."""
+        come are not there before their turn, if they are to stay, and runs are under way, or asked for, until
+        theirs."""
         facts, live = self.reference.facts, {name: set(numbers) for name, numbers in self.live.items()}
         facts.materialized = {place for place, made in self.made.items() if made.materialized_seq is not None}
         facts.failed = {
@@ -82,7 +94,7 @@ class Watched(Plant):
                     facts.asked.add((event.asset, place[1]))
                 else:
                     facts.in_progress.add((event.asset, place[1]))
-        self.reference.restarted(live, self.sets.added_by)
+        self.reference.restarted(live, self.sets.added_by, self.gone(), self.seq)
         self.replaying = True
         super().restart()
         self.replaying = False

@@ -85,8 +85,7 @@ class Agenda:
     def spread(self, asset: str, partitions: BitMap, *, unsettled: bool = False) -> None:
         """Look below `asset`, as far down as conditions look up."""
         moment, world = self._moment, self._world
-        touched = moment.touched.get(asset)
-        moment.touched[asset] = partitions if touched is None else touched | partitions
+        moment.touch(asset, partitions)
         if unsettled or world.levels(asset).lapsed:
             for name in self._watchers.of(asset):
                 moment.touched[name] = world.live(name)
@@ -124,7 +123,9 @@ class Agenda:
                     if near:
                         self._add_below(edge, reached, unmoved=unmoved)
                     near = max(0, near - 1)
-                    if not near:
+                    if near:
+                        self._moment.touch(below, reached)
+                    else:
                         missing = reached - world.levels(below).materialized
                         reached = missing - world.levels(below).in_flight(missing) if missing else missing
                     reached = reached - seen.get((below, near), EMPTY)

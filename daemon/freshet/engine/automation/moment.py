@@ -64,10 +64,11 @@ class Found:
 
 @dataclass(slots=True)
 class Moment:
-    """One look of all conditions. `shifted`: assets that depend on other partitions than before. `ticked`: the nodes,
-    by asset, of which an instant has passed. `asked`: what this look has requested so far, by asset; `before`: what of
-    it for a cause before this moment, `late` if all of it. `below_failure`: computed when first needed; facts that it
-    rests on do not change after that."""
+    """One look of all conditions. `shifted`: assets that depend on other partitions than before. `touched`: to which
+    something happened, by asset; or to something above them, as far as conditions of others may see that in them.
+    `ticked`: the nodes, by asset, of which an instant has passed. `asked`: what this look has requested so far, by
+    asset; `before`: what of it for a cause before this moment, `late` if all of it. `below_failure`: computed when
+    first needed; facts that it rests on do not change after that."""
 
     now: float
     pulses: dict[str, Pulses] = field(default_factory=dict[str, Pulses])
@@ -84,6 +85,11 @@ class Moment:
     def of(self, asset: str) -> Pulses:
         """To read."""
         return self.pulses.get(asset, _NO_PULSES)
+
+    def touch(self, asset: str, partitions: BitMap) -> None:
+        """Of these, a condition that looks at the asset may remember something."""
+        known = self.touched.get(asset)
+        self.touched[asset] = partitions if known is None else known | partitions
 
     def change(self, asset: str) -> Pulses:
         """To add to."""

@@ -21,20 +21,24 @@ def rewind(world: World, behind: Iterable[Event]) -> Moment:
     the first look: it is to see whatever has moved since the memory of conditions was written.
 
     Partitions that come are not there yet, so that what was the newest before them is looked at when they come. Those
-    that go are gone: nothing is to be asked of them. What ends or begins next was in progress before it (a start may
-    be of a run that was queued), and what is requested next was asked for before it (by an evaluation that is
-    committed; another's request is joined, since its run begins after these events), so that nothing is asked for a
-    second time. What was made or failed, and freshness, stay as they are now.
+    that go in the end are gone, and do not come before: nothing is to be asked of them. What ends or begins next was in
+    progress before it (a start may be of a run that was queued), and what is requested next was asked for before it (by
+    an evaluation that is committed; another's request is joined, since its run begins after these events), so that
+    nothing is asked for a second time. What was made or failed, and freshness, stay as they are now.
     """
     moment, shrunk = Moment(0.0), set[str]()
+    gone, last = dict[str, BitMap](), 0
     numbers, places = dict[str, BitMap](), set[tuple[str, int]]()
     for event in behind:
+        last = event.seq
         if event.set is not None and event.type in _MEMBERSHIP:
             known = numbers.get(event.set, EMPTY)
             if event.type == "partition_added":
                 world.hide(event.set, BitMap(event.numbers) - known)
+                gone[event.set] = gone.get(event.set, EMPTY) - BitMap(event.numbers)
             else:
                 shrunk.add(event.set)
+                gone[event.set] = gone.get(event.set, EMPTY) | BitMap(event.numbers)
             numbers[event.set] = known | BitMap(event.numbers)
         elif event.asset is not None and event.type.startswith("freshness_"):
             pulses = moment.change(event.asset)
@@ -43,6 +47,7 @@ def rewind(world: World, behind: Iterable[Event]) -> Moment:
                 pulses.touched.add(event.partition)
         elif event.asset is not None and event.type in _STEPS:
             _step(world, moment, event, event.asset, places)
+    world.bury(gone, last)
     for name in shrunk:
         moment.shifted.update(world.topology.shifted.get(name, ()))
     moved = {asset for name in shrunk for asset in world.topology.members.get(name, ())}

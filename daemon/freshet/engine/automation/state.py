@@ -78,6 +78,8 @@ class World:
         self.sets = Sets(definitions, {})
         self.partitions = PartitionGraph(definitions, self.sets)
         self.relinked = False
+        self._gone: Mapping[str, BitMap] = {}
+        self._gone_until = 0
         self.latest_counts = False
 
     def redefine(self, definitions: Definitions, sets: Mapping[str, SetState]) -> None:
@@ -166,6 +168,10 @@ class World:
     def member(self, event: Event) -> BitMap:
         """Partitions come or go; returns their numbers."""
         numbers = self.sets.apply(event)
+        if event.type == "partition_added" and event.seq <= self._gone_until:
+            dead = numbers & self._gone.get(event.set or "", EMPTY)
+            self.sets.drop(event.set or "", dead)
+            numbers -= dead
         if isinstance(self.partitions.definitions.partition_set.get(event.set or ""), StaticPartitions):
             self.relink()
             self.relinked = True
@@ -174,6 +180,10 @@ class World:
     def hide(self, name: str, numbers: BitMap) -> None:
         """Partitions of a set are not there yet: they come by an event that is still to be looked at."""
         self.sets.hide(name, numbers)
+
+    def bury(self, gone: Mapping[str, BitMap], until: int) -> None:
+        """Partitions of these sets are gone, though events up to `until` still add them."""
+        self._gone, self._gone_until = gone, until
 
     def relink(self) -> None:
         """Links of static keys hold the numbers that were known when they were made."""

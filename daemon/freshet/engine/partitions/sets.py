@@ -81,6 +81,10 @@ class Sets:
         if name in self._order:
             self._order[name].expect(numbers)
 
+    def drop(self, name: str, numbers: BitMap) -> None:
+        """These are not live, as if they had been deleted already."""
+        self._live[name] -= numbers
+
     def named(self, name: str | None) -> BitMap:
         """The live numbers of a set; {0} for None, which has no partitions."""
         return BitMap([0]) if name is None else self._live.get(name, _NONE)
