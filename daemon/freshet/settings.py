@@ -81,6 +81,8 @@ Seconds = Annotated[float, BeforeValidator(_seconds)]
 AbsolutePath = Annotated[Path, BeforeValidator(_path)]
 
 _DAY = 86400.0
+_AHEAD = 4
+"""Steps handed out for each kept worker: it has the next when one is done, and their ends are committed together."""
 
 
 class HttpSettings(BaseModel):
@@ -113,11 +115,6 @@ class ExecutorSettings(BaseModel):
     inline: Annotated[int, Field(ge=1, le=100_000)] = 256
     detached: Annotated[int, Field(ge=1, le=10_000)] = 16
     dask: Annotated[int, Field(ge=1, le=100_000)] = 256
-
-    @property
-    def lanes(self) -> dict[Lane, int]:
-        """By lane."""
-        return {"inline": self.inline, "detached": self.detached, "dask": self.dask}
 
 
 class AutomationSettings(BaseModel):
@@ -181,6 +178,13 @@ class Settings(BaseSettings):
     def socket_path(self) -> Path:
         """The Unix socket of the API: `[http] socket`, or `freshet.sock` in the state directory."""
         return self.http.socket or self.state_dir / "freshet.sock"
+
+    @property
+    def lanes(self) -> dict[Lane, int]:
+        """How many steps at once, by lane; of the lane "process", `process.workers`."""
+        own = self.executors
+        reused = _AHEAD * self.process.workers
+        return {"reused": reused, "inline": own.inline, "detached": own.detached, "dask": own.dask}
 
     @model_validator(mode="before")
     @classmethod

@@ -6,7 +6,16 @@ import os
 import re
 from pathlib import Path
 
-__all__ = ["alive", "cpu_seconds", "loop_seconds", "proportional_bytes", "resident_bytes", "running_seconds", "tree"]
+__all__ = [
+    "alive",
+    "cpu_seconds",
+    "loop_seconds",
+    "own_seconds",
+    "proportional_bytes",
+    "resident_bytes",
+    "running_seconds",
+    "tree",
+]
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _PROC = Path("/proc")
@@ -44,6 +53,11 @@ def cpu_seconds(root: int) -> float:
         except OSError:
             continue
     return total / _TICK
+
+
+def own_seconds(pid: int) -> float:
+    """CPU time of all threads of one process so far. Raises `OSError` where it is gone."""
+    return sum(map(int, _stat(pid)[11:13])) / _TICK
 
 
 def running_seconds(root: int) -> float:

@@ -26,8 +26,9 @@ __all__ = [
     "lane_of",
 ]
 
-Lane = Literal["process", "inline", "detached", "dask"]
-"""Steps of one lane share its slots: `[process] workers`, or the lane's own in `[executors]`."""
+Lane = Literal["process", "reused", "inline", "detached", "dask"]
+"""Steps of one lane share its slots: `[process] workers`, or the lane's own in `[executors]`. "reused": some more than
+there are workers, so that one which is done finds the next step there."""
 
 _HINT = 'for example executor="inline", or Process(reuse=True)'
 
@@ -43,7 +44,7 @@ class Process:
 
     `reuse`: a worker is kept and runs one such step after another, several times as many a second: what a step leaves
     behind in memory (module globals, caches, an open client) the next one finds. It is ended, between two steps, after
-    `steps` of them, when it has grown by `growth` MiB, when a step left a thread running, and with the definitions. A
+    `steps` of them, when it has grown by `growth` MiB, when nothing was to do for a minute, and with the definitions. A
     step that kills it costs nobody but itself. Raises `DefinitionError`.
     """
 
@@ -204,4 +205,6 @@ def _check_fields(spec: Command, takes: Collection[str], what: str) -> None:
 
 def lane_of(spec: ExecutorSpec) -> Lane:
     """Whose slots a step with this executor takes."""
-    return "process" if isinstance(spec, Process | Command) else spec.kind
+    if isinstance(spec, Process):
+        return "reused" if spec.reuse else "process"
+    return "process" if isinstance(spec, Command) else spec.kind

@@ -97,7 +97,7 @@ async def _serve(settings: Settings, store: Store, children: ChildrenLock, clock
 
     options = EngineOptions(
         workers=settings.process.workers,
-        lanes=settings.executors.lanes,
+        lanes=settings.lanes,
         grace=settings.shutdown_grace,
         timezone=settings.timezone,
         inbox_max=settings.http.inbox_max,

@@ -14,10 +14,14 @@ from freshet.host.describe import Catalog
 from freshet.host.process import become_subreaper, close_all_but, die_with_parent, line_buffered, restore_signals
 from freshet.host.worker import Bench
 
-__all__ = ["PAGE_SIZE", "ChildPlan", "become", "play"]
+__all__ = ["PAGE_SIZE", "ChildKind", "ChildPlan", "become", "play"]
 
 PAGE_SIZE = mmap.PAGESIZE
 """Bytes of the page that an evaluator shares with the daemon."""
+
+
+ChildKind = Literal["worker", "kept", "evaluator"]
+"""`worker`: runs one step; `kept`: one after another."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class ChildPlan:
     """What a child is to be. Descriptors: `sock` to whom it serves; `out` and `err` become 1 and 2; `page` is an
     evaluator's; `keep` stay open besides (the children's lock). The host's own 0 is /dev/null, and stays."""
 
-    kind: Literal["worker", "evaluator"]
+    kind: ChildKind
     parent: int
     sock: int
     out: int
@@ -59,6 +63,8 @@ def play(plan: ChildPlan, catalog: Catalog, bench: Bench) -> NoReturn:
     try:
         if plan.kind == "worker":
             bench.serve(plan.sock)
+        elif plan.kind == "kept":
+            bench.serve_on(plan.sock)
         else:
             bench.remove()
             _evaluate(plan, catalog)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Literal
 
 from freshet.host.births import Births
-from freshet.host.child import PAGE_SIZE, ChildPlan
+from freshet.host.child import PAGE_SIZE, ChildKind, ChildPlan
 from freshet.host.loop import Loop
 from freshet.host.process import children_of, describe_end, kill_all, tree_of
 
@@ -27,7 +27,7 @@ _STRAYS_AGAIN = 0.002
 class Child:
     """A process below the host. `sock` is the host's end (a worker), or the daemon's to be (an evaluator)."""
 
-    kind: Literal["worker", "evaluator"]
+    kind: ChildKind
     pid: int
     pidfd: int
     sock: socket.socket
@@ -40,11 +40,11 @@ class Child:
 class _Ends:
     """The descriptors between the host and a child to be, and its plan."""
 
-    def __init__(self, kind: Literal["worker", "evaluator"], keep: tuple[int, ...]) -> None:
+    def __init__(self, kind: ChildKind, keep: tuple[int, ...]) -> None:
         self.ours, self._theirs = socket.socketpair()
         self.pipes: dict[Literal["stdout", "stderr"], int] = {}
         out, err, self.page = 2, 2, -1
-        if kind == "worker":
+        if kind != "evaluator":
             self.pipes["stdout"], out = os.pipe()
             self.pipes["stderr"], err = os.pipe()
         else:
@@ -81,7 +81,7 @@ class Children:
         self.by_pid: dict[int, Child] = {}
         self.when_empty: Callable[[], None] | None = None
 
-    def start(self, kind: Literal["worker", "evaluator"], count: int = 1) -> list[Child]:
+    def start(self, kind: ChildKind, count: int = 1) -> list[Child]:
         """New children: `count`, or fewer where there is no room for more. Raises `OSError` where there is none.
 
         A worker's output goes to `Child.output`, an evaluator's to the host's own stderr.
@@ -97,7 +97,7 @@ class Children:
             ends.drop()
         return [self._adopt(kind, pid, ends) for pid, ends in zip(pids, prepared, strict=False)]
 
-    def _adopt(self, kind: Literal["worker", "evaluator"], pid: int, ends: _Ends) -> Child:
+    def _adopt(self, kind: ChildKind, pid: int, ends: _Ends) -> Child:
         ends.close_theirs()
         child = Child(kind, pid, os.pidfd_open(pid), ends.ours, ends.page, ends.pipes)
         self.by_pid[pid] = child

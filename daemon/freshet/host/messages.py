@@ -267,7 +267,7 @@ class WorkerReceived(TypedDict):
 
 class WorkerEnded(TypedDict):
     """The step is done; `error` None means that it succeeded and that its value is kept. `version`: of the data, None
-    where nothing is known; `code`: of what ran."""
+    where nothing is known; `code`: of what ran. `last`: a kept worker takes no other step."""
 
     op: Literal["ended"]
     value: ValueData | None
@@ -275,6 +275,7 @@ class WorkerEnded(TypedDict):
     error: ErrorData | None
     version: str | None
     code: str | None
+    last: NotRequired[bool]
 
 
 FromWorker = Ready | WorkerReceived | WorkerEnded

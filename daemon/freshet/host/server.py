@@ -13,13 +13,13 @@ from freshet.host.channel import Channel
 from freshet.host.children import Child, Children
 from freshet.host.describe import Catalog, catalog
 from freshet.host.frames import decode, encode
+from freshet.host.lanes import Lanes
 from freshet.host.loader import load
 from freshet.host.loop import Loop
 from freshet.host.messages import EvaluatorEnded, EvaluatorForked, HostPlan, Loaded, Loading, ProblemData, ToHost
 from freshet.host.process import complain, thread_count
 from freshet.host.sources import Sources
 from freshet.host.worker import Bench
-from freshet.host.workers import Workers
 
 __all__ = ["Server", "load_plugins"]
 
@@ -80,8 +80,8 @@ class Server:
         self._children = Children(self._loop, births, keep=plan.keep)
         self._handing: list[Child] = []
         self._closing = False
-        runs_dir = Path(plan.state_dir, "runs")
-        self._workers = Workers(self._loop, self._children, made, runs_dir, self._tell, ready=births.ready_at_once)
+        state_dir = Path(plan.state_dir)
+        self._lanes = Lanes(self._loop, self._children, made, state_dir, self._tell, ready=births.ready_at_once)
         self._watch_control()
 
     def serve(self) -> None:
@@ -115,11 +115,11 @@ class Server:
     def _obey(self, said: ToHost, payload: bytes) -> None:
         match said["op"]:
             case "run":
-                self._workers.run(said, payload)
+                self._lanes.run(said, payload)
             case "cancel":
-                self._workers.cancel(said["run"], said["position"], said["grace"])
+                self._lanes.cancel(said["run"], said["position"], said["grace"])
             case "open":
-                self._workers.open(said["workers"])
+                self._lanes.open(said["workers"])
             case "evaluator":
                 self._start_evaluator(said["label"])
             case "kill":
@@ -162,7 +162,7 @@ class Server:
         for child in list(self._children.by_pid.values()):
             if child.kind == "evaluator" or self._control.ended:
                 self._children.kill(child)
-        self._workers.close(grace)
+        self._lanes.close(grace)
         self._children.sweep()
         if self._children.empty:
             self._loop.stop()

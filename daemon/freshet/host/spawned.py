@@ -33,7 +33,7 @@ def main(argument: str) -> None:
     loaded = load(sources, quiet=False)
     made = catalog(loaded.found, version=sources.version)
     problem = next((f"{one['file']}: {one['message']}" for one in [*loaded.problems, *made.problems]), None)
-    if order.plan.kind == "worker":
+    if order.plan.kind != "evaluator":
         _say_ready(order.plan, problem)
     if problem is not None:
         sys.stderr.write(f"a spawned {order.plan.kind} could not load the plugins: {problem}\n")

@@ -27,6 +27,7 @@ from freshet.host.output import Output
 from freshet.host.process import children_of, kill_all
 from freshet.host.rehearsal import Rehearsal
 from freshet.host.step import perform
+from freshet.host.wear import Surroundings, Wear
 
 __all__ = ["Bench"]
 
@@ -59,8 +60,22 @@ class Bench:
         is in the journal, the end is sent.
         """
         order = self._receive(sock)
-        if order is None:
-            return
+        if order is not None:
+            self._work(sock, order)
+
+    def serve_on(self, sock: int) -> None:
+        """The same for one step after another, until the socket ends or the worker is worn out."""
+        wear, before = Wear(self._catalog.definitions), Surroundings()
+        order = self._receive(sock)
+        while order is not None:
+            self._work(sock, order, wear)
+            if wear.out:
+                return
+            self._journal.close()
+            before.restore()
+            order = self._receive(sock, rehearse=False)
+
+    def _work(self, sock: int, order: Run, wear: Wear | None = None) -> None:
         pid, journal = os.getpid(), self._journal
         journal.begin(order["run"], order["step"], order["attempt"])
         _send(sock, _RECEIVED)
@@ -71,6 +86,8 @@ class Bench:
         _flush_output()
         _kill_leftovers()
         _await_drained()
+        if wear is not None and wear.worn_by(order["step"]):
+            ended["last"] = True
         frame, error = _fitting(ended)
         if error is None:
             journal.state("succeeded")
@@ -78,10 +95,10 @@ class Bench:
             journal.state("failed", error=error)
         _send(sock, frame)
 
-    def _receive(self, sock: int) -> Run | None:
+    def _receive(self, sock: int, *, rehearse: bool = True) -> Run | None:
         waiting = select.poll()
         waiting.register(sock, select.POLLIN)
-        if not waiting.poll(_REHEARSED_AFTER):
+        if rehearse and not waiting.poll(_REHEARSED_AFTER):
             self._rehearsal.play()
         while True:
             data = os.read(sock, _CHUNK)

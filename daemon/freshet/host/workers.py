@@ -93,16 +93,17 @@ class Workers:
     def run(self, order: Run, payload: bytes) -> None:
         """Launch a step; `payload` is the order as it came."""
         if self._pending or not self._waiting:
-            self._pending.append(self._launch(order, payload))
+            self._pending.append(self.launch(order, payload))
         else:  # while the worker wakes up, its journal is laid out and the rest is noted
             worker = self._waiting.popleft()
             worker.channel.send(wrap(payload))
-            launch = self._launch(order, payload)
+            launch = self.launch(order, payload)
             launch.journal.open()
             self._handed(worker, launch)
         self._assign()
 
-    def _launch(self, order: Run, payload: bytes) -> Launch:
+    def launch(self, order: Run, payload: bytes) -> Launch:
+        """A launch of an order, with its journal and timeout."""
         journal = Journal(self._runs_dir, unwritten=self._note_unwritten)
         journal.begin(order["run"], order["step"], order["attempt"])
         spec = self._catalog.definitions.asset.get(order["step"]) or self._catalog.definitions.job.get(order["step"])

@@ -93,9 +93,7 @@ def _simulate(
         begin=begin,
         end=end,
         database=database,
-        options=EngineOptions(
-            workers=settings.process.workers, lanes=settings.executors.lanes, timezone=settings.timezone
-        ),
+        options=EngineOptions(workers=settings.process.workers, lanes=settings.lanes, timezone=settings.timezone),
         durations={**recorded, **given},
         arrivals=_arrivals(wishes.files, settings, report.definitions, printer, begin, end),
         speed=wishes.speed,

@@ -1,0 +1,53 @@
+"""What steps leave behind in a kept worker: what of it is put back, and when the worker has done enough."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from freshet.definitions.executor import Process
+from freshet.definitions.graph import Definitions
+from freshet.host.process import restore_signals
+
+__all__ = ["Surroundings", "Wear"]
+
+_STATM = Path("/proc/self/statm")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Wear:
+    """Counts one worker's steps. Memory is measured against what it was after the first of them: what all need is
+    loaded then."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        self._definitions = definitions
+        self._steps = 0
+        self._first = 0
+        self.out = False
+
+    def worn_by(self, name: str) -> bool:
+        """Note a step of this asset or job; whether it was the last."""
+        spec = self._definitions.asset.get(name) or self._definitions.job.get(name)
+        limits = spec.executor if spec is not None and isinstance(spec.executor, Process) else Process()
+        self._steps += 1
+        memory = int(_STATM.read_text().split()[1]) * _PAGE
+        self._first = self._first or memory
+        self.out = self._steps >= limits.steps or memory - self._first > limits.growth << 20
+        return self.out
+
+
+class Surroundings:
+    """The working directory, the environment and the handlers of signals, as they are now."""
+
+    def __init__(self) -> None:
+        self._folder = Path.cwd()
+        self._environment = dict(os.environ)
+
+    def restore(self) -> None:
+        """As they were."""
+        restore_signals()
+        if Path.cwd() != self._folder:
+            os.chdir(self._folder)
+        if os.environ != self._environment:
+            os.environ.clear()
+            os.environ.update(self._environment)
