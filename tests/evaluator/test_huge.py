@@ -32,6 +32,15 @@ async def test_what_cannot_be_sent_fails_the_look(tmp_path: Path, hint: str, sai
         assert made.zygote.forks == 1
 
 
+@pytest.mark.parametrize("hints", [(), ("checkpoint",)])
+async def test_a_checkpoint_that_cannot_be_sent_leaves_nothing_behind(tmp_path: Path, hints: tuple[str, ...]) -> None:
+    async with world(tmp_path) as made, asyncio.timeout(30):
+        assert (await made.tick("swallows", *hints)).status == "ok"
+        keys = [run.run_key for end in made.commits for run in end.runs if end.sensor == "swallows"]
+        assert keys == [str(number) for number in range(5000)]
+        assert made.cursors["swallows"] == "short"
+
+
 @pytest.mark.parametrize("cursor", ["x" * MAX_FRAME, 2**70, "\ud800"], ids=["size", "number", "text"])
 async def test_an_order_that_cannot_be_sent_fails_the_look(tmp_path: Path, cursor: Any) -> None:
     async with world(tmp_path) as made, asyncio.timeout(20):

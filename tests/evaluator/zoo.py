@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-from freshet import AddPartitions, GiveUp, Report, RetryLater, RunRequest, Sensor, Skip, sensor
+from freshet import AddPartitions, FreshetError, GiveUp, Report, RetryLater, RunRequest, Sensor, Skip, sensor
 from freshet.definitions.graph import Definitions
 
 _HELD = re.compile(r"(a|aa)+$")
@@ -111,6 +111,20 @@ async def commanded(ctx: Any) -> Any:
         elif verb == "cursor":
             ctx.cursor = {"nan": float("nan"), "tuple": (1, 2), "set": {1}, "text": "fine"}[rest]
     return None
+
+
+@sensor
+async def swallows(ctx: Any) -> AsyncIterator[RunRequest]:
+    """More than one part, then a cursor that no frame holds; then without it."""
+    for number in range(5000):
+        yield RunRequest("target", run_key=str(number))
+    ctx.cursor = "x" * (65 << 20)
+    try:
+        await ctx.checkpoint()
+    except FreshetError:
+        ctx.cursor = "short"
+    if ctx.hints:
+        await ctx.checkpoint()
 
 
 @sensor

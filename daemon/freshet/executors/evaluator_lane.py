@@ -303,10 +303,12 @@ class Lane:
         if self._link is not None and self._link.fds:
             self._stack_fd = self._link.fds.pop()
 
-    def _part(self, tick_id: int, body: dict[str, Any]) -> None:
+    def _part(self, tick_id: int, body: dict[str, Any] | None) -> None:
         flight = self.flights.get(tick_id)
-        if flight is not None:
+        if flight is not None and body is not None:
             flight.add(body)
+        elif flight is not None:
+            flight.parts = None
 
     def _end(self, tick_id: int, status: Any, body: dict[str, Any] | None) -> None:
         flight = self.flights.get(tick_id)

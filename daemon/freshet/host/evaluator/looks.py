@@ -260,7 +260,12 @@ class Looks:
         if outcome.cursor is None and outcome.ledger is None and not tick.found:
             return
         tick.go = self._loop.create_future()
-        await self._say(messages_of(tick.mark, outcome))
+        try:
+            await self._say(messages_of(tick.mark, outcome))
+        except HostError:  # whatever the plugin makes of it, its next word is the whole
+            tick.go = None
+            self._send(["part", tick.mark, None])
+            raise
         committed, revision, next_tick_id = await tick.go
         tick.go = None
         if not committed:

@@ -19,7 +19,8 @@
 
     evaluator -> daemon
         hello     ident of the loop's thread; with it travels the file that takes stacks on SIGUSR1 and in a crash
-        part      tick, body                            more of an outcome that is too large for one frame
+        part      tick, body                            more of an outcome that is too large for one frame; None for
+                                                        the body: its parts so far do not count, no end follows them
         end       tick, status, body or None
         wake      sensor, hints or None
         load      sensor
