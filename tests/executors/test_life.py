@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ import pytest
 from tests.executors.hosting import Recorder, hosting, step_to_run, write_plugins
 from tests.support import processes
 
+from freshet.executors import codehost
 from freshet.executors.base import TickOrder
 from freshet.executors.children import ChildrenLock
 from freshet.executors.codehost import ProcessCodeHost
 from freshet.executors.hostsettings import HostSettings
-from freshet.executors.strays import MARK, marked
+from freshet.executors.strays import MARK, kill_until_gone, marked
 
 pytestmark = pytest.mark.anyio
 
@@ -94,7 +96,7 @@ async def test_close_asks_then_kills_and_tells_all(tmp_path: Path) -> None:
         assert not any(processes.alive(pid) for pid in [host_pid, *below])
         assert not site.answers.lost.done()
         late = site.launch("nothing")
-        assert (await site.end(late)).outcome == "interrupted"
+        assert (await site.end(late)).outcome == "not_received"
 
 
 async def test_close_twice_and_before_start(tmp_path: Path) -> None:
@@ -121,6 +123,31 @@ async def test_kill_of_the_host_interrupts_its_steps_and_leaves_nothing(tmp_path
         assert [(end.tick_id, end.status) for end in site.answers.ticks] == [(5, "abandoned")]
         assert pid in below
         await until(lambda: not any(processes.alive(pid) for pid in below))
+
+
+async def test_a_step_that_a_dead_host_cannot_have_got_was_not_received(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while what the host left behind is still being looked for."""
+    sweeping, swept = threading.Event(), threading.Event()
+
+    def slow(*args: Any, **options: Any) -> Any:
+        sweeping.set()
+        swept.wait(20)
+        return kill_until_gone(*args, **options)
+
+    async with hosting(tmp_path, plugin=PLUGIN) as site:
+        begun, _ = await site.begun("sleeps")
+        monkeypatch.setattr(codehost, "kill_until_gone", slow)
+        os.kill(site.pid, signal.SIGKILL)
+        await until(sweeping.is_set)
+        late = site.launch("nothing")
+        swept.set()
+        ends = [await site.end(run) for run in (begun, late)]
+        assert [end.outcome for end in ends] == ["interrupted", "not_received"]
+        await asyncio.wait_for(site.answers.lost, 20)
+        assert site.answers.told[-1] == "lost", "then only are others launched"
+        assert (await site.run("nothing")).outcome == "not_received"
 
 
 async def test_a_worker_killed_from_outside_has_died(tmp_path: Path) -> None:

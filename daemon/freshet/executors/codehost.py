@@ -57,6 +57,7 @@ class ProcessCodeHost:
         self._loading = ""
         self._patience: asyncio.Timeout | None = None
         self._steps: dict[tuple[int, int, int], StepToRun] = {}
+        self._unsent: set[tuple[int, int, int]] = set()
         self._inputs = InputFiles(settings.state_dir / "runs", self._inputs_written)
         self._forks: deque[asyncio.Future[ForkedEvaluator]] = deque()
         self._evaluators: set[int] = set()
@@ -155,7 +156,7 @@ class ProcessCodeHost:
         self._steps[key] = step
         loop = asyncio.get_running_loop()
         if self._link is None or self._gone.is_set():
-            loop.call_soon(self._end_step, key, "interrupted", TickError("Interrupted", "the code host has ended"))
+            loop.call_soon(self._end_step, key, "not_received", None)
         elif is_large(step):
             self._inputs.write(step)
         else:
@@ -168,7 +169,8 @@ class ProcessCodeHost:
             key, said = (step.run_id, step.position, step.attempt), TickError(type(error).__name__, str(error))
             asyncio.get_running_loop().call_soon(self._end_step, key, "failed", said)
             return
-        link.send(frame)
+        if not link.send(frame):  # it ends with the others, as the engine hears of the loss: tried anew by the next
+            self._unsent.add((step.run_id, step.position, step.attempt))
 
     def _inputs_written(self, step: StepToRun, written: InputsFile | OSError | None) -> None:
         key = (step.run_id, step.position, step.attempt)
@@ -312,7 +314,10 @@ class ProcessCodeHost:
         await self._end_pool(how)
         await self._inputs.close()
         for key in list(self._steps):
-            self._end_step(key, "interrupted", TickError("Interrupted", f"the code host ended: {how}"))
+            if key in self._unsent:
+                self._end_step(key, "not_received", None)
+            else:
+                self._end_step(key, "interrupted", TickError("Interrupted", f"the code host ended: {how}"))
         if not self._closing and self._report is not None:
             self._answers.host_lost(how)
 

@@ -44,14 +44,15 @@ class HostLink:
         self.fds: deque[int] = deque()
         loop.add_reader(sock, self._read)
 
-    def send(self, frame: bytes) -> None:
-        """Send with whatever else is sent in this turn of the loop. To a host that is gone: nothing happens."""
+    def send(self, frame: bytes) -> bool:
+        """Send with whatever else is sent in this turn of the loop. False where the host is gone: it is not sent."""
         if not self._open:
-            return
+            return False
         self._out += frame
         if not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self._flush)
+        return True
 
     def close(self) -> None:
         """Close the socket, which ends the host; `ended` is not called."""
