@@ -11,10 +11,12 @@ import pytest
 from tests.executors.hosting import Hosting, hosting, ref
 from tests.support import processes
 
+from freshet.host.frames import encode, wrap
+
 pytestmark = pytest.mark.anyio
 
 PLUGIN = """
-import asyncio, ctypes, logging, os, signal, subprocess, sys, threading, time
+import asyncio, ctypes, logging, os, signal, stat, subprocess, sys, threading, time
 from pathlib import Path
 from freshet import DynamicPartitions, GiveUp, RetryLater, StaticPartitions, asset, job
 
@@ -160,6 +162,23 @@ def closes_everything():
     os.closerange(0, 1000)
 
 @job
+def writes_on_sockets(data: str, more: bool = True):
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        try:
+            found = stat.S_ISSOCK(os.fstat(fd).st_mode)
+        except OSError:
+            continue
+        if found:
+            os.write(fd, bytes.fromhex(data))
+    while more:
+        time.sleep(600)
+
+@job
+def waits_for_file():
+    while not Path("go").exists():
+        time.sleep(0.005)
+
+@job
 def shows_itself():
     print(os.getpid() == os.getsid(0), signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, os.getcwd())
     print(sorted(int(name) for name in os.listdir("/proc/self/fd"))[-1])
@@ -295,6 +314,33 @@ async def test_a_worker_that_ends_itself_has_died_and_its_output_is_kept(tmp_pat
         lost = await site.run("closes_everything")
         assert lost.outcome == "died"
         assert (await site.run("nothing")).outcome == "succeeded"
+
+
+GARBAGE = [
+    b"\xff\xff\xff\xff",
+    wrap(b"no json"),
+    wrap(b"[]"),
+    encode({"op": "ended"}),
+    encode({"op": "ended", "value": {"path": 1}, "metadata": {}, "error": None, "version": None, "code": None}),
+    encode({"op": "ended", "value": None, "metadata": {}, "error": {"type": "E"}, "version": None, "code": None}),
+]
+
+
+async def test_what_user_code_writes_on_the_socket_costs_its_own_worker(tmp_path: Path) -> None:
+    async with hosting(tmp_path, plugin=PLUGIN) as site:
+        host = site.pid
+        beside, _ = await site.begun("waits_for_file")
+        for data in GARBAGE:
+            end = await site.run("writes_on_sockets", params={"data": data.hex()})
+            assert (end.outcome, end.error is not None and "wrote on its socket" in end.error.message) == ("died", True)
+        for data in (encode({"op": "ready", "problem": None}), encode({"op": "received"})):
+            assert (
+                await site.run("writes_on_sockets", params={"data": data.hex(), "more": False})
+            ).outcome == "succeeded"
+        (tmp_path / "go").touch()
+        assert (await site.end(beside)).outcome == "succeeded"
+        assert (await site.run("nothing")).outcome == "succeeded"
+        assert site.pid == host
 
 
 async def test_a_timeout_ends_the_step_and_shows_where_it_hung(tmp_path: Path) -> None:

@@ -44,6 +44,10 @@ def test_too_long_a_frame_is_refused_on_both_sides() -> None:
     assert decoder.feed(wrap(b"0123456789")) == [b"0123456789"]
     with pytest.raises(HostError, match="announces 11 bytes"):
         decoder.feed(b"\0\0\0\x0b")
+    decoder = FrameDecoder(limit=10)
+    assert decoder.feed(wrap(b"1") + wrap(b"2") + b"\0\0\0\x0b") == [b"1", b"2"], "what came before counts"
+    with pytest.raises(HostError, match="announces 11 bytes"):
+        decoder.feed(b"")
 
 
 def test_what_is_no_json_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import socket
+from collections.abc import Iterator
 
 from freshet.host.frames import FrameDecoder
 
@@ -31,9 +32,9 @@ class Channel:
         """Something waits for room in the kernel's buffer."""
         return bool(self._out)
 
-    def read(self) -> list[bytes]:
-        """The payloads that have arrived; sets `ended` at the end of the stream."""
-        found: list[bytes] = []
+    def read(self) -> Iterator[bytes]:
+        """The payloads that have arrived; sets `ended` at the end of the stream. Raises `HostError` where a length is
+        over the limit, behind all that came before it."""
         while not self.ended:
             try:
                 data = self._sock.recv(_CHUNK)
@@ -44,10 +45,12 @@ class Channel:
             if not data:
                 self.ended = True
                 break
-            found += self._decoder.feed(data)
+            found = self._decoder.feed(data)
+            while found:
+                yield from found
+                found = self._decoder.feed(b"")
             if len(data) < _CHUNK:
                 break
-        return found
 
     def send(self, frame: bytes, fds: tuple[int, ...] = ()) -> None:
         """Send a frame, now as far as possible. `fds` travel with its first byte; they may be closed when

@@ -51,13 +51,16 @@ class FrameDecoder:
         self._limit = limit
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The payloads completed by `data`, in order. Raises `HostError` as soon as a length is over the limit."""
+        """The payloads completed by `data`, in order. Raises `HostError` as soon as a length is over the limit; where
+        payloads stand before it, these are returned, and the next call raises."""
         buffer = self._buffer
         buffer += data
         found: list[bytes] = []
         start = 0
         while len(buffer) - start >= 4:
             (length,) = _LENGTH.unpack_from(buffer, start)
+            if length > self._limit and found:
+                break
             if length > self._limit:
                 raise HostError(
                     f"a frame announces {length:,} bytes, over the limit of {self._limit:,}",

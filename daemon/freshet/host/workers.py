@@ -12,16 +12,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from freshet.errors import HostError
 from freshet.host.channel import Channel
 from freshet.host.children import Child, Children
 from freshet.host.describe import Catalog
-from freshet.host.frames import decode, encode, wrap
+from freshet.host.frames import encode, wrap
 from freshet.host.journal import Journal
 from freshet.host.launch import Launch
 from freshet.host.loop import Loop, Timer
 from freshet.host.memory import MemoryWatch
 from freshet.host.messages import ErrorData, FromWorker, Idle, Run
 from freshet.host.process import complain
+from freshet.host.said import said_by_worker
 
 __all__ = ["Workers"]
 
@@ -50,6 +52,8 @@ class _Worker:
         self.channel = Channel(child.sock)
         self.ready = ready
         self.launch: Launch | None = None
+        self.garbled = ""
+        """What came from it that it cannot have said: user code wrote on its socket."""
 
 
 class Workers:
@@ -226,20 +230,38 @@ class Workers:
 
     def _talk(self, worker: _Worker) -> None:
         worker.channel.flush()
-        for payload in worker.channel.read():
-            self._hear(worker, decode(payload))
-        if worker.channel.ended:
+        self._listen(worker)
+        if worker.channel.ended or worker.garbled:
             self._loop.forget(worker.channel.fileno())  # its end shows on the pidfd
         else:
             self._watch(worker)
 
+    def _listen(self, worker: _Worker) -> None:
+        if worker.garbled:
+            return
+        said = worker.channel.read()
+        while True:
+            try:
+                payload = next(said, None)
+                message = None if payload is None else said_by_worker(payload)
+            except HostError as error:
+                worker.garbled = f"something of its own wrote on its socket ({error.message})"
+                self._children.kill(worker.child)
+                return
+            if message is None:
+                return
+            self._hear(worker, message)
+
     def _hear(self, worker: _Worker, said: FromWorker) -> None:
         launch = worker.launch
         if said["op"] == "ready":
-            self._loaded(worker, said["problem"])
+            if worker in self._loading:
+                self._loaded(worker, said["problem"])
         elif launch is None or launch.ended is not None:
             return
         elif said["op"] == "received":
+            if launch.received:
+                return
             launch.received = True
             self._failures = 0
             if launch.timeout is not None:
@@ -264,8 +286,8 @@ class Workers:
             self._assign()
 
     def _gone(self, worker: _Worker, how: str) -> None:
-        for payload in worker.channel.read():
-            self._hear(worker, decode(payload))
+        self._listen(worker)
+        how = worker.garbled or how
         self._loop.forget(worker.channel.fileno())
         worker.channel.close()
         if worker in self._waiting:

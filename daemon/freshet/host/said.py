@@ -1,0 +1,47 @@
+"""What a worker says, told from what user code in it wrote on its socket: only the worker is to end of that."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from freshet.errors import HostError
+from freshet.host.frames import decode
+from freshet.host.messages import FromWorker
+
+__all__ = ["said_by_worker"]
+
+
+def said_by_worker(payload: bytes) -> FromWorker:
+    """The message in a payload. Raises `HostError` where it is none that a worker sends."""
+    said: Any = decode(payload)
+    match said:
+        case {"op": "received"} | {"op": "ready", "problem": None | str()}:
+            return cast("FromWorker", said)
+        case {
+            "op": "ended",
+            "value": value,
+            "metadata": dict(),
+            "error": error,
+            "version": None | str(),
+            "code": None | str(),
+        } if _is_value(value) and _is_error(error):
+            return cast("FromWorker", said)
+        case _:
+            raise HostError("a frame is no message of a worker", hint="something else wrote on the socket")
+
+
+def _is_value(value: Any) -> bool:
+    match value:
+        case {"path": str(), "io": str(), "size": int(), "digest": str(), **others}:
+            return not others
+        case _:
+            return value is None
+
+
+def _is_error(error: Any) -> bool:
+    match error:
+        case {"type": str(), "message": str(), "traceback": str()}:
+            after = error.get("after")
+            return isinstance(error.get("final", False), bool) and (after is None or isinstance(after, int | float))
+        case _:
+            return error is None
