@@ -23,20 +23,21 @@ class Work:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
         self._others = 0
-        self._idle: asyncio.Future[None] | None = None
-        self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._waiters: list[asyncio.Future[None]] = []
+        self.failure: asyncio.Future[None] = self._loop.create_future()
         self.failure.add_done_callback(lambda future: future.cancelled() or future.exception())
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Begin a task; who keeps it may cancel it."""
-        task = asyncio.get_running_loop().create_task(work)
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task
 
     async def whole(self, work: Coroutine[Any, Any, T]) -> T:
         """Do this to its end, though who waits for it may go away; what it returns or raises is theirs."""
-        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[T] = self._loop.create_future()
 
         async def done() -> None:
             try:
@@ -65,15 +66,18 @@ class Work:
         """End the engine with this error."""
         if not self.failure.done():
             self.failure.set_exception(error)
+            self._wake_up()
 
     async def idle(self) -> None:
         """Return when nothing is under way; raise what failed."""
         while self._tasks or self._others:
-            if self._idle is None:
-                self._idle = asyncio.get_running_loop().create_future()
-            await asyncio.wait((self._idle, self.failure), return_when=asyncio.FIRST_COMPLETED)
             if self.failure.done():
                 self.failure.result()
+            waiter: asyncio.Future[None] = self._loop.create_future()
+            self._waiters.append(waiter)
+            await waiter
+        if self.failure.done():
+            self.failure.result()
         await asyncio.sleep(0)
 
     def _done(self, task: asyncio.Task[None]) -> None:
@@ -83,7 +87,11 @@ class Work:
         self._check_idle()
 
     def _check_idle(self) -> None:
-        if not self._tasks and not self._others and self._idle is not None:
-            if not self._idle.done():
-                self._idle.set_result(None)
-            self._idle = None
+        if self._waiters and not self._tasks and not self._others:
+            self._wake_up()
+
+    def _wake_up(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
