@@ -31,17 +31,19 @@ from freshet.definitions.partitions import DynamicPartitions, Keep, MultiPartiti
 from freshet.definitions.retries import Retries
 from freshet.definitions.schedule import Schedule, schedule
 from freshet.definitions.sensor import FunctionSensor, Hints, Sensor, sensor
-from freshet.errors import DefinitionError, FreshetError, PartitionKeyError
+from freshet.errors import DefinitionError, FreshetError, NoStep, PartitionKeyError
 from freshet.host.contexts import (
     JobContext,
     Ledger,
     MissingKeys,
     Partition,
     PartitionWindow,
+    RunInfo,
     ScheduleContext,
     SensorContext,
     StepContext,
 )
+from freshet.host.current import current
 
 __version__ = "0.1.0"
 
@@ -84,6 +86,7 @@ __all__ = [
     "ListenType",
     "MissingKeys",
     "MultiPartitions",
+    "NoStep",
     "Partition",
     "PartitionKeyError",
     "PartitionWindow",
@@ -91,6 +94,7 @@ __all__ = [
     "Report",
     "Retries",
     "RetryLater",
+    "RunInfo",
     "RunRequest",
     "Schedule",
     "ScheduleContext",
@@ -107,6 +111,7 @@ __all__ = [
     "__version__",
     "asset",
     "check_key",
+    "current",
     "external_asset",
     "job",
     "parse_duration",

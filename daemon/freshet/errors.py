@@ -15,6 +15,7 @@
     │   └── TickRefused             an outcome that came late or twice
     ├── UnknownName                 asked for something that is not there; offers the nearest
     ├── Conflict                    the request does not fit the present state
+    ├── NoStep                      the current context was asked for where no step runs
     ├── HostError                   the code host could not start or broke its protocol
     └── DaemonUnreachable           the CLI found no daemon
 
@@ -33,6 +34,7 @@ __all__ = [
     "GraphError",
     "HostError",
     "InvalidName",
+    "NoStep",
     "PartitionKeyError",
     "SchemaTooNew",
     "SettingsError",
@@ -116,6 +118,10 @@ class UnknownName(FreshetError):
 
 class Conflict(FreshetError):
     """The request is well formed but does not fit the present state."""
+
+
+class NoStep(FreshetError, LookupError):
+    """`freshet.current()` where no step runs."""
 
 
 class HostError(FreshetError):

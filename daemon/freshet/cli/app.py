@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 import freshet
-from freshet.cli import backfilling, explaining, inboxing, partitioning
+from freshet.cli import backfilling, explaining, inboxing, partitioning, showing
 from freshet.cli.session import (
     ConfigOption,
     JsonOption,
@@ -387,4 +387,5 @@ backfilling.add_commands(_command)
 explaining.add_commands(_command)
 inboxing.add_commands(_command)
 partitioning.add_commands(_command)
+showing.add_commands(_command)
 app.add_typer(cursor_app)

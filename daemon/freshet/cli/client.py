@@ -159,6 +159,14 @@ class Client:
         params = _given(limit=limit, after=after, last=last, state=state, asset=asset)
         return self._one(models.PartitionsPage, "GET", f"partitions/{_safe(set)}", params=params)
 
+    def artifacts(self, run_id: int) -> list[models.ArtifactAnswer]:
+        """What the steps of a run kept to be looked at."""
+        return self._many(models.ArtifactAnswer, f"runs/{run_id}/artifacts")
+
+    def artifact(self, run_id: int, file: str) -> bytes:
+        """The contents of one."""
+        return self._ask("GET", f"runs/{run_id}/artifacts/{_safe(file)}", None, None, _TIMEOUT).content
+
     def events(self, *, after: int = 0, limit: int = 100, timeout: float = 0) -> models.EventsPage:
         """Events after a sequence number, waiting up to `timeout` seconds for the first."""
         params = {"after": after, "limit": limit, "timeout": timeout}

@@ -61,6 +61,8 @@ def _body(line: JournalLine) -> str:
             return f"progress {in_line(progress_text(fields))}"
         case "metadata":
             return f"metadata{_pairs(fields)}"
+        case "artifact":
+            return f"artifact{_pairs({key: fields[key] for key in ('name', 'kind', 'href', 'size') if key in fields})}"
         case "state":
             error = fields.get("error")
             rest = {key: value for key, value in fields.items() if key != "error"}

@@ -68,6 +68,9 @@ def run_order(step: StepToRun, *, timezone: str = "UTC", inputs_file: InputsFile
         partition_metadata=step.partition_metadata,
         params=step.params,
         tags=step.tags,
+        target=step.target,
+        origin=step.origin,
+        priority=step.priority,
         inputs={
             name: [(key, _value(ref)) for key, ref in refs.items()]
             for name, refs in step.inputs.items()

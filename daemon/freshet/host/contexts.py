@@ -16,6 +16,7 @@ from freshet.definitions.job import Job
 from freshet.definitions.listen import Happenings, ListenType
 from freshet.definitions.outcome import Json
 from freshet.definitions.partitions import MultiPartitions, PartitionsSpec, TimePartitions, resolved_set
+from freshet.host.artifacts import Image, Table
 
 __all__ = [
     "JobContext",
@@ -24,6 +25,7 @@ __all__ = [
     "MissingKeys",
     "Partition",
     "PartitionWindow",
+    "RunInfo",
     "ScheduleContext",
     "SensorContext",
     "StepContext",
@@ -64,6 +66,22 @@ class Partition:
             return MappingProxyType({})
         keys = self.set.parse(self.key)
         return MappingProxyType({name: Partition(key, set=self.set.dimension(name)) for name, key in keys.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """The run that a step belongs to. `target`: the asset or job that was asked for; `origin`: by what
+    (`sensor:landing`, `schedule:nightly`, `retry:7`, ...); `partition`: the step's key, None without; `attempt`: of
+    this step, 1 for the first."""
+
+    id: int
+    target: str
+    origin: str
+    priority: int
+    partition: str | None
+    attempt: int
+    params: Mapping[str, Any]
+    tags: Mapping[str, str]
 
 
 class MissingKeys(tuple[str, ...]):
@@ -255,6 +273,11 @@ class JobContext(Protocol):
     """What a job's `ctx` offers."""
 
     @property
+    def run(self) -> RunInfo:
+        """The run: its number, what was asked for and by what."""
+        ...
+
+    @property
     def run_id(self) -> int:
         """The run's number."""
         ...
@@ -285,6 +308,20 @@ class JobContext(Protocol):
 
     def progress(self, done: float, total: float | None = None) -> None:
         """How far the step is."""
+        ...
+
+    def artifact(
+        self,
+        name: str,
+        *,
+        markdown: str | None = None,
+        table: Table | None = None,
+        link: str | None = None,
+        image: Image | None = None,
+    ) -> None:
+        """Something for people to look at, kept with the run: a text in Markdown, a table (rows as dicts, or a frame),
+        a link, or a picture (its bytes or path, or a figure). Under a name that the step gave before, it takes its
+        place. Up to 16 MiB each; of a table 10,000 rows. Raises `ValueError` or `TypeError` for what is none."""
         ...
 
 

@@ -8,6 +8,7 @@
     log              `level` (debug, info, warning, error, critical), `message`, `fields`
     progress         `fields`: `done`, and `total` (null where unknown)
     metadata         `fields`: what `ctx.metadata(...)` was given
+    artifact         `fields`: `name`, `kind`, and where it lies: see `artifacts`
     state            `message`: started, succeeded, failed, died, timed out, canceled or interrupted; `fields`: the
                      `pid`, or the `error` with its type, message and traceback
 
@@ -44,6 +45,8 @@ def journal_path(runs_dir: Path, run_id: int) -> Path:
 class Journal:
     """Appends the lines of one attempt of one step, which `begin` names. Safe to use from several threads.
 
+    `folder`: the run's.
+
     `unwritten`: told why a line could not be written (a full disk), which is then lost; without it that raises.
     """
 
@@ -55,15 +58,15 @@ class Journal:
         unwritten: Callable[[OSError], None] | None = None,
     ) -> None:
         self._runs_dir = str(runs_dir)
-        self._clock = clock
+        self.clock = clock
         self._unwritten = unwritten
-        self._folder = ""
+        self.folder = ""
         self._head: dict[str, Any] = {}
         self._fd = -1
 
     def begin(self, run_id: int, step: str, attempt: int) -> None:
         """From here on, lines are this attempt's."""
-        self._folder = f"{self._runs_dir}/{run_id}"
+        self.folder = f"{self._runs_dir}/{run_id}"
         self._head = {"t": 0.0, "step": step, "attempt": attempt}
 
     def open(self) -> None:
@@ -87,6 +90,10 @@ class Journal:
         """Facts to keep with the result."""
         self._line({"stream": "metadata", "fields": values})
 
+    def artifact(self, told: dict[str, Any]) -> None:
+        """Something was kept to be looked at."""
+        self._line({"stream": "artifact", "fields": told})
+
     def state(self, message: str, **fields: Any) -> None:
         """What became of the step."""
         self._line({"stream": "state", "message": message, "fields": fields})
@@ -98,7 +105,7 @@ class Journal:
             self._fd = -1
 
     def _line(self, line: dict[str, Any]) -> None:
-        self._write(_dump({**self._head, "t": self._clock(), **line}))
+        self._write(_dump({**self._head, "t": self.clock(), **line}))
 
     def _write(self, text: bytes) -> None:
         try:
@@ -115,12 +122,12 @@ class Journal:
         # The folder is not there in nearly every case: it is made without asking, and without pathlib, whose objects
         # cost a forked process more than the folder does.
         try:
-            os.mkdir(self._folder, 0o700)  # noqa: PTH102
+            os.mkdir(self.folder, 0o700)  # noqa: PTH102
         except FileExistsError:
             pass
         except FileNotFoundError:
-            os.makedirs(self._folder, 0o700, exist_ok=True)  # noqa: PTH103
-        return os.open(f"{self._folder}/{_FILE}", _APPEND, 0o600)
+            os.makedirs(self.folder, 0o700, exist_ok=True)  # noqa: PTH103
+        return os.open(f"{self.folder}/{_FILE}", _APPEND, 0o600)
 
 
 def _dump(line: dict[str, Any]) -> bytes:

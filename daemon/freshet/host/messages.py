@@ -121,7 +121,7 @@ class Run(TypedDict):
     `inputs_file` instead has none here.
 
     `missing`: by upstream, the first keys that have no value; `missing_more`, how many others have none. `timezone`:
-    of sets in time that name none.
+    of sets in time that name none. `target`, `origin`, `priority`: the run's.
     """
 
     op: Literal["run"]
@@ -134,6 +134,9 @@ class Run(TypedDict):
     partition_metadata: dict[str, Any]
     params: dict[str, Any]
     tags: dict[str, str]
+    target: str
+    origin: str
+    priority: int
     inputs: dict[str, list[tuple[str | None, ValueData]]]
     inputs_file: InputsFile | None
     missing: dict[str, list[str | None]]

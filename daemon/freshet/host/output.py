@@ -17,6 +17,7 @@ from freshet.host.journal import LINE_MAX, Journal
 
 __all__ = ["JournalLogger", "JournalStream", "Output"]
 
+_LEVELS = ((50, "critical"), (40, "error"), (30, "warning"), (20, "info"))
 _PLAIN_RECORD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
 
 
@@ -110,7 +111,10 @@ class _JournalHandler(logging.Handler):
             fields |= {name: value for name, value in vars(record).items() if name not in _PLAIN_RECORD}
             if record.exc_info:
                 fields["traceback"] = self._formatter.formatException(record.exc_info)
-            self._journal.log(record.levelname.lower(), record.getMessage(), fields)
+            level = next((name for number, name in _LEVELS if record.levelno >= number), "debug")
+            if record.levelname.lower() != level:  # one of the program's own
+                fields["level"] = record.levelname
+            self._journal.log(level, record.getMessage(), fields)
         except Exception:  # as every logging handler: a line that cannot be formatted is reported, not raised
             self.handleError(record)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -15,6 +14,7 @@ from freshet.definitions.asset import AssetSpec
 from freshet.definitions.outcome import GiveUp, RetryLater, patience
 from freshet.definitions.retries import is_retried
 from freshet.errors import FreshetError
+from freshet.host.current import running
 from freshet.host.describe import Catalog
 from freshet.host.inputs import read_arguments, set_of
 from freshet.host.journal import Journal
@@ -42,7 +42,7 @@ def perform(order: Run, catalog: Catalog, journal: Journal, *, values_dir: Path)
     found = (catalog.assets if order["kind"] == "asset" else catalog.jobs).get(order["step"])
     spec = None if found is None else found.spec
     try:
-        with nullcontext() if spec is None or spec.surroundings is None else surrounded(spec.surroundings):
+        with running(context), surrounded(None if spec is None else spec.surroundings):
             if isinstance(context, RunningAsset):
                 value, version = _perform_asset(order, catalog, context, values_dir)
             else:

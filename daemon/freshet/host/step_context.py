@@ -12,7 +12,8 @@ import orjson
 from freshet.definitions.names import check_version
 from freshet.definitions.outcome import Json
 from freshet.definitions.partitions import PartitionsSpec
-from freshet.host.contexts import MissingKeys, Partition
+from freshet.host.artifacts import Artifacts
+from freshet.host.contexts import MissingKeys, Partition, RunInfo
 from freshet.host.journal import Journal
 from freshet.host.messages import Run
 from freshet.host.output import JournalLogger
@@ -33,7 +34,23 @@ class RunningJob:
         self._log = JournalLogger(journal)
         self._progress: tuple[float, float | None] | None = None
         self._progress_at = float("-inf")
+        self._artifacts: Artifacts | None = None
         self.collected: dict[str, Json] = {}
+
+    @property
+    def run(self) -> RunInfo:
+        """The run."""
+        order = self._order
+        return RunInfo(
+            id=order["run"],
+            target=order["target"],
+            origin=order["origin"],
+            priority=order["priority"],
+            partition=order["key"],
+            attempt=order["attempt"],
+            params=self.params,
+            tags=self.tags,
+        )
 
     @property
     def run_id(self) -> int:
@@ -75,6 +92,13 @@ class RunningJob:
         self._progress = (done, total)
         if self._clock() - self._progress_at >= _PROGRESS_EVERY:
             self.write_progress()
+
+    def artifact(self, name: str, **given: Any) -> None:
+        """Something to look at."""
+        if self._artifacts is None:
+            order = self._order
+            self._artifacts = Artifacts(self._journal.folder, order["step"], order["position"], order["attempt"])
+        self._journal.artifact(self._artifacts.keep(self._journal.clock(), name, **given))
 
     def write_progress(self) -> None:
         """Write the last state, if it is not written yet."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from freshet.definitions.surroundings import Surroundings
 from freshet.errors import FreshetError
@@ -17,9 +17,13 @@ class NoSuchFolder(FreshetError):
     """A step's working directory cannot be entered."""
 
 
-@contextmanager
-def surrounded(given: Surroundings) -> Generator[None]:
+def surrounded(given: Surroundings | None) -> AbstractContextManager[None]:
     """Inside, what was declared holds; afterwards what held before. Raises `NoSuchFolder`."""
+    return nullcontext() if given is None else _surrounded(given)
+
+
+@contextmanager
+def _surrounded(given: Surroundings) -> Generator[None]:
     env, folder = dict(os.environ), os.getcwd()  # noqa: PTH109
     try:
         if given.cwd is not None:

@@ -217,6 +217,9 @@ def _to_run(
         inputs=inputs,
         missing=missing,
         bulk=bulk,
+        target=run.target,
+        origin=run.origin,
+        priority=run.priority,
     )
 
 

@@ -37,7 +37,7 @@ WHERE id = ?3
 """
 # A step may have a partition of its own, of its asset's set, in a run that has none.
 _RUN = """
-SELECT r.kind, r.params, r.tags, ps.id, ps.name, p.key FROM runs r
+SELECT r.kind, r.params, r.tags, r.target, r.origin, r.priority, ps.id, ps.name, p.key FROM runs r
 JOIN steps s ON s.run_id = r.id AND s.position = ?
 LEFT JOIN assets a ON a.id = s.asset_id
 LEFT JOIN partition_sets ps ON ps.id = coalesce(r.set_id, a.set_id)
@@ -91,7 +91,8 @@ def _to_run(
     needs: Mapping[str, Sequence[InputNeed]],
 ) -> StepToRun:
     attempt, failures, name, partition = row
-    kind, params, tags, set_id, set_name, key = db.execute(_RUN, (position, run_id)).fetchone()
+    kind, params, tags, *of_run, set_id, set_name, key = db.execute(_RUN, (position, run_id)).fetchone()
+    target, origin, priority = of_run
     metadata: dict[str, Any] = {}
     if partition:
         metadata = metadata_of(db, set_id, partition)
@@ -114,6 +115,9 @@ def _to_run(
         inputs=inputs,
         missing=missing,
         bulk=bulk,
+        target=target,
+        origin=origin,
+        priority=priority,
     )
 
 

@@ -11,6 +11,7 @@ from fastapi import APIRouter, FastAPI
 
 from freshet.engine.control import Control
 from freshet.http.api import (
+    artifacts,
     assets,
     backfills,
     events,
@@ -47,7 +48,21 @@ def create_api(control: Control, state_dir: Path, closing: anyio.Event) -> FastA
     app.state.context = Context(control, state_dir, closing)
     handle_errors(app)
     api = APIRouter(prefix="/api/v1")
-    for room in (status, assets, why, sensors, schedules, runs, journal, jobs, inbox, backfills, partitions, events):
+    for room in (
+        status,
+        assets,
+        why,
+        sensors,
+        schedules,
+        runs,
+        journal,
+        artifacts,
+        jobs,
+        inbox,
+        backfills,
+        partitions,
+        events,
+    ):
         api.include_router(room.router)
     app.include_router(api)
     asyncio.run(_build(app))

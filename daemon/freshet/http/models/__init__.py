@@ -37,6 +37,7 @@ from freshet.http.models.inbox import (
     ReplayBody,
 )
 from freshet.http.models.runs import (
+    ArtifactAnswer,
     CallBody,
     EventAnswer,
     EventsPage,
@@ -69,6 +70,7 @@ from freshet.http.models.why import DependencyAnswer, MakerAnswer, SomeAnswer, W
 
 __all__ = [
     "AddPartitionsBody",
+    "ArtifactAnswer",
     "AssetAnswer",
     "AssetCounts",
     "BackfillAnswer",

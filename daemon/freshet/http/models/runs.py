@@ -10,6 +10,7 @@ from freshet.definitions.names import PRIORITY_MAX
 from freshet.http.models.base import Answer, Body, Json, RunState, StepState
 
 __all__ = [
+    "ArtifactAnswer",
     "CallBody",
     "EventAnswer",
     "EventsPage",
@@ -90,6 +91,21 @@ class CallBody(Body):
     texts: dict[str, str] = Field(default_factory=dict[str, str])
     priority: Priority = 0
     tags: dict[str, str] = Field(default_factory=dict[str, str])
+
+
+class ArtifactAnswer(Answer):
+    """What a step kept to be looked at. `file`: its name under `runs/ID/artifacts/`, with its media type and bytes; a
+    link has `href` instead."""
+
+    at: float
+    step: str
+    attempt: int
+    name: str
+    kind: Literal["markdown", "table", "link", "image"]
+    file: str | None
+    media: str | None
+    size: int | None
+    href: str | None
 
 
 class RunsAdmitted(Answer):

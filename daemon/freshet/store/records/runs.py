@@ -155,6 +155,9 @@ class StepToRun:
     inputs: dict[str, dict[str | None, ValueRef]] = field(default_factory=dict[str, dict[str | None, ValueRef]])
     missing: dict[str, tuple[str | None, ...]] = field(default_factory=dict[str, tuple[str | None, ...]])
     bulk: tuple[str, ...] = ()
+    target: str = ""
+    origin: str = ""
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
