@@ -14,8 +14,8 @@ __all__ = ["freshness_text"]
 def freshness_text(one: AssetAnswer, now: float) -> Text:
     """Its state, when it lapses or lapsed, and whether that is still to be mended by itself."""
     policy = one.freshness
-    if policy is None:
-        return Text("-")
+    if policy is None:  # it may yet be refreshed for an asset above it
+        return Text("exhausted", "red") if one.counts.exhausted else Text("-")
     if policy.per_partition and one.partitions is not None:
         text = state_text(policy.state or "-")
         of_them = [f"{count} {word}" for word, count in (("lapsed", policy.lapsed), ("warn", policy.warned)) if count]
