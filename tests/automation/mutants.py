@@ -73,7 +73,7 @@ _among, _refresh = _of(coming.Coming, "_among"), _of(coming.Coming, "refresh")
 _several, _single, _refreshed = (vars(ready)[name] for name in ("_several", "_single", "_being_refreshed"))
 _membership, _freshness, _step = (vars(moment)[name] for name in ("_membership", "_freshness", "_step"))
 _since, _newly_true, _every_dep = (vars(operators)[name] for name in ("_since", "_newly_true", "_every_dep"))
-_OWN_LOOK = "if number == 0 and not (program.restless or look.leant or look.joined - asked):"
+_OWN_LOOK = "if number == 0 and not (fades or look.leant or look.joined - asked):"
 
 MUTANTS = (
     # what is looked at
@@ -90,6 +90,8 @@ MUTANTS = (
     Mutant("what is asked for moves nothing below", _run, "agenda.spread(asset, asked)", "pass"),
     Mutant("only what is named above is remembered", _of(look.Look, "above"), "| touched) & live", ") & live"),
     Mutant("pulses never end", _passes, _OWN_LOOK, "if number == 0:"),
+    Mutant("what was true for a moment stays so", _passes, "(program.fading and true)", "False"),
+    Mutant("what nothing depends on is not remembered", _descend, "self._moment.touch(below, reached)", "pass"),
     Mutant("a deadline stays after its reason", _wake_at, "and self._memory[asset].waits_for(when)", ""),
     # what holds back
     Mutant("a shared run holds softly", _single, "_moving(levels, asked_for) - shared", "_moving(levels, asked_for)"),
@@ -145,6 +147,7 @@ MUTANTS = (
     Mutant(
         "what comes is there too early", replay.rewind, "world.hide(event.set, BitMap(event.numbers) - known)", "pass"
     ),
+    Mutant("what goes in the end comes before", replay.rewind, "world.bury(gone, last)", "pass"),
     Mutant("what went is left alone", replay.rewind, "shrunk.add(event.set)", "pass"),
     Mutant("a report ends a run", vars(replay)["_step"], "if reported or", "if"),
     Mutant("what was asked for is asked again", vars(replay)["_step"], "levels.asked.add(partition)", "pass"),

@@ -121,3 +121,14 @@ def test_the_newest_is_looked_at_when_another_partition_ends_the_lapse() -> None
     assert asked(plant) == [DAY]
     plant.report("made", DAY)
     assert asked(plant) == [DAY + 1]
+
+
+def test_what_was_true_for_a_moment_is_true_anew_the_next_time() -> None:
+    """The first time the queued run answers it; the second time that run has begun, so that another follows it."""
+    plant = Watched(graph(node("made", automation=C.newly_handled())))
+    run = plant.request("made")
+    plant.report("made")
+    plant.start(run, "made")
+    assert not plant.waves
+    plant.succeed(run, "made")
+    assert plant.waves == [(("made",), None, 0)]

@@ -277,7 +277,8 @@ class Automation:
             if fresh:
                 self._world.change(asset).asked |= fresh
                 asked |= fresh
-            if number == 0 and not (program.restless or look.leant or look.joined - asked):
+            fades = program.restless or (program.fading and true)
+            if number == 0 and not (fades or look.leant or look.joined - asked):
                 break
             if number and memory.changes == before:
                 break

@@ -70,7 +70,7 @@ class Program:
 
     `restless`: the end of a pulse (`newly_...` turning false) may make something true, so that a second look
     without pulses is due. `guarded`: true only where nothing is in progress, so that each truth is a request of
-    its own. `brief`: nodes for which it does not matter, once a partition is requested, that what it could share a run
+    its own. `fading`: not so, and it may end to be true with the pulses, which is to be remembered. `brief`: nodes for which it does not matter, once a partition is requested, that what it could share a run
     with is asked for no longer. `calm`: true only where what it depends on is at rest, which is not remembered, so that
     it need not be looked at when something above begins to move. `reaction`: what of it follows what is made above;
     `follows`: of which dependencies, None for all. `crons`: the nodes that wait for instants. `latest`: it asks for the
@@ -86,6 +86,7 @@ class Program:
         self.freshness = any(node.freshness for node in self.nodes)
         self.restless = _restless(condition)
         self.guarded = _guarded(condition)
+        self.fading = not self.guarded and _pulsing(condition)
         self.brief = frozenset(node.index for node in _brief(self.root)) if self.guarded else frozenset[int]()
         self.calm = self.guarded and all(
             node.index in self.brief for node in self.nodes if isinstance(node.condition, WhenDepsReady)
