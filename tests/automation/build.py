@@ -20,10 +20,13 @@ def node(
     partitions: PartitionsSpec | None = None,
     automation: AutomationCondition | None = None,
     within: float | None = None,
+    each: float | None = None,
 ) -> AssetSpec:
-    """An asset below `above`."""
+    """An asset below `above`. `within`: a policy; `each`: one for each partition."""
     deps = tuple(DepSpec(one) if isinstance(one, str) else DepSpec(one[0], None, one[1]) for one in above)
     freshness = None if within is None else FreshnessSpec(within)
+    if each is not None:
+        freshness = FreshnessSpec(each, per_partition=True)
     return AssetSpec(name, deps, partitions, freshness=freshness, automation=automation)
 
 

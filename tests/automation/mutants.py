@@ -15,6 +15,7 @@ from freshet.engine.automation import (
     automation,
     coming,
     lapse,
+    lapses,
     look,
     moment,
     operands,
@@ -69,6 +70,7 @@ _Automation = automation.Automation
 _risen, _passes, _run, _gather = (_of(_Automation, name) for name in ("_risen", "_passes", "_run", "_gather"))
 _forget, _wake_at = _of(_Automation, "_forget"), _of(_Automation, "_wake_at")
 _spread, _came, _descend = (_of(agenda.Agenda, name) for name in ("spread", "came", "_descend"))
+_reached = _of(agenda.Agenda, "_reached")
 _among, _refresh = _of(coming.Coming, "_among"), _of(coming.Coming, "refresh")
 _several, _single, _refreshed = (vars(ready)[name] for name in ("_several", "_single", "_being_refreshed"))
 _membership, _freshness, _step = (vars(moment)[name] for name in ("_membership", "_freshness", "_step"))
@@ -84,7 +86,7 @@ MUTANTS = (
     Mutant("what begins to move is left alone", _came, "if coming:", "if False:"),
     Mutant("what moves no longer is left alone", _came, "if gone := partitions - coming:", "if gone := BitMap():"),
     Mutant("what is asked for makes nothing come", _run, "agenda.came(self._coming.refresh({asset: asked}))", "pass"),
-    Mutant("the newest after it is left alone", _gather, "pulses.added or asset in moment.deleted", "False"),
+    Mutant("the newest after it is left alone", _gather, "bool(pulses.added) or asset in moment.deleted", "False"),
     Mutant("what depends on other partitions is left alone", _gather, "in moment.shifted", "in ()"),
     Mutant("the newest before it is left alone", _membership, "numbers | newest", "numbers"),
     Mutant("what is asked for moves nothing below", _run, "agenda.spread(asset, asked)", "pass"),
@@ -106,9 +108,12 @@ MUTANTS = (
     Mutant("what has no dependency is held", _several, "world.having(edge, asked_for)", "asked_for"),
     Mutant("a wait begins anew", ready.when_deps_ready, "soft - waits.known(soft)", "soft"),
     Mutant("a wait outlives its reason", ready.when_deps_ready, "waits.clear(scope.candidates - asked_for)", "pass"),
-    Mutant("a refresh above holds what joins it", _refreshed, "asked_for - joined", "asked_for"),
+    Mutant("a refresh above holds what joins it", _refreshed, "held - joined", "held"),
     Mutant(
-        "only what runs is being refreshed", _refreshed, "(levels.in_progress or levels.asked)", "levels.in_progress"
+        "only what runs is being refreshed",
+        lapses.refreshed_above,
+        "(levels.in_progress or levels.asked)",
+        "levels.in_progress",
     ),
     Mutant("failures do not pass several", vars(ready)["_below_failure"], "if edge.several:", "if False:"),
     Mutant("quiet lasts", pace.unquiet, "quiet.clear(scope.candidates - asked_for)", "pass"),
@@ -168,19 +173,27 @@ MUTANTS = (
     # partitions that go
     Mutant("memory outlives its partition", _forget, "self._memory[name].forget(path_owner, gone)", "pass"),
     Mutant("memory below outlives its partition", _forget, "path_owner = asset", 'path_owner = "-"'),
-    Mutant("facts outlive their partition", _membership, "world.change(asset).forget(numbers)", "pass"),
+    Mutant("facts outlive their partition", _membership, "levels.forget(numbers)", "pass"),
     Mutant("what is gone was newly made", _membership, "bits -= numbers", "pass"),
     # dependencies and lapses
     Mutant("all must have each dependency", _every_dep, "look.world.having(edge, found)", "found"),
-    Mutant("one lapse above is not enough", vars(operands)["_upstream_lapsed"], "if any(", "if all("),
+    Mutant("one lapse above is not enough", vars(lapses)["_below"], "if any(0 in", "if all(0 in"),
     Mutant("whoever is asked for shares", vars(operands)["_will_be_requested"], "or not scope.joins", ""),
+    Mutant("a lapse counts for all partitions", vars(lapses)["_below"], "world.newest(asset)", "world.live(asset)"),
+    Mutant("a partition's lapse goes no further", vars(lapses)["_reached"], "else known[edge.asset]", "else EMPTY"),
+    Mutant("a partition's lapse passes policies", vars(lapses)["_reached"], "not in topology.policies", "not in ()"),
+    Mutant("ways that change are left alone", _spread, "remapped and self._below_lapses(asset)", "False"),
     Mutant(
-        "a lapse counts for all partitions", vars(operands)["_upstream_lapsed"], "& look.world.newest(scope.asset)", ""
+        "what goes with its lapse is left alone",
+        _membership,
+        "pulses.unsettled = True",
+        "pass",
     ),
+    Mutant("the newest of those that watch is left alone", _reached, "| world.newest(name)", ""),
     Mutant(
         "one success answers every lapse", lapse.lapse_unserved, "done & (memory.get(trying) | pulses.reported)", "done"
     ),
-    Mutant("a new episode has no new attempts", lapse.lapse_unserved, "tries.clear(newest)", "pass"),
+    Mutant("a new episode has no new attempts", lapse.lapse_unserved, "tries.clear(above)", "pass"),
     Mutant("a cancel exhausts nothing", lapse.lapse_unserved, "tries.put(float(lapse.attempts + 1), canceled)", "pass"),
     Mutant(
         "a failure backs off no longer than the first",
@@ -188,5 +201,5 @@ MUTANTS = (
         "float(2 ** min(int(count), lapse.attempts))",
         "1.0",
     ),
-    Mutant("a first look at a lapse is none", vars(lapse)["_lapsed_above"], "look.first and", "False and"),
+    Mutant("a first look at a lapse is none", lapses.newly_lapsed_above, "if look.first", "if False"),
 )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pyroaring import BitMap
+from tests.automation.plant_policies import Policies, State
 from tests.automation.plant_sets import PlantSets, Spelling
 
 from freshet.definitions.graph import Definitions
 from freshet.engine.automation import Automation, Evaluation
-from freshet.store.records import AssetBits, ConditionChunk, Event, FreshnessRow
+from freshet.store.records import AssetBits, ConditionChunk, Event
 
 Wave = tuple[tuple[str, ...], str | None, int]
 StepState = Literal["queued", "started", "succeeded", "failed", "released"]
@@ -58,11 +59,7 @@ class Plant:
         self.runs: dict[int, Run] = {}
         self._active: list[Run] = []
         self.made: dict[tuple[str, int], Made] = {}
-        self.policies: dict[str, FreshnessRow] = {
-            spec.name: FreshnessRow(spec.name, 0, None, 0.0, 0, 0.0, "fresh")
-            for spec in definitions.assets
-            if spec.freshness is not None
-        }
+        self.policies = Policies(definitions)
         self.chunks: dict[tuple[str, str, int], bytes] = {}
         self.asked: list[set[Wave]] = []
         self.waves: list[Wave] = []
@@ -83,7 +80,7 @@ class Plant:
             self.bits(),
             self.sets.states(),
             [ConditionChunk(*key, bits) for key, bits in self.chunks.items()],
-            self.policies.values(),
+            self.policies.rows(),
             self.looked_at,
             [event for events in behind for event in events],
         )
@@ -247,6 +244,7 @@ class Plant:
             for name, number in gone:
                 if spec.partitions is not None and spec.partitions.name == name:
                     self.made.pop((spec.name, number), None)
+                    self.policies.forget([(spec.name, number)])
         return self.commit(*parts, look=look)
 
     def admit(self) -> list[Run]:
@@ -298,7 +296,7 @@ class Plant:
         if run.partition in self.partitions(asset):
             made = self.made.setdefault(place, Made())
             made.materialized_seq, made.materialized_at = self.seq + 1, self.now
-            self.renew(asset)
+            self.policies.renew(asset, run.partition, self.seq + 1)
         return self.commit({**self.step(run, asset, "materialized"), "data": self.data(same)}, look=look)
 
     def fail(self, run: Run, asset: str, *, look: bool = True) -> tuple[Event, ...]:
@@ -324,7 +322,7 @@ class Plant:
         """Made outside."""
         made = self.made.setdefault((asset, partition), Made())
         made.materialized_seq, made.materialized_at = self.seq + 1, self.now
-        self.renew(asset)
+        self.policies.renew(asset, partition, self.seq + 1)
         idle = self.idle(asset, partition)
         self.commit(self.event("materialized", asset=asset, partition=partition, idle=idle, data=self.data(same)))
 
@@ -333,21 +331,11 @@ class Plant:
         parts = [self.event("code_changed", asset=asset, data={"code_version": "another"}) for asset in assets]
         return self.commit(*parts, look=look)
 
-    def renew(self, asset: str) -> None:
-        """The baseline moves; the state is committed for the one before, until it is said to be restored."""
-        row = self.policies.get(asset)
-        if row is not None:
-            state_seq = row.baseline_seq if row.state_seq is None else row.state_seq
-            self.policies[asset] = replace(row, baseline_seq=self.seq + 1, state_seq=state_seq)
-
-    def stands(self, asset: str) -> str:
-        row = self.policies[asset]
-        return row.state if row.state_seq in (None, row.baseline_seq) else "fresh"
-
-    def freshness(self, asset: str, state: Literal["fresh", "warn", "lapsed"]) -> None:
+    def freshness(self, asset: str, state: State, partition: int = 0) -> None:
+        """`partition`: of a policy that holds for each."""
         names = {"fresh": "freshness_restored", "warn": "freshness_warned", "lapsed": "freshness_lapsed"}
-        self.policies[asset] = replace(self.policies[asset], state=state, state_seq=None)
-        self.commit(self.event(names[state], asset=asset, partition=0))
+        self.policies.become(asset, partition, state)
+        self.commit(self.event(names[state], asset=asset, partition=partition))
 
     def run_all(self, limit: int = 1000) -> list[tuple[str, int]]:
         """Admit and run whatever there is until all is quiet; returns what was made, in order."""

@@ -152,7 +152,8 @@ def graphs(draw: st.DrawFn) -> Definitions:
             for above in assets
             if draw(st.sampled_from([True, True, False]) if not deep else st.just(above is assets[-1]))
         ]
-        policy = FreshnessSpec(3600.0) if (not deps if deep else draw(st.booleans())) else None
+        each = partitions is not None and draw(st.booleans())
+        policy = FreshnessSpec(3600.0, per_partition=each) if (not deps if deep else draw(st.booleans())) else None
         by_hand = not deps and index + 1 < count and draw(st.sampled_from([True, True, False]))
         condition = None if by_hand else draw(lapsing if deep else conditions)
         assets.append(AssetSpec(f"n{index}", tuple(deps), partitions, freshness=policy, automation=condition))
@@ -169,6 +170,6 @@ def sketch(definitions: Definitions) -> str:
     return "\n".join(
         f"{spec.name} of {spec.partitions and spec.partitions.name} below "
         f"{[(dep.asset, definitions.mapping(spec, dep)) for dep in spec.deps]}, "
-        f"policy {spec.freshness is not None}: {spec.automation}"
+        f"policy {spec.freshness and ('each' if spec.freshness.per_partition else 'whole')}: {spec.automation}"
         for spec in definitions.assets
     )

@@ -40,8 +40,8 @@ class Facts:
     in_progress: set[Place] = field(default_factory=set[Place])
     queued: set[Place] = field(default_factory=set[Place])
     asked: set[Place] = field(default_factory=set[Place])
-    lapsed: set[str] = field(default_factory=set[str])
-    warned: set[str] = field(default_factory=set[str])
+    lapsed: set[Place] = field(default_factory=set[Place])
+    warned: set[Place] = field(default_factory=set[Place])
     live: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
     added_by: dict[str, dict[int, int]] = field(default_factory=dict[str, dict[int, int]])
 
@@ -61,7 +61,7 @@ class News:
     canceled: set[Place] = field(default_factory=set[Place])
     handled: set[Place] = field(default_factory=set[Place])
     added: set[Place] = field(default_factory=set[Place])
-    lapsed: set[str] = field(default_factory=set[str])
+    lapsed: set[Place] = field(default_factory=set[Place])
     asked: set[Place] = field(default_factory=set[Place])
 
 
@@ -252,6 +252,27 @@ class World:
                 found |= self.sources(dep.asset)
         return found
 
+    def marked(self, asset: str, p: int, places: set[Place]) -> bool:
+        """Whether a policy's state, 0 for that of a whole asset, is a partition's."""
+        return ((asset, 0) in places and p in self.newest(asset)) or (p > 0 and (asset, p) in places)
+
+    def below(self, asset: str, p: int, places: set[Place]) -> bool:
+        """Whether a partition lies below any of these lapses: the newest below that of a whole asset, others where they
+        depend on the one that lapsed."""
+        whole = any((source, 0) in places for source in self.sources(asset))
+        return (whole and p in self.newest(asset)) or self.leads(asset, p, {place for place in places if place[1]})
+
+    def leads(self, asset: str, p: int, places: set[Place]) -> bool:
+        """Whether a partition depends on any of these, directly or by ways past assets without a policy."""
+        for dep in self.deps(asset) if places else ():
+            for u in self.named(asset, dep, p):
+                if self.definitions.asset[dep.asset].freshness is not None:
+                    if (dep.asset, u) in places:
+                        return True
+                elif self.leads(dep.asset, u, places):
+                    return True
+        return False
+
     def restarted(
         self,
         live: Mapping[str, Iterable[int]],
@@ -281,7 +302,7 @@ class World:
             return
         place = (event.asset, partition)
         if event.type.startswith("freshness_"):
-            self._freshness(event.asset, event.type, news)
+            self._freshness(place, event.type, news)
             return
         if event.type == "requested" or (event.type == "started" and place not in facts.in_progress):
             news.requested.add(place)
@@ -299,8 +320,8 @@ class World:
         if event.type == "materialized" and alive:
             facts.materialized.add(place)
             facts.failed.discard(place)
-            facts.lapsed.discard(event.asset)
-            facts.warned.discard(event.asset)
+            facts.lapsed -= {(event.asset, 0), place}
+            facts.warned -= {(event.asset, 0), place}
             news.updated.add(place)
             told: dict[str, Any] = event.data or {}
             if "same" not in told:
@@ -338,18 +359,19 @@ class World:
         live -= numbers
         for place in {(asset, number) for asset in members for number in numbers}:
             happened = (news.added, news.updated, news.changed, news.failed)
-            for places in (self.facts.materialized, self.facts.failed, *happened):
+            facts = self.facts
+            for places in (facts.materialized, facts.failed, facts.lapsed, facts.warned, *happened):
                 places.discard(place)
             self._forget(*place)
 
-    def _freshness(self, asset: str, kind: str, news: News) -> None:
-        self.facts.lapsed.discard(asset)
-        self.facts.warned.discard(asset)
+    def _freshness(self, place: Place, kind: str, news: News) -> None:
+        self.facts.lapsed.discard(place)
+        self.facts.warned.discard(place)
         if kind == "freshness_lapsed":
-            self.facts.lapsed.add(asset)
-            news.lapsed.add(asset)
+            self.facts.lapsed.add(place)
+            news.lapsed.add(place)
         elif kind == "freshness_warned":
-            self.facts.warned.add(asset)
+            self.facts.warned.add(place)
 
     def _forget(self, asset: str, partition: int) -> None:
         for (owner, path, _, _), bits in self.held.bits.items():

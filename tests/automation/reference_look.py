@@ -131,7 +131,6 @@ class Pass:
 
     def operand(self, kind: str, asset: str, p: int, path: Path) -> bool:
         facts, news, place = self.facts, self.news, (asset, p)
-        marked = p in self.reference.newest(asset)
         match kind:
             case "missing":
                 return place not in facts.materialized
@@ -150,11 +149,11 @@ class Pass:
             case "will_be_requested":
                 return bool(path) and self.shares(path) and place in news.asked
             case "freshness_lapsed":
-                return asset in facts.lapsed and marked
+                return self.reference.marked(asset, p, facts.lapsed)
             case "freshness_warned":
-                return asset in facts.warned and marked
+                return self.reference.marked(asset, p, facts.warned)
             case "upstream_lapsed":
-                return marked and bool(self.reference.sources(asset) & facts.lapsed)
+                return self.reference.below(asset, p, facts.lapsed)
             case "initial_evaluation":
                 return self.first and self.pulsing
             case "code_version_changed":
@@ -176,7 +175,7 @@ class Pass:
         up, trying = self.bits(condition, path, "up"), self.bits(condition, path, "trying")
         tries, retry = self.numbers(condition, path, "tries"), self.numbers(condition, path, "retry")
         facts, news, live = self.facts, self.news, self.reference.live(asset)
-        own = self.reference.newest(asset) if asset in facts.lapsed else set[int]()
+        own = {p for p in live if self.reference.marked(asset, p, facts.lapsed)}
         for p in live:
             place = (asset, p)
             if place in news.started and p in own | up:
@@ -196,15 +195,15 @@ class Pass:
                 trying.discard(p)
                 up.discard(p)
                 tries[p] = condition.attempts
-        sources = self.reference.sources(asset)
-        above = bool(sources & news.lapsed) or (self.first and self.pulsing and bool(sources & facts.lapsed))
-        if above or asset in news.lapsed:
-            for p in self.reference.newest(asset):
+        begun = news.lapsed | (facts.lapsed if self.first and self.pulsing else set[Place]())
+        for p in live:
+            above = self.reference.below(asset, p, begun)
+            if above or self.reference.marked(asset, p, news.lapsed):
                 tries.pop(p, None)
                 retry.pop(p, None)
-                if above:
-                    up.add(p)
-                    trying.discard(p)
+            if above:
+                up.add(p)
+                trying.discard(p)
         open_ = (own | up) & live
         return {p for p in open_ if tries.get(p, 0) < condition.attempts and retry.get(p, 0) <= self.now}
 

@@ -86,10 +86,14 @@ class Readiness:
     def behind_refresh(self, p: int) -> bool:
         asked = self.one_pass.being_asked
         shares = any(dep.same and (dep.asset, p) in asked for dep in self.reference.deps(self.asset))
-        for source in self.reference.sources(self.asset) & self.facts.lapsed:
-            moving = {u for a, u in self.facts.in_progress | self.facts.asked if a == source}
+        for source in self.reference.sources(self.asset):
+            moving = {place for place in self.facts.in_progress | self.facts.asked if place[0] == source}
+            if (source, 0) in self.facts.lapsed:
+                held = bool(moving)
+            else:
+                held = self.reference.leads(self.asset, p, {place for place in moving & self.facts.lapsed if place[1]})
             same_set = self.reference.set_of(source) == self.reference.set_of(self.asset)
-            if moving and not (shares and same_set and (source, p) in asked):
+            if held and not (shares and same_set and (source, p) in asked):
                 return True
         return False
 

@@ -195,21 +195,27 @@ class Agreement(RuleBasedStateMachine):
             elif fails:
                 self.plant.fail(self.plant.request(asset, partition=partition, begin=True), asset)
 
-    @precondition(lambda self: self.plant.policies)
+    def policies(self) -> list[tuple[str, int]]:
+        """What may lapse."""
+        each = self.plant.policies.by_partition
+        of_parts = [(name, p) for name in sorted(each) for p in sorted(self.plant.partitions(name))]
+        return [(name, 0) for name in sorted(self.plant.policies.names - each)] + of_parts
+
+    @precondition(lambda self: self.policies())
     @rule(data=st.data(), state=st.sampled_from(["fresh", "warn", "lapsed", "lapsed"]))
     def freshness(self, data: st.DataObject, state: Any) -> None:
-        asset = self.pick(data, sorted(self.plant.policies))
-        if state == "fresh" or self.plant.stands(asset) != "lapsed":
-            self.plant.freshness(asset, state)
+        asset, partition = self.pick(data, self.policies())
+        if state == "fresh" or self.plant.policies.stands(asset, partition) != "lapsed":
+            self.plant.freshness(asset, state, partition)
 
-    @precondition(lambda self: self.plant.policies and not self.plant.busy)
+    @precondition(lambda self: self.policies() and not self.plant.busy)
     @rule(data=st.data(), end=st.sampled_from(["succeed", "fail", "cancel", "go on"]))
     def refresh(self, data: st.DataObject, end: str) -> None:
         """What has lapsed runs."""
-        plant, asset = self.plant, self.pick(data, sorted(self.plant.policies))
-        if plant.stands(asset) != "lapsed":
-            plant.freshness(asset, "lapsed")
-        for partition in plant.reference.newest(asset):
+        plant, (asset, part) = self.plant, self.pick(data, self.policies())
+        if plant.policies.stands(asset, part) != "lapsed":
+            plant.freshness(asset, "lapsed", part)
+        for partition in [part] if part else plant.reference.newest(asset):
             run = plant.request(asset, partition=partition, begin=True)
             if end == "cancel":
                 plant.cancel(run)

@@ -21,6 +21,7 @@ __all__ = ["Watched"]
 class Watched(Plant):
     reference: Reference
     replaying = False
+    moments: frozenset[float] | set[float] = frozenset()
 
     def __init__(self, definitions: Definitions, live: dict[str, Iterable[int]] | None = None) -> None:
         self.reference = Reference(definitions, PlantSets(definitions, live or {}).states())
@@ -35,6 +36,9 @@ class Watched(Plant):
             f"asked for {self.waves[before:]}, not {expected}\n{sketch(self.definitions)}\n{events}"
         )
         moments, needed = self.reference.moments(self.now)
+        if self.reference.facts.asked:  # what is asked for is looked at again when that is committed
+            moments |= self.moments
+        self.moments = moments
         if not self.replaying:  # what went and was not looked at still waits
             assert evaluation.wake_at in {*moments, None}, f"nothing waits for that\n{sketch(self.definitions)}"
         assert (evaluation.wake_at or math.inf) <= min(needed, default=math.inf), sketch(self.definitions)
@@ -78,8 +82,7 @@ class Watched(Plant):
             for name, state in run.states.items()
             if state in ACTIVE and run.partition in self.partitions(name)
         }
-        facts.lapsed = {row.asset for row in self.policies.values() if self.stands(row.asset) == "lapsed"}
-        facts.warned = {row.asset for row in self.policies.values() if self.stands(row.asset) == "warn"}
+        facts.lapsed, facts.warned = self.policies.standing("lapsed"), self.policies.standing("warn")
         facts.asked = set()
         seen: set[tuple[str | None, int]] = set()
         for event in [event for events in self.unlooked for event in events]:

@@ -194,6 +194,29 @@ async def test_each_partition_that_lapses_is_refreshed_once(tmp_path: Path) -> N
         assert len(await engine.runs()) == 5
 
 
+async def test_below_one_that_lapses_only_what_depends_on_it_is_refreshed(tmp_path: Path) -> None:
+    @asset(partitions=keys, deps=["parts"])
+    def cleaned(ctx: StepContext) -> int:
+        return 1
+
+    @asset(partitions=keys, automation=AutomationCondition.on_lapse())
+    def stock(ctx: StepContext, cleaned: int) -> int:
+        return cleaned
+
+    async with rig(tmp_path, [parts, cleaned, stock]) as engine:
+        await engine.control.add_partitions("keys", {"a": {}, "b": {}})
+        for key in ("a", "b"):
+            await made(engine, key)
+            await engine.control.materialize(["cleaned"], key=key)
+        await engine.settle()
+        await engine.advance(30)
+        await made(engine, "b")
+        await engine.advance(31)
+        assert [run.key for run in await engine.runs() if run.target == "stock"] == ["a"]
+        await engine.advance(30)
+        assert sorted(str(run.key) for run in await engine.runs() if run.target == "stock") == ["a", "b"]
+
+
 def test_the_command_line_counts_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     soon = external_asset("parts", partitions=keys, freshness=Freshness(within="1s", per_partition=True))
     with served_engine(tmp_path, [soon], capsys) as served:

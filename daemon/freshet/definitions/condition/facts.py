@@ -65,7 +65,8 @@ class Facts:
     @staticmethod
     def freshness_lapsed() -> AutomationCondition:
         """Its freshness policy has lapsed. For a partitioned asset true of its newest partition alone: the policy
-        is about the latest activity, and making all partitions again would not make it more recent."""
+        is about the latest activity, and making all partitions again would not make it more recent. Where the policy is
+        for each partition, true of those that lapsed."""
         return nodes.Operand("freshness_lapsed")
 
     @staticmethod
@@ -76,7 +77,8 @@ class Facts:
     @staticmethod
     def upstream_lapsed() -> AutomationCondition:
         """A policy above it has lapsed: of any asset at any distance, looking past assets without a policy and
-        stopping at the first that has one. Partitions as in `freshness_lapsed`."""
+        stopping at the first that has one. True of the newest partition; where that policy is for each partition, of
+        those that depend on one which lapsed, as the mappings on the way there say."""
         return nodes.Operand("upstream_lapsed")
 
     @staticmethod

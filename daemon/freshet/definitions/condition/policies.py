@@ -85,8 +85,9 @@ class Policies:
         ==================================================  =============================================
 
         Of a partitioned asset the newest partition is made; where its own policy is for each partition, every one that
-        lapsed. That it is exhausted, and the success after it, are events (`refresh_exhausted`, `refresh_recovered`).
-        Not in Dagster.
+        lapsed; where one above it is, every one that depends on a partition which lapsed. Episodes and attempts are
+        those of each partition. That it is exhausted, and the success after it, are events (`refresh_exhausted`,
+        `refresh_recovered`). Not in Dagster.
         """
         own = _factories(cls)
         ready = own.lapse_unserved(attempts, delay).when_deps_ready(max_wait, after_lapsed=True)

@@ -20,12 +20,14 @@ class Watchers:
 
     def __init__(self, world: World, programs: dict[str, Program]) -> None:
         self._by_source: dict[str, set[str]] = {}
-        topology = world.topology
+        self._all: set[str] = set()
+        self._topology = topology = world.topology
         for asset, program in programs.items():
             if not program.freshness:
                 continue
             reach = {asset}
             for _ in range(program.depth + 1):
+                self._all |= reach
                 for name in reach:
                     for source in topology.sources(name):
                         self._by_source.setdefault(source, set()).add(name)
@@ -34,6 +36,17 @@ class Watchers:
     def of(self, source: str) -> frozenset[str] | set[str]:
         """Those to look at when the source's freshness changes, or when it moves while lapsed."""
         return self._by_source.get(source, frozenset())
+
+    def below(self, asset: str) -> set[str]:
+        """Those that see a policy above `asset` through it."""
+        topology, seen, stack = self._topology, set[str](), [asset]
+        while stack:
+            name = stack.pop()
+            if name not in topology.policies:
+                fresh = {edge.below for edge in topology.below[name]} - seen
+                seen |= fresh
+                stack.extend(fresh)
+        return seen & self._all
 
 
 class Agenda:
@@ -74,25 +87,52 @@ class Agenda:
         asset = self._names[heapq.heappop(self._heap)]
         return asset, self._candidates.pop(asset) & self._world.live(asset)
 
-    def happened(self, asset: str, partitions: BitMap, *, unsettled: bool = False) -> None:
-        """Something happened to `asset`: look at it, and below it."""
+    def happened(self, asset: str, partitions: BitMap, *, unsettled: bool = False, remapped: bool = False) -> None:
+        """Something happened to `asset`: look at it, and below it. `unsettled`: also to its freshness;
+        `remapped`: other partitions of it are there, or depend on others than before."""
         if asset not in self._world.topology.set_of:
             return
         if self._program_of(asset) is not None:
             self.add(asset, partitions)
-        self.spread(asset, partitions, unsettled=unsettled)
+        self.spread(asset, partitions, unsettled=unsettled, remapped=remapped)
 
-    def spread(self, asset: str, partitions: BitMap, *, unsettled: bool = False) -> None:
+    def spread(self, asset: str, partitions: BitMap, *, unsettled: bool = False, remapped: bool = False) -> None:
         """Look below `asset`, as far down as conditions look up."""
         moment, world = self._moment, self._world
         moment.touch(asset, partitions)
         if unsettled or world.levels(asset).lapsed:
-            for name in self._watchers.of(asset):
-                moment.touched[name] = world.live(name)
-                if self._program_of(name) is not None:
-                    self.add(name, world.live(name))
-                self._descend(name, world.live(name))
+            self._watch(self._reached(asset, partitions, remapped))
+        elif remapped and self._below_lapses(asset):
+            self._watch({name: world.live(name) for name in self._watchers.below(asset)})
         self._descend(asset, partitions)
+
+    def _watch(self, reached: Mapping[str, BitMap]) -> None:
+        for name, partitions in reached.items():
+            self._moment.touch(name, partitions)
+            if self._program_of(name) is not None:
+                self.add(name, partitions)
+            self._descend(name, partitions)
+
+    def _reached(self, source: str, partitions: BitMap, remapped: bool) -> dict[str, BitMap]:
+        """What those that watch a policy may see of these partitions."""
+        world, names = self._world, self._watchers.of(source)
+        topology = world.topology
+        if remapped or source not in topology.by_partition or not names:
+            return {name: world.live(name) for name in names}
+        found, heap = {source: partitions}, [(topology.position[source], source)]
+        while heap:
+            _, name = heapq.heappop(heap)
+            for edge in topology.below[name] if name == source or name not in topology.policies else ():
+                if edge.below not in found:
+                    heapq.heappush(heap, (topology.position[edge.below], edge.below))
+                found[edge.below] = found.get(edge.below, EMPTY) | world.down(edge, found[name])
+        return {name: found.get(name, EMPTY) | world.newest(name) for name in names}
+
+    def _below_lapses(self, asset: str) -> bool:
+        topology, world = self._world.topology, self._world
+        return asset not in topology.policies and any(
+            world.levels(source).lapsed for source in topology.sources(asset) if source in topology.by_partition
+        )
 
     def came(self, changed: Mapping[str, BitMap]) -> None:
         """Partitions that are coming, or are no longer. That they are holds back what depends on them alone: that is

@@ -236,13 +236,13 @@ class Automation:
         changed: dict[str, BitMap] = {}
         for asset, pulses in moment.pulses.items():
             touched = pulses.touched
-            if pulses.added or asset in moment.deleted:
+            if remapped := bool(pulses.added) or asset in moment.deleted:
                 touched = touched | self._world.newest(asset)
             changed[asset] = touched
-            agenda.happened(asset, touched, unsettled=pulses.unsettled)
+            agenda.happened(asset, touched, unsettled=pulses.unsettled, remapped=remapped)
         for asset in moment.shifted:
             changed[asset] = self._world.live(asset)
-            agenda.happened(asset, changed[asset])
+            agenda.happened(asset, changed[asset], remapped=True)
         if self._world.relinked:
             self._world.relinked = False
             agenda.came(self._coming.rebuild())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyroaring import BitMap
 
 from freshet.definitions.condition import LapseUnserved
+from freshet.engine.automation.lapses import newly_lapsed_above
 from freshet.engine.automation.look import Look, Scope
 from freshet.engine.automation.memory import Memory, Stamps, round_up
 from freshet.engine.automation.program import Node, Program
@@ -47,16 +48,14 @@ def lapse_unserved(look: Look, node: Node, lapse: LapseUnserved, scope: Scope) -
         memory.remove(trying, canceled)
         memory.remove(up, canceled)
         tries.put(float(lapse.attempts + 1), canceled)
-    above = _lapsed_above(look, scope)
     if begun := candidates & look.world.marked(scope.asset, pulses.lapsed):
         tries.clear(begun)
         retry.clear(begun)
-    if above:
-        newest = look.world.newest(scope.asset) & candidates
-        tries.clear(newest)
-        retry.clear(newest)
-        memory.add(up, newest)
-        memory.remove(trying, newest)
+    if above := candidates & newly_lapsed_above(look, scope.asset):
+        tries.clear(above)
+        retry.clear(above)
+        memory.add(up, above)
+        memory.remove(trying, above)
     _recover(look, node, scope, memory.get(up))
     exhausted = BitMap()
     for count, bits in tries.items(candidates):
@@ -93,13 +92,3 @@ def spent_of(memory: Memory, program: Program) -> BitMap:
                 if count == node.condition.attempts:
                     found |= bits
     return found
-
-
-def _lapsed_above(look: Look, scope: Scope) -> bool:
-    """An upstream's policy has lapsed just now, or had when this condition is evaluated for the first time."""
-    if not look.pulsing:
-        return False
-    sources = look.world.topology.sources(scope.asset)
-    if look.first and any(look.world.levels(source).lapsed for source in sources):
-        return True
-    return any(look.moment.of(source).lapsed for source in sources)

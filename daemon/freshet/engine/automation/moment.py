@@ -67,8 +67,8 @@ class Moment:
     """One look of all conditions. `shifted`: assets that depend on other partitions than before. `touched`: to which
     something happened, by asset; or to something above them, as far as conditions of others may see that in them.
     `ticked`: the nodes, by asset, of which an instant has passed. `asked`: what this look has requested so far, by
-    asset; `before`: what of it for a cause before this moment, `late` if all of it. `below_failure`: computed when
-    first needed; facts that it rests on do not change after that."""
+    asset; `before`: what of it for a cause before this moment, `late` if all of it. `below_failure`, `lapses`: computed
+    when first needed; facts that it rests on do not change after that."""
 
     now: float
     pulses: dict[str, Pulses] = field(default_factory=dict[str, Pulses])
@@ -78,6 +78,7 @@ class Moment:
     ticked: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
     asked: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
     below_failure: Found = field(default_factory=Found)
+    lapses: dict[str, dict[str, BitMap]] = field(default_factory=dict[str, dict[str, BitMap]])
     visited: int = 0
     late: bool = False
     before: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
@@ -134,7 +135,10 @@ def _membership(world: World, moment: Moment, event: Event) -> None:
         if event.type == "partition_added":
             pulses.added |= numbers
             continue
-        world.change(asset).forget(numbers)
+        levels = world.change(asset)
+        if not numbers.isdisjoint(levels.lapsed | levels.warned):
+            pulses.unsettled = True
+        levels.forget(numbers)
         for bits in (pulses.updated, pulses.changed, pulses.added, pulses.failed):
             bits -= numbers
         moment.deleted.setdefault(asset, BitMap()).update(numbers)

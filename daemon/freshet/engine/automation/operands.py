@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pyroaring import BitMap
 
 from freshet.definitions.condition import OperandKind
+from freshet.engine.automation.lapses import lapsed_above
 from freshet.engine.automation.look import Look, Scope
 from freshet.engine.automation.state import EMPTY
 
@@ -58,10 +59,7 @@ def _freshness_warned(look: Look, scope: Scope) -> BitMap:
 
 
 def _upstream_lapsed(look: Look, scope: Scope) -> BitMap:
-    sources = look.world.topology.sources(scope.asset)
-    if any(look.world.levels(source).lapsed for source in sources):
-        return scope.candidates & look.world.newest(scope.asset)
-    return EMPTY
+    return scope.candidates & lapsed_above(look, scope.asset)
 
 
 def _initial_evaluation(look: Look, scope: Scope) -> BitMap:

@@ -68,13 +68,14 @@ class Node:
 class Program:
     """One for all assets with an equal condition.
 
-    `restless`: the end of a pulse (`newly_...` turning false) may make something true, so that a second look
-    without pulses is due. `guarded`: true only where nothing is in progress, so that each truth is a request of
-    its own. `fading`: not so, and it may end to be true with the pulses, which is to be remembered. `brief`: nodes for which it does not matter, once a partition is requested, that what it could share a run
-    with is asked for no longer. `calm`: true only where what it depends on is at rest, which is not remembered, so that
-    it need not be looked at when something above begins to move. `reaction`: what of it follows what is made above;
-    `follows`: of which dependencies, None for all. `crons`: the nodes that wait for instants. `latest`: it asks for the
-    latest window. `digest`: names the condition, labels aside.
+    `restless`: the end of a pulse (`newly_...` turning false) may make something true, so that a second look without
+    pulses is due. `guarded`: true only where nothing is in progress, so that each truth is a request of its own.
+    `fading`: not so, and it may end to be true with the pulses, which is to be remembered. `brief`: nodes for which it
+    does not matter, once a partition is requested, that what it could share a run with is asked for no longer. `calm`:
+    true only where what it depends on is at rest, which is not remembered, so that it need not be looked at when
+    something above begins to move. `reaction`: what of it follows what is made above; `follows`: of which dependencies,
+    None for all. `crons`: the nodes that wait for instants. `latest`: it asks for the latest window. `digest`: names
+    the condition, labels aside.
     """
 
     def __init__(self, condition: AutomationCondition) -> None:

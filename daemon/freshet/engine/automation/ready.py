@@ -9,6 +9,7 @@ from typing import Literal
 from pyroaring import BitMap
 
 from freshet.definitions.condition import Selection, WhenDepsReady
+from freshet.engine.automation.lapses import refreshed_above
 from freshet.engine.automation.look import Look, Scope
 from freshet.engine.automation.memory import Stamps, round_up
 from freshet.engine.automation.moment import Found
@@ -113,14 +114,13 @@ def _moving(levels: Levels, among: BitMap) -> BitMap:
 
 
 def _being_refreshed(look: Look, scope: Scope, asked_for: BitMap) -> BitMap:
-    """Those that come after a lapsed upstream in progress, unless they can share its run."""
+    """Those that come after what is lapsed above them and in progress, unless they can share its run."""
     found, shared = BitMap(), _sharing(look, scope, asked_for, None)
     for source in look.world.topology.sources(scope.asset):
-        levels = look.world.levels(source)
-        if levels.lapsed and (levels.in_progress or levels.asked):
+        if held := asked_for & refreshed_above(look, source, scope.asset):
             same_set = look.world.topology.set_of[source] == look.world.topology.set_of[scope.asset]
             joined = shared & look.shared(source) if same_set else EMPTY
-            found |= asked_for - joined
+            found |= held - joined
     return found
 
 

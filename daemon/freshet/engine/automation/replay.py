@@ -51,6 +51,9 @@ def rewind(world: World, behind: Iterable[Event]) -> Moment:
     for name in shrunk:
         moment.shifted.update(world.topology.shifted.get(name, ()))
     moved = {asset for name in shrunk for asset in world.topology.members.get(name, ())}
+    for asset in moved:
+        moment.change(asset).unsettled = True
+        moment.deleted[asset] = EMPTY
     moved.update(asset for asset, pulses in moment.pulses.items() if pulses.unsettled)
     for asset in moved & world.topology.set_of.keys():
         moment.change(asset).touched |= world.newest(asset)

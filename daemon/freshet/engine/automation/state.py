@@ -106,7 +106,8 @@ class World:
                 levels.failed &= self.live(asset)
         for policy in freshness:
             committed_for = policy.baseline_seq if policy.state_seq is None else policy.state_seq
-            if policy.state != "fresh" and policy.baseline_seq <= committed_for:
+            there = not policy.partition or self.is_live(policy.asset, policy.partition)
+            if there and policy.state != "fresh" and policy.baseline_seq <= committed_for:
                 levels = self.change(policy.asset)
                 (levels.lapsed if policy.state == "lapsed" else levels.warned).add(policy.partition)
 

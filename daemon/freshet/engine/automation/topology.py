@@ -33,7 +33,8 @@ class Topology:
     """Edges in both directions, sets and policies. Made anew for each version of the definitions.
 
     `shifted`: by set, the assets below edges that name other partitions when a key of it comes or goes, though nothing
-    happened to the upstream's own: where a dimension maps to all or the last of it.
+    happened to the upstream's own: where a dimension maps to all or the last of it. `policies`: the assets that have a
+    freshness policy; `by_partition`: those of which it holds for each partition.
     """
 
     def __init__(self, definitions: Definitions) -> None:
@@ -44,7 +45,12 @@ class Topology:
         self.below: dict[str, list[Edge]] = {name: [] for name in self.set_of}
         self.members: dict[str, list[str]] = {}
         self.shifted: dict[str, list[str]] = {}
-        self._policies = frozenset(spec.name for spec in definitions.assets if spec.freshness is not None)
+        self.policies = frozenset(spec.name for spec in definitions.assets if spec.freshness is not None)
+        self.by_partition = frozenset(
+            spec.name
+            for spec in definitions.assets
+            if spec.partitions and spec.freshness and spec.freshness.per_partition
+        )
         self._sources: dict[str, tuple[str, ...]] = {}
         self._labels = {spec.name: (spec.name, spec.group, spec.tags) for spec in definitions.assets}
         self._chosen: dict[tuple[str, Selection], tuple[Edge, ...]] = {}
@@ -115,7 +121,7 @@ class Topology:
                     if edge.asset in seen:
                         continue
                     seen.add(edge.asset)
-                    if edge.asset in self._policies:
+                    if edge.asset in self.policies:
                         nearest.append(edge.asset)
                     else:
                         stack.append(edge.asset)
