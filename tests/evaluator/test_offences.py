@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -34,6 +36,23 @@ async def test_a_sensor_that_holds_the_loop_is_found_and_set_apart(made: World, 
     assert made.abandoned == ["hangs"]
     assert (await other).status == "timed_out"
     assert set(made.pool.status()) == {"main"}
+
+
+async def test_on_a_busy_machine_too_it_is_told_where_it_stood(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the shared evaluator, and in one of its own, which takes its time to say it."""
+    kill, loop = os.kill, asyncio.get_running_loop()
+
+    def late(pid: int, number: int) -> None:
+        if number == signal.SIGUSR1:
+            loop.call_later(0.1, kill, pid, number)
+        else:
+            kill(pid, number)
+
+    monkeypatch.setattr(os, "kill", late)
+    for _ in range(2):
+        end = await made.tick("blocks", timeout=0.5)
+        assert end.error is not None and "zoo.py" in end.error.traceback, end.error
+    assert made.zygote.forks == 3
 
 
 async def test_in_an_evaluator_of_its_own_a_sensor_may_block_until_its_timeout(made: World) -> None:

@@ -29,9 +29,10 @@ from freshet.store.records import TickError
 
 __all__ = ["Flight", "Lane", "LaneOwner", "Remains"]
 
-_STACK_TURNS = 5
 _STACK_TURN = 0.004
-_OVERDUE_TURNS = 50
+_STACK_TURNS = 50
+"""It says where it stands within the first few, unless the machine is busy."""
+_NO_STACK_TURNS = 5
 
 _log = structlog.get_logger("freshet.sensors")
 
@@ -61,6 +62,11 @@ class Remains:
     text: str = ""
     loop_thread: int = 0
     threads: frozenset[int] = frozenset()
+
+    def stack_of(self, tick_id: int) -> str:
+        """Where a tick stood: in its thread, or on the loop."""
+        threads = (thread.ident for thread in self.page.threads if thread.owner == tick_id)
+        return stack_of(self.text, next(threads, self.loop_thread))
 
 
 class LaneOwner(Protocol):
@@ -218,9 +224,8 @@ class Lane:
 
     # --- what it shows when asked, or when it is dead ------------------------------------------------------
 
-    async def examine(self, turns: int = _STACK_TURNS) -> Remains | None:
-        """Where the silent evaluator stands; None if it shows a sign of life meanwhile. `turns`: how long it may take
-        to say so."""
+    async def examine(self) -> Remains | None:
+        """Where the silent evaluator stands; None if it shows a sign of life meanwhile."""
         assert self.forked is not None
         pid, page, heard = self.forked.pid, read_page(self.forked.page), self._heard
         running = frozenset(thread.tid for thread in page.threads)
@@ -228,8 +233,10 @@ class Lane:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGUSR1)
         end = start
-        for _ in range(turns):
+        for _ in range(_STACK_TURNS if self._stack_fd >= 0 else _NO_STACK_TURNS):
             await asyncio.sleep(_STACK_TURN)
+            if not self._still_silent(heard, page.steps):
+                return None
             running = running_threads(pid, running)
             if start < end == self._stack_end():
                 break
@@ -273,10 +280,11 @@ class Lane:
 
     async def _say_overdue(self, tick_id: int) -> None:
         """For an evaluator whose loop is blocked, and that therefore cannot say so itself."""
-        remains = await self.examine(_OVERDUE_TURNS)
+        remains = await self.examine()
+        if remains is None:  # it lives, and is about to say it itself
+            await asyncio.sleep(_STACK_TURNS * _STACK_TURN)
         if tick_id in self.flights:
-            stack = "" if remains is None else stack_of(remains.text, remains.loop_thread)
-            self._owner.overdue(self, tick_id, stack)
+            self._owner.overdue(self, tick_id, "" if remains is None else remains.stack_of(tick_id))
 
     def _silent(self, seconds: float) -> None:
         self._owner.silent(self, seconds)
