@@ -63,7 +63,8 @@ class Pending:
         self._open = False
 
     async def load(self, tickers: Iterable[SensorTicker]) -> None:
-        """Take what waits in the store."""
+        """Once, at start: take what waits in the store."""
+        assert not self._lines, "at start alone: a line that is being released must not be replaced"
         for ticker in tickers:
             line, after = _Line(ticker), 0
             while page := await self._in.store.read(
