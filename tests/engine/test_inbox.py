@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import operator
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -14,7 +16,20 @@ from typing import Any
 import pytest
 from tests.engine.rig import Rig, rig
 
-from freshet import AddPartitions, Batch, DynamicPartitions, Handled, Intake, RetryLater, RunRequest, Sensor, asset, job
+from freshet import (
+    AddPartitions,
+    Batch,
+    Deliveries,
+    Delivery,
+    DynamicPartitions,
+    Handled,
+    Intake,
+    RetryLater,
+    RunRequest,
+    Sensor,
+    asset,
+    job,
+)
 from freshet.engine.inbox import InboxFull
 from freshet.errors import StoreUnavailable
 from freshet.store.inbox import delivery_rows
@@ -268,7 +283,7 @@ class Held(Sensor):
 
     async def evaluate(self, ctx: Any) -> None:
         found = await ctx.inbox()
-        if found and not ctx.dry_run:
+        if found and found[0] and not ctx.dry_run:
             self.given.set()
             await self.go.wait()
             raise RuntimeError("fell")
@@ -283,6 +298,78 @@ async def test_a_dry_run_changes_nothing_of_what_a_look_was_given(tmp_path: Path
         held.go.set()
         await made.settle()
         assert (await inbox(made))["a"].attempts == 1
+
+
+class Unlucky(Sensor):
+    """Its own place is away: before it takes a delivery out, or behind the last."""
+
+    def __init__(self, *, before: bool) -> None:
+        super().__init__("hook", intake=Intake("hook", "none"), interval="1s", timeout="1s")
+        self.before, self.away = before, "raises"
+
+    async def connect(self) -> None:
+        if self.away == "raises":
+            raise OSError("the database is away")
+        if self.away == "hangs":
+            await asyncio.sleep(3600)
+
+    async def evaluate(self, ctx: Any) -> Any:
+        found = await ctx.inbox()
+        if self.before:
+            await self.connect()
+        for one in found:
+            yield Handled(one, "filtered", "done")
+        await self.connect()
+
+
+@pytest.mark.parametrize("away", ["raises", "hangs"])
+@pytest.mark.parametrize("before", [True, False])
+async def test_what_fails_with_no_delivery_in_hand_is_the_doing_of_none(
+    tmp_path: Path, before: bool, away: str
+) -> None:
+    sensor = Unlucky(before=before)
+    async with rig(tmp_path, [sensor, note]) as made:
+        sensor.away = away
+        for id in ("a", "b"):
+            await made.engine.inbox.keep(delivery(made, id, n=1))
+        await made.advance(60)
+        (state,) = made.control.sensors()
+        assert state.failures > 3
+        assert [(row.state, row.attempts) for row in (await inbox(made)).values()] == [("waiting", 0)] * 2
+        sensor.away = ""
+        await made.advance(60)
+        assert [row.state for row in (await inbox(made)).values()] == ["filtered"] * 2
+
+
+def first_of(few: Deliveries) -> object:
+    first, *_ = few
+    return first
+
+
+def matched(few: Deliveries) -> object:
+    match few:
+        case [first, *_]:
+            return first
+        case _:
+            return None
+
+
+def joined(few: Deliveries) -> object:
+    add: Any = operator.add
+    return add((), few), add(few, ())
+
+
+ITEM, SLICE = operator.itemgetter(0), operator.itemgetter(slice(1))
+
+
+@pytest.mark.parametrize("take", [list, tuple, ITEM, SLICE, first_of, matched, joined])
+def test_who_takes_one_out_has_taken_it(take: Callable[[Any], object]) -> None:
+    taken: list[bool] = []
+    few = Deliveries.of([Delivery(1, "a", b""), Delivery(2, "b", b"")], more=False)
+    few.when_taken = lambda: taken.append(True)
+    assert (len(few), bool(few), few.more, taken) == (2, True, False, [])
+    take(few)
+    assert taken == [True]
 
 
 class Careless(Sensor):
@@ -336,3 +423,13 @@ async def test_deliveries_that_become_one_run_or_are_filled_by_templates_are_not
         assert [run.params for run in await made.runs()] == [{"n": "7"}]
         refused = (await inbox(made))["e"]
         assert refused.state != "admitted" and "'n': Input should be a valid integer" in str(refused.reason)
+
+
+async def test_the_inbox_and_what_waits_for_release_are_read_at_start_alone(tmp_path: Path) -> None:
+    """What came since is known here and not told by the store: read again, it would be lost or counted twice."""
+    async with rig(tmp_path, [hook(), thing, note]) as made:
+        engine = made.engine
+        with pytest.raises(AssertionError, match="at start"):
+            engine.inbox.adopt(engine.instruments.in_force.definitions, {})
+        with pytest.raises(AssertionError, match="at start"):
+            await engine.pending.load(engine.ticks.sensors.values())

@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl
 
 from freshet.definitions.outcome import AddPartitions, DeletePartitions, Json, Report, RunRequest
@@ -66,9 +66,11 @@ class Delivery:
 
 
 class Deliveries(tuple[Delivery, ...]):
-    """Some of those that wait, in the order of arrival. `more`: others wait behind them."""
+    """Some of those that wait, in the order of arrival. `more`: others wait behind them. `when_taken` is called when
+    first one is taken out: what fails before that is the doing of none of them."""
 
     more: bool = False
+    when_taken: Callable[[], object] | None = None
 
     @classmethod
     def of(cls, found: Iterable[Delivery], *, more: bool) -> Deliveries:
@@ -76,6 +78,27 @@ class Deliveries(tuple[Delivery, ...]):
         made = cls(found)
         made.more = more
         return made
+
+    if not TYPE_CHECKING:  # as a tuple's
+
+        def __iter__(self):
+            self._take()
+            return super().__iter__()
+
+        def __getitem__(self, at):
+            self._take()
+            return super().__getitem__(at)
+
+        def __add__(self, others):
+            return tuple(self) + tuple(others)
+
+        def __radd__(self, others):
+            return tuple(others) + tuple(self)
+
+    def _take(self) -> None:
+        if self.when_taken is not None:
+            self.when_taken()
+            self.when_taken = None
 
 
 @dataclass(frozen=True)

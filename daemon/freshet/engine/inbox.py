@@ -80,8 +80,9 @@ class Inbox:
     # --- the hooks ------------------------------------------------------------------------------------------
 
     def adopt(self, definitions: Definitions, counts: Mapping[int, InboxCount]) -> None:
-        """Take the hooks of these definitions, of sensors that the loop holds, and say which of them cannot work.
-        `counts`: what waits in the store; what a sensor that is gone left there takes nobody's place."""
+        """Once, at start: take the hooks of these definitions, of sensors that the loop holds, and say which of them
+        cannot work. `counts`: what waits in the store; what a sensor that is gone left there takes nobody's place."""
+        assert not self._hooks, "at start alone: deliveries on their way are in no count of the store"
         self._hooks = {
             spec.intake.path: Hook(spec.name, self._ticks.sensors[spec.name].row.id, spec.intake)
             for spec in definitions.sensors
@@ -276,10 +277,13 @@ class Inbox:
 
     def look_failed(self, sensor: str, end: TickEnd) -> None:
         """A look ended badly, as a whole. Where that may be a delivery's doing (it ends the process, or takes for
-        ever), the next looks get them one by one; and where it had been given one alone, that one has failed."""
+        ever), the next looks get them one by one; and where it had been given one alone, that one has failed. Where it
+        is known that the look had none in hand, it is the doing of none."""
         handed = self._handed.pop(sensor, None)
         self._lose_of(sensor)
         if handed is None or handed.tick != end.tick_id or not handed.ids:
+            return
+        if end.in_hand is not None and set(end.in_hand).isdisjoint(handed.ids):
             return
         self._single.setdefault(sensor, _Single())
         if len(handed.ids) == 1:

@@ -125,7 +125,8 @@ class TickEnd:
     `waiting`: nothing can come while the reason for the skip holds. `lag`: how many items it says it has not admitted,
     since when the oldest waits; `notice`: how it says that it stands. `deliveries`: each with what it asks for,
     which is not in `runs`, `partitions` and `reports` until the engine has made out which of it can be (`handled`).
-    `cause`: of the events that the look was given, the deepest.
+    `cause`: of the events that the look was given, the deepest. `in_hand`: of a failure, the deliveries that the look
+    had taken and not handled; None where nobody knows.
     """
 
     tick_id: int
@@ -146,6 +147,7 @@ class TickEnd:
     deliveries: tuple[DeliveryEnd, ...] = ()
     handled: tuple[HandledDelivery, ...] = ()
     cause: Cause = (0, None)
+    in_hand: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

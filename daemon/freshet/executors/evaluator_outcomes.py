@@ -63,6 +63,7 @@ class OutcomeParts:
         "_cursor",
         "_deliveries",
         "_error",
+        "_in_hand",
         "_lag",
         "_notice",
         "_partitions",
@@ -89,6 +90,7 @@ class OutcomeParts:
         self._lag: tuple[int, float | None] | None = None
         self._notice: str | None = None
         self._cause: Cause = (0, None)
+        self._in_hand: tuple[int, ...] | None = None
 
     def add(self, body: dict[str, Any]) -> None:
         """The next part, or the whole."""
@@ -118,6 +120,8 @@ class OutcomeParts:
                     self._lag = (value[0], value[1])
                 case "cause":
                     self._cause = (value[0], value[1])
+                case "in_hand":
+                    self._in_hand = tuple(value)
                 case "notice":
                     self._notice = value
                 case _:
@@ -143,6 +147,7 @@ class OutcomeParts:
             lag=self._lag,
             notice=self._notice,
             cause=self._cause,
+            in_hand=self._in_hand,
         )
 
 

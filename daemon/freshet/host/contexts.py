@@ -207,7 +207,8 @@ class SensorContext(Protocol):
         """The next deliveries to the sensor's hook, at most `limit`, in the order of arrival; empty when all have been
         seen in this look. Yield `Handled` for each: what is not handled comes again. Those that failed before come
         with a full look only. Before more than 1,000 are asked for, `checkpoint()`. A look that fails with one delivery
-        in its hands counts as that one's failure: where it is not (a database is away), raise `RetryLater`. Raises
+        in hand (taken out of these, and not handled) counts as that one's failure: where it is not (a database is
+        away), raise `RetryLater`. Raises
         `RuntimeError` for a sensor without `intake`; in `def` sensors it is `inbox_sync()`.
         """
         ...

@@ -97,7 +97,7 @@ class InlineLooks:
         del self._looks[one.tick_id]
         if outcome.ledger is not None and not one.order.dry_run:
             self._uncommitted[one.tick_id] = outcome.ledger
-        self._answers.tick_ended(end_of(one.tick_id, one.holder.name, with_told(outcome, one.ctx)))
+        self._answers.tick_ended(end_of(one.tick_id, one.holder.name, with_told(outcome, one.ctx, one.found)))
 
     async def _evaluate(self, one: _Look) -> None:
         holder, order = one.holder, one.order

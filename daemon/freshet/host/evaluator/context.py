@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 from freshet.definitions.asset import Asset
@@ -100,6 +102,7 @@ class EvaluatorContext:
         "_look",
         "_notice",
         "_now",
+        "_taken",
         "cursor",
         "dry_run",
         "hints",
@@ -130,7 +133,7 @@ class EvaluatorContext:
         self._look = look
         self._ledger: TickLedger | None = None
         self._last = self._handed = 0
-        self._given = set[int]()
+        self._given, self._taken = set[int](), set[int]()
         self._lag: list[Json] | None = None
         self._notice: str | None = None
 
@@ -200,6 +203,7 @@ class EvaluatorContext:
         self._given.update(one.number for one in found)
         if found:
             self._last = found[-1].number
+        found.when_taken = partial(self._taken.update, [one.number for one in found])
         return found
 
     def lag(self, items: int, oldest: datetime | None = None) -> None:
@@ -223,6 +227,10 @@ class EvaluatorContext:
         what is asked for it then is asked for twice."""
         if others := sorted(set(deliveries) - self._given):
             raise ValueError(f"Handled(delivery): `ctx.inbox()` did not give {others[0]} to this look")
+
+    def in_hand(self, handled: AbstractSet[int]) -> list[int]:
+        """The deliveries that the look has taken out of what it was given, but for those that are handled."""
+        return sorted(self._taken - handled)
 
     def told_lag(self) -> list[Json] | None:
         """What `lag` was told last."""

@@ -20,6 +20,7 @@ __all__ = ["Form", "Why", "blocking_look", "failed_look", "finish_look", "form_o
 Form = Literal["async", "thread"]
 Why = Literal["timeout", "cancel"] | None
 """Why a look was cancelled from outside, None where it was not."""
+_FAILED = ("failed", "timed_out", "given_up")
 
 
 def form_of(sensor: Sensor) -> Form:
@@ -107,9 +108,14 @@ def finish_look(ctx: EvaluatorContext, found: Found) -> Outcome:
         return Outcome(status="failed", error=describe(error))
 
 
-def with_told(outcome: Outcome, ctx: EvaluatorContext | None) -> Outcome:
-    """Also a look that failed has said what waits, and how it stands: then most of all it counts."""
-    if ctx is None or (ctx.told_lag() is None and ctx.told_notice() is None):
+def with_told(outcome: Outcome, ctx: EvaluatorContext | None, found: Found) -> Outcome:
+    """Also a look that failed has said what waits, and how it stands: then most of all it counts. And which deliveries
+    it had in hand: the failure is none of the others' doing."""
+    if ctx is None:
+        return outcome
+    if outcome.status in _FAILED:
+        outcome = replace(outcome, in_hand=ctx.in_hand(found.handled))
+    if ctx.told_lag() is None and ctx.told_notice() is None:
         return outcome
     return replace(outcome, lag=ctx.told_lag(), notice=ctx.told_notice())
 

@@ -200,7 +200,7 @@ class Looks:
         if outcome.ledger is not None and not tick.dry_run:
             tick.holder.uncommitted = tick.mark
             self._uncommitted[tick.mark] = tick.holder, outcome.ledger
-        messages = messages_of(tick.mark, with_told(outcome, tick.ctx))
+        messages = messages_of(tick.mark, with_told(outcome, tick.ctx, tick.found))
         try:
             first = next(messages)
             self._send(first)

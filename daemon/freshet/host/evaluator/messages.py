@@ -56,7 +56,7 @@ DIGEST = 16
 RECORD = 24
 """Bytes of a digest and a version."""
 
-_SMALL = ("cursor", "skip", "waiting", "error", "after", "lag", "notice", "cause")
+_SMALL = ("cursor", "skip", "waiting", "error", "after", "lag", "notice", "cause", "in_hand")
 
 Message = list[Any]
 

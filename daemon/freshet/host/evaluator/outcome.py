@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -45,7 +46,7 @@ class Outcome:
     `runs`: [target, partition, run_key, params, tags, priority], with its own cause where it has one; `partitions`:
     [set, [[key, metadata]], [deleted key]]; `cause`: [depth, run], see `TickEnd`;
     `reports`: [asset, key, metadata]; `deliveries`: [number, outcome, reason, runs, partitions, reports, after].
-    `cursor` is a list of one where the cursor changed, else None. `lag`: [items, since].
+    `cursor` is a list of one where the cursor changed, else None. `lag`: [items, since]. `in_hand`: see `TickEnd`.
     """
 
     status: Status
@@ -62,6 +63,7 @@ class Outcome:
     lag: list[Json] | None = None
     notice: str | None = None
     cause: list[Json] | None = None
+    in_hand: list[int] | None = None
 
 
 class Found:
@@ -112,6 +114,11 @@ class Found:
         self.skip: str | None = None
         self.waiting = False
 
+    @property
+    def handled(self) -> AbstractSet[int]:
+        """The deliveries that the look has handled, committed or not."""
+        return self._handled
+
     def __bool__(self) -> bool:
         return bool(self.runs or self.partitions or self.reports or self.deliveries or self.skip)
 
@@ -152,7 +159,6 @@ class Found:
             raise NotPlain(f"Handled(delivery) must be one that `ctx.inbox()` gave, found the number {_show(number)}")
         if number in self._handled:
             raise NotPlain(f"Handled(delivery): {number} was handled in this look already")
-        self._handled.add(number)
         if item.outcome not in _OUTCOMES:
             raise NotPlain(f"Handled(outcome) must be one of {', '.join(_OUTCOMES)}, found {_show(item.outcome)}")
         reason = None if item.reason is None else plain_text(item.reason, "Handled(reason)")
@@ -174,6 +180,7 @@ class Found:
         else:
             found = own.runs, own.partitions, own.reports
             self.deliveries.append([delivery.number, item.outcome, reason, *found, float(after)])
+        self._handled.add(number)
 
     def take(self, returned: Any) -> None:
         """What a sensor returned: nothing, one result, or an iterable of results."""
