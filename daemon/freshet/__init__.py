@@ -28,6 +28,7 @@ from freshet.definitions.outcome import (
     Skip,
 )
 from freshet.definitions.partitions import DynamicPartitions, Keep, MultiPartitions, StaticPartitions, TimePartitions
+from freshet.definitions.resource import Resource, resource
 from freshet.definitions.retries import Retries
 from freshet.definitions.schedule import Schedule, schedule
 from freshet.definitions.sensor import FunctionSensor, Hints, Sensor, sensor
@@ -92,6 +93,7 @@ __all__ = [
     "PartitionWindow",
     "Process",
     "Report",
+    "Resource",
     "Retries",
     "RetryLater",
     "RunInfo",
@@ -115,6 +117,7 @@ __all__ = [
     "external_asset",
     "job",
     "parse_duration",
+    "resource",
     "schedule",
     "sensor",
 ]

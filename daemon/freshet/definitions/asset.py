@@ -63,8 +63,9 @@ class Dep:
 
 @dataclass(frozen=True)
 class AssetSpec:
-    """An asset as plain data. Durations are seconds; `params` are names of the function's parameters in order.
-    `code_version`: `version`, or else what `code.code_version` makes of the function; None without a function."""
+    """An asset as plain data. Durations are seconds; `resources`: the parameters that are no upstreams, known once all
+    plugins are loaded. `code_version`: `version`, or else what `code.code_version` makes of the function; None without
+    a function."""
 
     name: str
     deps: tuple[DepSpec, ...] = ()
@@ -77,6 +78,7 @@ class AssetSpec:
     timeout: float | None = None
     executor: ExecutorSpec = PROCESS
     surroundings: Surroundings | None = None
+    resources: tuple[str, ...] = ()
     io: str | None = None
     tags: dict[str, str] = field(default_factory=dict[str, str])
     group: str | None = None

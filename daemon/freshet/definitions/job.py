@@ -37,6 +37,7 @@ class JobSpec:
     timeout: float | None = None
     executor: ExecutorSpec = PROCESS
     surroundings: Surroundings | None = None
+    resources: tuple[str, ...] = ()
     tags: dict[str, str] = field(default_factory=dict[str, str])
     group: str | None = None
     wants_ctx: bool = False

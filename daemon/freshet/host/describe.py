@@ -16,6 +16,7 @@ from freshet.definitions.graph import Definitions, validate
 from freshet.definitions.job import Job
 from freshet.definitions.names import nearest_hint
 from freshet.definitions.partitions import PartitionsSpec
+from freshet.definitions.resource import Resource
 from freshet.definitions.schedule import Schedule
 from freshet.definitions.sensor import Sensor
 from freshet.definitions.source import Source
@@ -23,6 +24,7 @@ from freshet.definitions.wire import packed
 from freshet.errors import DefinitionError, FreshetError
 from freshet.host.messages import ProblemData
 from freshet.host.parameters import Parameters
+from freshet.host.resources import bind, resource_problems
 from freshet.host.scheduled import as_sensor
 from freshet.io.registry import IO_NAMES
 
@@ -38,6 +40,7 @@ class Catalog:
     assets: dict[str, Asset] = field(default_factory=dict[str, Asset])
     jobs: dict[str, Job] = field(default_factory=dict[str, Job])
     sensors: dict[str, Sensor] = field(default_factory=dict[str, Sensor])
+    resources: dict[str, Resource] = field(default_factory=dict[str, Resource])
     parameters: dict[str, Parameters] = field(default_factory=dict[str, Parameters])
     problems: list[ProblemData] = field(default_factory=list[ProblemData])
     text: bytes | None = None
@@ -87,7 +90,9 @@ def _catalog(objects: list[object], version: str) -> Catalog:
     jobs = [one for one in objects if isinstance(one, Job)]
     sensors = [one for one in objects if isinstance(one, Sensor)]
     schedules = [one for one in objects if isinstance(one, Schedule)]
-    made = Catalog(Definitions(version=version))
+    resources = [one for one in objects if isinstance(one, Resource)]
+    made = Catalog(Definitions(version=version), resources={one.spec.name: one for one in resources})
+    bind(assets, jobs, frozenset(made.resources))
     for one in jobs:
         _describe_job(made, one)
     made.definitions = Definitions(
@@ -112,6 +117,7 @@ def _catalog(objects: list[object], version: str) -> Catalog:
     made.jobs = {one.spec.name: one for one in jobs}
     made.sensors = {one.spec.name: one for one in sensors}
     made.sensors |= {one.name: as_sensor(one) for one in schedules if one.spec.body}
+    made.problems += [_problem(error) for error in resource_problems(resources, made.assets)]
     made.problems += [_problem(error) for error in validate(made.definitions)]
     made.problems += [wrong for each in schedules if (wrong := _scheduled(made, each)) is not None]
     return made
@@ -132,7 +138,7 @@ def _scheduled(made: Catalog, schedule: Schedule) -> ProblemData | None:
 
 def _describe_job(made: Catalog, job: Job) -> None:
     try:
-        parameters = Parameters(job.spec.name, job.function)
+        parameters = Parameters(job.spec.name, job.function, given={"ctx", *job.spec.resources})
         schema = parameters.schema()
     except Exception as error:  # an annotation may be anything, and so may what it raises
         made.problems.append(

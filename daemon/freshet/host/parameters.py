@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from freshet.definitions.outcome import Json
@@ -22,15 +22,16 @@ class InvalidParameter(FreshetError):
 
 
 class Parameters:
-    """What a job's function takes besides `ctx`; `plain`: the plain annotations, by parameter. Raises what resolving
-    the annotations raises."""
+    """What a job's function takes besides what it is `given` (`ctx`, resources); `plain`: the plain annotations, by
+    parameter. Raises what resolving the annotations raises."""
 
-    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+    def __init__(self, name: str, function: Callable[..., Any], *, given: Collection[str] = frozenset({"ctx"})) -> None:
         self._job = name
+        self._given = given
         self._names: dict[str, str] = {}
         self._model: type[BaseModel] | None = None
         self.plain: dict[str, Json] = {}
-        if any(parameter != "ctx" for parameter in inspect.signature(function).parameters):
+        if any(parameter not in given for parameter in inspect.signature(function).parameters):
             self._build(function)
 
     def _build(self, function: Callable[..., Any]) -> None:
@@ -39,7 +40,7 @@ class Parameters:
         hints = typing.get_type_hints(function, include_extras=True)
         fields: dict[str, Any] = {}
         for index, parameter in enumerate(inspect.signature(function).parameters.values()):
-            if parameter.name == "ctx":
+            if parameter.name in self._given:
                 continue
             default = ... if parameter.default is parameter.empty else parameter.default
             if (plain := described(hints.get(parameter.name, Any))) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -19,6 +20,7 @@ from freshet.host.describe import Catalog
 from freshet.host.inputs import read_arguments, set_of
 from freshet.host.journal import Journal
 from freshet.host.messages import ErrorData, Run, ValueData, WorkerEnded
+from freshet.host.resources import Resources
 from freshet.host.step_context import RunningAsset, RunningJob
 from freshet.host.surroundings import surrounded
 from freshet.io.registry import write_value
@@ -29,8 +31,11 @@ _OUR_FOLDER = str(Path(freshet.__file__).parent)
 _ASYNCIO = str(Path(asyncio.__file__).parent)
 
 
-def perform(order: Run, catalog: Catalog, journal: Journal, *, values_dir: Path) -> WorkerEnded:
-    """Run the step. Whatever user code raises, also to end the process, is an error of the step."""
+def perform(
+    order: Run, catalog: Catalog, journal: Journal, *, values_dir: Path, kept: Resources | None = None
+) -> WorkerEnded:
+    """Run the step. Whatever user code raises, also to end the process, is an error of the step. `kept`: the resources
+    of a worker that outlives it; without, what it opens is closed with it."""
     context = (
         RunningAsset(order, journal, set_of(order["step"], order, catalog))
         if order["kind"] == "asset"
@@ -42,12 +47,14 @@ def perform(order: Run, catalog: Catalog, journal: Journal, *, values_dir: Path)
     found = (catalog.assets if order["kind"] == "asset" else catalog.jobs).get(order["step"])
     spec = None if found is None else found.spec
     try:
-        with running(context), surrounded(None if spec is None else spec.surroundings):
+        opened = Resources(catalog.resources) if kept is None else nullcontext(kept)
+        with running(context), surrounded(None if spec is None else spec.surroundings), opened as resources:
             if isinstance(context, RunningAsset):
-                value, version = _perform_asset(order, catalog, context, values_dir)
+                value, version = _perform_asset(order, catalog, context, values_dir, resources)
             else:
-                _perform_job(order, catalog, context)
+                _perform_job(order, catalog, context, resources)
     except BaseException as raised:
+        value = version = None
         error = error_data(raised)
         if isinstance(raised, RetryLater):
             error["after"] = patience(raised)
@@ -59,17 +66,17 @@ def perform(order: Run, catalog: Catalog, journal: Journal, *, values_dir: Path)
 
 
 def _perform_asset(
-    order: Run, catalog: Catalog, context: RunningAsset, values_dir: Path
+    order: Run, catalog: Catalog, context: RunningAsset, values_dir: Path, resources: Resources
 ) -> tuple[ValueData, str | None]:
     """The kept value, and the version of the data: what the function said, else the value's digest; of None, nothing:
     it stands for data that the function keeps elsewhere."""
     asset = catalog.assets.get(order["step"])
     if asset is None:
         raise _gone("asset", order["step"])
-    arguments = read_arguments(order, asset, catalog, values_dir)
+    arguments = read_arguments(order, asset, catalog, values_dir) | resources.get(asset.spec.resources)
     if asset.spec.wants_ctx:
         arguments["ctx"] = context
-    value = _call(asset.function, arguments)
+    value = _call(asset.function, arguments, resources)
     kept = write_value(
         value,
         values_dir=values_dir,
@@ -83,14 +90,14 @@ def _perform_asset(
     return ValueData(path=kept.path, io=kept.io, size=kept.size, digest=kept.digest), version
 
 
-def _perform_job(order: Run, catalog: Catalog, context: RunningJob) -> None:
+def _perform_job(order: Run, catalog: Catalog, context: RunningJob, resources: Resources) -> None:
     job = catalog.jobs.get(order["step"])
     if job is None:
         raise _gone("job", order["step"])
-    arguments = catalog.parameters[job.spec.name].check(order["params"])
+    arguments = catalog.parameters[job.spec.name].check(order["params"]) | resources.get(job.spec.resources)
     if job.spec.wants_ctx:
         arguments["ctx"] = context
-    _call(job.function, arguments)
+    _call(job.function, arguments, resources)
 
 
 def _gone(what: str, name: str) -> FreshetError:
@@ -98,14 +105,10 @@ def _gone(what: str, name: str) -> FreshetError:
     return FreshetError(said, hint="its plugin was changed or removed")
 
 
-def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+def _call(function: Callable[..., Any], arguments: dict[str, Any], resources: Resources) -> Any:
     result: Any = function(**arguments)
     # Not `inspect.isawaitable`: an abstract base class's check touches much memory in a forked process.
-    return asyncio.run(_awaited(result)) if hasattr(result, "__await__") else result
-
-
-async def _awaited(awaitable: Any) -> Any:
-    return await awaitable
+    return resources.run(result) if hasattr(result, "__await__") else result
 
 
 # --- errors --------------------------------------------------------------------------------------------------

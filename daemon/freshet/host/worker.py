@@ -15,6 +15,7 @@ import select
 import sys
 import termios
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from freshet.host.messages import ErrorData, Run, WorkerEnded, WorkerReceived
 from freshet.host.output import Output
 from freshet.host.process import children_of, kill_all
 from freshet.host.rehearsal import Rehearsal
+from freshet.host.resources import Resources
 from freshet.host.step import perform
 from freshet.host.wear import Surroundings, Wear
 
@@ -67,20 +69,22 @@ class Bench:
         """The same for one step after another, until the socket ends or the worker is worn out."""
         wear, before = Wear(self._catalog.definitions), Surroundings()
         order = self._receive(sock)
+        kept = Resources(self._catalog.resources)
         while order is not None:
-            self._work(sock, order, wear)
+            self._work(sock, order, wear, kept)
             if wear.out:
-                return
+                break
             self._journal.close()
             before.restore()
             order = self._receive(sock, rehearse=False)
+        _close(kept)
 
-    def _work(self, sock: int, order: Run, wear: Wear | None = None) -> None:
+    def _work(self, sock: int, order: Run, wear: Wear | None = None, kept: Resources | None = None) -> None:
         pid, journal = os.getpid(), self._journal
         journal.begin(order["run"], order["step"], order["attempt"])
         _send(sock, _RECEIVED)
         journal.state("started", pid=pid)
-        ended = perform(order, self._catalog, journal, values_dir=self._values_dir)
+        ended = perform(order, self._catalog, journal, values_dir=self._values_dir, kept=kept)
         if os.getpid() != pid:
             os._exit(0)  # a fork of user code that came back from it: only the worker itself reports
         _flush_output()
@@ -123,6 +127,16 @@ def _fitting(ended: WorkerEnded) -> tuple[bytes, ErrorData | None]:
     except Exception as error:  # a lone surrogate in a message, metadata of 64 MiB
         said = untold(error)
         return encode(WorkerEnded(op="ended", value=None, metadata={}, error=said, version=None, code=None)), said
+
+
+def _close(kept: Resources) -> None:
+    """No step is there any more to fail by it: what goes wrong is told in the journal of the last."""
+    try:
+        with kept:
+            pass
+    except Exception:  # a user's
+        sys.stderr.write(traceback.format_exc())
+    _flush_output()
 
 
 def _flush_output() -> None:

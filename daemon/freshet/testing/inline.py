@@ -168,7 +168,7 @@ class InlineHost:
             written = write_inputs(self._runs_dir, step) if large else None
             order = run_order(step, timezone=self._timezone, inputs_file=written)
             found: Any = self._catalog.assets.get(step.name) or self._catalog.jobs.get(step.name)
-            if not inspect.iscoroutinefunction(getattr(found, "function", None)):
+            if found is None or not (inspect.iscoroutinefunction(found.function) or found.spec.resources):
                 return perform(order, self._catalog, journal, values_dir=self._values_dir)
             return self._perform_apart(order, journal)
         finally:
@@ -177,7 +177,8 @@ class InlineHost:
                 remove_inputs(self._runs_dir, step)
 
     def _perform_apart(self, order: Run, journal: Journal) -> WorkerEnded:
-        """An `async def` step gets an event loop of its own, as in a worker; this one's waits for it."""
+        """An `async def` step, or one whose resources may be, gets an event loop of its own, as in a worker; this one's
+        waits for it."""
         ended: list[WorkerEnded] = []
         thread = threading.Thread(
             target=lambda: ended.append(perform(order, self._catalog, journal, values_dir=self._values_dir))
