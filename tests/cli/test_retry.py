@@ -127,7 +127,28 @@ def test_what_has_not_ended_or_has_succeeded_is_refused(served: ServedEngine) ->
     served.advance(10)
     said = cli("retry", "2")
     assert (said.status, "run 2 has succeeded" in said.err) == (1, True), said.err
-    assert "freshet call notify makes it once more" in said.err
+    assert "freshet retry 2 --all makes it once more" in said.err
+
+
+def test_all_of_a_run_is_made_again_if_that_is_asked_for(served: ServedEngine) -> None:
+    cli = served.cli
+    cli("partitions", "days", "add", "mon")
+    cli("materialize", "raw", "--partition", "mon", "--downstream")
+    served.advance(10)
+    BAD.clear()
+    for run, flag in ((3, "--all"), (4, "--all")):
+        SEEN.clear()
+        assert cli("retry", str(run - 1), flag, "--json").json == {"runs": [run]}
+        served.advance(10)
+        again = json.loads(cli("runs", str(run), "--json").out)
+        assert (again["state"], again["partition"], again["origin"]) == ("succeeded", "mon", f"retry:{run - 1}")
+        assert SEEN == {"raw": 1, "clean": 1, "total": 1}
+    assert cli("retry", "backfill:1", "--all").status == 2
+
+
+def test_from_failure_is_what_it_does_anyway(served: ServedEngine) -> None:
+    BAD.clear()
+    assert served.cli("retry", "1", "--from-failure", "--json").json == {"runs": [2]}
 
 
 def test_a_run_of_many_partitions_points_to_its_backfill(served: ServedEngine) -> None:

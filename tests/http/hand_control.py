@@ -313,11 +313,11 @@ class HandControl:
             raise UnknownName(f"there is no run {run_id}")
         return row
 
-    async def retry(self, run_id: int) -> int:
+    async def retry(self, run_id: int, *, whole: bool = False) -> int:
         row = await self.store.read(partial(read_run, run_id=run_id))
         if row is None:
             raise UnknownName(f"there is no run {run_id}")
-        return await self._admit(run_again(self.definitions, row, NOW))
+        return await self._admit(run_again(self.definitions, row, NOW, whole=whole))
 
     async def begin_backfill(self, request: BackfillRequest) -> BackfillView:
         check_request(self.definitions, request)

@@ -60,15 +60,19 @@ def backfills(
 def retry(
     session: Session,
     name: Annotated[str, typer.Argument(metavar="RUN|backfill:ID", help="A run or a backfill that has ended.")],
+    whole: Annotated[
+        bool, typer.Option("--all/--from-failure", help="All steps of the run, or those that did not succeed.")
+    ] = False,
     wait: Wait = None,
 ) -> int:
     """Make what a run or a backfill left unmade.
 
-    That is what failed or was canceled, and what lay below it, in a run of its own without a run key.
+    That is what failed or was canceled, and what lay below it, in a run of its own without a run key. What succeeded
+    is kept, unless --all is given.
     """
     from freshet.cli.commands import act
 
-    return act.retry(session, name, wait=wait)
+    return act.retry(session, name, whole=whole, wait=wait)
 
 
 def add_commands(command: Callable[[str], Callable[[Callable[..., int]], Any]]) -> None:

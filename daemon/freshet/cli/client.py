@@ -198,9 +198,9 @@ class Client:
         """End a run."""
         return self._one(models.RunAnswer, "POST", f"runs/{run_id}/cancel")
 
-    def retry(self, run_id: int) -> models.RunsAdmitted:
-        """Ask for what a run did not make."""
-        return self._one(models.RunsAdmitted, "POST", f"runs/{run_id}/retry")
+    def retry(self, run_id: int, *, whole: bool = False) -> models.RunsAdmitted:
+        """Ask for what a run did not make, or for all of it."""
+        return self._one(models.RunsAdmitted, "POST", f"runs/{run_id}/retry", params={"all": whole})
 
     def backfill_begin(self, body: models.BackfillBody) -> models.BackfillAnswer:
         """Make many partitions."""

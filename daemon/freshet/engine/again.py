@@ -12,17 +12,19 @@ from freshet.store.records import RunRow, RunToAdmit
 __all__ = ["run_again"]
 
 
-def run_again(definitions: Definitions, row: RunRow, now: float) -> RunToAdmit:
-    """A run of the steps that did not succeed, of the same partition, parameters, tags and priority, by today's
-    definitions. It carries no run key: that of the first stays with it.
+def run_again(definitions: Definitions, row: RunRow, now: float, *, whole: bool = False) -> RunToAdmit:
+    """A run of the steps that did not succeed (`whole`: of all), of the same partition, parameters, tags and priority,
+    by today's definitions. It carries no run key: that of the first stays with it.
 
-    Raises `Conflict` for a run that has not ended, or has succeeded, and `UnknownName` for what is not there any more.
+    Raises `Conflict` for a run that has not ended, or, unless `whole`, has succeeded, and `UnknownName` for what is not
+    there any more.
     """
-    _check_ended(row)
+    if not (whole and row.state == "succeeded"):
+        _check_ended(row)
     if row.kind == "job":
         run = call_job(definitions, row.target, row.params, priority=0, tags={})
     else:
-        specs = [find_asset(definitions, step.name) for step in row.steps if step.state != "succeeded"]
+        specs = [find_asset(definitions, step.name) for step in row.steps if whole or step.state != "succeeded"]
         partitioned = any(spec.partitions is not None for spec in specs)
         if partitioned and row.key is None and row.origin.startswith("backfill:"):
             raise Conflict(f"run {row.id} has many partitions", hint=f"freshet retry {row.origin} makes what is left")
@@ -34,8 +36,8 @@ def run_again(definitions: Definitions, row: RunRow, now: float) -> RunToAdmit:
 
 def _check_ended(row: RunRow) -> None:
     if row.state == "succeeded":
-        again = f"call {row.target}" if row.kind == "job" else f"materialize {row.target}"
-        raise Conflict(f"run {row.id} has succeeded: nothing of it is left", hint=f"freshet {again} makes it once more")
+        hint = f"freshet retry {row.id} --all makes it once more"
+        raise Conflict(f"run {row.id} has succeeded: nothing of it is left", hint=hint)
     if row.state == "interrupted":
         raise Conflict(f"run {row.id} has not ended (interrupted)", hint="it starts again by itself")
     if row.state not in ("failed", "canceled"):

@@ -362,8 +362,9 @@ class Control(Protocol):
         """Cancel a queued or running run."""
         ...
 
-    async def retry(self, run_id: int) -> int:
-        """Admit a run of what one that failed or was canceled did not make, without a run key; returns its id."""
+    async def retry(self, run_id: int, *, whole: bool = False) -> int:
+        """Admit a run of what one that failed or was canceled did not make (`whole`: of all that one that has ended had
+        to make), without a run key; returns its id."""
         ...
 
     async def begin_backfill(self, request: BackfillRequest) -> BackfillView:

@@ -334,10 +334,10 @@ class EngineControl:
         return row
 
     @_loud
-    async def retry(self, run_id: int) -> int:
-        """Admit one run of what another did not make."""
+    async def retry(self, run_id: int, *, whole: bool = False) -> int:
+        """Admit one run of what another did not make, or of all of it."""
         instruments = self._engine.instruments
-        run = run_again(self.definitions, await self._run(run_id), instruments.clock.now())
+        run = run_again(self.definitions, await self._run(run_id), instruments.clock.now(), whole=whole)
         return await instruments.work.whole(self._admit(run))
 
     async def _cancel(self, run_id: int) -> None:

@@ -79,14 +79,16 @@ def cancel(session: Session, name: str) -> None:
         print(f"run {answer.id} is {answer.state}")  # noqa: T201
 
 
-def retry(session: Session, name: str, *, wait: bool | None) -> int:
+def retry(session: Session, name: str, *, whole: bool, wait: bool | None) -> int:
     """Ask for what a run, or a backfill, did not make, and watch if asked to."""
     found = backfill_id(name)
     if found is not None:
+        if whole:
+            raise UsageError("--all goes with a run", hint="freshet backfill ASSET... --all makes all partitions")
         return retry_backfill(session, found, wait=wait)
     run_id = _run_id(name)
     with session.client() as client:
-        return _admitted(session, client, client.retry(run_id), wait=bool(wait))
+        return _admitted(session, client, client.retry(run_id, whole=whole), wait=bool(wait))
 
 
 def _run_id(name: str) -> int:

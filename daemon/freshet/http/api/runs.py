@@ -62,10 +62,12 @@ async def cancel(api: Api, run_id: RunId) -> RunAnswer:
 
 
 @router.post("/{run_id}/retry", status_code=201)
-async def retry(api: Api, run_id: RunId) -> RunsAdmitted:
-    """Ask for a new run of the steps that did not succeed in a run that failed or was canceled, of the same partition
-    and parameters and without a run key; durable when this answers."""
-    return RunsAdmitted(runs=(await api.control.retry(run_id),))
+async def retry(
+    api: Api, run_id: RunId, whole: Annotated[bool, Query(alias="all", description="also what succeeded")] = False
+) -> RunsAdmitted:
+    """Ask for a new run of the steps that did not succeed in a run that failed or was canceled, or of all steps of a
+    run that has ended, of the same partition and parameters and without a run key; durable when this answers."""
+    return RunsAdmitted(runs=(await api.control.retry(run_id, whole=whole),))
 
 
 @router.get("/{run_id}/wait")
