@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hypothesis import strategies as st
-from tests.definitions.conditions import operands, trees
+from tests.definitions.conditions import joined, operands, trees
 
 from freshet.definitions.asset import AssetSpec, DepSpec
 from freshet.definitions.condition import AutomationCondition
@@ -64,6 +64,7 @@ expressions = trees(st.one_of(operands, operands, TIMES, st.just(UNSERVED)), max
 conditions: st.SearchStrategy[AutomationCondition | None] = st.one_of(
     st.none(), st.sampled_from(POLICIES), st.sampled_from(POLICIES), expressions
 )
+SHORT = (C.newly_updated(), C.newly_updated(), C.in_progress(), C.missing(), C.any_deps_updated(), C.eager(MAX_WAIT))
 lapsing: st.SearchStrategy[AutomationCondition | None] = st.one_of(st.sampled_from(LAPSES), conditions)
 
 
@@ -156,6 +157,10 @@ def graphs(draw: st.DrawFn) -> Definitions:
         policy = FreshnessSpec(3600.0, per_partition=each) if (not deps if deep else draw(st.booleans())) else None
         by_hand = not deps and index + 1 < count and draw(st.sampled_from([True, True, False]))
         condition = None if by_hand else draw(lapsing if deep else conditions)
+        if assets and not by_hand and draw(st.sampled_from([False, False, True])):
+            names = [above.name for above in assets]
+            condition = draw(joined(st.one_of(operands, st.sampled_from(SHORT), expressions), names, max_wait=MAX_WAIT))
+            condition = condition & ~C.in_progress() if draw(st.booleans()) else condition
         assets.append(AssetSpec(f"n{index}", tuple(deps), partitions, freshness=policy, automation=condition))
     definitions = Definitions(assets=tuple(assets), partitions=tuple(one for one in sets if one is not None))
     for spec in assets:

@@ -12,7 +12,7 @@ from tests.automation.reference_keys import depends, unnamed
 
 from freshet.definitions.condition import AnyDownstreamConditions, AutomationCondition, Or, Selection
 from freshet.definitions.graph import Definitions
-from freshet.definitions.mapping import Identity, gives_one
+from freshet.definitions.mapping import Identity, default_mapping, gives_one
 from freshet.definitions.mapping import Mapping as PartitionMapping
 from freshet.definitions.partitions import (
     DynamicPartitions,
@@ -156,6 +156,14 @@ class World:
 
     def deps(self, asset: str) -> list[Dependency]:
         return self._dependencies[asset]
+
+    def by_name(self, asset: str, name: str) -> Dependency:
+        """Of an asset that a condition names: the dependency, or as one without a mapping would be."""
+        known = next((dep for dep in self.deps(asset) if dep.asset == name), None)
+        if known is not None:
+            return known
+        mapping = default_mapping(*(self.definitions.asset[one].partitions for one in (name, asset)))
+        return Dependency(name, mapping, same=False, single=False)
 
     def chosen(self, asset: str, selection: Selection) -> list[Dependency]:
         """Those that a condition looks at."""

@@ -9,6 +9,7 @@ from freshet.definitions.condition import (
     AllDepsMatch,
     And,
     AnyDepsMatch,
+    AssetMatches,
     AutomationCondition,
     CronTickPassed,
     InLatestTimeWindow,
@@ -107,6 +108,10 @@ class Pass:
                 return risen
             case AnyDepsMatch() | AllDepsMatch():
                 return self.deps_match(condition, path, asset)
+            case AssetMatches():
+                above = self.true(condition.operand, (*path, condition.asset))
+                dep = self.reference.by_name(asset, condition.asset)
+                return {p for p in live if above & self.reference.named(asset, dep, p)}
             case WhenDepsReady():
                 return Readiness(self, condition, path, asset).true(self.true(condition.operand, path))
             case LapseUnserved():

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 from tests.automation.reference_facts import up_to
 
-from freshet.definitions.condition import AllDepsMatch, AnyDepsMatch, AutomationCondition, Selection, WhenDepsReady
+from freshet.definitions.condition import (
+    AllDepsMatch,
+    AnyDepsMatch,
+    AssetMatches,
+    AutomationCondition,
+    Selection,
+    WhenDepsReady,
+)
 
 if TYPE_CHECKING:
     from tests.automation.reference_look import Pass, Path
@@ -20,9 +27,15 @@ def looking(condition: AutomationCondition) -> list[AnyDepsMatch | AllDepsMatch]
     return own + [one for child in condition.children() for one in looking(child)]
 
 
+def names_in(condition: AutomationCondition) -> set[str]:
+    """The assets that it names."""
+    own = {condition.asset} if isinstance(condition, AssetMatches) else set[str]()
+    return own.union(*map(names_in, condition.children()))
+
+
 def reacts(condition: AutomationCondition) -> bool:
     """Whether an update above can make it true."""
-    if isinstance(condition, AnyDepsMatch | AllDepsMatch):
+    if isinstance(condition, AnyDepsMatch | AllDepsMatch | AssetMatches):
         return "newly_updated" in str(condition) or "data_version_changed" in str(condition)
     return any(map(reacts, condition.children()))
 
@@ -108,8 +121,11 @@ class Readiness:
         automation = self.reference.condition(asset)
         if automation is None or ((asset, p) in self.facts.materialized and not reacts(automation)):
             return False
-        followed = [one.deps for one in looking(automation)]
-        deps = [dep for one in followed or [Selection()] for dep in self.reference.chosen(asset, one)]
+        followed, names = [one.deps for one in looking(automation)], names_in(automation) - {asset}
+        if not followed and not names_in(automation):
+            followed = [Selection()]
+        deps = [dep for one in followed for dep in self.reference.chosen(asset, one)]
+        deps += [self.reference.by_name(asset, name) for name in names]
         return any(self.coming(dep.asset, u) for dep in deps for u in self.reference.named(asset, dep, p))
 
     def stuck(self, asset: str, p: int) -> bool:

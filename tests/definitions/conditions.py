@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import get_args
 
 from hypothesis import strategies as st
@@ -36,3 +37,28 @@ def trees(
         )
 
     return st.recursive(leaves, above, max_leaves=max_leaves)
+
+
+def joined(
+    inner: st.SearchStrategy[AutomationCondition], names: Sequence[str], *, max_wait: str
+) -> st.SearchStrategy[AutomationCondition]:
+    """Expressions that name assets; `inner` names none."""
+    named = st.builds(AutomationCondition.asset_matches, st.sampled_from(names), inner)
+    items = st.lists(st.one_of(st.sampled_from(names), st.sampled_from(names), inner), min_size=1, max_size=3)
+
+    def above(kids: st.SearchStrategy[AutomationCondition]) -> st.SearchStrategy[AutomationCondition]:
+        pairs = st.tuples(kids, kids)
+        return st.one_of(
+            pairs.map(lambda pair: pair[0] & pair[1]),
+            pairs.map(lambda pair: pair[0] | pair[1]),
+            pairs.map(lambda pair: pair[0].since(pair[1])),
+            kids.map(lambda one: ~one),
+            kids.map(lambda one: one.newly_true()),
+            kids.map(lambda one: one.when_deps_ready(max_wait)),
+        )
+
+    joins = st.one_of(
+        items.map(lambda some: AutomationCondition.all_of(*some)),
+        items.map(lambda some: AutomationCondition.any_of(*some)),
+    )
+    return st.one_of(joins, st.recursive(st.one_of(named, named, inner, joins), above, max_leaves=4))

@@ -28,6 +28,7 @@ from freshet.definitions.partitions import (
 from freshet.definitions.schedule import ScheduleSpec
 from freshet.definitions.sensor import SensorSpec
 from freshet.definitions.source import Source
+from freshet.definitions.watched import watched
 from freshet.errors import DefinitionError, GraphError, InvalidName, PartitionKeyError
 
 __all__ = ["Definitions", "validate"]
@@ -102,8 +103,16 @@ class Definitions:
 
     @cached_property
     def order(self) -> tuple[str, ...]:
-        """Asset names, each after its upstreams."""
-        return _ordered(self._predecessors)
+        """Asset names, each after its upstreams and after those that its condition names."""
+        if not self.watched:
+            return _ordered(self._predecessors)
+        more = {name: [one for one in names if one != name] for name, names in self.watched.items()}
+        return _ordered({name: [*above, *more.get(name, ())] for name, above in self._predecessors.items()})
+
+    @cached_property
+    def watched(self) -> dict[str, tuple[str, ...]]:
+        """The assets that conditions name with `asset_matches`, by the asset that has the condition."""
+        return watched(self.assets, lambda: _ordered(self._predecessors))
 
     @cached_property
     def position(self) -> dict[str, int]:
@@ -134,6 +143,10 @@ class Definitions:
     def mapping(self, downstream: AssetSpec, dep: DepSpec) -> Mapping:
         """The mapping in force between an asset and one of its upstreams."""
         return dep.mapping or default_mapping(self.asset[dep.asset].partitions, downstream.partitions)
+
+    def looked_at(self, name: str) -> list[str]:
+        """What an asset depends on, and what else its condition names."""
+        return [*self._predecessors[name], *self.watched.get(name, ())]
 
     def select(self, names: Iterable[str], *, upstream: bool = False, downstream: bool = False) -> tuple[str, ...]:
         """`names` and, if asked, all above and below them, in dependency order."""
@@ -373,9 +386,12 @@ def _cycles(definitions: Definitions) -> Iterable[DefinitionError]:
     except graphlib.CycleError as error:
         ring: list[str] = list(reversed(error.args[1]))
         spec = definitions.asset[ring[0]]
+        hint = "take one of these dependencies out"
+        if definitions.watched:
+            hint += ", or what a condition names with asset_matches: an asset is looked at after that"
         yield _at(
             GraphError,
             spec.source,
             "the assets form a cycle: " + " -> ".join(ring),
-            "take one of these dependencies out",
+            hint,
         )

@@ -217,7 +217,7 @@ class Automator:
                 if evaluation.before
                 else [BitMap()]
             )
-            above = tuple({dep.asset: None for name in request.assets for dep in definitions.asset[name].deps})
+            above = tuple(dict.fromkeys(one for name in request.assets for one in definitions.looked_at(name)))
             for run in runs_of(definitions, request):
                 if all((run.partition or 0) in some for some in before):
                     later[len(runs)] = tuple(name for name in above if name not in request.assets)

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from freshet.definitions.condition import nodes
 from freshet.definitions.condition.composites import Composites
 from freshet.definitions.condition.facts import Facts
+from freshet.definitions.condition.joins import Joins
 from freshet.definitions.condition.moments import Moments
 from freshet.definitions.condition.policies import Policies
 from freshet.definitions.condition.selection import Selection, selected
+from freshet.definitions.condition.waits import Waits
 from freshet.definitions.durations import Duration, parse_duration
 from freshet.definitions.expect import expect
 from freshet.errors import DefinitionError
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["AutomationCondition"]
 
 
-class AutomationCondition(Policies, Moments, Composites, Facts):
+class AutomationCondition(Policies, Moments, Composites, Joins, Waits, Facts):
     """The base of all nodes: operators, and the factories that plugins use.
 
     A condition is looked at for each partition of its asset, after every committed transaction that touches

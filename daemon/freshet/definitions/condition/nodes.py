@@ -16,7 +16,10 @@ __all__ = [
     "AnyDepsMatch",
     "AnyDownstreamConditions",
     "AnyNode",
+    "AssetMatches",
+    "Batch",
     "CronTickPassed",
+    "Debounce",
     "InLatestTimeWindow",
     "LapseUnserved",
     "NewlyTrue",
@@ -24,6 +27,7 @@ __all__ = [
     "Operand",
     "OperandKind",
     "Or",
+    "Recently",
     "Since",
     "WhenDepsReady",
 ]
@@ -145,6 +149,17 @@ class AllDepsMatch(_Single):
 
 
 @dataclass(frozen=True)
+class AssetMatches(_Single):
+    """True of some partition of the asset that is named."""
+
+    asset: str = ""
+    kind: Literal["asset_matches"] = "asset_matches"
+
+    def __str__(self) -> str:
+        return f"asset_matches({self.asset!r}, {self.operand})"
+
+
+@dataclass(frozen=True)
 class Since(AutomationCondition):
     """`trigger` was true after `reset` was last."""
 
@@ -215,6 +230,43 @@ class WhenDepsReady(_Single):
 
 
 @dataclass(frozen=True)
+class Recently(_Single):
+    """The operand is true, or was less than `within` seconds ago."""
+
+    within: float = 60.0
+    kind: Literal["recently"] = "recently"
+
+    def __str__(self) -> str:
+        return f"{self.operand}.recently({format_duration(self.within)})"
+
+
+@dataclass(frozen=True)
+class Debounce(_Single):
+    """The operand has not come true for `quiet` seconds, or waits for `max_wait` seconds; None: without end."""
+
+    quiet: float = 60.0
+    max_wait: float | None = None
+    kind: Literal["debounce"] = "debounce"
+
+    def __str__(self) -> str:
+        at_most = "" if self.max_wait is None else f", {format_duration(self.max_wait)}"
+        return f"{self.operand}.debounce({format_duration(self.quiet)}{at_most})"
+
+
+@dataclass(frozen=True)
+class Batch(_Single):
+    """The operand came true `count` times, or `within` seconds have passed since the first; None: neither counts."""
+
+    count: int | None = None
+    within: float | None = None
+    kind: Literal["batch"] = "batch"
+
+    def __str__(self) -> str:
+        within = "" if self.within is None else f", {format_duration(self.within)}"
+        return f"{self.operand}.batch({self.count}{within})"
+
+
+@dataclass(frozen=True)
 class LapseUnserved(AutomationCondition):
     """A lapse, its own or above it, that no run has answered yet. `attempts`: runs that may fail for good in one
     episode; `delay`: seconds before the second of them, doubling for each further one."""
@@ -279,5 +331,9 @@ AnyNode = (
     | CronTickPassed
     | InLatestTimeWindow
     | AnyDownstreamConditions
+    | AssetMatches
+    | Recently
+    | Debounce
+    | Batch
 )
 """All nodes, told apart by `kind`."""

@@ -26,12 +26,13 @@ class Watchers:
             if not program.freshness:
                 continue
             reach = {asset}
-            for _ in range(program.depth + 1):
+            for step in range(program.depth + 1):
                 self._all |= reach
                 for name in reach:
                     for source in topology.sources(name):
                         self._by_source.setdefault(source, set()).add(name)
-                reach = {edge.asset for name in reach for edge in topology.edges[name]}
+                named = () if step else topology.named.get(asset, ())
+                reach = {*named, *(edge.asset for name in reach for edge in topology.edges[name])}
 
     def of(self, source: str) -> frozenset[str] | set[str]:
         """Those to look at when the source's freshness changes, or when it moves while lapsed."""
@@ -154,15 +155,19 @@ class Agenda:
         while front:
             following: dict[str, tuple[BitMap, int]] = {}
             for name, (bits, left) in front.items():
-                for edge in topology.below.get(name, ()):
-                    near = self._max_depth if edge.several else left
-                    if not near and edge.below not in topology.above_fan_ins:
+                for edge in topology.followers(name):
+                    near = self._max_depth if edge.several and edge.dep else left
+                    if not near and not (edge.dep and edge.below in topology.above_fan_ins):
+                        continue
+                    if edge.below == name:
                         continue
                     self._moment.visited += 1
                     below, reached = edge.below, world.down(edge, bits)
                     if near:
                         self._add_below(edge, reached, unmoved=unmoved)
                     near = max(0, near - 1)
+                    if not near and not edge.dep:
+                        continue
                     if near:
                         self._moment.touch(below, reached)
                     else:

@@ -134,7 +134,10 @@ class Automation:
         """Whether a key belongs to a node that the asset's condition still has: `ABOVE/NODE.PART=VALUE`."""
         *path, last = key.split("/")
         for name in path:
-            if all(edge.asset != name for edge in self._world.topology.edges.get(asset, ())):
+            topology = self._world.topology
+            if name not in topology.named.get(asset, ()) and all(
+                edge.asset != name for edge in topology.edges.get(asset, ())
+            ):
                 return False
             asset = name
         return last.partition(".")[0] in keys
@@ -153,7 +156,7 @@ class Automation:
             for name in reach & self._memory.keys():
                 self._memory[name].forget(path_owner, gone)
                 self._pruned.add(name)
-            reach = {edge.below for name in reach for edge in self._world.topology.below.get(name, ())}
+            reach = {edge.below for name in reach for edge in self._world.topology.followers(name)}
             path_owner = asset
 
     def _memory_of(self, asset: str) -> Memory:

@@ -21,7 +21,7 @@ __all__ = ["Coming"]
 class Coming:
     """A partition is coming if its asset is automated, the partition is missing or its condition reacts to updates,
     and a partition that it depends on is queued, running, asked for or coming itself. Dependencies that its condition
-    never looks at do not count.
+    never looks at do not count; those that it names do, dependencies or not.
 
     It may stay away in the end: another upstream may hold it, or the run above may fail. Who waits for it does so for
     a limited time.
@@ -33,7 +33,7 @@ class Coming:
         self._edges = {
             name: _followed(world, name, program.follows)
             for name, program in programs.items()
-            if program.follows is not None
+            if program.follows is not None or name in world.topology.named
         }
 
     def rebuild(self) -> dict[str, BitMap]:
@@ -61,8 +61,8 @@ class Coming:
                 known |= partitions
 
         def below(asset: str, partitions: BitMap) -> None:
-            for edge in topology.below.get(asset, ()):
-                if edge.below in self._reactions:
+            for edge in topology.followers(asset):
+                if edge.below in self._reactions and edge.below != asset:
                     add(edge.below, self._world.down(edge, partitions))
 
         for asset, partitions in changed.items():
@@ -101,6 +101,8 @@ class Coming:
         return found
 
 
-def _followed(world: World, asset: str, follows: tuple[Selection, ...]) -> tuple[Edge, ...]:
-    edges = {edge: None for deps in follows for edge in world.topology.chosen(asset, deps)}
+def _followed(world: World, asset: str, follows: tuple[Selection, ...] | None) -> tuple[Edge, ...]:
+    looking: tuple[Selection | None, ...] = (None,) if follows is None else follows
+    edges = {edge: None for deps in looking for edge in world.topology.chosen(asset, deps)}
+    edges |= {edge: None for name, edge in world.topology.named.get(asset, {}).items() if name != asset}
     return tuple(edges)

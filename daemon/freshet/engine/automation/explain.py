@@ -7,7 +7,14 @@ from typing import Literal
 
 from pyroaring import BitMap
 
-from freshet.definitions.condition import AllDepsMatch, AnyDepsMatch, LapseUnserved, Operand, WhenDepsReady
+from freshet.definitions.condition import (
+    AllDepsMatch,
+    AnyDepsMatch,
+    AssetMatches,
+    LapseUnserved,
+    Operand,
+    WhenDepsReady,
+)
 from freshet.engine.automation.look import Look, Scope
 from freshet.engine.automation.memory import Stamps
 from freshet.engine.automation.operators import value
@@ -97,6 +104,9 @@ def _explain(look: Look, node: Node, scope: Scope) -> Explanation:
     if isinstance(condition, (AnyDepsMatch, AllDepsMatch)):
         edges = look.world.topology.chosen(scope.asset, node.deps)
         children = tuple(_explain(look, node.kids[0], look.above(scope, edge)) for edge in edges)
+    elif isinstance(condition, AssetMatches):
+        edge = look.world.topology.named[scope.asset][condition.asset]
+        children = (_explain(look, node.kids[0], look.above(scope, edge)),)
     else:
         children = tuple(_explain(look, kid, scope) for kid in node.kids)
     since, until = _waits(look, node, scope)

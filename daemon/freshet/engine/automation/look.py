@@ -78,7 +78,7 @@ class Look:
             if not self.first and not self.ticked:
                 touched = self.moment.touched.get(edge.asset, EMPTY)
                 candidates = (self.world.up(edge, scope.candidates) | touched) & live
-            joins = scope.joins and edge.kind == "same"
+            joins = scope.joins and edge.dep and edge.kind == "same"
             found = self.scopes[path] = Scope(edge.asset, candidates, path, edge, joins)
         return found
 

@@ -62,7 +62,7 @@ def _ways(node: Explanation, wanted: bool, holding: list[str]) -> list[_All]:
     match node.kind:
         case "not":
             return _ways(kids[0], not wanted, holding)
-        case "and" | "all_deps_match":
+        case "and" | "all_deps_match" | "asset_matches":
             return (_together if wanted else _either)(_ways(kid, wanted, holding) for kid in kids)
         case "or" | "any_deps_match":
             return (_either if wanted else _together)(_ways(kid, wanted, holding) for kid in kids)

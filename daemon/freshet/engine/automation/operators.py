@@ -10,6 +10,7 @@ from freshet.definitions.condition import (
     AllDepsMatch,
     And,
     AnyDepsMatch,
+    AssetMatches,
     AutomationCondition,
     CronTickPassed,
     InLatestTimeWindow,
@@ -125,6 +126,16 @@ def _deps(look: Look, node: Node, scope: Scope) -> list[tuple[Edge, BitMap]]:
     return found
 
 
+def _asset_matches(look: Look, node: Node, scope: Scope) -> BitMap:
+    assert isinstance(node.condition, AssetMatches)
+    operand, edge = node.kids[0], look.world.topology.named[scope.asset][node.condition.asset]
+    moment = look.moment
+    if operand.instant and not (look.pulsing and (edge.asset in moment.pulses or edge.asset in moment.asked)):
+        return EMPTY
+    above = look.above(scope, edge)
+    return look.matched(scope, edge, value(look, operand, above))
+
+
 def _cron_tick_passed(look: Look, node: Node, scope: Scope) -> BitMap:
     return scope.candidates if look.pulsing and node.key in look.ticked else EMPTY
 
@@ -143,6 +154,7 @@ _EVALUATE: dict[type[AutomationCondition], Callable[[Look, Node, Scope], BitMap]
     NewlyTrue: _newly_true,
     AnyDepsMatch: _some_dep,
     AllDepsMatch: _every_dep,
+    AssetMatches: _asset_matches,
     WhenDepsReady: _when_deps_ready,
     LapseUnserved: _lapse_unserved,
     CronTickPassed: _cron_tick_passed,

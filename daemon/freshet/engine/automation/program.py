@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,6 +12,7 @@ from freshet.definitions.condition import (
     AllDepsMatch,
     And,
     AnyDepsMatch,
+    AssetMatches,
     AutomationCondition,
     CronTickPassed,
     InLatestTimeWindow,
@@ -42,6 +43,7 @@ _PULSES = frozenset(
         "data_version_changed",
     }
 )
+_LOOKING = (AnyDepsMatch, AllDepsMatch, AssetMatches)
 _UPDATES = (Operand("newly_updated"), Operand("data_version_changed"))
 _INSTANTS = _PULSES - {"newly_missing", "initial_evaluation"}
 _FRESHNESS = frozenset({"freshness_lapsed", "freshness_warned", "upstream_lapsed"})
@@ -74,8 +76,8 @@ class Program:
     does not matter, once a partition is requested, that what it could share a run with is asked for no longer. `calm`:
     true only where what it depends on is at rest, which is not remembered, so that it need not be looked at when
     something above begins to move. `reaction`: what of it follows what is made above; `follows`: of which dependencies,
-    None for all. `crons`: the nodes that wait for instants. `latest`: it asks for the latest window. `digest`: names
-    the condition, labels aside.
+    None for all, besides what it names. `crons`: the nodes that wait for instants. `latest`: it asks for the latest
+    window. `digest`: names the condition, labels aside.
     """
 
     def __init__(self, condition: AutomationCondition) -> None:
@@ -108,7 +110,7 @@ class Program:
         if node is None:
             kids = tuple(self._add(child) for child in condition.children())
             depth = max((kid.depth for kid in kids), default=0)
-            if isinstance(condition, (AnyDepsMatch, AllDepsMatch)):
+            if isinstance(condition, _LOOKING):
                 depth += 1
             elif isinstance(condition, WhenDepsReady):
                 depth = max(depth, 1)
@@ -131,10 +133,11 @@ def _deps(condition: AutomationCondition) -> Selection | None:
     return None
 
 
-def _followed(nodes: Iterable[Node]) -> tuple[Selection, ...] | None:
+def _followed(nodes: Sequence[Node]) -> tuple[Selection, ...] | None:
     looking = [node.deps for node in nodes if isinstance(node.condition, (AnyDepsMatch, AllDepsMatch))]
     chosen = tuple(dict.fromkeys(deps for deps in looking if deps is not None))
-    return chosen if looking and None not in looking else None
+    by_name = any(isinstance(node.condition, AssetMatches) for node in nodes)
+    return chosen if (looking or by_name) and None not in looking else None
 
 
 def _uses(condition: AutomationCondition) -> Iterator[AutomationCondition]:
@@ -157,7 +160,7 @@ def _bare(condition: AutomationCondition) -> bool:
 
 
 def _reacts(node: Node) -> bool:
-    if not isinstance(node.condition, (AnyDepsMatch, AllDepsMatch)):
+    if not isinstance(node.condition, _LOOKING):
         return False
     return any(_plain(below.condition) in _UPDATES for below in _reached(node.kids))
 
@@ -230,7 +233,7 @@ def _pulse_bound(condition: AutomationCondition) -> bool:
         return any(_pulse_bound(child) for child in condition.operands)
     if isinstance(condition, Or):
         return all(_pulse_bound(child) for child in condition.operands)
-    if isinstance(condition, (AnyDepsMatch, AllDepsMatch)):
+    if isinstance(condition, _LOOKING):
         return _pulse_bound(condition.operand)
     return False
 

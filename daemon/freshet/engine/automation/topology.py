@@ -20,13 +20,14 @@ class Edge(NamedTuple):
 
     `same`: the same number on both sides (one set, or both without partitions). `one`: the single value of an
     upstream without partitions, for each partition. `last`: the newest partition. `all`: every partition. `some`: as
-    the link between the two sets says.
+    the link between the two sets says. `dep` False: no dependency, but `below` has a condition that names `asset`.
     """
 
     asset: str
     below: str
     kind: Literal["same", "one", "last", "all", "some"]
     several: bool
+    dep: bool = True
 
 
 class Topology:
@@ -34,7 +35,8 @@ class Topology:
 
     `shifted`: by set, the assets below edges that name other partitions when a key of it comes or goes, though nothing
     happened to the upstream's own: where a dimension maps to all or the last of it. `policies`: the assets that have a
-    freshness policy; `by_partition`: those of which it holds for each partition.
+    freshness policy; `by_partition`: those of which it holds for each partition. `named`: by asset, the edges to those
+    that its condition names, dependencies or not; `watchers`: those that are no dependencies, by what is named.
     """
 
     def __init__(self, definitions: Definitions) -> None:
@@ -45,6 +47,8 @@ class Topology:
         self.below: dict[str, list[Edge]] = {name: [] for name in self.set_of}
         self.members: dict[str, list[str]] = {}
         self.shifted: dict[str, list[str]] = {}
+        self.named: dict[str, dict[str, Edge]] = {}
+        self.watchers: dict[str, list[Edge]] = {}
         self.policies = frozenset(spec.name for spec in definitions.assets if spec.freshness is not None)
         self.by_partition = frozenset(
             spec.name
@@ -60,6 +64,24 @@ class Topology:
                 self.below[edge.asset].append(edge)
             if spec.partitions is not None:
                 self.members.setdefault(spec.partitions.name, []).append(spec.name)
+        for name, others in definitions.watched.items():
+            self._watch(definitions, definitions.asset[name], others)
+
+    def _watch(self, definitions: Definitions, spec: AssetSpec, names: Iterable[str]) -> None:
+        known = {edge.asset: edge for edge in self.edges[spec.name]}
+        found = self.named[spec.name] = dict[str, Edge]()
+        for name in names:
+            edge = known.get(name)
+            if edge is None:
+                edge = self._edge(definitions, spec, DepSpec(name))._replace(dep=False)
+                self.watchers.setdefault(name, []).append(edge)
+            found[name] = edge
+
+    def followers(self, asset: str) -> Iterable[Edge]:
+        """The edges down from an asset: to those that depend on it, and to others whose conditions name it."""
+        found = self.below.get(asset, ())
+        more = self.watchers.get(asset)
+        return found if more is None else (*found, *more)
 
     def _edge(self, definitions: Definitions, spec: AssetSpec, dep: DepSpec) -> Edge:
         upstream = self.spec_of[dep.asset]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyroaring import BitMap
 
+from freshet.definitions.asset import DepSpec
 from freshet.definitions.graph import Definitions
 from freshet.definitions.mapping import gives_one
 from freshet.engine.partitions.compile import link_between
@@ -28,11 +29,11 @@ class PartitionGraph:
         return self.sets.named(None if spec is None else spec.name)
 
     def link(self, downstream: str, upstream: str) -> Link:
-        """The link of a dependency."""
+        """The link of a dependency; of an asset that is none, as its default would be."""
         found = self._links.get((downstream, upstream))
         if found is None:
             spec = self.definitions.asset[downstream]
-            dep = next(dep for dep in spec.deps if dep.asset == upstream)
+            dep = next((dep for dep in spec.deps if dep.asset == upstream), DepSpec(upstream))
             mapping = self.definitions.mapping(spec, dep)
             above = self.definitions.asset[upstream].partitions
             found = link_between(mapping, above, spec.partitions, self.sets)
