@@ -14,6 +14,7 @@ from freshet.engine.automation import (
     agenda,
     automation,
     coming,
+    deadlines,
     lapse,
     lapses,
     look,
@@ -25,6 +26,7 @@ from freshet.engine.automation import (
     ready,
     replay,
     state,
+    timed,
 )
 from freshet.engine.partitions.order import Order
 
@@ -68,7 +70,7 @@ def _of(cls: type[object], name: str) -> Callable[..., Any]:
 
 _Automation = automation.Automation
 _risen, _passes, _run, _gather = (_of(_Automation, name) for name in ("_risen", "_passes", "_run", "_gather"))
-_forget, _wake_at = _of(_Automation, "_forget"), _of(_Automation, "_wake_at")
+_forget, _evaluate = _of(_Automation, "_forget"), _of(_Automation, "evaluate")
 _spread, _came, _descend = (_of(agenda.Agenda, name) for name in ("spread", "came", "_descend"))
 _reached = _of(agenda.Agenda, "_reached")
 _among, _refresh = _of(coming.Coming, "_among"), _of(coming.Coming, "refresh")
@@ -94,7 +96,14 @@ MUTANTS = (
     Mutant("pulses never end", _passes, _OWN_LOOK, "if number == 0:"),
     Mutant("what was true for a moment stays so", _passes, "(program.fading and true)", "False"),
     Mutant("what nothing depends on is not remembered", _descend, "self._moment.touch(below, reached)", "pass"),
-    Mutant("a deadline stays after its reason", _wake_at, "and self._memory[asset].waits_for(when)", ""),
+    Mutant(
+        "a deadline stays after its reason",
+        _of(deadlines.Deadlines, "next"),
+        "and self._memory[asset].waits_for(when, instant=instant)",
+        "",
+    ),
+    Mutant("who is named moves nobody", _descend, "topology.followers(name)", "topology.below.get(name, ())"),
+    Mutant("what is named makes nothing come", _refresh, "topology.followers(asset)", "topology.below.get(asset, ())"),
     # what holds back
     Mutant("a shared run holds softly", _single, "_moving(levels, asked_for) - shared", "_moving(levels, asked_for)"),
     Mutant("a shared run holds hard", _single, "levels.materialized - shared,", "levels.materialized,"),
@@ -147,6 +156,16 @@ MUTANTS = (
         'kind == "requested" or partition not in levels.in_progress',
         'kind == "requested"',
     ),
+    # times
+    Mutant("instants are late", _evaluate, "self._deadlines.next(instant=True)", "None"),
+    Mutant("times go by the clock", timed.debounce, "look.moment.time", "look.moment.now"),
+    Mutant("what it was is no more", timed.recently, "ends.put(_after(look, condition.within), ended)", "pass"),
+    Mutant("what has ended ends again", timed.recently, "true | (ends", "(ends"),
+    Mutant("what comes again waits no longer", timed.debounce, "came - quiet.known(came)", "came"),
+    Mutant("what is no more waits on", timed.debounce, "over | (candidates - true)", "over"),
+    Mutant("what is no more counts on", timed.batch, "over | (candidates - true)", "over"),
+    Mutant("a full batch waits on", timed.batch, "first.clear(full)", "pass"),
+    Mutant("nothing comes true again", vars(timed)["_came"], "came | (true & value(look, trigger, scope))", "came"),
     # restarts
     Mutant("what moved behind is left alone", _run, "self._gather(agenda, self._moved)", "pass"),
     Mutant(

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from tests.automation.reference_facts import News, Place, World
 from tests.automation.reference_look import Pass
+from tests.automation.reference_timed import INSTANTS
 
 from freshet.definitions.condition import And, AutomationCondition, CronTickPassed, Not, Operand, Or
 from freshet.store.records import Event
@@ -29,9 +30,10 @@ class Reference(World):
         until = events[0].at if events else now
         ticked = self._ticked(until)
         if not events:
-            return self._looks(News(now), ticked)
-        before = self._looks(News(now), ticked) if ticked else set[Wave]()
-        news = News(now)
+            return self._looks(News(now, now), ticked)
+        early = bool(ticked) or any(when <= until for when in self._instants())
+        before = self._looks(News(now, until), ticked) if early else set[Wave]()
+        news = News(now, until)
         broken = {event.run_id for event in events if event.type == "failed"}
         for event in events:
             self.apply(event, news, broken)
@@ -53,6 +55,16 @@ class Reference(World):
                 values[0] = _next(text, until)
         return found
 
+    def _instants(self, *, live: bool = False) -> set[float]:
+        """What is held against the time of transactions; `live`: of partitions that are there."""
+        return {
+            when
+            for (asset, path, _, which), values in self.held.numbers.items()
+            if which in INSTANTS
+            for partition, when in values.items()
+            if not live or partition in self.live(path[-1] if path else asset)
+        }
+
     def moments(self, now: float) -> tuple[set[float], set[float]]:
         """What anything waits for; and what it must be looked at for: what is asked for already has no need of it."""
         every, needed = set[float](), set[float]()
@@ -62,7 +74,7 @@ class Reference(World):
                     every.add(when)
                     if path or not self.flying((asset, partition)):
                         needed.add(when)
-        return every, needed
+        return every | self._instants(), needed | self._instants(live=True)
 
     # --- a look -----------------------------------------------------------------------------------------------
 

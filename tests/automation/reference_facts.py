@@ -48,9 +48,10 @@ class Facts:
 
 @dataclass
 class News:
-    """What one transaction did."""
+    """What one transaction did. `at`: when it was committed."""
 
     now: float
+    at: float = 0.0
     updated: set[Place] = field(default_factory=set[Place])
     changed: set[Place] = field(default_factory=set[Place])
     recoded: set[str] = field(default_factory=set[str])

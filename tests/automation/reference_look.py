@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.automation.reference_facts import News, Path, Place, World, up_to
 from tests.automation.reference_ready import Readiness
+from tests.automation.reference_timed import timed
 
 from freshet.definitions.condition import (
     AllDepsMatch,
@@ -11,13 +12,16 @@ from freshet.definitions.condition import (
     AnyDepsMatch,
     AssetMatches,
     AutomationCondition,
+    Batch,
     CronTickPassed,
+    Debounce,
     InLatestTimeWindow,
     LapseUnserved,
     NewlyTrue,
     Not,
     Operand,
     Or,
+    Recently,
     Since,
     WhenDepsReady,
 )
@@ -42,8 +46,9 @@ class Pass:
         self.reference = reference
         self.facts = reference.facts
         self.root = asset
-        self.news = news if pulsing else News(news.now)
+        self.news = news if pulsing else News(news.now, news.at)
         self.now = news.now
+        self.at = news.at
         self.being_asked = news.asked if pulsing else set[Place]()
         self.pulsing = pulsing
         self.first = first
@@ -114,6 +119,8 @@ class Pass:
                 return {p for p in live if above & self.reference.named(asset, dep, p)}
             case WhenDepsReady():
                 return Readiness(self, condition, path, asset).true(self.true(condition.operand, path))
+            case Recently() | Debounce() | Batch():
+                return timed(self, condition, path, asset)
             case LapseUnserved():
                 return self.lapse(condition, path, asset)
             case CronTickPassed():
@@ -216,6 +223,7 @@ class Pass:
 def bare(condition: AutomationCondition) -> str:
     """The expression without its labels."""
     text = str(condition)
-    if isinstance(condition, (WhenDepsReady, LapseUnserved)):
-        text += repr((getattr(condition, "max_wait", None), getattr(condition, "delay", None)))
+    times = [getattr(condition, name, None) for name in ("max_wait", "delay", "within", "quiet")]
+    if any(times):
+        text += repr(times)
     return text

@@ -34,6 +34,11 @@ def trees(
             inner.map(lambda one: one.when_deps_ready(max_wait, after_lapsed=True)),
             inner.map(lambda one: one.when_deps_ready(None)),
             inner.map(lambda one: one.with_label("named")),
+            inner.map(lambda one: one.recently(max_wait)),
+            inner.map(lambda one: one.debounce(max_wait)),
+            inner.map(lambda one: one.debounce("8s", max_wait=max_wait)),
+            inner.map(lambda one: one.batch(3)),
+            inner.map(lambda one: one.batch(2, within=max_wait)),
         )
 
     return st.recursive(leaves, above, max_leaves=max_leaves)
@@ -55,10 +60,13 @@ def joined(
             kids.map(lambda one: ~one),
             kids.map(lambda one: one.newly_true()),
             kids.map(lambda one: one.when_deps_ready(max_wait)),
+            kids.map(lambda one: one.debounce(max_wait)),
+            kids.map(lambda one: one.batch(2, within=max_wait)),
         )
 
     joins = st.one_of(
         items.map(lambda some: AutomationCondition.all_of(*some)),
+        items.map(lambda some: AutomationCondition.all_of(*some, within=max_wait)),
         items.map(lambda some: AutomationCondition.any_of(*some)),
     )
     return st.one_of(joins, st.recursive(st.one_of(named, named, inner, joins), above, max_leaves=4))

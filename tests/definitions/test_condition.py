@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
-from tests.definitions.conditions import KINDS, operands, trees
+from tests.definitions.conditions import KINDS, joined, operands, trees
 
 from freshet import AutomationCondition
 from freshet.definitions.condition import And, Operand, OperandKind, Or
@@ -18,7 +18,10 @@ ADAPTER: TypeAdapter[AutomationCondition] = TypeAdapter(AutomationCondition)
 policies: st.SearchStrategy[AutomationCondition] = st.sampled_from([C.on_lapse(2), C.eager("5s"), C.on_missing()])
 
 
-@given(trees(st.one_of(operands, policies), max_leaves=12, max_wait="90s"))
+TREES = trees(st.one_of(operands, policies), max_leaves=12, max_wait="90s")
+
+
+@given(st.one_of(TREES, joined(TREES, ["a", "b"], max_wait="90s")))
 def test_they_travel_as_json_and_compare(tree: AutomationCondition) -> None:
     read = ADAPTER.validate_json(orjson.dumps(tree))
     assert read == tree and hash(read) == hash(tree) and str(read) == str(tree)
@@ -39,6 +42,14 @@ def test_they_print_as_expressions() -> None:
         "(((newly_missing | any_deps_match(newly_updated)).since(newly_handled).when_deps_ready(1m30s)"
         " | any_deps_match(will_be_requested).when_deps_ready(None)) & ~in_progress)"
     )
+    assert str(C.any_of("a", "b").debounce("10s", max_wait="1m")) == (
+        "(asset_matches('a', newly_updated) | asset_matches('b', newly_updated)).since(newly_handled).debounce(10s, 1m)"
+    )
+    assert str(C.all_of("a", within="90s")) == (
+        "((asset_matches('a', newly_updated).since(newly_handled) & asset_matches('a', newly_updated).recently(1m30s)))"
+        ".since(newly_handled)"
+    )
+    assert str(C.missing().batch(5) | C.missing().batch(within="2s")) == "(missing.batch(5) | missing.batch(None, 2s))"
     assert str(C.on_lapse()) == "(lapse_unserved(3, 30s).when_deps_ready(1m, after_lapsed) & ~in_progress)"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from freshet.engine.automation.alike import Alike
 from freshet.engine.automation.causes import Causes
 from freshet.engine.automation.clockwork import Clockwork
 from freshet.engine.automation.coming import Coming
+from freshet.engine.automation.deadlines import Deadlines
 from freshet.engine.automation.downstream import written_out
 from freshet.engine.automation.evaluation import Evaluation, Told
 from freshet.engine.automation.explain import Explanation, Standing, explain, standing
@@ -58,7 +58,7 @@ class Automation:
     def __init__(self, definitions: Definitions) -> None:
         self._world = World(definitions)
         self._memory: dict[str, Memory] = {}
-        self._heap: list[tuple[float, str]] = []
+        self._deadlines = Deadlines(self._memory)
         self._known: dict[AutomationCondition, Program] = {}
         self._pruned: set[str] = set()
         self._causes = Causes()
@@ -86,7 +86,7 @@ class Automation:
         self._world.load(bits, sets, freshness)
         self._moved = rewind(self._world, behind)
         self._memory.clear()
-        self._heap.clear()
+        self._deadlines.clear()
         self._seq = seq
         for chunk in chunks:
             self._memory_of(chunk.asset).load(chunk.node, chunk.bits)
@@ -162,21 +162,18 @@ class Automation:
     def _memory_of(self, asset: str) -> Memory:
         found = self._memory.get(asset)
         if found is None:
-            found = self._memory[asset] = Memory(asset, self._deadline)
+            found = self._memory[asset] = Memory(asset, self._deadlines.put)
         return found
-
-    def _deadline(self, asset: str, when: float) -> None:
-        heapq.heappush(self._heap, (when, asset))
 
     # --- evaluation -------------------------------------------------------------------------------------------
 
     def evaluate(self, events: Sequence[Event], now: float) -> Evaluation:
         """Look at one committed transaction, and at whatever a deadline has come for: first at the instants that had
         passed when it was committed; at those after it only when the timer says so."""
-        instant = self._clockwork.next()
+        instants = self._clockwork.next(), self._deadlines.next(instant=True)
         before = None
-        if events and instant is not None and instant <= events[0].at:
-            before = self._run(Moment(now, late=True), until=events[0].at)
+        if events and any(instant is not None and instant <= events[0].at for instant in instants):
+            before = self._run(Moment(now, at=events[0].at, late=True), until=events[0].at)
         self._seq = max(self._seq, events[-1].seq) if events else self._seq
         moment = apply(self._world, events, now)
         moment.late = Causes.late(events)
@@ -198,12 +195,12 @@ class Automation:
         agenda.came(self._came)
         self._moved, self._came = Moment(0.0), {}
         self._gather(agenda, moment)
-        while self._heap and self._heap[0][0] <= moment.now:
-            _, asset = heapq.heappop(self._heap)
-            if asset in self._programs:
-                memory = self._memory_of(asset)
-                above = memory.due_above(moment.now)
-                agenda.add(asset, self._world.live(asset) if above else memory.due(moment.now))
+        for instant, time in ((False, moment.now), (True, moment.time)):
+            for asset in self._deadlines.come(time, instant=instant):
+                if asset in self._programs:
+                    memory = self._memory_of(asset)
+                    above = memory.due_above(time, instant=instant)
+                    agenda.add(asset, self._world.live(asset) if above else memory.due(time, instant=instant))
         moment.ticked = self._clockwork.passed(until)
         for asset in moment.ticked:
             agenda.add(asset, self._world.live(asset))
@@ -230,7 +227,7 @@ class Automation:
             waves(self._world.topology, moment.asked),
             chunks,
             moment.visited,
-            self._wake_at(moment.now),
+            self._wake_at(moment),
             tuple(self._told),
             moment.before,
         )
@@ -306,16 +303,13 @@ class Automation:
         memory.remove(program.mark_key, marked)
         return risen | marked
 
-    def _wake_at(self, now: float) -> float | None:
-        while self._heap:
-            when, asset = self._heap[0]
-            if when > now and asset in self._memory and self._memory[asset].waits_for(when):
-                break
-            heapq.heappop(self._heap)
-        times = [self._heap[0][0]] if self._heap else []
-        if (instant := self._clockwork.next()) is not None:
-            times.append(instant)
-        return min(times, default=None)
+    def _wake_at(self, moment: Moment) -> float | None:
+        times = (
+            self._deadlines.next(instant=False, after=moment.now),
+            self._deadlines.next(instant=True, after=moment.time),
+            self._clockwork.next(),
+        )
+        return min((when for when in times if when is not None), default=None)
 
     # --- questions --------------------------------------------------------------------------------------------
 

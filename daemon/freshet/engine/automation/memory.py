@@ -19,13 +19,17 @@ __all__ = ["CHUNK", "Memory", "Stamps", "round_up"]
 CHUNK = 65_536
 
 
+def _nobody(_asset: str, _when: float, _instant: bool) -> None:
+    """Nobody waits."""
+
+
 class Memory:
     """One asset's. `changes` counts changes, so that a look can tell whether it changed anything. `on_deadline` is
-    told each deadline that is set, with the asset."""
+    told each deadline that is set, with the asset, and whether it is an instant (see `Deadlines`)."""
 
     __slots__ = ("_asset", "_bits", "_on_deadline", "_stamps", "_touched", "changes")
 
-    def __init__(self, asset: str = "", on_deadline: Callable[[str, float], None] = lambda _, __: None) -> None:
+    def __init__(self, asset: str = "", on_deadline: Callable[[str, float, bool], None] = _nobody) -> None:
         self.changes = 0
         self._asset = asset
         self._bits: dict[str, BitMap] = {}
@@ -86,30 +90,36 @@ class Memory:
             found = self._stamps[key] = Stamps(self, key, deadline)
         return found
 
-    def due(self, now: float) -> BitMap:
-        """Its own partitions with a deadline that has come."""
+    def due(self, now: float, *, instant: bool = False) -> BitMap:
+        """Its own partitions with a deadline, or an instant, that has come."""
         found = BitMap()
         for key, stamps in self._stamps.items():
-            if stamps.deadline and not _owner(key):
+            if stamps.deadline and stamps.instant is instant and not _owner(key):
                 found |= stamps.until(now)
         return found
 
-    def due_above(self, now: float) -> bool:
-        """Whether a deadline has come for a partition of an asset above, as far as conditions look at that."""
-        return any(stamps.until(now) for key, stamps in self._stamps.items() if stamps.deadline and _owner(key))
+    def due_above(self, now: float, *, instant: bool = False) -> bool:
+        """Whether one has come for a partition of an asset above, as far as conditions look at that."""
+        return any(
+            stamps.until(now)
+            for key, stamps in self._stamps.items()
+            if stamps.deadline and stamps.instant is instant and _owner(key)
+        )
 
     def deadlines(self, node: str, partitions: BitMap) -> list[float]:
         """The deadlines of these partitions that a node has set; its keys begin with `node`."""
         waiting = [stamps for key, stamps in self._stamps.items() if stamps.deadline and key.startswith(f"{node}.")]
         return [when for stamps in waiting for when, _ in stamps.items(partitions)]
 
-    def waits_for(self, when: float) -> bool:
-        """Whether any partition has exactly this deadline."""
-        return any(stamps.deadline and stamps.has(when) for stamps in self._stamps.values())
+    def waits_for(self, when: float, *, instant: bool = False) -> bool:
+        """Whether any partition has exactly this deadline, or instant."""
+        return any(
+            stamps.deadline and stamps.instant is instant and stamps.has(when) for stamps in self._stamps.values()
+        )
 
-    def deadline_set(self, when: float) -> None:
+    def deadline_set(self, when: float, *, instant: bool) -> None:
         """Told by `Stamps`."""
-        self._on_deadline(self._asset, when)
+        self._on_deadline(self._asset, when, instant)
 
     def forget(self, owner: str, partitions: BitMap) -> None:
         """Clear deleted partitions. `owner`: the asset above whose partitions they are, empty for the own ones."""
@@ -143,7 +153,7 @@ class Memory:
         self._bits[key] = self._bits.get(key, EMPTY) | loaded
         base, _, value = key.rpartition("=")
         if base:
-            self.stamps(base, deadline=base.endswith(Stamps.DEADLINE)).note(float(value))
+            self.stamps(base, deadline=base.endswith((Stamps.DEADLINE, Stamps.INSTANT))).note(float(value))
 
     def flush(self, asset: str) -> Iterator[ConditionChunk]:
         """The chunks that changed since the last flush."""
@@ -156,12 +166,14 @@ class Memory:
 
 
 class Stamps:
-    """A number for some partitions. Keys of deadlines end in `DEADLINE`, so that loading knows them."""
+    """A number for some partitions. Keys of deadlines end in `DEADLINE` or `INSTANT`, so that loading knows them."""
 
     DEADLINE = "-at"
+    INSTANT = "-by"
 
     def __init__(self, memory: Memory, key: str, deadline: bool) -> None:
         self.deadline = deadline
+        self.instant = key.endswith(Stamps.INSTANT)
         self._memory = memory
         self._key = key
         self.values: set[float] = set()
@@ -171,7 +183,7 @@ class Stamps:
         self.clear(bits, but=value)
         if bits:
             if self.deadline and value not in self.values:
-                self._memory.deadline_set(value)
+                self._memory.deadline_set(value, instant=self.instant)
             self.values.add(value)
             self._memory.add(self._name(value), bits)
 
@@ -210,7 +222,7 @@ class Stamps:
         """A stored chunk with this number was loaded."""
         self.values.add(value)
         if self.deadline:
-            self._memory.deadline_set(value)
+            self._memory.deadline_set(value, instant=self.instant)
 
     def drop(self, value: float) -> None:
         """Its bits are gone."""

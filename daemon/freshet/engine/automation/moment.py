@@ -64,13 +64,14 @@ class Found:
 
 @dataclass(slots=True)
 class Moment:
-    """One look of all conditions. `shifted`: assets that depend on other partitions than before. `touched`: to which
-    something happened, by asset; or to something above them, as far as conditions of others may see that in them.
-    `ticked`: the nodes, by asset, of which an instant has passed. `asked`: what this look has requested so far, by
-    asset; `before`: what of it for a cause before this moment, `late` if all of it. `below_failure`, `lapses`: computed
-    when first needed; facts that it rests on do not change after that."""
+    """One look of all conditions. `at`: when the transaction was committed. `shifted`: assets that depend on other
+    partitions than before. `touched`: to which something happened, by asset; or to something above them, as far as
+    conditions of others may see that in them. `ticked`: the nodes, by asset, of which an instant has passed. `asked`:
+    what this look has requested so far, by asset; `before`: what of it for a cause before this moment, `late` if all of
+    it. `below_failure`, `lapses`: computed when first needed; facts that it rests on do not change after that."""
 
     now: float
+    at: float | None = None
     pulses: dict[str, Pulses] = field(default_factory=dict[str, Pulses])
     deleted: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
     shifted: set[str] = field(default_factory=set[str])
@@ -82,6 +83,11 @@ class Moment:
     visited: int = 0
     late: bool = False
     before: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
+
+    @property
+    def time(self) -> float:
+        """What it is about: when the transaction was committed; where there is none, now."""
+        return self.now if self.at is None else self.at
 
     def of(self, asset: str) -> Pulses:
         """To read."""
@@ -106,7 +112,7 @@ class Moment:
 
 def apply(world: World, events: Sequence[Event], now: float) -> Moment:
     """Move the facts on by one transaction."""
-    moment = Moment(now)
+    moment = Moment(now, at=events[0].at if events else None)
     failed_runs = {event.run_id for event in events if event.type == "failed"}
     for event in events:
         if event.type in ("partition_added", "partition_deleted"):

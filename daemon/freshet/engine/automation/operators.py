@@ -12,13 +12,16 @@ from freshet.definitions.condition import (
     AnyDepsMatch,
     AssetMatches,
     AutomationCondition,
+    Batch,
     CronTickPassed,
+    Debounce,
     InLatestTimeWindow,
     LapseUnserved,
     NewlyTrue,
     Not,
     Operand,
     Or,
+    Recently,
     Since,
     WhenDepsReady,
 )
@@ -28,6 +31,7 @@ from freshet.engine.automation.operands import OPERANDS
 from freshet.engine.automation.program import Node
 from freshet.engine.automation.ready import when_deps_ready
 from freshet.engine.automation.state import EMPTY
+from freshet.engine.automation.timed import batch, debounce, recently
 from freshet.engine.automation.topology import Edge
 
 __all__ = ["value"]
@@ -136,6 +140,21 @@ def _asset_matches(look: Look, node: Node, scope: Scope) -> BitMap:
     return look.matched(scope, edge, value(look, operand, above))
 
 
+def _recently(look: Look, node: Node, scope: Scope) -> BitMap:
+    assert isinstance(node.condition, Recently)
+    return recently(look, node, node.condition, scope, value(look, node.kids[0], scope))
+
+
+def _debounce(look: Look, node: Node, scope: Scope) -> BitMap:
+    assert isinstance(node.condition, Debounce)
+    return debounce(look, node, node.condition, scope, value(look, node.kids[0], scope), value)
+
+
+def _batch(look: Look, node: Node, scope: Scope) -> BitMap:
+    assert isinstance(node.condition, Batch)
+    return batch(look, node, node.condition, scope, value(look, node.kids[0], scope), value)
+
+
 def _cron_tick_passed(look: Look, node: Node, scope: Scope) -> BitMap:
     return scope.candidates if look.pulsing and node.key in look.ticked else EMPTY
 
@@ -156,6 +175,9 @@ _EVALUATE: dict[type[AutomationCondition], Callable[[Look, Node, Scope], BitMap]
     AllDepsMatch: _every_dep,
     AssetMatches: _asset_matches,
     WhenDepsReady: _when_deps_ready,
+    Recently: _recently,
+    Debounce: _debounce,
+    Batch: _batch,
     LapseUnserved: _lapse_unserved,
     CronTickPassed: _cron_tick_passed,
     InLatestTimeWindow: _in_latest_time_window,

@@ -14,13 +14,16 @@ from freshet.definitions.condition import (
     AnyDepsMatch,
     AssetMatches,
     AutomationCondition,
+    Batch,
     CronTickPassed,
+    Debounce,
     InLatestTimeWindow,
     LapseUnserved,
     NewlyTrue,
     Not,
     Operand,
     Or,
+    Recently,
     Selection,
     Since,
     WhenDepsReady,
@@ -54,7 +57,8 @@ class Node:
     """`key` names the node's memory: it is made from the expression, so that an edit elsewhere in the condition
     keeps it. `depth`: how many dependencies up it looks. `shared`: part of several others. `instant`: remembers
     nothing, and is true only of an asset that something happened to in this look, or that was requested in it.
-    `deps`: the dependencies that it looks at, None for all."""
+    `deps`: the dependencies that it looks at, None for all. Of what counts how often its operand comes true:
+    `momentary`, the operand is never true for longer than a look; `triggers`: what makes it come true again."""
 
     index: int
     condition: AutomationCondition
@@ -65,6 +69,8 @@ class Node:
     shared: bool
     instant: bool
     deps: Selection | None
+    momentary: bool = False
+    triggers: tuple[Node, ...] = ()
 
 
 class Program:
@@ -120,8 +126,13 @@ class Program:
             fresh = lapse or (isinstance(condition, Operand) and condition.kind in _FRESHNESS)
             key = f"{_kind(condition)}-{_digest(plain)}"
             shared, instant = self._uses[plain] > 1, _instant(condition)
+            counted = condition.operand if isinstance(condition, (Debounce, Batch)) else None
+            momentary = counted is not None and _momentary(counted)
+            triggers = () if counted is None else tuple(map(self._add, _triggers(counted)))
             node = self._known[plain] = Node(
-                len(self.nodes), condition, key, kids, depth, fresh, shared, instant, _deps(condition)
+                *(len(self.nodes), condition, key, kids, depth, fresh, shared, instant, _deps(condition)),
+                momentary=momentary,
+                triggers=triggers,
             )
             self.nodes.append(node)
         return node
@@ -142,6 +153,8 @@ def _followed(nodes: Sequence[Node]) -> tuple[Selection, ...] | None:
 
 def _uses(condition: AutomationCondition) -> Iterator[AutomationCondition]:
     yield _plain(condition)
+    if isinstance(condition, (Debounce, Batch)):
+        yield from map(_plain, _triggers(condition.operand))
     for child in condition.children():
         yield from _uses(child)
 
@@ -215,6 +228,8 @@ def _pulsing(condition: AutomationCondition) -> bool:
         return True
     if isinstance(condition, Operand) and condition.kind in _PULSES:
         return True
+    if isinstance(condition, Recently):
+        return False
     return any(_pulsing(child) for child in condition.children())
 
 
@@ -238,12 +253,43 @@ def _pulse_bound(condition: AutomationCondition) -> bool:
     return False
 
 
+def _momentary(condition: AutomationCondition) -> bool:
+    """Whether it is never true for longer than a look."""
+    match condition:
+        case Operand():
+            return condition.kind in _PULSES
+        case CronTickPassed() | NewlyTrue():
+            return True
+        case And():
+            return any(map(_momentary, condition.operands))
+        case Or():
+            return all(map(_momentary, condition.operands))
+        case AnyDepsMatch() | AllDepsMatch() | AssetMatches() | WhenDepsReady() | Debounce() | Batch():
+            return _momentary(condition.operand)
+        case _:
+            return False
+
+
+def _triggers(condition: AutomationCondition) -> Iterator[AutomationCondition]:
+    """What a `since` in it waits for, where that happens in a moment: though it stays true, it comes true again."""
+    if isinstance(condition, Since):
+        if _momentary(condition.trigger):
+            yield condition.trigger
+        else:
+            yield from _triggers(condition.trigger)
+    elif isinstance(condition, (And, Or, WhenDepsReady)):
+        for child in condition.children():
+            yield from _triggers(child)
+
+
 def _restless(condition: AutomationCondition) -> bool:
     if isinstance(condition, NewlyTrue) or (isinstance(condition, Not) and _pulsing(condition.operand)):
         return True
     if isinstance(condition, Since) and _reopens(condition):
         return True
     if isinstance(condition, WhenDepsReady) and condition.max_wait is not None and _pulsing(condition.operand):
+        return True
+    if isinstance(condition, (Recently, Debounce, Batch)) and _pulsing(condition.operand):
         return True
     return any(_restless(child) for child in condition.children())
 

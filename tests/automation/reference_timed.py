@@ -1,0 +1,123 @@
+"""The reference's `Recently`, `Debounce` and `Batch`, one partition at a time."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from tests.automation.reference_facts import up_to
+
+from freshet.definitions.condition import (
+    AllDepsMatch,
+    And,
+    AnyDepsMatch,
+    AssetMatches,
+    AutomationCondition,
+    Batch,
+    CronTickPassed,
+    Debounce,
+    NewlyTrue,
+    Operand,
+    Or,
+    Recently,
+    Since,
+    WhenDepsReady,
+)
+
+if TYPE_CHECKING:
+    from tests.automation.reference_look import Pass, Path
+
+__all__ = ["INSTANTS", "timed"]
+
+INSTANTS = ("ends", "pause", "latest", "first")
+"""What is held against the time of transactions."""
+_MOMENTS = ("newly_", "will_be_requested", "initial_evaluation", "code_version_changed", "data_version_changed")
+
+
+def timed(one_pass: Pass, condition: Recently | Debounce | Batch, path: Path, asset: str) -> set[int]:
+    """The partitions of which it is true."""
+    live, true = one_pass.reference.live(asset), one_pass.true(condition.operand, path)
+    if isinstance(condition, Recently):
+        return _recently(one_pass, condition, path, live, true)
+    came, lasts = _came(one_pass, condition, path, true), not momentary(condition.operand)
+    lasting: dict[int, bool | None] = {p: p in true if lasts else None for p in live}
+    if isinstance(condition, Debounce):
+        return {p for p in live if _debounced(one_pass, condition, path, p, came, lasting[p])}
+    return {p for p in live if _full(one_pass, condition, path, p, came, lasting[p])}
+
+
+def _recently(one_pass: Pass, condition: Recently, path: Path, live: set[int], true: set[int]) -> set[int]:
+    was, ends = one_pass.bits(condition, path, "was"), one_pass.numbers(condition, path, "ends")
+    for p in live:
+        if p in true or ends.get(p, math.inf) <= one_pass.at:
+            ends.pop(p, None)
+        if p in was and p not in true:
+            ends[p] = up_to(one_pass.at + condition.within, condition.within / 64)
+    was.clear()
+    was.update(true)
+    return true | set(ends)
+
+
+def _came(one_pass: Pass, condition: Debounce | Batch, path: Path, true: set[int]) -> set[int]:
+    was = one_pass.bits(condition, path, "was")
+    came = true - was
+    was.clear()
+    was.update(true)
+    for trigger in awaited(condition.operand):
+        came |= true & one_pass.true(trigger, path)
+    return came
+
+
+def _debounced(one_pass: Pass, condition: Debounce, path: Path, p: int, came: set[int], lasting: bool | None) -> bool:
+    """`lasting`: whether the operand is true; None where it never is for longer than a moment."""
+    pause, latest = (one_pass.numbers(condition, path, which) for which in ("pause", "latest"))
+    over = min(pause.get(p, math.inf), latest.get(p, math.inf)) <= one_pass.at
+    if over or lasting is False:
+        pause.pop(p, None)
+        latest.pop(p, None)
+    if p in came and not over:
+        if condition.max_wait is not None and p not in pause:
+            latest[p] = up_to(one_pass.at + condition.max_wait, condition.max_wait / 64)
+        pause[p] = up_to(one_pass.at + condition.quiet, condition.quiet / 64)
+    return over if lasting is None else lasting and p not in pause
+
+
+def _full(one_pass: Pass, condition: Batch, path: Path, p: int, came: set[int], lasting: bool | None) -> bool:
+    count, first = (one_pass.numbers(condition, path, which) for which in ("count", "first"))
+    over = first.get(p, math.inf) <= one_pass.at
+    if over or lasting is False:
+        count.pop(p, None)
+        first.pop(p, None)
+    full = False
+    if p in came and not over:
+        count[p] = count.get(p, 0) + 1
+        if condition.within is not None:
+            first.setdefault(p, up_to(one_pass.at + condition.within, condition.within / 64))
+        full = count[p] == condition.count
+        if full:
+            del count[p]
+            first.pop(p, None)
+    return (over or full) if lasting is None else lasting and p not in count
+
+
+def momentary(condition: AutomationCondition) -> bool:
+    """Never true for longer than a moment."""
+    if isinstance(condition, Operand):
+        return condition.kind.startswith(_MOMENTS)
+    if isinstance(condition, And):
+        return any(momentary(one) for one in condition.operands)
+    if isinstance(condition, Or):
+        return all(momentary(one) for one in condition.operands)
+    of_others = isinstance(condition, AnyDepsMatch | AllDepsMatch | AssetMatches)
+    if of_others or isinstance(condition, WhenDepsReady | Debounce | Batch):
+        return momentary(condition.children()[0])
+    return isinstance(condition, CronTickPassed | NewlyTrue)
+
+
+def awaited(condition: AutomationCondition) -> list[AutomationCondition]:
+    """What a `since` in it waits for, where that lasts only for a moment."""
+    if isinstance(condition, Since):
+        return [condition.trigger] if momentary(condition.trigger) else awaited(condition.trigger)
+    if isinstance(condition, And | Or | WhenDepsReady):
+        return [one for child in condition.children() for one in awaited(child)]
+    return []
