@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from tests.automation.reference_facts import News, Place, World
+from tests.automation.reference_facts import News, Path, Place, World
 from tests.automation.reference_look import Pass
 from tests.automation.reference_timed import INSTANTS
 
@@ -31,7 +31,7 @@ class Reference(World):
         ticked = self._ticked(until)
         if not events:
             return self._looks(News(now, now), ticked)
-        early = bool(ticked) or any(when <= until for when in self._instants())
+        early = bool(ticked) or any(when <= until for when in self._instants(live=True))
         before = self._looks(News(now, until), ticked) if early else set[Wave]()
         news = News(now, until)
         broken = {event.run_id for event in events if event.type == "failed"}
@@ -56,14 +56,19 @@ class Reference(World):
         return found
 
     def _instants(self, *, live: bool = False) -> set[float]:
-        """What is held against the time of transactions; `live`: of partitions that are there."""
+        """What is held against the time of transactions; `live`: of what is there, and moves."""
         return {
             when
             for (asset, path, _, which), values in self.held.numbers.items()
             if which in INSTANTS
             for partition, when in values.items()
-            if not live or partition in self.live(path[-1] if path else asset)
+            if not live or self._moves(asset, path, partition)
         }
+
+    def _moves(self, asset: str, path: Path, partition: int) -> bool:
+        if path:
+            return partition in self.live(path[-1])
+        return partition in self.live(asset) and (asset, partition) not in self.facts.asked
 
     def moments(self, now: float) -> tuple[set[float], set[float]]:
         """What anything waits for; and what it must be looked at for: what is asked for already has no need of it."""

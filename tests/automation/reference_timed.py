@@ -35,34 +35,42 @@ _MOMENTS = ("newly_", "will_be_requested", "initial_evaluation", "code_version_c
 
 
 def timed(one_pass: Pass, condition: Recently | Debounce | Batch, path: Path, asset: str) -> set[int]:
-    """The partitions of which it is true."""
-    live, true = one_pass.reference.live(asset), one_pass.true(condition.operand, path)
+    """The partitions of which it is true. What was asked for and is not committed stands still."""
+    live, true = set(one_pass.reference.live(asset)), one_pass.true(condition.operand, path)
+    still = {p for p in live if not path and (asset, p) in one_pass.facts.asked}
     if isinstance(condition, Recently):
-        return _recently(one_pass, condition, path, live, true)
-    came, lasts = _came(one_pass, condition, path, true), not momentary(condition.operand)
-    lasting: dict[int, bool | None] = {p: p in true if lasts else None for p in live}
-    if isinstance(condition, Debounce):
-        return {p for p in live if _debounced(one_pass, condition, path, p, came, lasting[p])}
-    return {p for p in live if _full(one_pass, condition, path, p, came, lasting[p])}
+        return _recently(one_pass, condition, path, live - still, true)
+    came = _came(one_pass, condition, path, true, still)
+    never, found = momentary(condition.operand), set[int]()
+    for p in live - still:
+        lasting = None if never else p in true
+        if isinstance(condition, Debounce):
+            now = _debounced(one_pass, condition, path, p, came, lasting)
+        else:
+            now = _full(one_pass, condition, path, p, came, lasting)
+        found |= {p} if now else set()
+    waits = one_pass.numbers(condition, path, "pause" if isinstance(condition, Debounce) else "count")
+    return found | {p for p in still & true if p not in waits and not never}
 
 
-def _recently(one_pass: Pass, condition: Recently, path: Path, live: set[int], true: set[int]) -> set[int]:
+def _recently(one_pass: Pass, condition: Recently, path: Path, moving: set[int], true: set[int]) -> set[int]:
     was, ends = one_pass.bits(condition, path, "was"), one_pass.numbers(condition, path, "ends")
-    for p in live:
+    for p in moving:
         if p in true or ends.get(p, math.inf) <= one_pass.at:
             ends.pop(p, None)
         if p in was and p not in true:
             ends[p] = up_to(one_pass.at + condition.within, condition.within / 64)
-    was.clear()
-    was.update(true)
+    was -= moving
+    was |= true & moving
     return true | set(ends)
 
 
-def _came(one_pass: Pass, condition: Debounce | Batch, path: Path, true: set[int]) -> set[int]:
+def _came(one_pass: Pass, condition: Debounce | Batch, path: Path, true: set[int], still: set[int]) -> set[int]:
     was = one_pass.bits(condition, path, "was")
     came = true - was
+    kept = was & still
     was.clear()
-    was.update(true)
+    was.update(kept, true - still)
     for trigger in awaited(condition.operand):
         came |= true & one_pass.true(trigger, path)
     return came

@@ -1,4 +1,8 @@
-"""`Recently`, `Debounce` and `Batch`: what has come true, over time. It goes by when transactions were committed."""
+"""`Recently`, `Debounce` and `Batch`: what has come true, over time. It goes by when transactions were committed.
+
+What is asked for stands still until that is committed: when it counts as in progress does not depend on what else is
+looked at before.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from freshet.definitions.condition import Batch, Debounce, Recently
 from freshet.engine.automation.look import Look, Scope
 from freshet.engine.automation.memory import Stamps, round_up
 from freshet.engine.automation.program import Node
+from freshet.engine.automation.state import EMPTY
 
 __all__ = ["batch", "debounce", "recently"]
 
@@ -21,42 +26,42 @@ Values = Callable[[Look, Node, Scope], BitMap]
 def recently(look: Look, node: Node, condition: Recently, scope: Scope, true: BitMap) -> BitMap:
     """Those of which the operand is `true`, and those of which it was. Remembered: of which it was (`.was`), and until
     when that counts of those of which it is no longer."""
-    memory, candidates = look.memory, scope.candidates
+    memory, moving = look.memory, _moving(look, scope)
     ends = _instants(look, node, scope, ".ends")
-    ended = (memory.get(look.key(node, scope, ".was")) & candidates) - true
-    memory.assign(look.key(node, scope, ".was"), candidates, true)
-    ends.clear(true | (ends.until(look.moment.time) & candidates))
+    ended = (memory.get(look.key(node, scope, ".was")) & moving) - true
+    memory.assign(look.key(node, scope, ".was"), moving, true & moving)
+    ends.clear((true | ends.until(look.moment.time)) & moving)
     ends.put(_after(look, condition.within), ended)
-    return true | ends.known(candidates)
+    return true | ends.known(scope.candidates)
 
 
 def debounce(look: Look, node: Node, condition: Debounce, scope: Scope, true: BitMap, value: Values) -> BitMap:
     """Those that have not come true for long enough. Remembered: until when each must not (`.pause`), and when it has
     waited for the longest time (`.latest`). What comes true as the time is over is part of that."""
     quiet, latest = _instants(look, node, scope, ".pause"), _instants(look, node, scope, ".latest")
-    time, candidates = look.moment.time, scope.candidates
-    over = (quiet.until(time) | latest.until(time)) & candidates
-    gone = over if node.momentary else over | (candidates - true)
+    time, moving = look.moment.time, _moving(look, scope)
+    over = (quiet.until(time) | latest.until(time)) & moving
+    gone = over if node.momentary else over | (moving - true)
     quiet.clear(gone)
     latest.clear(gone)
-    came = _came(look, node, scope, true, value) - over
+    came = _came(look, node, scope, moving, true, value) - over
     if came:
         if condition.max_wait is not None:
             latest.put(_after(look, condition.max_wait), came - quiet.known(came))
         quiet.put(_after(look, condition.quiet), came)
-    return over if node.momentary else true - quiet.known(candidates)
+    return over if node.momentary else true - quiet.known(true)
 
 
 def batch(look: Look, node: Node, condition: Batch, scope: Scope, true: BitMap, value: Values) -> BitMap:
     """Those that came true often enough, or first so long ago. Remembered: how often (`.count`), and until when the
     others are waited for (`.first`). What comes true as the time is over is part of that."""
-    memory, candidates = look.memory, scope.candidates
+    memory, moving = look.memory, _moving(look, scope)
     count, first = memory.stamps(look.key(node, scope, ".count")), _instants(look, node, scope, ".first")
-    over = first.until(look.moment.time) & candidates
-    gone = over if node.momentary else over | (candidates - true)
+    over = first.until(look.moment.time) & moving
+    gone = over if node.momentary else over | (moving - true)
     count.clear(gone)
     first.clear(gone)
-    came = _came(look, node, scope, true, value) - over
+    came = _came(look, node, scope, moving, true, value) - over
     if came:
         begun, full = came - count.known(came), BitMap()
         for number, bits in [(0.0, begun), *count.items(came)]:
@@ -69,15 +74,21 @@ def batch(look: Look, node: Node, condition: Batch, scope: Scope, true: BitMap, 
         count.clear(full)
         first.clear(full)
         over = over | full
-    return over if node.momentary else true - count.known(candidates)
+    return over if node.momentary else true - count.known(true)
 
 
-def _came(look: Look, node: Node, scope: Scope, true: BitMap, value: Values) -> BitMap:
+def _moving(look: Look, scope: Scope) -> BitMap:
+    asked = EMPTY if scope.path else look.levels(scope).asked
+    return scope.candidates - asked if asked else scope.candidates
+
+
+def _came(look: Look, node: Node, scope: Scope, moving: BitMap, true: BitMap, value: Values) -> BitMap:
     """Those that have come true in this look: `true` and not before (`.was`), or with what a `since` waits for."""
     key = look.key(node, scope, ".was")
+    true = true & moving
     came = true - look.memory.get(key)
-    look.memory.assign(key, scope.candidates, true)
-    for trigger in node.triggers if true else ():
+    look.memory.assign(key, moving, true)
+    for trigger in node.triggers:
         came = came | (true & value(look, trigger, scope))
     return came
 
