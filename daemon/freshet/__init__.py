@@ -14,6 +14,7 @@ from freshet.definitions.external import ExternalAsset, external_asset
 from freshet.definitions.flow import Batch, SensorOptions
 from freshet.definitions.freshness import Freshness
 from freshet.definitions.intake import Encoding, Intake, SchemeName
+from freshet.definitions.io_manager import IOManager
 from freshet.definitions.job import Job, job
 from freshet.definitions.listen import Happened, Happenings, Listen, ListenType
 from freshet.definitions.mapping import All, ByDimension, Identity, Last, Static, TimeWindow
@@ -45,6 +46,7 @@ from freshet.host.contexts import (
     StepContext,
 )
 from freshet.host.current import current
+from freshet.io.s3 import S3Values
 
 __version__ = "0.1.0"
 
@@ -75,6 +77,7 @@ __all__ = [
     "Happened",
     "Happenings",
     "Hints",
+    "IOManager",
     "Identity",
     "Inline",
     "Intake",
@@ -98,6 +101,7 @@ __all__ = [
     "RetryLater",
     "RunInfo",
     "RunRequest",
+    "S3Values",
     "Schedule",
     "ScheduleContext",
     "SchemeName",

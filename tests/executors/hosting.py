@@ -17,6 +17,8 @@ from freshet.executors.base import LoadReport, StepEnd, TickEnd
 from freshet.executors.children import ChildrenLock
 from freshet.executors.codehost import ProcessCodeHost
 from freshet.executors.hostsettings import HostSettings
+from freshet.io import ValueRef as KeptRef
+from freshet.io import read_value
 from freshet.store.records import LedgerEntry, StepToRun, ValueRef, WaitingDelivery
 
 __all__ = ["Hosting", "Recorder", "hosting", "step_to_run", "write_plugins"]
@@ -152,7 +154,8 @@ class Hosting:
         """What an asset returned."""
         assert end.outcome == "succeeded", end
         assert end.value is not None
-        return orjson.loads((self.state_dir / "values" / end.value.path).read_bytes())
+        kept = KeptRef(end.value.path, end.value.io, end.value.size, end.value.digest)
+        return read_value(self.state_dir / "values", kept)
 
     def journal(self, run_id: int) -> list[dict[str, Any]]:
         """The lines of a run's journal."""

@@ -13,8 +13,8 @@ import orjson
 
 from freshet.definitions.asset import Asset
 from freshet.definitions.graph import Definitions, validate
+from freshet.definitions.io_manager import IOManager, ValueStore
 from freshet.definitions.job import Job
-from freshet.definitions.names import nearest_hint
 from freshet.definitions.partitions import PartitionsSpec
 from freshet.definitions.resource import Resource
 from freshet.definitions.schedule import Schedule
@@ -26,7 +26,7 @@ from freshet.host.messages import ProblemData
 from freshet.host.parameters import Parameters
 from freshet.host.resources import bind, resource_problems
 from freshet.host.scheduled import as_sensor
-from freshet.io.registry import IO_NAMES
+from freshet.io.managers import BUILT_IN, Managers
 
 __all__ = ["Catalog", "catalog"]
 
@@ -42,6 +42,7 @@ class Catalog:
     sensors: dict[str, Sensor] = field(default_factory=dict[str, Sensor])
     resources: dict[str, Resource] = field(default_factory=dict[str, Resource])
     parameters: dict[str, Parameters] = field(default_factory=dict[str, Parameters])
+    managers: Managers = BUILT_IN
     problems: list[ProblemData] = field(default_factory=list[ProblemData])
     text: bytes | None = None
 
@@ -109,10 +110,10 @@ def _catalog(objects: list[object], version: str) -> Catalog:
         specs = (made.definitions.assets, made.definitions.jobs, made.definitions.sensors, made.definitions.schedules)
         for each in chain.from_iterable(specs):
             _check_plain(made, each)
+    _manage(made, objects)
     for spec in (one.spec for one in assets):
-        if spec.io is not None and spec.io not in IO_NAMES:
-            said = f"asset {spec.name}: there is no I/O manager {spec.io!r}"
-            made.problems.append(_at(spec.source, said, nearest_hint(spec.io, IO_NAMES)))
+        if spec.io is not None and (unknown := made.managers.problem(spec.io)) is not None:
+            made.problems.append(_at(spec.source, f"asset {spec.name}: {unknown[0]}", unknown[1]))
     made.assets = {one.spec.name: one for one in assets}
     made.jobs = {one.spec.name: one for one in jobs}
     made.sensors = {one.spec.name: one for one in sensors}
@@ -121,6 +122,33 @@ def _catalog(objects: list[object], version: str) -> Catalog:
     made.problems += [_problem(error) for error in validate(made.definitions)]
     made.problems += [wrong for each in schedules if (wrong := _scheduled(made, each)) is not None]
     return made
+
+
+def _manage(made: Catalog, objects: list[object]) -> None:
+    """The I/O managers and stores that plugins declare, each name once."""
+    kinds = [one for one in objects if isinstance(one, type) and issubclass(one, IOManager)]
+    stores = [one for one in objects if isinstance(one, ValueStore)]
+    if not kinds and not stores:
+        return
+    own, taken = list[IOManager](), dict.fromkeys(BUILT_IN.names, "is built in")
+    declared: list[type[IOManager] | ValueStore] = [*kinds, *stores]
+    for one in declared:
+        if one.name in taken:
+            said = f"the name {one.name!r} of {_called(one)} {taken[one.name]}"
+            made.problems.append(_at(one.source, said, "give it another name"))
+            continue
+        taken[one.name] = f"is that of another, at {one.source}"
+        if not isinstance(one, ValueStore):
+            try:
+                own.append(one())
+            except Exception as error:  # a plugin's own __init__ may raise anything
+                said = f"{_called(one)} cannot be made: {type(error).__name__}: {error}"
+                made.problems.append(_at(one.source, said, "it is made without arguments"))
+    made.managers = Managers(own, stores)
+
+
+def _called(one: type[IOManager] | ValueStore) -> str:
+    return repr(one) if isinstance(one, ValueStore) else f"the I/O manager {one.__name__}"
 
 
 def _scheduled(made: Catalog, schedule: Schedule) -> ProblemData | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ from freshet.definitions.mapping import Identity, Last, Mapping, Static, default
 from freshet.definitions.partitions import PartitionsSpec, resolved_set
 from freshet.errors import FreshetError, ValueFormatError
 from freshet.host.describe import Catalog
+from freshet.host.fits import check_given, wanted
 from freshet.host.messages import InputsFile, Run, ValueData
+from freshet.io.fitting import element
+from freshet.io.managers import Managers
 from freshet.io.registry import ValueRef, read_value
 from freshet.io.values import Values
 
@@ -37,7 +41,7 @@ def read_arguments(order: Run, asset: Asset, catalog: Catalog, values_dir: Path)
     """By parameter: the upstream's value, or `Values` where its mapping gives several partitions.
 
     Raises `MissingInput` where the one value is not there and the parameter has no default, and `ValueFormatError`
-    where it cannot be read.
+    where it cannot be read, or is not what the parameter's annotation says.
     """
     below, arguments = set_of(asset.spec.name, order, catalog), dict[str, Any]()
     for dep in asset.spec.deps:
@@ -45,12 +49,13 @@ def read_arguments(order: Run, asset: Asset, catalog: Catalog, values_dir: Path)
             continue
         above = set_of(dep.asset, order, catalog)
         mapping = dep.mapping or default_mapping(above, below)
-        refs = order["inputs"].get(dep.asset, [])
+        refs, annotation = order["inputs"].get(dep.asset, []), wanted(asset.function, dep.argument)
         if not gives_one(mapping, above, below):
-            arguments[dep.argument] = _several(order, dep.asset, mapping, values_dir)
+            reader = _Reader(values_dir, dep.asset, element(annotation), catalog.managers)
+            arguments[dep.argument] = _several(order, reader, mapping)
         elif refs:
             key, ref = refs[-1]
-            arguments[dep.argument] = _read(values_dir, dep.asset, key, ValueRef(**ref))
+            arguments[dep.argument] = _Reader(values_dir, dep.asset, annotation, catalog.managers)(key, ValueRef(**ref))
         elif not _has_default(asset, dep.argument):
             raise _missing(order, dep, mapping, above)
     return arguments
@@ -60,11 +65,22 @@ def _has_default(asset: Asset, parameter: str) -> bool:
     return inspect.signature(asset.function).parameters[parameter].default is not inspect.Parameter.empty
 
 
-def _read(values_dir: Path, asset: str, key: str | None, ref: ValueRef) -> Any:
-    try:
-        return read_value(values_dir, ref)
-    except (ValueFormatError, OSError) as error:
-        raise _unreadable(asset, key, error) from error
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads values of one upstream, each to be what `wanted` says."""
+
+    values_dir: Path
+    asset: str
+    wanted: Any
+    managers: Managers
+
+    def __call__(self, key: str | None, ref: ValueRef) -> Any:
+        try:
+            value = read_value(self.values_dir, ref, wanted=self.wanted, managers=self.managers)
+        except (ValueFormatError, OSError) as error:
+            raise _unreadable(self.asset, key, error) from error
+        check_given(value, self.wanted, self.asset, "" if key is None else f" in partition {key!r}")
+        return value
 
 
 def _unreadable(asset: str, key: str | None, error: Exception) -> ValueFormatError:
@@ -76,16 +92,17 @@ def _unreadable(asset: str, key: str | None, error: Exception) -> ValueFormatErr
 # --- several -------------------------------------------------------------------------------------------------
 
 
-def _several(order: Run, asset: str, mapping: Mapping, values_dir: Path) -> Values[Any]:
-    file, note = order["inputs_file"], _why_not_there(order, asset, mapping)
+def _several(order: Run, reader: _Reader, mapping: Mapping) -> Values[Any]:
+    file, asset = order["inputs_file"], reader.asset
+    note = _why_not_there(order, asset, mapping)
     if file is not None and asset in file["sections"]:
-        return Values[Any].unread(_listed(file, asset), partial(_from_file, values_dir, asset, file["path"]), note)
+        return Values[Any].unread(_listed(file, asset), partial(_from_file, reader, file["path"]), note)
     pairs = ((key, ref) for key, ref in order["inputs"].get(asset, []) if key is not None)
-    return Values[Any].unread(pairs, lambda: nullcontext(partial(_from_frame, values_dir, asset)), note)
+    return Values[Any].unread(pairs, lambda: nullcontext(partial(_from_frame, reader)), note)
 
 
-def _from_frame(values_dir: Path, asset: str, key: str, place: ValueData) -> Any:
-    return _read(values_dir, asset, key, ValueRef(**place))
+def _from_frame(reader: _Reader, key: str, place: ValueData) -> Any:
+    return reader(key, ValueRef(**place))
 
 
 def _listed(file: InputsFile, asset: str) -> Iterator[tuple[str, int]]:
@@ -103,17 +120,17 @@ def _listed(file: InputsFile, asset: str) -> Iterator[tuple[str, int]]:
 
 
 @contextmanager
-def _from_file(values_dir: Path, asset: str, path: str) -> Generator[Callable[[str, int], Any]]:
+def _from_file(reader: _Reader, path: str) -> Generator[Callable[[str, int], Any]]:
     try:
         lines = Path(path).open("rb")  # noqa: SIM115  # closed below; only that it cannot be opened is told so
     except OSError as error:
-        raise _unlisted(asset, path, error) from error
+        raise _unlisted(reader.asset, path, error) from error
     with lines:
 
         def read(key: str, at: int) -> Any:
             lines.seek(at)
             _, *ref = orjson.loads(lines.readline())
-            return _read(values_dir, asset, key, ValueRef(*ref))
+            return reader(key, ValueRef(*ref))
 
         yield read
 

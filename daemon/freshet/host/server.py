@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
 import socket
+import sys
 from pathlib import Path
 
 from freshet.host.births import Births, Forker, Spawner
@@ -14,7 +16,7 @@ from freshet.host.children import Child, Children
 from freshet.host.describe import Catalog, catalog
 from freshet.host.frames import decode, encode
 from freshet.host.lanes import Lanes
-from freshet.host.loader import load
+from freshet.host.loader import load, quiet_threads
 from freshet.host.loop import Loop
 from freshet.host.messages import EvaluatorEnded, EvaluatorForked, HostPlan, Loaded, Loading, ProblemData, ToHost
 from freshet.host.process import complain, thread_count
@@ -34,7 +36,7 @@ def load_plugins(plan: HostPlan, control: socket.socket) -> tuple[Catalog, Birth
     loaded = load(sources, announce=lambda file: control.sendall(encode(Loading(op="loading", file=file))))
     control.sendall(encode(Loading(op="loading", file="")))
     made = catalog(loaded.found, version=sources.version)
-    _preload()
+    _preload(made)
     state_dir = Path(plan.state_dir)
     fork = thread_count() == 1
     warnings = list(loaded.warnings)
@@ -55,10 +57,14 @@ def load_plugins(plan: HostPlan, control: socket.socket) -> tuple[Catalog, Birth
     return made, Forker(made, Bench(made, state_dir)) if fork else Spawner(sources, state_dir)
 
 
-def _preload() -> None:
+def _preload(made: Catalog) -> None:
     """What children need is imported before they are forked."""
     # asyncio with it, for `async def` steps too; nothing of it runs here.
     importlib.import_module("freshet.host.evaluator.main")
+    named = {spec.io for spec in made.definitions.assets if spec.io is not None}
+    with quiet_threads(), contextlib.suppress(ImportError):  # who needs what is not there says so itself
+        for module in made.managers.modules(named, tables="pyarrow" in sys.modules):
+            importlib.import_module(module)
 
 
 def _unknown_thread() -> ProblemData:

@@ -17,6 +17,7 @@ from freshet.definitions.retries import is_retried
 from freshet.errors import FreshetError
 from freshet.host.current import running
 from freshet.host.describe import Catalog
+from freshet.host.fits import check_returned
 from freshet.host.inputs import read_arguments, set_of
 from freshet.host.journal import Journal
 from freshet.host.messages import ErrorData, Run, ValueData, WorkerEnded
@@ -77,6 +78,7 @@ def _perform_asset(
     if asset.spec.wants_ctx:
         arguments["ctx"] = context
     value = _call(asset.function, arguments, resources)
+    check_returned(asset.function, value)
     kept = write_value(
         value,
         values_dir=values_dir,
@@ -85,6 +87,7 @@ def _perform_asset(
         run_id=order["run"],
         attempt=order["attempt"],
         io=asset.spec.io,
+        managers=catalog.managers,
     )
     version = context.version or (None if value is None else kept.digest)
     return ValueData(path=kept.path, io=kept.io, size=kept.size, digest=kept.digest), version

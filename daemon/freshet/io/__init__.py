@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from freshet.io.registry import IO_NAMES, ValueRef, read_value, write_value
+from freshet.io.managers import BUILT_IN, Managers
+from freshet.io.registry import ValueRef, read_value, write_value
 from freshet.io.values import Values
 
-__all__ = ["IO_NAMES", "ValueRef", "Values", "read_value", "write_value"]
+__all__ = ["BUILT_IN", "Managers", "ValueRef", "Values", "read_value", "write_value"]

@@ -8,30 +8,29 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import orjson
-
-from freshet.definitions.names import check_key, check_name, key_filename, nearest_hint
+from freshet.definitions.names import check_key, check_name, key_filename
 from freshet.errors import ValueFormatError
-from freshet.io import json, pickle
 from freshet.io.files import ensure_folder, write_durable
+from freshet.io.managers import BUILT_IN, Managers
 
-__all__ = ["IO_NAMES", "NO_PARTITION", "ValueRef", "read_value", "write_value"]
+__all__ = ["NO_PARTITION", "ValueRef", "read_value", "write_value"]
 
 NO_PARTITION = "@"
 """The folder of a value without partition; no key's folder is called so, since `@` is percent-encoded there."""
 
 _KEY_FILE = "key"
+_AGAIN = "materialize its asset again"
 
 
 @dataclass(frozen=True, slots=True)
 class ValueRef:
-    """A kept value: `path` relative to `state_dir/values`, its I/O manager, bytes and hex BLAKE2b-128."""
+    """A kept value: `path` relative to `state_dir/values` or to the store's prefix, its I/O manager (`STORE:MANAGER` in
+    a store), bytes and hex BLAKE2b-128. Of `none`, the path is empty and the digest names run and attempt."""
 
     path: str
     io: str
@@ -39,74 +38,60 @@ class ValueRef:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Manager:
-    dumps: Callable[[Any], bytes]
-    loads: Callable[[bytes], Any]
-
-
-_MANAGERS = {"json": _Manager(json.dumps, json.loads), "pickle": _Manager(pickle.dumps, pickle.loads)}
-
-IO_NAMES = tuple(_MANAGERS)
-"""The I/O managers there are."""
-
-
 def write_value(
-    value: Any, *, values_dir: Path, asset: str, partition_key: str | None, run_id: int, attempt: int, io: str | None
+    value: Any,
+    *,
+    values_dir: Path,
+    asset: str,
+    partition_key: str | None,
+    run_id: int,
+    attempt: int,
+    io: str | None,
+    managers: Managers = BUILT_IN,
 ) -> ValueRef:
-    """Keep `value` durably and say where. `io`: None chooses `json` where the value comes back exactly, else `pickle`.
+    """Keep `value` durably and say where. `io`: None chooses the manager by the value, see `Managers`.
 
     Raises `ValueFormatError` where the manager cannot hold the value, and `OSError` where the disk cannot.
     """
-    name, data = _encode(value, io)
+    store, name, data = managers.encode(value, io)
+    if name == "none":
+        return ValueRef(path="", io=name, size=0, digest=f"{run_id}-{attempt}")
     check_name(asset, what="asset")
     key = None if partition_key is None else check_key(partition_key)
-    place = f"{asset}/{NO_PARTITION if key is None else key_filename(key)}"
+    place, file = f"{asset}/{NO_PARTITION if key is None else key_filename(key)}", f"{run_id}-{attempt}.{name}"
+    ref = ValueRef(f"{place}/{file}", f"{store}:{name}" if store else name, len(data), _digest(data))
+    if store:
+        managers.store(store).write(ref.path, data)
+        return ref
     folder = f"{values_dir}/{place}"
     ensure_folder(folder, top=str(values_dir))
     if key is not None:
         _keep_long_key(folder, key)
-    file = f"{run_id}-{attempt}.{name}"
     write_durable(folder, file, data)
-    return ValueRef(path=f"{place}/{file}", io=name, size=len(data), digest=_digest(data))
+    return ref
 
 
-def read_value(values_dir: Path, ref: ValueRef) -> Any:
-    """The value at `ref`. Raises `ValueFormatError` where it is gone, or is not what was written."""
-    manager = _manager(ref.io)
+def read_value(values_dir: Path, ref: ValueRef, *, wanted: Any = Any, managers: Managers = BUILT_IN) -> Any:
+    """The value at `ref`, of the kind that is `wanted` where its manager gives several. Raises `ValueFormatError` where
+    it is gone, or is not what was written."""
+    if ref.io == "none":
+        return None
+    store, _, name = ref.io.rpartition(":")
     try:
-        data = (values_dir / ref.path).read_bytes()
+        data = managers.store(store).read(ref.path) if store else (values_dir / ref.path).read_bytes()
     except FileNotFoundError as error:
-        raise ValueFormatError(f"the value {ref.path} is gone", hint="materialize its asset again") from error
+        raise ValueFormatError(f"the value {ref.path} is gone", hint=_AGAIN) from error
     if len(data) != ref.size:
-        raise ValueFormatError(
-            f"the value {ref.path} has {len(data)} bytes; {ref.size} were written", hint="materialize its asset again"
-        )
+        raise ValueFormatError(f"the value {ref.path} has {len(data)} bytes; {ref.size} were written", hint=_AGAIN)
     if (found := _digest(data)) != ref.digest:
         raise ValueFormatError(
             f"the value {ref.path} is damaged: its digest is {found}, {ref.digest} was written",
-            hint="check the disk, then materialize its asset again",
+            hint=f"check the disk, then {_AGAIN}",
         )
     try:
-        return manager.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise ValueFormatError(
-            f"the value {ref.path} is no JSON: {error}", hint="materialize its asset again"
-        ) from error
-
-
-def _encode(value: Any, io: str | None) -> tuple[str, bytes]:
-    if io is not None:
-        return io, _manager(io).dumps(value)
-    data = json.try_dumps(value)
-    return ("pickle", pickle.dumps(value)) if data is None else ("json", data)
-
-
-def _manager(io: str) -> _Manager:
-    try:
-        return _MANAGERS[io]
-    except KeyError:
-        raise ValueFormatError(f"there is no I/O manager {io!r}", hint=nearest_hint(io, _MANAGERS)) from None
+        return managers.decode(name, data, wanted)
+    except ValueFormatError as error:
+        raise ValueFormatError(f"the value {ref.path}: {error.message}", hint=error.hint) from error
 
 
 def _keep_long_key(folder: str, key: str) -> None:
