@@ -230,8 +230,8 @@ async def test_the_last_of_a_list_is_the_last_that_is_written(tmp_path: Path) ->
         await make(one, "rates", "as")
         await make(one, "days", "2026-03-28", "2026-03-29")
         assert await make(one, "newest", None) + await make(one, "yesterday", None) == ["succeeded"] * 2
-        assert read(tmp_path, "newest") == '"as"'
-        assert read(tmp_path, "yesterday") == '"2026-03-29"'
+        assert read(tmp_path, "newest") == "as"
+        assert read(tmp_path, "yesterday") == "2026-03-29"
     edited = StaticPartitions(["as", "us", "eu"], name="regions")
 
     @asset(name="rates", partitions=edited)
@@ -248,7 +248,7 @@ async def test_the_last_of_a_list_is_the_last_that_is_written(tmp_path: Path) ->
 
 def read(folder: Path, asset: str) -> str:
     """The value made last."""
-    newest = max(folder.glob(f"values/{asset}/**/*.json"), key=lambda path: int(path.stem.split("-")[0]))
+    newest = max(folder.glob(f"values/{asset}/**/*.*"), key=lambda path: int(path.stem.split("-")[0]))
     return newest.read_text()
 
 
