@@ -6,6 +6,7 @@ Everything a plugin needs is here: `from freshet import asset, sensor, Freshness
 from __future__ import annotations
 
 from freshet.definitions.asset import Asset, Dep, asset
+from freshet.definitions.cache import CacheKey
 from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.delivery import Deliveries, Delivery, Handled
 from freshet.definitions.durations import Duration, parse_duration
@@ -57,6 +58,7 @@ __all__ = [
     "AutomationCondition",
     "Batch",
     "ByDimension",
+    "CacheKey",
     "Command",
     "Dask",
     "DefinitionError",

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from tests.definitions.conditions import operands, trees
 
 from freshet.definitions.asset import AssetSpec, DepSpec
+from freshet.definitions.cache import CacheSpec
 from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.freshness import FreshnessSpec
 from freshet.definitions.graph import Definitions
@@ -40,6 +41,7 @@ ASSETS = st.builds(
     retries=st.sampled_from([RetrySpec(), RetrySpec(max=3, delay=5.0, on=("ValueError",))]),
     timeout=st.sampled_from([None, 1.5]),
     surroundings=st.sampled_from([None, Surroundings(2**29, {"A": "b"}, "work"), Surroundings(cwd="work")]),
+    cache=st.sampled_from([None, CacheSpec(), CacheSpec(inputs=False, ttl=86400.0)]),
     tags=st.sampled_from([{}, {"team": "data"}]),
     wants_ctx=st.booleans(),
     source=st.sampled_from([None, Source("plugins/a.py", 7)]),

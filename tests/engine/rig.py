@@ -81,7 +81,7 @@ async def rig(
     def make_host(answers: Answers) -> InlineHost:
         return host(things, answers, values_dir=folder / "values", clock=time, duration=duration, resting=rest)
 
-    options = EngineOptions(workers=workers, grace=0.0, max_chain=max_chain)
+    options = EngineOptions(workers=workers, grace=0.0, max_chain=max_chain, values_dir=folder / "values")
     engine = Engine(store=store, make_host=make_host, clock=time, options=options, rng=random.Random(seed))
     try:
         await engine.start()

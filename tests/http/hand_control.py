@@ -50,6 +50,7 @@ from freshet.http.sockets import Sockets, bind
 from freshet.settings import Settings, load_settings
 from freshet.store.admission import admit
 from freshet.store.assets import asset_bits
+from freshet.store.caching import clear_cache
 from freshet.store.definitions import register_definitions
 from freshet.store.finishing import finish_step
 from freshet.store.inbox import keep_deliveries
@@ -233,6 +234,9 @@ class HandControl:
         done = await self.store.write(partial(commit_report, reported=report, now=NOW))
         self.bus.publish(done.events)
         return done.counted
+
+    async def clear_cache(self, asset: str, key: str | None = None) -> int:
+        return await self.store.write(partial(clear_cache, asset=asset, key=key))
 
     async def call(
         self, job: str, params: dict[str, Json], *, priority: int = 0, tags: dict[str, str] | None = None

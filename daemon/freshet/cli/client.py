@@ -190,6 +190,11 @@ class Client:
         """Say that an asset was made elsewhere."""
         return self._one(models.ReportAnswer, "POST", f"assets/{_safe(asset)}/report", body=body)
 
+    def clear_cache(self, asset: str, partition: str | None) -> models.CacheCleared:
+        """Forget what was made of an asset."""
+        params = None if partition is None else {"partition": partition}
+        return self._one(models.CacheCleared, "DELETE", f"assets/{_safe(asset)}/cache", params=params)
+
     def call(self, job: str, body: models.CallBody) -> models.RunsAdmitted:
         """Ask for a run of a job."""
         return self._one(models.RunsAdmitted, "POST", f"jobs/{_safe(job)}/call", body=body)

@@ -11,6 +11,7 @@ from types import CodeType, FunctionType, NoneType
 from typing import Annotated, Any, get_args, get_origin, overload
 
 from freshet.definitions.annotations import single_value
+from freshet.definitions.cache import CacheKey, CacheSpec, cache_spec
 from freshet.definitions.code import code_version
 from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.durations import Duration
@@ -80,6 +81,7 @@ class AssetSpec:
     surroundings: Surroundings | None = None
     resources: tuple[str, ...] = ()
     io: str | None = None
+    cache: CacheSpec | None = None
     tags: dict[str, str] = field(default_factory=dict[str, str])
     group: str | None = None
     version: str | None = None
@@ -128,6 +130,7 @@ def asset(
     env: dict[str, str] | None = None,
     cwd: str | Path | None = None,
     io: str | None = None,
+    cache: Duration | CacheKey | None = None,
     tags: dict[str, str] | None = None,
     group: str | None = None,
     version: str | None = None,
@@ -152,6 +155,7 @@ def asset(
     env: dict[str, str] | None = None,
     cwd: str | Path | None = None,
     io: str | None = None,
+    cache: Duration | CacheKey | None = None,
     tags: dict[str, str] | None = None,
     group: str | None = None,
     version: str | None = None,
@@ -164,6 +168,8 @@ def asset(
 
     `version`: of its code, up to 64 characters, for you to change where `AutomationCondition.code_version_changed()` is
     to be told; without, it is a digest of the function's code, which an edit changes and a comment does not.
+
+    `cache="1d"`, or a `CacheKey`: what was made of the same inputs by the same code is not made again, see there.
 
     `memory="512MiB"`: what all processes of the step may have together; beyond, the attempt fails as a `MemoryError`.
     `env`: variables set over the worker's, for all to see (no secrets). `cwd`: its working directory, relative to the
@@ -182,6 +188,7 @@ def asset(
             executor=executor_spec(executor, wrapped, f"{what}: executor", takes=("partition",) if partitions else ()),
             **step_options(what, priority, retries, timeout, surroundings(memory, env, cwd, what)),
             io=expect(io, _TEXT, f"{what}: io"),
+            cache=cache_spec(cache, f"{what}: cache"),
             tags=expect_tags(tags, f"{what}: tags"),
             group=expect(group, _TEXT, f"{what}: group"),
             version=_version(version, what),

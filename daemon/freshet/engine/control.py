@@ -310,6 +310,11 @@ class Control(Protocol):
         nothing moved."""
         ...
 
+    async def clear_cache(self, asset: str, key: str | None = None) -> int:
+        """Forget what was made of an asset with `cache=`, or of one partition of it: what comes next is made anew, and
+        what is under way is not kept. Returns how many makings were known."""
+        ...
+
     async def call(
         self, job: str, params: dict[str, Json], *, priority: int = 0, tags: dict[str, str] | None = None
     ) -> int:

@@ -102,6 +102,7 @@ async def _serve(settings: Settings, store: Store, children: ChildrenLock, clock
         timezone=settings.timezone,
         inbox_max=settings.http.inbox_max,
         root=settings.root,
+        values_dir=settings.state_dir / "values",
         max_chain=settings.automation.max_chain,
     )
     gc.set_threshold(*_GARBAGE_AFTER_STARTING)

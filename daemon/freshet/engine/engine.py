@@ -87,6 +87,7 @@ class EngineOptions:
     inbox_max: int = 100_000
     root: Path = Path()
     max_chain: int = 250
+    values_dir: Path | None = None
 
 
 class Engine:
@@ -152,7 +153,7 @@ class Engine:
             in_force=in_force,
             rng=self._rng,
         )
-        self.launcher = Launcher(self.instruments, self.options.workers, self.options.lanes)
+        self.launcher = Launcher(self.instruments, self.options.workers, self.options.lanes, self.options.values_dir)
         self.staging = Staging(self.instruments, self.launcher)
 
     async def _recover(self, report: LoadReport) -> None:

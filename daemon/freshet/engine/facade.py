@@ -218,6 +218,10 @@ class EngineControl:
         (checked,) = check_reports(self.definitions, (report,), now)
         return await self._engine.instruments.work.whole(self._report(checked, now))
 
+    async def clear_cache(self, asset: str, key: str | None = None) -> int:
+        """Forget what was made."""
+        return await self._engine.launcher.cache.clear(asset, key)
+
     async def _report(self, report: ReportedMaterialization, now: float) -> bool:
         done = await self._store.write(partial(commit_report, reported=report, now=now))
         self._engine.instruments.bus.publish(done.events)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import structlog
 
 from freshet.definitions.executor import PROCESS, Lane, lane_of
 from freshet.definitions.retries import RetrySpec, retry_delay
+from freshet.engine.caching import Caching
 from freshet.engine.inputs import read_bulk
 from freshet.engine.instruments import STORE_RETRY, Instruments, persist
 from freshet.engine.requests import input_needs
@@ -36,8 +38,15 @@ _log = structlog.get_logger("freshet.runs")
 class Launcher:
     """Owns the queue and the steps under way. Every step it launches ends in one commit, whatever happens to it."""
 
-    def __init__(self, instruments: Instruments, capacity: int, lanes: Mapping[Lane, int] | None = None) -> None:
+    def __init__(
+        self,
+        instruments: Instruments,
+        capacity: int,
+        lanes: Mapping[Lane, int] | None = None,
+        values_dir: Path | None = None,
+    ) -> None:
         self._in = instruments
+        self.cache = Caching(instruments, values_dir)
         self.queue = RunQueue(capacity, lanes=lanes or {})
         self.running: dict[StepId, StepToRun] = {}
         self.retry_at: dict[StepId, float] = {}
@@ -156,7 +165,7 @@ class Launcher:
     def _launch(self, step: StepToRun) -> None:
         self.running[step.run_id, step.position] = step
         self._in.work.begin()
-        if step.bulk:
+        if step.bulk or self.cache.rule(step) is not None:
             self._reading.add((step.run_id, step.position))
             self._in.work.spawn(self._read_and_hand_over(step))
         else:
@@ -165,11 +174,15 @@ class Launcher:
     async def _read_and_hand_over(self, step: StepToRun) -> None:
         step_id = (step.run_id, step.position)
         whole = await read_bulk(self._in, step)
-        if step_id in self._reading:
-            self._reading.discard(step_id)
-            self._hand_over(whole)
-        else:
+        end = await self.cache.find(whole)
+        if step_id not in self._reading:
             self.ended(StepEnd(*step_id, step.attempt, "canceled"))
+            return
+        self._reading.discard(step_id)
+        if end is not None:
+            self.ended(end)
+        else:
+            self._hand_over(whole)
 
     def _hand_over(self, step: StepToRun) -> None:
         in_force = self._in.in_force
@@ -209,9 +222,10 @@ class Launcher:
         if end.error is not None and end.error.traceback:
             error = {**(error or {}), "traceback": end.error.traceback}
         base = StepResult(step.run_id, step.position, step.attempt, "succeeded", now, end.value, end.metadata, error)
+        key = self.cache.ended(end)
         match end.outcome:
             case "succeeded":
-                return replace(base, version=end.version, code=end.code)
+                return replace(base, version=end.version, code=end.code, cached=end.cached, cache_key=key)
             case "failed" | "died":
                 return replace(base, outcome="failed", retry_at=self._retry_at(step, end, now))
             case "not_received":

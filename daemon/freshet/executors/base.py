@@ -156,7 +156,8 @@ class StepEnd:
     answer; `error` says how (exit status, signal). `interrupted`: the host itself ended.
 
     Of a failure: `final`, no attempt is to follow (`GiveUp`); `after`, the seconds before the next (`RetryLater`).
-    Of a success: `version`, of the data that was made, None where nothing is known; `code`, of what made it.
+    Of a success: `version`, of the data that was made, None where nothing is known; `code`, of what made it;
+    `cached`, the run that made it before, so that nothing ran now.
     """
 
     run_id: int
@@ -170,6 +171,7 @@ class StepEnd:
     after: float | None = None
     version: str | None = None
     code: str | None = None
+    cached: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,8 @@ def _perform_asset(
         managers=catalog.managers,
     )
     version = context.version or (None if value is None else kept.digest)
-    return ValueData(path=kept.path, io=kept.io, size=kept.size, digest=kept.digest), version
+    digest = context.version if context.version and kept.io == "none" else kept.digest
+    return ValueData(path=kept.path, io=kept.io, size=kept.size, digest=digest), version
 
 
 def _perform_job(order: Run, catalog: Catalog, context: RunningJob, resources: Resources) -> None:

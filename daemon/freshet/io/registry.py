@@ -30,7 +30,8 @@ _AGAIN = "materialize its asset again"
 @dataclass(frozen=True, slots=True)
 class ValueRef:
     """A kept value: `path` relative to `state_dir/values` or to the store's prefix, its I/O manager (`STORE:MANAGER` in
-    a store), bytes and hex BLAKE2b-128. Of `none`, the path is empty and the digest names run and attempt."""
+    a store), bytes and hex BLAKE2b-128. Of `none`, the path is empty; the digest is the version of the data where the
+    function said one, else names run and attempt."""
 
     path: str
     io: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import replace
 
+from freshet.store.caching import keep_cached
 from freshet.store.codec import dump, dump_optional
 from freshet.store.ending import dependents, end_run, fail_for_good, is_current, is_idle, release, set_of, settle_run
 from freshet.store.events import EventLog
@@ -74,10 +75,10 @@ def _run_state(db: sqlite3.Connection, log: EventLog, result: StepResult) -> Run
 def _succeed(db: sqlite3.Connection, log: EventLog, result: StepResult) -> None:
     name, asset_id, partition, started = db.execute(
         """
-        UPDATE steps SET state = 'succeeded', ended_at = ?, error = NULL, metadata = ? WHERE run_id = ? AND position = ?
-        RETURNING name, asset_id, partition, started_at
+        UPDATE steps SET state = 'succeeded', ended_at = ?, error = NULL, metadata = ?, cached = ?
+        WHERE run_id = ? AND position = ? RETURNING name, asset_id, partition, started_at
         """,
-        (result.at, dump_optional(result.metadata or None), result.run_id, result.position),
+        (result.at, dump_optional(result.metadata or None), result.cached, result.run_id, result.position),
     ).fetchone()
     if asset_id is None:
         return
@@ -85,7 +86,10 @@ def _succeed(db: sqlite3.Connection, log: EventLog, result: StepResult) -> None:
     set_name = set_of(db, asset_id, partition)
     if is_current(db, result.run_id, result.position):
         made = Made(asset_id, name, set_name, partition, result.at, begun, result.version, result.code, result.value)
-        write_made(db, log, replace(made, metadata=result.metadata, run_id=result.run_id))
+        made = replace(made, metadata=result.metadata, run_id=result.run_id, cached=result.cached)
+        write_made(db, log, made)
+        if result.cache_key is not None:
+            keep_cached(db, made, result.cache_key)
         return
     log.add(
         "released",

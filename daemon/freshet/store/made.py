@@ -20,7 +20,7 @@ __all__ = ["Made", "made_data", "write_made"]
 class Made:
     """What was made, of which asset's partition of `set`. `begun`: when the work began, in epoch seconds; of a report,
     when it was said to be made. `version`: of the data, None where nothing is known; `code`: of what made it. `told`:
-    a report said when it was made, as `at`."""
+    a report said when it was made, as `at`. `cached`: the run that had made it before."""
 
     asset_id: int
     asset: str
@@ -35,13 +35,15 @@ class Made:
     run_id: int | None = None
     tick_id: int | None = None
     told: bool = False
+    cached: int | None = None
 
 
 def write_made(db: sqlite3.Connection, log: EventLog, made: Made) -> int:
     """Put it into the state of assets, and its `materialized` into the log; returns the event's number.
 
     The event's data: `metadata`, the data's `version`, `same` (True: as the partition's version before), `begun`;
-    `at` where a report said when, and `stale` (True: its freshness stays warned or lapsed all the same).
+    `at` where a report said when; `cached` where it was made before, by which run; and `stale` (True: its freshness
+    stays warned or lapsed all the same).
     """
     place = (made.asset_id, made.partition)
     before = None
@@ -54,6 +56,8 @@ def write_made(db: sqlite3.Connection, log: EventLog, made: Made) -> int:
         data["same"] = True
     if made.told:
         data["at"] = made.at
+    if made.cached is not None:
+        data["cached"] = {"run": made.cached}
     seq = log.add(
         "materialized",
         asset=made.asset,

@@ -89,12 +89,12 @@ def _with_steps(db: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> tuple[
     for row in db.execute(
         """
         SELECT s.run_id, s.position, s.name, s.state, s.attempt, s.failures, s.not_before, s.started_at, s.ended_at,
-               s.error, s.metadata
+               s.error, s.metadata, s.cached
         FROM json_each(?) wanted CROSS JOIN steps s ON s.run_id = wanted.value ORDER BY s.run_id, s.position
         """,
         (dump([row[0] for row in rows]),),
     ):
-        steps.setdefault(row[0], []).append(StepRow(*row[:9], *map(load_optional, row[9:])))
+        steps.setdefault(row[0], []).append(StepRow(*row[:9], *map(load_optional, row[9:11]), row[11]))
     return tuple(_run(row, tuple(steps.get(row[0], ()))) for row in rows)
 
 

@@ -23,7 +23,18 @@ from freshet.http.models import (
     TickBody,
 )
 
-__all__ = ["call", "cancel", "dropped_line", "materialize", "pause", "resume", "retry", "tick", "tick_lines"]
+__all__ = [
+    "call",
+    "cancel",
+    "clear_cache",
+    "dropped_line",
+    "materialize",
+    "pause",
+    "resume",
+    "retry",
+    "tick",
+    "tick_lines",
+]
 
 
 def materialize(
@@ -62,6 +73,17 @@ def _admitted(session: Session, client: Client, answer: RunsAdmitted, *, wait: b
         for run in answer.runs:
             print(f"run {run} (freshet logs {run} -f follows it)")  # noqa: T201
     return 0
+
+
+def clear_cache(session: Session, asset: str, partition: str | None) -> None:
+    """Forget what was made."""
+    with session.client() as client:
+        answer = client.clear_cache(asset, partition)
+    if session.json:
+        print_json(answer)
+        return
+    what = in_line(asset if partition is None else f"{asset} {partition}")
+    print(f"{what}: {answer.forgotten or 'nothing was'} forgotten")  # noqa: T201
 
 
 def cancel(session: Session, name: str) -> None:

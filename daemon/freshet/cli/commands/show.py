@@ -369,7 +369,7 @@ def _one_run(session: Session, one: RunAnswer) -> None:
         (
             (
                 step.name,
-                state_text(step.state),
+                state_text(step.state) if step.cached is None else f"as in run {step.cached}",
                 step.attempt,
                 _took(step.started_at, step.ended_at, now),
                 step.metadata or "-",

@@ -10,7 +10,7 @@ from freshet.definitions.asset import AssetSpec
 from freshet.definitions.names import check_version
 from freshet.http.api.context import Api, Context, known
 from freshet.http.api.convert import asset_answer
-from freshet.http.models import AssetAnswer, ReportAnswer, ReportBody
+from freshet.http.models import AssetAnswer, CacheCleared, ReportAnswer, ReportBody
 from freshet.store.queries import asset_summaries
 from freshet.store.records import ReportedMaterialization
 
@@ -39,6 +39,14 @@ async def report(api: Api, name: str, body: ReportBody) -> ReportAnswer:
     version = None if body.data_version is None else check_version(body.data_version, what="data_version")
     given = ReportedMaterialization(name, body.partition, metadata=body.metadata, data_version=version, at=body.at)
     return ReportAnswer(asset=name, partition=body.partition, counted=await api.control.report_made(given))
+
+
+@router.delete("/{name}/cache")
+async def clear_cache(api: Api, name: str, partition: str | None = None) -> CacheCleared:
+    """Forget what was made of an asset with `cache=`, or of one partition of it: what comes next is made anew."""
+    known(api.control.definitions.asset, name, "asset")
+    forgotten = await api.control.clear_cache(name, partition)
+    return CacheCleared(asset=name, partition=partition, forgotten=forgotten)
 
 
 async def _answers(api: Context, specs: Sequence[AssetSpec]) -> tuple[AssetAnswer, ...]:

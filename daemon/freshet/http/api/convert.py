@@ -216,6 +216,7 @@ def _step(row: StepRow) -> StepAnswer:
         ended_at=row.ended_at,
         error=row.error,
         metadata=row.metadata,
+        cached=row.cached,
     )
 
 

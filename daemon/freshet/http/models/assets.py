@@ -58,6 +58,14 @@ class ReportAnswer(Answer):
     counted: bool
 
 
+class CacheCleared(Answer):
+    """`forgotten`: how many makings were known."""
+
+    asset: str
+    partition: str | None
+    forgotten: int
+
+
 class AssetCounts(Answer):
     """Over the partitions of an asset; without partitions `partitions` is 1. `exhausted`: those that lapsed and are not
     refreshed any more, since all attempts of `on_lapse` failed."""

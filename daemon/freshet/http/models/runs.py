@@ -23,7 +23,8 @@ __all__ = [
 
 
 class StepAnswer(Answer):
-    """A step of a run. `attempt`: how often it was started; `not_before`: the end of its back-off."""
+    """A step of a run. `attempt`: how often it was started; `not_before`: the end of its back-off; `cached`: it did not
+    run, since that run had made before what it was to make."""
 
     position: int
     name: str
@@ -35,6 +36,7 @@ class StepAnswer(Answer):
     ended_at: float | None
     error: Json
     metadata: Json
+    cached: int | None
 
 
 class RunAnswer(Answer):

@@ -180,7 +180,7 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class StepRow:
-    """A step as remembered."""
+    """A step as remembered. `cached`: the run that had made before what it was to make, so that it did not run."""
 
     run_id: int
     position: int
@@ -193,6 +193,7 @@ class StepRow:
     ended_at: float | None
     error: Json
     metadata: Json
+    cached: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +229,8 @@ class StepResult:
 
     `outcome`: succeeded; failed (counts against retries); lost (the launch was not received: the attempt is
     returned and the step queued again); interrupted; canceled. `retry_at`: set by the engine where a failed step
-    has retries left. `version`: of the data, None where nothing is known; `code`: of what ran.
+    has retries left. `version`: of the data, None where nothing is known; `code`: of what ran. `cached`: the run that
+    made it before, so that nothing ran; `cache_key`: under which it can be taken again.
     """
 
     run_id: int
@@ -242,6 +244,8 @@ class StepResult:
     retry_at: float | None = None
     version: str | None = None
     code: str | None = None
+    cached: int | None = None
+    cache_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
