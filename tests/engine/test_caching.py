@@ -199,7 +199,7 @@ async def test_what_is_forgotten_is_made_again_also_what_was_under_way(tmp_path:
     @asset(partitions=files, cache=CacheKey())
     def rows(ctx: Any) -> str:
         made.append(ctx.partition.key)
-        return ctx.partition.key
+        return made[-1]
 
     async with rig(tmp_path, [rows], duration=lambda step: 10.0) as one:
         await one.control.add_partitions("files", {"a": {}, "b": {}})

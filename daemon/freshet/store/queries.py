@@ -94,7 +94,8 @@ def _with_steps(db: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> tuple[
         """,
         (dump([row[0] for row in rows]),),
     ):
-        steps.setdefault(row[0], []).append(StepRow(*row[:9], *map(load_optional, row[9:11]), row[11]))
+        told: list[Any] = [*row[:9], load_optional(row[9]), load_optional(row[10]), row[11]]
+        steps.setdefault(row[0], []).append(StepRow(*told))
     return tuple(_run(row, tuple(steps.get(row[0], ()))) for row in rows)
 
 
