@@ -1,7 +1,7 @@
 CREATE TABLE asset_state ( asset_id INTEGER NOT NULL REFERENCES assets, partition INTEGER NOT NULL, materialized_seq INTEGER, materialized_at REAL, run_id INTEGER, value TEXT, metadata TEXT, failed_seq INTEGER, failed_run INTEGER, data_version TEXT, code_version TEXT, begun_at REAL, PRIMARY KEY (asset_id, partition) ) STRICT, WITHOUT ROWID;
 CREATE INDEX asset_state_failed ON asset_state (asset_id, partition) WHERE failed_seq IS NOT NULL;
 CREATE INDEX asset_state_latest ON asset_state (asset_id, materialized_seq);
-CREATE TABLE assets ( id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, set_id INTEGER REFERENCES partition_sets , code_version TEXT) STRICT;
+CREATE TABLE assets ( id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, set_id INTEGER REFERENCES partition_sets , code_version TEXT, wiring TEXT) STRICT;
 CREATE INDEX assets_of_set ON assets (set_id) WHERE set_id IS NOT NULL;
 CREATE TABLE backfill_bits ( backfill_id INTEGER NOT NULL REFERENCES backfills, asset_id INTEGER NOT NULL REFERENCES assets, what TEXT NOT NULL CHECK (what IN ('wanted', 'asked', 'done', 'failed')), chunk INTEGER NOT NULL, bits BLOB NOT NULL, PRIMARY KEY (backfill_id, asset_id, what, chunk) ) STRICT, WITHOUT ROWID;
 CREATE TABLE backfills ( id INTEGER PRIMARY KEY AUTOINCREMENT, state TEXT NOT NULL CHECK (state IN ('running', 'paused', 'succeeded', 'failed', 'canceled')), request TEXT NOT NULL, priority INTEGER NOT NULL DEFAULT 0, tags TEXT NOT NULL DEFAULT '{}', boxes TEXT NOT NULL DEFAULT '[]', low_run INTEGER NOT NULL DEFAULT 0, created_at REAL NOT NULL, ended_at REAL, error TEXT ) STRICT;

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from typing import Any
 
+from freshet.definitions.asset import AssetSpec
 from freshet.definitions.graph import Definitions
 from freshet.store.events import EventLog
 from freshet.store.policies import register_policies
@@ -21,12 +23,15 @@ def register_definitions(db: sqlite3.Connection, definitions: Definitions, now: 
     was if it comes back, and so are windows of time before `start`: an edit loses nothing. An asset that moves to
     another set loses its state, because its numbers would mean other keys; so do all assets of a set whose numbers
     mean something else than before. Of those the event `definitions_loaded` has `data["renumbered"]`.
-    An asset whose code is another than that of the definitions before, however long ago, has one event `code_changed`.
+    An asset whose code is another than that of the definitions before, however long ago, has one event `code_changed`;
+    one that depends on others, or otherwise on them, or whose freshness policy came, went or holds for partitions now,
+    one event `rewired`.
     """
     log = EventLog(db, now)
     renumbered = register_sets(db, log, definitions, now)
     _assets(db, definitions)
     _code(db, definitions, log)
+    _rewire(db, definitions, log)
     register_policies(db, definitions, now)
     _version(db, definitions.version, log, renumbered)
     return log.write()
@@ -65,6 +70,31 @@ def _code(db: sqlite3.Connection, definitions: Definitions, log: EventLog) -> No
         if known[spec.name] is not None:
             name = None if spec.partitions is None else spec.partitions.name
             log.add("code_changed", asset=spec.name, set=name, data={"code_version": version})
+
+
+def _rewire(db: sqlite3.Connection, definitions: Definitions, log: EventLog) -> None:
+    """What was never noted is known from now on, and is no change."""
+    known: dict[str, str | None] = dict(db.execute("SELECT name, wiring FROM assets"))
+    given = [(spec, _wiring(definitions, spec)) for spec in definitions.assets]
+    changed = [(spec, wiring) for spec, wiring in given if known[spec.name] != wiring]
+    db.executemany("UPDATE assets SET wiring = ? WHERE name = ?", [(wiring, spec.name) for spec, wiring in changed])
+    for spec, _ in changed:
+        if known[spec.name] is not None:
+            log.add("rewired", asset=spec.name, set=None if spec.partitions is None else spec.partitions.name)
+
+
+def _wiring(definitions: Definitions, spec: AssetSpec) -> str:
+    parts = ["" if spec.partitions is None else spec.partitions.name]
+    if spec.freshness is not None:
+        parts.append("each" if spec.freshness.per_partition else "whole")
+    for dep in sorted(spec.deps, key=lambda dep: dep.asset):
+        above = definitions.asset[dep.asset].partitions
+        if above is None and spec.partitions is None:
+            parts.append(dep.asset)
+        else:
+            name = "" if above is None else above.name
+            parts.append(f"{dep.asset} {name} {definitions.mapping(spec, dep)!r}")
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
 
 
 def _version(db: sqlite3.Connection, version: str, log: EventLog, renumbered: dict[str, str]) -> None:

@@ -35,6 +35,7 @@ _SAID = {
     "freshness_lapsed": "lapsed",
     "freshness_warned": "warned",
     "code_changed": "other code",
+    "rewired": "other dependencies",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from pyroaring import BitMap
 
@@ -134,6 +134,20 @@ class Agenda:
         return asset not in topology.policies and any(
             world.levels(source).lapsed for source in topology.sources(asset) if source in topology.by_partition
         )
+
+    def rewired(self, assets: Iterable[str]) -> None:
+        """An edit has changed what these depend on: look at all of them and of what lies below."""
+        topology, stack = self._world.topology, [name for name in assets if name in self._world.topology.set_of]
+        seen = set(stack)
+        while stack:
+            name = stack.pop()
+            live = self._world.live(name)
+            self._moment.touch(name, live)
+            if self._program_of(name) is not None:
+                self.add(name, live)
+            below = {edge.below for edge in topology.followers(name)} - seen
+            seen |= below
+            stack.extend(below)
 
     def came(self, changed: Mapping[str, BitMap]) -> None:
         """Partitions that are coming, or are no longer. That they are holds back what depends on them alone: that is

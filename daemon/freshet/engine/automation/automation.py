@@ -243,6 +243,7 @@ class Automation:
         for asset in moment.shifted:
             changed[asset] = self._world.live(asset)
             agenda.happened(asset, changed[asset], remapped=True)
+        agenda.rewired(moment.rewired)
         if self._world.relinked:
             self._world.relinked = False
             agenda.came(self._coming.rebuild())

@@ -65,16 +65,18 @@ class Found:
 @dataclass(slots=True)
 class Moment:
     """One look of all conditions. `at`: when the transaction was committed. `shifted`: assets that depend on other
-    partitions than before. `touched`: to which something happened, by asset; or to something above them, as far as
-    conditions of others may see that in them. `ticked`: the nodes, by asset, of which an instant has passed. `asked`:
-    what this look has requested so far, by asset; `before`: what of it for a cause before this moment, `late` if all of
-    it. `below_failure`, `lapses`: computed when first needed; facts that it rests on do not change after that."""
+    partitions than before; `rewired`: likewise, by an edit. `touched`: to which something happened, by asset; or to
+    something above them, as far as conditions of others may see that in them. `ticked`: the nodes, by asset, of which
+    an instant has passed. `asked`: what this look has requested so far, by asset; `before`: what of it for a cause
+    before this moment, `late` if all of it. `below_failure`, `lapses`: computed when first needed; facts that it rests
+    on do not change after that."""
 
     now: float
     at: float | None = None
     pulses: dict[str, Pulses] = field(default_factory=dict[str, Pulses])
     deleted: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
     shifted: set[str] = field(default_factory=set[str])
+    rewired: set[str] = field(default_factory=set[str])
     touched: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
     ticked: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
     asked: dict[str, BitMap] = field(default_factory=dict[str, BitMap])
@@ -123,6 +125,8 @@ def apply(world: World, events: Sequence[Event], now: float) -> Moment:
             pulses = moment.change(event.asset or "")
             pulses.code = True
             pulses.touched |= world.live(event.asset or "")
+        elif event.type == "rewired":
+            moment.rewired.add(event.asset or "")
         elif event.asset is not None:
             _step(world, moment, event, event.asset, failed_runs)
     return moment

@@ -37,6 +37,7 @@ EventType = Literal[
     "ticker_quarantined",
     "definitions_loaded",
     "code_changed",  # of an asset, with the definitions that were loaded
+    "rewired",  # likewise: it depends on others, or on other partitions of them, or has a policy and had none
 ]
 
 
