@@ -112,7 +112,7 @@ class ExecutorSettings(BaseModel):
 
     model_config = _STRICT
 
-    inline: Annotated[int, Field(ge=1, le=100_000)] = 256
+    inline: Annotated[int, Field(ge=1, le=2_000)] = 256
     detached: Annotated[int, Field(ge=1, le=10_000)] = 16
     dask: Annotated[int, Field(ge=1, le=100_000)] = 256
 

@@ -22,7 +22,7 @@ ALL: list[ExecutorSpec] = [
     Process(),
     Process(reuse=True, steps=5, growth=64),
     Inline("500ms"),
-    Command(["dbt", "run", "{params.model}"], env={"HOME": "/x"}, cwd="dbt"),
+    Command(["dbt", "run", "{params.model}"]),
     Detached(),
     Dask("tcp://127.0.0.1:8786", retries=1),
 ]
@@ -65,6 +65,9 @@ def test_the_names_stand_for_the_defaults() -> None:
 def _def() -> None: ...
 
 
+async def _async() -> None: ...
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -81,10 +84,10 @@ def _def() -> None: ...
         (lambda: Command(["x", "{parms.a}"]), "params"),
         (lambda: Command(["x", "}"]), "stray '}'"),
         (lambda: Command(["x", "{params}"]), "is no field"),
-        (lambda: Command(["x"], env={"FRESHET_RUN": "1"}), "is no name for a variable"),
-        (lambda: Command(["x"], env={"A": 1}), "is no text"),  # type: ignore[arg-type]
         (lambda: asset(executor=Command(["x", "{partition.key}"]))(_def), "there is no partition"),
         (lambda: job(executor=Command(["x", "{params.a}"]))(_def), "no parameter 'a'"),
+        (lambda: asset(executor="inline", memory="1GiB")(_async), "no memory="),
+        (lambda: job(executor=Dask("tcp://x:1"), env={"A": "1"})(_def), "no memory="),
         (lambda: Dask("localhost"), "no address"),
         (lambda: Dask("tcp://x:1", retries=-1), "out of range"),
     ],

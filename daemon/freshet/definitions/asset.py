@@ -185,7 +185,7 @@ def asset(
             freshness=policy_of(freshness, what),
             automation=expect(automation, _CONDITION, f"{what}: automation", "write AutomationCondition.eager()"),
             pool=expect(pool, _TEXT, f"{what}: pool"),
-            executor=executor_spec(executor, wrapped, f"{what}: executor", takes=("partition",) if partitions else ()),
+            executor=executor_spec(executor, wrapped, f"{what}: executor", takes=("partition",) if partitions else (), own=bool(memory or env or cwd)),
             **step_options(what, priority, retries, timeout, surroundings(memory, env, cwd, what)),
             io=expect(io, _TEXT, f"{what}: io"),
             cache=cache_spec(cache, f"{what}: cache"),

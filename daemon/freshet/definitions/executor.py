@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
@@ -85,43 +85,19 @@ class Command:
 
     `argv`: the program and its arguments, without a shell. In each, `{partition.key}`, `{partition.metadata.NAME}`,
     `{params.NAME}`, `{tags.NAME}`, `{run_id}`, `{attempt}` and `{name}` are filled in; an argument that is one field
-    alone and whose value is a list becomes as many arguments. `env`: variables besides those that the program inherits
-    and FRESHET_*; `cwd`: its working directory, relative to `root`. Raises `DefinitionError`.
+    alone and whose value is a list becomes as many arguments. Besides, the program finds FRESHET_RUN and its like in
+    its environment, and may report on file descriptor 3: see `host.command`. Raises `DefinitionError`.
     """
 
     argv: tuple[str, ...]
-    env: tuple[tuple[str, str], ...] = ()
-    cwd: str | None = None
     kind: Literal["command"] = "command"
 
-    def __init__(
-        self,
-        argv: Iterable[str],
-        env: Mapping[str, str] | Iterable[tuple[str, str]] = (),
-        cwd: str | None = None,
-        kind: Literal["command"] = "command",
-    ) -> None:
+    def __init__(self, argv: Iterable[str], kind: Literal["command"] = "command") -> None:
         parts = expect_list(argv, "Command()", 'write each argument by itself: Command(["dbt", "run"])')
         if not parts:
             raise DefinitionError("Command([]) names no program", hint='for example Command(["dbt", "run"])')
         object.__setattr__(self, "argv", tuple(check_argument(part, "Command()") for part in parts))
-        object.__setattr__(self, "env", _variables(env))
-        object.__setattr__(self, "cwd", expect(cwd, (str, type(None)), "Command(cwd=)"))
         object.__setattr__(self, "kind", "command")
-
-
-def _variables(env: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    given: Any = env
-    hint = 'for example env={"DBT_PROFILES_DIR": "profiles"}'
-    pairs: dict[Any, Any] = (
-        dict(given) if isinstance(given, Mapping | tuple | list) else expect(given, (dict,), "", hint)
-    )
-    for name, value in pairs.items():
-        if not isinstance(name, str) or not name or "=" in name or "\0" in name or name.startswith("FRESHET_"):
-            raise DefinitionError(f"Command(env=): {name!r} is no name for a variable", hint=hint)
-        if not isinstance(value, str) or "\0" in value:
-            raise DefinitionError(f"Command(env=): {name}={value!r} is no text", hint=hint)
-    return tuple(cast("dict[str, str]", pairs).items())
 
 
 @dataclass(frozen=True)
@@ -168,10 +144,10 @@ _NAMED: dict[str, ExecutorSpec] = {"process": PROCESS, "inline": Inline(), "deta
 
 
 def executor_spec(
-    given: ExecutorSpec | str | None, function: Callable[..., Any], what: str, *, takes: Collection[str] = ()
+    given: ExecutorSpec | str | None, function: Callable[..., Any], what: str, *, takes: Collection[str] = (), own: bool = False
 ) -> ExecutorSpec:
     """What a decorator's `executor=` means for `function`. `takes`: the parameters that a command can be given, or
-    `partition`. Raises `DefinitionError`."""
+    `partition`; `own`: it declares a memory limit, an environment or a folder of its own. Raises `DefinitionError`."""
     if given is None or given is PROCESS:
         return PROCESS
     if isinstance(given, str):
@@ -187,6 +163,9 @@ def executor_spec(
             file=code.co_filename,
             line=code.co_firstlineno,
         )
+    if own and isinstance(spec, Inline | Dask):
+        said = f"{what}: {type(spec).__name__}: its process is not its own: it takes no memory=, env= or cwd="
+        raise DefinitionError(said, hint="leave them out, or give it another executor")
     if isinstance(spec, Command):
         _check_fields(spec, takes, what)
     return spec

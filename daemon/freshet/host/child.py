@@ -8,6 +8,7 @@ import socket
 import sys
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, NoReturn
 
 from freshet.host.describe import Catalog
@@ -20,14 +21,15 @@ PAGE_SIZE = mmap.PAGESIZE
 """Bytes of the page that an evaluator shares with the daemon."""
 
 
-ChildKind = Literal["worker", "kept", "evaluator"]
-"""`worker`: runs one step; `kept`: one after another."""
+ChildKind = Literal["worker", "kept", "inline", "evaluator"]
+"""`worker`: runs one step; `kept`: one after another; `inline`: many at once, in a loop."""
 
 
 @dataclass(frozen=True)
 class ChildPlan:
     """What a child is to be. Descriptors: `sock` to whom it serves; `out` and `err` become 1 and 2; `page` is an
-    evaluator's; `keep` stay open besides (the children's lock). The host's own 0 is /dev/null, and stays."""
+    evaluator's, or of the process for inline steps; `keep` stay open besides (the children's lock). The host's own 0 is
+    /dev/null, and stays."""
 
     kind: ChildKind
     parent: int
@@ -65,6 +67,9 @@ def play(plan: ChildPlan, catalog: Catalog, bench: Bench) -> NoReturn:
             bench.serve(plan.sock)
         elif plan.kind == "kept":
             bench.serve_on(plan.sock)
+        elif plan.kind == "inline":
+            bench.remove()
+            _loop(plan, catalog, bench.state_dir)
         else:
             bench.remove()
             _evaluate(plan, catalog)
@@ -74,6 +79,14 @@ def play(plan: ChildPlan, catalog: Catalog, bench: Bench) -> NoReturn:
         os.write(2, traceback.format_exc().encode("utf-8", "backslashreplace"))
         status = 70
     os._exit(status)
+
+
+def _loop(plan: ChildPlan, catalog: Catalog, state_dir: Path) -> None:
+    from freshet.host.inline import process
+
+    page = mmap.mmap(plan.page, PAGE_SIZE)
+    os.close(plan.page)
+    process.run(plan.sock, page, catalog, state_dir)
 
 
 def _evaluate(plan: ChildPlan, catalog: Catalog) -> None:

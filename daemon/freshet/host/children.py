@@ -47,7 +47,7 @@ class _Ends:
         if kind != "evaluator":
             self.pipes["stdout"], out = os.pipe()
             self.pipes["stderr"], err = os.pipe()
-        else:
+        if kind in ("evaluator", "inline"):
             self.page = os.memfd_create("freshet-page", os.MFD_CLOEXEC)
             os.ftruncate(self.page, PAGE_SIZE)
         self.plan = ChildPlan(kind, os.getpid(), self._theirs.fileno(), out, err, self.page, keep)

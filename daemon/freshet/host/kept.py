@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from freshet.host.channel import Channel
@@ -16,6 +17,7 @@ from freshet.host.children import Child, Children
 from freshet.host.frames import decode, wrap
 from freshet.host.launch import Launch
 from freshet.host.loop import Loop, Timer
+from freshet.host.memory import MemoryWatch
 from freshet.host.messages import ErrorData, FromWorker, Run
 from freshet.host.process import complain
 
@@ -165,6 +167,9 @@ class Kept:
             self._failures = 0
             if launch.timeout is not None:
                 launch.timers.append(self._loop.later(launch.timeout, lambda: self._time_out(worker, launch)))
+            if launch.surroundings is not None and (limit := launch.surroundings.memory) is not None:
+                over = partial(self._out_of_memory, worker, launch)
+                launch.timers.append(MemoryWatch(self._loop, worker.child.pid, limit, over))
             self._tell(launch.told_received(worker.child.pid))
         else:
             launch.ended = said
@@ -231,6 +236,11 @@ class Kept:
             launch.ending = "timed out"
             self._children.signal(worker.child, signal.SIGUSR2)  # faulthandler: where does it stand
             launch.timers.append(self._loop.later(_DUMP_TIME, lambda: self._children.kill(worker.child)))
+
+    def _out_of_memory(self, worker: _Worker, launch: Launch, used: int) -> None:
+        if launch.ending is None:
+            launch.ending, launch.used = "out of memory", used
+            self._children.kill(worker.child)
 
     def _lost_before_it_began(self, launch: Launch, how: str) -> None:
         self._failures += 1

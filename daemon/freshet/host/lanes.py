@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Protocol
 
 from freshet.definitions.asset import AssetSpec
-from freshet.definitions.executor import Process
+from freshet.definitions.executor import Inline, Process
 from freshet.definitions.job import JobSpec
 from freshet.host.children import Children
 from freshet.host.describe import Catalog
+from freshet.host.inline.lane import InlineLane
 from freshet.host.kept import Kept
 from freshet.host.loop import Loop
 from freshet.host.messages import Run
@@ -54,12 +55,15 @@ class Lanes:
     ) -> None:
         self._workers = Workers(loop, children, catalog, state_dir / "runs", tell, ready=ready)
         self._kept = Kept(loop, children, self._workers.launch, tell, ready=ready)
-        self._all: tuple[Lane, ...] = (self._workers, self._kept)
+        self._inline = InlineLane(loop, children, catalog, self._workers.launch, tell)
+        self._all: tuple[Lane, ...] = (self._workers, self._kept, self._inline)
         self._by_name: dict[str, Lane] = {}
         specs: tuple[AssetSpec | JobSpec, ...] = (*catalog.definitions.assets, *catalog.definitions.jobs)
         for spec in specs:
             if isinstance(spec.executor, Process) and spec.executor.reuse:
                 self._by_name[spec.name] = self._kept
+            elif isinstance(spec.executor, Inline):
+                self._by_name[spec.name] = self._inline
 
     def open(self, workers: int) -> None:
         """So many at once, in each lane."""

@@ -24,9 +24,12 @@ __all__ = [
     "EvaluatorForked",
     "ForkEvaluator",
     "FromHost",
+    "FromInline",
     "FromWorker",
     "HostPlan",
     "Idle",
+    "InlineEnded",
+    "InlineReceived",
     "InputsFile",
     "Kill",
     "Loaded",
@@ -36,6 +39,7 @@ __all__ = [
     "Ready",
     "Received",
     "Run",
+    "Stop",
     "ToHost",
     "ValueData",
     "WorkerEnded",
@@ -281,4 +285,31 @@ class WorkerEnded(TypedDict):
     last: NotRequired[bool]
 
 
+class InlineReceived(TypedDict):
+    """Of the process for inline steps, which has many: this `Run` is here."""
+
+    op: Literal["received"]
+    run: int
+    position: int
+
+
+class InlineEnded(TypedDict):
+    """And this step is done. `last`: the process takes no other, and ends with those that it has."""
+
+    op: Literal["ended"]
+    run: int
+    position: int
+    ended: WorkerEnded
+    last: bool
+
+
+class Stop(TypedDict):
+    """To that process: cancel this step."""
+
+    op: Literal["stop"]
+    run: int
+    position: int
+
+
+FromInline = Ready | InlineReceived | InlineEnded
 FromWorker = Ready | WorkerReceived | WorkerEnded

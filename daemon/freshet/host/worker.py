@@ -47,6 +47,7 @@ class Bench:
 
     def __init__(self, catalog: Catalog, state_dir: Path) -> None:
         self._catalog = catalog
+        self.state_dir = state_dir
         self._values_dir = state_dir / "values"
         self._journal = Journal(state_dir / "runs")
         self._decoder = FrameDecoder()
