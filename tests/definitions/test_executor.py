@@ -59,7 +59,7 @@ def test_the_names_stand_for_the_defaults() -> None:
         return 3
 
     assert one.spec.executor == Inline() and two.spec.executor == Detached() and three.spec.executor is PROCESS
-    assert [lane_of(spec) for spec in ALL] == ["process", "process", "inline", "process", "detached", "dask"]
+    assert [lane_of(spec) for spec in ALL] == ["process", "reused", "inline", "process", "detached", "dask"]
 
 
 def _def() -> None: ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 from freshet.definitions.argv import argument_fields, check_argument
 from freshet.definitions.durations import Duration, parse_duration
@@ -144,12 +144,18 @@ _NAMED: dict[str, ExecutorSpec] = {"process": PROCESS, "inline": Inline(), "deta
 
 
 def executor_spec(
-    given: ExecutorSpec | str | None, function: Callable[..., Any], what: str, *, takes: Collection[str] = (), own: bool = False
+    given: ExecutorSpec | str | None,
+    function: Callable[..., Any],
+    what: str,
+    *,
+    takes: Collection[str] = (),
+    own: bool = False,
 ) -> ExecutorSpec:
     """What a decorator's `executor=` means for `function`. `takes`: the parameters that a command can be given, or
     `partition`; `own`: it declares a memory limit, an environment or a folder of its own. Raises `DefinitionError`."""
     if given is None or given is PROCESS:
         return PROCESS
+    what = f"{what}: executor"
     if isinstance(given, str):
         if given not in _NAMED:
             raise DefinitionError(f"{what}: there is no executor {given!r}", hint=nearest_hint(given, _NAMED) or _HINT)
