@@ -99,6 +99,38 @@ async def dies(how: str):
 """
 
 
+RESOURCES = """
+import asyncio
+from freshet import asset, resource
+
+@resource
+async def client():
+    pump = asyncio.create_task(asyncio.sleep(1000))
+    yield {"pump": pump, "loop": id(asyncio.get_running_loop())}
+    pump.cancel()
+    open("closed", "w").close()
+
+@resource
+def plain(client):
+    return [client["loop"]]
+
+@asset(executor="inline")
+async def uses(client, plain):
+    await asyncio.sleep(0)
+    return [id(client), plain[0] == id(asyncio.get_running_loop()), client["pump"].done()]
+"""
+
+
+async def test_resources_are_opened_once_in_the_loop_of_all_and_closed_at_the_end(tmp_path: Path) -> None:
+    async with hosting(tmp_path, resources=RESOURCES) as host:
+        ends = [await host.end(run) for run in [host.launch("uses", kind="asset") for _ in range(20)]]
+        values = [host.value(end) for end in ends]
+        assert len({client for client, *_ in values}) == 1 and all(one[1:] == [True, False] for one in values)
+        assert not (tmp_path / "closed").exists()
+        await host.host.close(grace=2)
+        assert (tmp_path / "closed").exists()
+
+
 async def _pid(host: Hosting) -> int:
     pid: int = (await host.asset("first")).metadata["pid"]
     return pid

@@ -163,8 +163,7 @@ def asset(
     """Declare an asset: `@asset`, or `@asset(partitions=..., automation=AutomationCondition.eager())`.
 
     Each parameter of the function other than `ctx` names an upstream asset and receives its value. `deps`
-    adds upstreams without a value, or names the mapping of a parameter. `executor`: where it runs; the default is
-    `"process"`.
+    adds upstreams without a value, or names the mapping of a parameter. `executor`: where it runs.
 
     `version`: of its code, up to 64 characters, for you to change where `AutomationCondition.code_version_changed()` is
     to be told; without, it is a digest of the function's code, which an edit changes and a comment does not.
@@ -185,13 +184,7 @@ def asset(
             freshness=policy_of(freshness, what),
             automation=expect(automation, _CONDITION, f"{what}: automation", "write AutomationCondition.eager()"),
             pool=expect(pool, _TEXT, f"{what}: pool"),
-            executor=executor_spec(
-                executor,
-                wrapped,
-                f"{what}: executor",
-                takes=("partition",) if partitions else (),
-                own=bool(memory or env or cwd),
-            ),
+            executor=executor_spec(executor, wrapped, what, ("partition",) if partitions else (), memory or env or cwd),
             **step_options(what, priority, retries, timeout, surroundings(memory, env, cwd, what)),
             io=expect(io, _TEXT, f"{what}: io"),
             cache=cache_spec(cache, f"{what}: cache"),

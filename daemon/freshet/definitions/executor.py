@@ -147,14 +147,14 @@ def executor_spec(
     given: ExecutorSpec | str | None,
     function: Callable[..., Any],
     what: str,
-    *,
-    takes: Collection[str] = (),
-    own: bool = False,
+    takes: Collection[str],
+    own: object,
 ) -> ExecutorSpec:
     """What a decorator's `executor=` means for `function`. `takes`: the parameters that a command can be given, or
     `partition`; `own`: it declares a memory limit, an environment or a folder of its own. Raises `DefinitionError`."""
     if given is None or given is PROCESS:
         return PROCESS
+    what = f"{what}: executor"
     what = f"{what}: executor"
     if isinstance(given, str):
         if given not in _NAMED:

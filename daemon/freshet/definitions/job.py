@@ -121,9 +121,7 @@ def job(
         spec = JobSpec(
             name=called,
             pool=expect(pool, (str, NoneType), f"{what}: pool"),
-            executor=executor_spec(
-                executor, wrapped, f"{what}: executor", takes=parameters, own=bool(memory or env or cwd)
-            ),
+            executor=executor_spec(executor, wrapped, what, parameters, memory or env or cwd),
             **step_options(what, priority, retries, timeout, surroundings(memory, env, cwd, what)),
             tags=expect_tags(tags, f"{what}: tags"),
             group=expect(group, (str, NoneType), f"{what}: group"),

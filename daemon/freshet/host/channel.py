@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import socket
 from collections.abc import Iterator
 
@@ -73,6 +74,11 @@ class Channel:
                 self._out.pop(0)
             else:
                 self._out[0] = (data[sent:], ())
+
+    def finish(self) -> None:
+        """Nothing more will be sent: the peer finds the end of the stream, and may still say something."""
+        with contextlib.suppress(OSError):  # it has ended already
+            self._sock.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """Close the socket; what waits is dropped."""

@@ -24,6 +24,8 @@ from freshet.host.process import complain
 __all__ = ["Kept"]
 
 _DUMP_TIME = 0.05
+_GRACE = 5.0
+"""Seconds for a worker's resources to be closed."""
 _REST = 60.0
 """Seconds without a step after which a worker is ended."""
 _TRIES = 4
@@ -95,7 +97,7 @@ class Kept:
             self._tell(self._pending.popleft().told_not_begun("not_received"))
         for worker in list(self._workers):
             if worker.launch is None:
-                self._children.kill(worker.child)
+                self._end(worker, grace)
             else:
                 self._end_early(worker, worker.launch, "interrupted", grace)
 
@@ -187,6 +189,8 @@ class Kept:
         worker.child.output = _stray_output
         if launch.ending is not None:
             self._children.kill(worker.child)
+        elif self._closing:
+            self._end(worker, _GRACE)
         if not worker.leaving and not self._closing and worker in self._workers:
             self._idle.append(worker)
             self._assign()
@@ -197,7 +201,12 @@ class Kept:
         self._idle.remove(worker)
         worker.rest = None
         worker.leaving = True
-        self._children.kill(worker.child)
+        self._end(worker, _GRACE)
+
+    def _end(self, worker: _Worker, grace: float) -> None:
+        """It closes its resources, and ends; at the latest after `grace`."""
+        worker.channel.finish()
+        self._loop.later(grace, partial(self._children.kill, worker.child))
 
     def _gone(self, worker: _Worker, how: str) -> None:
         for payload in worker.channel.read():

@@ -142,10 +142,10 @@ class Resources:
     def _opened(self, one: Resource, needs: dict[str, Any]) -> Any:
         made = one.function(**needs)
         if inspect.iscoroutinefunction(one.function):
-            return self._loop().run(_awaited(made))
+            return self.in_loop(made)
         if inspect.isasyncgenfunction(one.function):
-            value = self._loop().run(_awaited(made.__anext__()))
-            self._closings.append((one.spec.name, lambda: self._loop().run(_end_async(one.spec.name, made))))
+            value = self.in_loop(made.__anext__())
+            self._closings.append((one.spec.name, lambda: self.in_loop(_end_async(one.spec.name, made))))
             return value
         if inspect.isgeneratorfunction(one.function):
             value = next(made)
@@ -153,10 +153,11 @@ class Resources:
             return value
         return made
 
-    def _loop(self) -> asyncio.Runner:
+    def in_loop(self, awaitable: Awaitable[Any]) -> Any:
+        """Of an opening or closing: its result, on the loop of the async resources."""
         if self._runner is None:
             self._runner = asyncio.Runner()
-        return self._runner
+        return self._runner.run(_awaited(awaitable))
 
 
 def _end(name: str, generator: Any) -> None:

@@ -117,7 +117,12 @@ class InlineLane:
             if process.flights and grace > 0:
                 self._loop.later(grace, partial(self._children.kill, process.child))
             else:
-                self._children.kill(process.child)
+                self._end(process, grace)
+
+    def _end(self, process: _Process, grace: float) -> None:
+        """It closes its resources, and ends; at the latest after `grace`."""
+        process.channel.finish()
+        self._loop.later(grace, partial(self._children.kill, process.child))
 
     # --- the process ---------------------------------------------------------------------------------------
 
@@ -184,8 +189,8 @@ class InlineLane:
         self._end_if_left(process)
 
     def _end_if_left(self, process: _Process) -> None:
-        if process.leaving and not process.flights:
-            self._children.kill(process.child)
+        if (process.leaving or self._closing) and not process.flights:
+            self._end(process, _GRACE)
 
     def _gone(self, process: _Process, how: str) -> None:
         for payload in process.channel.read():

@@ -26,10 +26,10 @@ from freshet.definitions.asset import AssetSpec
 from freshet.definitions.durations import format_duration
 from freshet.definitions.executor import Inline
 from freshet.definitions.job import JobSpec
-from freshet.host.awaiting import AWAITS
 from freshet.host.describe import Catalog
 from freshet.host.frames import FrameDecoder, decode, encode
 from freshet.host.inline.flight import Flight, LoopHeld, mark_of, step_of, task_factory
+from freshet.host.inline.resources import FLIGHT, InlineResources
 from freshet.host.journal import Journal
 from freshet.host.launch import untold
 from freshet.host.messages import InlineEnded, InlineReceived, Run, WorkerEnded
@@ -96,6 +96,7 @@ class _Process:
         self._wear = Wear(catalog.definitions)
         specs: tuple[AssetSpec | JobSpec, ...] = (*catalog.definitions.assets, *catalog.definitions.jobs)
         self._stalls = {spec.name: spec.executor.stall for spec in specs if isinstance(spec.executor, Inline)}
+        self._resources = InlineResources(catalog.resources, loop)
         self._over = False
         self._busy = threading.Event()
         loop.set_task_factory(task_factory(self._words))
@@ -114,8 +115,8 @@ class _Process:
     def _read(self) -> None:
         data = self._sock.recv(_CHUNK, socket.MSG_DONTWAIT)
         if not data:
-            self._over = True
-            self._loop.stop()
+            self._loop.remove_reader(self._sock)
+            threading.Thread(target=self._close, daemon=True).start()
             return
         for payload in self._decoder.feed(data):
             order = decode(payload)
@@ -127,6 +128,16 @@ class _Process:
             elif step in self._flights:
                 self._flights[step].stop()
 
+    def _close(self) -> None:
+        """In a thread: what is open is closed in the loop, and then the loop ends."""
+        try:
+            with self._resources:
+                pass
+        except BaseException as error:  # a resource's own
+            os.write(2, f"a resource could not be closed: {error!r}\n".encode("utf-8", "backslashreplace"))
+        self._over = True
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
     # --- in a thread ---------------------------------------------------------------------------------------
 
     def _perform(self, order: Run, flight: Flight) -> None:
@@ -135,9 +146,9 @@ class _Process:
         journal.begin(order["run"], order["step"], order["attempt"])
         self._say(InlineReceived(op="received", run=step[0], position=step[1]))
         _JOURNAL.set(journal)
-        AWAITS.set(flight.run)
+        FLIGHT.set(flight)
         journal.state("started", pid=os.getpid())
-        ended = perform(order, self._catalog, journal, values_dir=self._values_dir)
+        ended = perform(order, self._catalog, journal, values_dir=self._values_dir, kept=self._resources)
         sys.stdout.flush()
         sys.stderr.flush()
         with self._saying:
