@@ -6,6 +6,7 @@ from tests.automation.build import EAGER, graph, node
 from tests.automation.plant import Plant
 
 from freshet.definitions.condition import AutomationCondition
+from freshet.engine.automation.needs import needs
 
 C = AutomationCondition
 UPDATED = C.any_deps_updated().since_last_handled()
@@ -153,3 +154,12 @@ def test_it_says_until_when_it_waits() -> None:
     tree = plant.automation.explain("b", 0, plant.now)
     assert tree is not None and not tree.value and tree.children[0].value
     assert tree.until == plant.wake_at
+    assert needs(tree) == ("no more comes of b for a while, or its time is up",)
+
+
+def test_it_says_what_is_waited_for_of_others() -> None:
+    plant = Plant(graph(node("a"), node("b"), node("c", automation=C.all_of("a", "b", within="8s"))))
+    plant.report("a")
+    tree = plant.automation.explain("c", 0, plant.now)
+    assert tree is not None and not tree.value
+    assert needs(tree) == ("b is materialized",)

@@ -25,6 +25,8 @@ _TRUE = {
     "lapse_unserved": "{}, or an asset above it, lapses",
     "code_version_changed": "the code of {} changes",
     "data_version_changed": "{} is materialized with other data",
+    "debounce": "no more comes of {} for a while, or its time is up",
+    "batch": "more comes of {}, or its time is up",
 }
 _FALSE = {
     "missing": "{} is materialized",
@@ -73,7 +75,7 @@ def _ways(node: Explanation, wanted: bool, holding: list[str]) -> list[_All]:
             return _ways(kids[0], True, holding)
         case "when_deps_ready":
             return [((_no_hold(holding), False),)]
-        case "newly_true" if wanted and not kids[0].value:
+        case "newly_true" | "debounce" | "batch" | "recently" if wanted and not kids[0].value:
             return _ways(kids[0], True, holding)
         case _:
             return _leaf(node, wanted)
