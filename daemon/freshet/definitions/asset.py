@@ -183,14 +183,11 @@ def asset(
             partitions=expect(partitions, _SETS, f"{what}: partitions", _SET_HINT),
             freshness=policy_of(freshness, what),
             automation=expect(automation, _CONDITION, f"{what}: automation", "write AutomationCondition.eager()"),
-            pool=expect(pool, _TEXT, f"{what}: pool"),
             executor=executor_spec(executor, wrapped, what, ("partition",) if partitions else (), memory or env or cwd),
             **step_options(what, priority, retries, timeout, surroundings(memory, env, cwd, what)),
-            io=expect(io, _TEXT, f"{what}: io"),
             cache=cache_spec(cache, f"{what}: cache"),
             tags=expect_tags(tags, f"{what}: tags"),
-            group=expect(group, _TEXT, f"{what}: group"),
-            version=_version(version, what),
+            **_texts(what, pool=pool, io=io, group=group),
             **_told_by(wrapped, called, deps, version),
         )
         made = Asset(spec, wrapped)
@@ -198,6 +195,10 @@ def asset(
         return made
 
     return make if function is None else make(function)
+
+
+def _texts(what: str, **given: str | None) -> dict[str, Any]:
+    return {name: expect(text, _TEXT, f"{what}: {name}") for name, text in given.items()}
 
 
 def _told_by(
@@ -209,6 +210,7 @@ def _told_by(
     return {
         "name": called,
         "deps": merge_deps(by_argument, deps, called),
+        "version": _version(version, f"asset {called}"),
         "code_version": version or code_version(function),
         "wants_ctx": wants_ctx,
         "doc": (function.__doc__ or "").strip().partition("\n")[0],
