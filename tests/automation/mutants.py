@@ -72,7 +72,6 @@ _Automation = automation.Automation
 _risen, _passes, _run, _gather = (_of(_Automation, name) for name in ("_risen", "_passes", "_run", "_gather"))
 _forget, _evaluate = _of(_Automation, "_forget"), _of(_Automation, "evaluate")
 _spread, _came, _descend = (_of(agenda.Agenda, name) for name in ("spread", "came", "_descend"))
-_reached = _of(agenda.Agenda, "_reached")
 _among, _refresh = _of(coming.Coming, "_among"), _of(coming.Coming, "refresh")
 _several, _single, _refreshed = (vars(ready)[name] for name in ("_several", "_single", "_being_refreshed"))
 _membership, _freshness, _step = (vars(moment)[name] for name in ("_membership", "_freshness", "_step"))
@@ -201,7 +200,6 @@ MUTANTS = (
     Mutant("whoever is asked for shares", vars(operands)["_will_be_requested"], "or not scope.joins", ""),
     Mutant("a lapse counts for all partitions", vars(lapses)["_below"], "world.newest(asset)", "world.live(asset)"),
     Mutant("a partition's lapse goes no further", vars(lapses)["_reached"], "else known[edge.asset]", "else EMPTY"),
-    Mutant("a partition's lapse passes policies", vars(lapses)["_reached"], "not in topology.policies", "not in ()"),
     Mutant("ways that change are left alone", _spread, "remapped and self._below_lapses(asset)", "False"),
     Mutant(
         "what goes with its lapse is left alone",
@@ -209,7 +207,6 @@ MUTANTS = (
         "pulses.unsettled = True",
         "pass",
     ),
-    Mutant("the newest of those that watch is left alone", _reached, "| world.newest(name)", ""),
     Mutant(
         "one success answers every lapse", lapse.lapse_unserved, "done & (memory.get(trying) | pulses.reported)", "done"
     ),

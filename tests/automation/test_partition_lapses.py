@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import pytest
 from tests.automation.build import BATCHES, graph, node
-from tests.automation.random_graphs import DAYS, THIRDS
+from tests.automation.plant import Plant
+from tests.automation.plant_policies import Policies
+from tests.automation.random_graphs import DAYS, GRID, THIRDS
 from tests.automation.watched import Watched
 
 from freshet.definitions.condition import AutomationCondition
@@ -133,6 +135,26 @@ def test_the_newest_between_is_another_when_a_partition_comes() -> None:
     assert plant.waves == [(("top",), None, 0)]
 
 
+def test_the_newest_between_is_another_though_nothing_happened_to_what_lapsed() -> None:
+    plant = Watched(
+        Definitions(
+            (
+                node("raw", partitions=DAYS, each=60.0),
+                node("mid", "raw", partitions=GRID),
+                node("top", ("mid", Last()), automation=~C.upstream_lapsed()),
+            )
+        ),
+        {"days": [FIRST, FIRST + 1], "a": [1]},
+    )
+    plant.use("grid", (FIRST, 1))
+    plant.freshness("raw", "lapsed", FIRST)
+    for run in plant.admit():
+        plant.cancel(run)
+    plant.waves.clear()
+    plant.use("grid", (FIRST + 1, 1))
+    assert plant.waves == [(("top",), None, 0)]
+
+
 @pytest.mark.parametrize("crash", [False, True])
 def test_a_lapse_ends_with_its_partition(crash: bool) -> None:
     above = node("raw", partitions=BATCHES, each=60.0)
@@ -167,3 +189,43 @@ def test_a_policy_between_hides_the_lapse() -> None:
     assert plant.waves == []
     plant.freshness("mid", "lapsed", 1)
     assert plant.waves == [(("top",), "batches", 1)]
+
+
+def test_a_condition_that_comes_sees_the_lapses_there_are() -> None:
+    """It is looked at for the first time."""
+
+    def edited(condition: AutomationCondition | None) -> Definitions:
+        each, whole = node("raw", partitions=BATCHES, each=60.0), node("other", within=60.0)
+        made = node("made", "raw", partitions=BATCHES, automation=condition)
+        return graph(each, whole, made, node("total", "other", automation=condition))
+
+    plant = Plant(edited(None))
+    plant.add("batches", 1, 2)
+    for name, batch in (("raw", 1), ("raw", 2), ("made", 1), ("made", 2), ("other", 0), ("total", 0)):
+        plant.report(name, batch)
+    plant.freshness("raw", "lapsed", 1)
+    plant.freshness("other", "lapsed")
+    plant.definitions = edited(ON_LAPSE)
+    plant.automation.redefine(plant.definitions)
+    plant.tick()
+    assert set(plant.waves) == {(("made",), "batches", 1), (("total",), None, 0)}
+
+
+@pytest.mark.parametrize(("before", "after"), [({"within": 60.0}, {"each": 60.0}), ({"within": 60.0}, {})])
+def test_a_lapse_that_nobody_looked_at_before_the_policy_was_another_is_none(
+    before: dict[str, float], after: dict[str, float]
+) -> None:
+    def edited(policy: dict[str, float]) -> Definitions:
+        return graph(
+            node("raw", partitions=BATCHES, automation=C.freshness_lapsed(), **policy),
+            node("top", "raw", automation=C.upstream_lapsed()),
+        )
+
+    plant = Plant(edited(before))
+    plant.add("batches", 1)
+    plant.fall_behind()
+    plant.freshness("raw", "lapsed")
+    plant.definitions = edited(after)
+    plant.policies = Policies(plant.definitions)
+    plant.restart()
+    assert plant.waves == []

@@ -127,7 +127,7 @@ class Agenda:
                 if edge.below not in found:
                     heapq.heappush(heap, (topology.position[edge.below], edge.below))
                 found[edge.below] = found.get(edge.below, EMPTY) | world.down(edge, found[name])
-        return {name: found.get(name, EMPTY) | world.newest(name) for name in names}
+        return {name: found[name] for name in names if name in found}
 
     def _below_lapses(self, asset: str) -> bool:
         topology, world = self._world.topology, self._world

@@ -155,7 +155,10 @@ def _membership(world: World, moment: Moment, event: Event) -> None:
 
 
 def _freshness(world: World, moment: Moment, event: Event, asset: str) -> None:
-    levels, pulses, partition = world.change(asset), moment.change(asset), event.partition or 0
+    partition = event.partition or 0
+    if asset not in world.topology.policies or (partition == 0) == (asset in world.topology.by_partition):
+        return  # of a policy that an edit took back meanwhile
+    levels, pulses = world.change(asset), moment.change(asset)
     levels.lapsed.discard(partition)
     levels.warned.discard(partition)
     if event.type == "freshness_lapsed":
