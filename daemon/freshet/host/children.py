@@ -18,7 +18,9 @@ from freshet.host.process import children_of, describe_end, kill_all, tree_of
 
 __all__ = ["Child", "Children"]
 
-_CHUNK = 1 << 16
+_CHUNK = 1 << 13
+"""Bytes of output that are made into lines at a time: some milliseconds of work where the lines are short."""
+_PIPE_MAX = 1 << 20
 _STRAYS_AGAIN = 0.002
 """Seconds until killed strays are looked for again."""
 
@@ -120,7 +122,9 @@ class Children:
     def drain(self, child: Child) -> None:
         """Hand on what is in the child's pipes now."""
         for stream in list(child.pipes):
-            self._read(child, stream)
+            for _ in range(_PIPE_MAX // _CHUNK):  # what a process still writes without an end is not waited for
+                if not self._read(child, stream):
+                    break
 
     @property
     def empty(self) -> bool:
@@ -130,21 +134,20 @@ class Children:
     def _readable(self, child: Child, stream: Literal["stdout", "stderr"], mask: int) -> None:
         self._read(child, stream)
 
-    def _read(self, child: Child, stream: Literal["stdout", "stderr"]) -> None:
+    def _read(self, child: Child, stream: Literal["stdout", "stderr"]) -> bool:
+        """Hand on a piece, and say whether there may be more: who writes without an end keeps nobody waiting."""
         fd = child.pipes[stream]
-        while True:
-            try:
-                data = os.read(fd, _CHUNK)
-            except BlockingIOError:
-                return
-            if not data:
-                self._loop.forget(fd)
-                os.close(fd)
-                del child.pipes[stream]
-                return
-            child.output(stream, data)
-            if len(data) < _CHUNK:
-                return
+        try:
+            data = os.read(fd, _CHUNK)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._loop.forget(fd)
+            os.close(fd)
+            del child.pipes[stream]
+            return False
+        child.output(stream, data)
+        return len(data) == _CHUNK
 
     def _reap(self, child: Child) -> None:
         """The child has ended: its output, then its process group, then its name."""

@@ -11,6 +11,12 @@
     artifact         `fields`: `name`, `kind`, and where it lies: see `artifacts`
     state            `message`: started, succeeded, failed, died, timed out, canceled or interrupted; `fields`: the
                      `pid`, or the `error` with its type, message and traceback
+    cut              `message`: that what follows is not kept, or how much was not: `fields`: `lines` and `bytes`
+
+A journal is bounded. Of each attempt the first 16 MiB that its worker writes are kept, and as much again of what comes
+through the worker's pipes; of what follows, the last lines, which are written before the state in which it ended. What
+processes that the worker forked print counts for each of them, as long as the whole run has less than 256 MiB. States
+are always written.
 
 Each line is written whole by one `write` to a descriptor opened with O_APPEND, so the worker, its threads and
 subprocesses and the host (which writes what came through a worker's pipes) may all append at once. A reader may see a
@@ -19,19 +25,31 @@ last line without its end: it is still being written.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import orjson
 
-__all__ = ["LINE_MAX", "Journal", "LineCutter", "journal_path"]
+__all__ = ["ATTEMPT_MAX", "LINE_MAX", "RUN_MAX", "Journal", "LineCutter", "journal_path"]
 
+ATTEMPT_MAX = 16 * 2**20
+"""Bytes that a process may write of an attempt."""
+RUN_MAX = 256 * 2**20
+"""Bytes of a run's journal beyond which no attempt of it writes more."""
 LINE_MAX = 64 * 1024
 """The longest text of a line, in characters; a line of output that is longer is cut into several."""
 
+_TAIL_LINES = 100
+_TAIL_CHARS = 1_000
+_TAIL_BYTES = 8 * 1024
+_WEIGHED = 256 * 1024
+"""Bytes after which the size of the whole is looked at again."""
 _FILE = "journal.jsonl"
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 _OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
@@ -63,11 +81,24 @@ class Journal:
         self.folder = ""
         self._head: dict[str, Any] = {}
         self._fd = -1
+        self._torn = False
+        self._together: list[bytes] | None = None
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self._written = 0
+        self._weigh_at = _WEIGHED
+        self.full = False
+        self._cut_lines = self._cut_bytes = 0
+        self._tail: deque[dict[str, Any]] = deque(maxlen=_TAIL_LINES)
+        self._raw_tail: dict[Literal["stdout", "stderr"], bytes] = {}
 
     def begin(self, run_id: int, step: str, attempt: int) -> None:
         """From here on, lines are this attempt's."""
         self.folder = f"{self._runs_dir}/{run_id}"
         self._head = {"t": 0.0, "step": step, "attempt": attempt}
+        if self._written:
+            self._start_over()
 
     def open(self) -> None:
         """Make the file now, where the first line would."""
@@ -95,8 +126,41 @@ class Journal:
         self._line({"stream": "artifact", "fields": told})
 
     def state(self, message: str, **fields: Any) -> None:
-        """What became of the step."""
-        self._line({"stream": "state", "message": message, "fields": fields})
+        """What became of the step; before it, the end of what was cut."""
+        self.settle()
+        self._write(self._dumped({"stream": "state", "message": message, "fields": fields}))
+
+    def skip(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
+        """Output that is too much: count it, and remember its end."""
+        self._cut_lines += data.count(b"\n")
+        self._cut_bytes += len(data)
+        self._raw_tail[stream] = (self._raw_tail.get(stream, b"") + data[-_TAIL_BYTES:])[-_TAIL_BYTES:]
+
+    def settle(self) -> None:
+        """Say how much was cut, if anything was, and write the last lines of it."""
+        if not self._cut_bytes:
+            return
+        told = {"lines": self._cut_lines, "bytes": self._cut_bytes}
+        self._write(self._dumped({"stream": "cut", "message": "not kept, but for the last lines", "fields": told}))
+        for line in self._tail:
+            self._write(self._dumped(line))
+        for stream, data in self._raw_tail.items():
+            for raw in data.split(b"\n")[-_TAIL_LINES:]:
+                self._write(self._dumped({"stream": stream, "text": _text(raw)}))
+        self._cut_lines = self._cut_bytes = 0
+        self._tail.clear()
+        self._raw_tail.clear()
+
+    @contextmanager
+    def together(self) -> Generator[None]:
+        """Lines that are written inside are so by one call. Not for several threads."""
+        self._together = lines = list[bytes]()
+        try:
+            yield
+        finally:
+            self._together = None
+            if lines:
+                self._write(b"".join(lines))
 
     def close(self) -> None:
         """Give the descriptor back; a later line opens it again."""
@@ -105,14 +169,45 @@ class Journal:
             self._fd = -1
 
     def _line(self, line: dict[str, Any]) -> None:
-        self._write(_dump({**self._head, "t": self.clock(), **line}))
+        if self.full:
+            self._cut(line)
+            return
+        data = self._dumped(line)
+        self._written += len(data)
+        if self._together is None:
+            self._write(data)
+        else:
+            self._together.append(data)
+        if self._written > ATTEMPT_MAX or (self._written > self._weigh_at and self._run_is_full()):
+            self.full = True
+            said = "there is too much: what follows is not kept, but for its last lines"
+            self._write(self._dumped({"stream": "cut", "message": said, "fields": {}}))
+
+    def _run_is_full(self) -> bool:
+        self._weigh_at = self._written + _WEIGHED
+        return self._fd >= 0 and os.fstat(self._fd).st_size > RUN_MAX
+
+    def _cut(self, line: dict[str, Any]) -> None:
+        name = "text" if "text" in line else "message"
+        text: str = line.get(name, "")
+        self._cut_lines += 1
+        self._cut_bytes += len(text) + 1
+        if text:  # neither progress nor metadata, which are known otherwise
+            self._tail.append({**line, "t": self.clock(), name: text[-_TAIL_CHARS:]})
+
+    def _dumped(self, line: dict[str, Any]) -> bytes:
+        return _dump({**self._head, "t": self.clock(), **line})
 
     def _write(self, text: bytes) -> None:
         try:
             if self._fd < 0:
                 self._fd = self._open()
             if text:
-                os.write(self._fd, text)
+                if self._torn:
+                    text = b"\n" + text
+                self._torn = os.write(self._fd, text) < len(text)
+                if self._torn:  # the disk took a part of it
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             if self._unwritten is None:
                 raise

@@ -57,15 +57,20 @@ class Launch:
         """What came through a pipe goes to the journal. After a timeout, stderr tells where the step stood."""
         if self.ending in ("timed out", "out of memory") and stream == "stderr" and len(self.stack) < _DUMP_MAX:
             self.stack += data.decode("utf-8", "backslashreplace")
+        if self.journal.full:
+            self.journal.skip(stream, data)
+            return
         cutter = self._cutters.get(stream)
         if cutter is None:
             cutter = self._cutters[stream] = LineCutter(lambda line: self.journal.text(stream, line))
-        cutter.feed(data)
+        with self.journal.together():
+            cutter.feed(data)
 
     def output_ended(self) -> None:
         """Nothing more will come: what has no end of line is a line too."""
         for cutter in self._cutters.values():
             cutter.end()
+        self.journal.settle()
 
     def close(self) -> None:
         """The worker is gone, and its end told."""

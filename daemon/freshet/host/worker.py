@@ -25,7 +25,7 @@ from freshet.host.journal import Journal
 from freshet.host.launch import untold
 from freshet.host.messages import ErrorData, Run, WorkerEnded, WorkerReceived
 from freshet.host.output import Output
-from freshet.host.process import children_of, kill_all
+from freshet.host.process import children_of, complain, kill_all
 from freshet.host.rehearsal import Rehearsal
 from freshet.host.resources import Resources
 from freshet.host.step import perform
@@ -39,6 +39,7 @@ _LEFTOVERS_WITHIN = 2.0
 _DRAINED_WITHIN = 0.5
 _REHEARSED_AFTER = 20
 """Milliseconds of waiting: in a burst a worker has its order before, and every process has better things to do."""
+_unwritten = set[int | None]()
 _RECEIVED = encode(WorkerReceived(op="received"))
 
 
@@ -49,7 +50,7 @@ class Bench:
         self._catalog = catalog
         self.state_dir = state_dir
         self._values_dir = state_dir / "values"
-        self._journal = Journal(state_dir / "runs")
+        self._journal = Journal(state_dir / "runs", unwritten=_say_unwritten)
         self._decoder = FrameDecoder()
         self._rehearsal = Rehearsal(perform, self._values_dir)
         self._output = Output(self._journal)
@@ -128,6 +129,14 @@ def _fitting(ended: WorkerEnded) -> tuple[bytes, ErrorData | None]:
     except Exception as error:  # a lone surrogate in a message, metadata of 64 MiB
         said = untold(error)
         return encode(WorkerEnded(op="ended", value=None, metadata={}, error=said, version=None, code=None)), said
+
+
+def _say_unwritten(error: OSError) -> None:
+    """A full disk, or a limit that the step has set itself, fails no step by what it prints. The host may be able to
+    write what this process cannot, and tells the daemon's log where it is not."""
+    if error.errno not in _unwritten:
+        _unwritten.add(error.errno)
+        complain(f"lines of the journal cannot be written: {error.strerror}")
 
 
 def _close(kept: Resources) -> None:
