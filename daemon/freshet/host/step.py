@@ -6,12 +6,14 @@ import asyncio
 import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
 import freshet
 from freshet.definitions.asset import AssetSpec
+from freshet.definitions.executor import Command
 from freshet.definitions.outcome import GiveUp, RetryLater, patience
 from freshet.definitions.retries import is_retried
 from freshet.errors import FreshetError
@@ -53,7 +55,7 @@ def perform(
             if isinstance(context, RunningAsset):
                 value, version = _perform_asset(order, catalog, context, values_dir, resources)
             else:
-                _perform_job(order, catalog, context, resources)
+                _perform_job(order, catalog, context, values_dir, resources)
     except BaseException as raised:
         value = version = None
         error = error_data(raised)
@@ -74,10 +76,13 @@ def _perform_asset(
     asset = catalog.assets.get(order["step"])
     if asset is None:
         raise _gone("asset", order["step"])
-    arguments = read_arguments(order, asset, catalog, values_dir) | resources.get(asset.spec.resources)
-    if asset.spec.wants_ctx:
-        arguments["ctx"] = context
-    value = _call(asset.function, arguments, resources)
+    if isinstance(asset.spec.executor, Command):
+        value = _command(asset.spec.executor, order, context, catalog, values_dir, asset.spec.io)
+    else:
+        arguments = read_arguments(order, asset, catalog, values_dir) | resources.get(asset.spec.resources)
+        if asset.spec.wants_ctx:
+            arguments["ctx"] = context
+        value = _call(asset.function, arguments, resources)
     check_returned(asset.function, value)
     kept = write_value(
         value,
@@ -94,14 +99,27 @@ def _perform_asset(
     return ValueData(path=kept.path, io=kept.io, size=kept.size, digest=digest), version
 
 
-def _perform_job(order: Run, catalog: Catalog, context: RunningJob, resources: Resources) -> None:
+def _perform_job(order: Run, catalog: Catalog, context: RunningJob, values_dir: Path, resources: Resources) -> None:
     job = catalog.jobs.get(order["step"])
     if job is None:
         raise _gone("job", order["step"])
-    arguments = catalog.parameters[job.spec.name].check(order["params"]) | resources.get(job.spec.resources)
+    checked = catalog.parameters[job.spec.name].check(order["params"])
+    if isinstance(job.spec.executor, Command):
+        _command(job.spec.executor, order, context, catalog, values_dir)
+        return
+    arguments = checked | resources.get(job.spec.resources)
     if job.spec.wants_ctx:
         arguments["ctx"] = context
     _call(job.function, arguments, resources)
+
+
+def _command(
+    spec: Command, order: Run, context: RunningJob, catalog: Catalog, values_dir: Path, io: str | None = None
+) -> Any:
+    from freshet.host.command import run_command  # what few steps need is not in every worker
+
+    decode = partial(catalog.managers.decode, wanted=Any)
+    return run_command(spec, order, context, values_dir=values_dir, io=io, decode=decode)
 
 
 def _gone(what: str, name: str) -> FreshetError:
