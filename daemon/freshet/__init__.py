@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from freshet.definitions.asset import Asset, Dep, asset
 from freshet.definitions.cache import CacheKey
+from freshet.definitions.check import Check, CheckResult, check
 from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.delivery import Deliveries, Delivery, Handled
 from freshet.definitions.durations import Duration, parse_duration
@@ -59,6 +60,8 @@ __all__ = [
     "Batch",
     "ByDimension",
     "CacheKey",
+    "Check",
+    "CheckResult",
     "Command",
     "Dask",
     "DefinitionError",
@@ -118,6 +121,7 @@ __all__ = [
     "TimeWindow",
     "__version__",
     "asset",
+    "check",
     "check_key",
     "current",
     "external_asset",

@@ -12,7 +12,7 @@ from tests.automation.plant_sets import PlantSets, Spelling
 
 from freshet.definitions.graph import Definitions
 from freshet.engine.automation import Automation, Evaluation
-from freshet.store.records import AssetBits, ConditionChunk, Event
+from freshet.store.records import AssetBits, CheckedBits, ConditionChunk, Event
 
 Wave = tuple[tuple[str, ...], str | None, int]
 StepState = Literal["queued", "started", "succeeded", "failed", "released"]
@@ -32,6 +32,13 @@ class Made:
     materialized_seq: int | None = None
     materialized_at: float | None = None
     failed_seq: int | None = None
+    held: bool = False
+    results: dict[str, bool] = field(default_factory=dict[str, bool])
+
+    def anew(self, seq: int, at: float, *, held: bool) -> None:
+        """Materialized: what checks said was of what there was before."""
+        self.materialized_seq, self.materialized_at, self.held = seq, at, held
+        self.results.clear()
 
 
 @dataclass
@@ -59,6 +66,7 @@ class Plant:
         self.runs: dict[int, Run] = {}
         self._active: list[Run] = []
         self.made: dict[tuple[str, int], Made] = {}
+        self.whole: dict[tuple[str, str], bool] = {}
         self.policies = Policies(definitions)
         self.chunks: dict[tuple[str, str, int], bytes] = {}
         self.asked: list[set[Wave]] = []
@@ -98,8 +106,18 @@ class Plant:
                 BitMap(failed),
                 BitMap(p for name, p in busy if name == asset and p in live),
                 max((one.materialized_seq or 0 for one in made.values()), default=0),
+                self.checked(asset, made),
             )
         return found
+
+    def checked(self, asset: str, made: dict[int, Made]) -> CheckedBits:
+        """Results of checks of all partitions together are those of 0."""
+        results: dict[str, tuple[BitMap, BitMap]] = {}
+        said = [(name, p, passed) for p, one in made.items() for name, passed in one.results.items()]
+        said += [(name, 0, passed) for (of, name), passed in self.whole.items() if of == asset]
+        for name, p, passed in said:
+            results.setdefault(name, (BitMap(), BitMap()))[0 if passed else 1].add(p)
+        return CheckedBits(BitMap(p for p, one in made.items() if one.held), results)
 
     def partitions(self, asset: str) -> set[int]:
         spec = self.definitions.asset[asset].partitions
@@ -289,15 +307,39 @@ class Plant:
         run.states[asset] = "started"
         return self.commit(self.step(run, asset, "started"), look=look)
 
-    def succeed(self, run: Run, asset: str, *, same: bool = False, look: bool = True) -> tuple[Event, ...]:
-        """`same`: with the data that it had before."""
+    def succeed(
+        self, run: Run, asset: str, *, same: bool = False, held: bool = False, look: bool = True
+    ) -> tuple[Event, ...]:
+        """`same`: with the data that it had before; `held`: its blocking checks are still to come."""
         run.states[asset] = "succeeded"
         place = (asset, run.partition)
         if run.partition in self.partitions(asset):
-            made = self.made.setdefault(place, Made())
-            made.materialized_seq, made.materialized_at = self.seq + 1, self.now
+            self.made.setdefault(place, Made()).anew(self.seq + 1, self.now, held=held)
             self.policies.renew(asset, run.partition, self.seq + 1)
-        return self.commit({**self.step(run, asset, "materialized"), "data": self.data(same)}, look=look)
+        data = {**self.data(same), **({"held": True} if held else {})}
+        return self.commit({**self.step(run, asset, "materialized"), "data": data}, look=look)
+
+    def check(
+        self, asset: str, partition: int, name: str, *, passed: bool, same: bool = False, stale: bool = False
+    ) -> tuple[Event, ...]:
+        """A check's result. One that fails holds what is materialized, of an asset with blocking checks, and one that
+        passes lets it through. Of a partitioned asset, 0 is all partitions together."""
+        data: dict[str, Any] = {"check": name}
+        made = self.made.get((asset, partition))
+        if stale:
+            data["stale"] = True
+        elif partition == 0 and self.definitions.asset[asset].partitions is not None:
+            self.whole[asset, name] = passed
+        elif partition in self.partitions(asset):
+            made = self.made.setdefault((asset, partition), Made())
+            made.results[name] = passed
+            if asset in self.definitions.gates and made.materialized_seq is not None and not passed:
+                made.held = data["held"] = True
+            elif asset in self.definitions.gates and made.held:
+                made.held = False
+                data |= {"cleared": True, "same": True} if same else {"cleared": True}
+        kind = "check_passed" if passed else "check_failed"
+        return self.commit(self.event(kind, asset=asset, partition=partition, data=data))
 
     def fail(self, run: Run, asset: str, *, look: bool = True) -> tuple[Event, ...]:
         run.states[asset] = "failed"
@@ -320,8 +362,7 @@ class Plant:
 
     def report(self, asset: str, partition: int = 0, *, same: bool = False) -> None:
         """Made outside."""
-        made = self.made.setdefault((asset, partition), Made())
-        made.materialized_seq, made.materialized_at = self.seq + 1, self.now
+        self.made.setdefault((asset, partition), Made()).anew(self.seq + 1, self.now, held=False)
         self.policies.renew(asset, partition, self.seq + 1)
         idle = self.idle(asset, partition)
         self.commit(self.event("materialized", asset=asset, partition=partition, idle=idle, data=self.data(same)))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.definitions.conditions import joined, operands, trees
 
 from freshet.definitions.asset import AssetSpec, DepSpec
+from freshet.definitions.check import CheckSpec
 from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.freshness import FreshnessSpec
 from freshet.definitions.graph import Definitions
@@ -70,6 +71,10 @@ conditions: st.SearchStrategy[AutomationCondition | None] = st.one_of(
 )
 SHORT = (C.newly_updated(), C.newly_updated(), C.in_progress(), C.missing(), C.any_deps_updated(), C.eager(MAX_WAIT))
 lapsing: st.SearchStrategy[AutomationCondition | None] = st.one_of(st.sampled_from(LAPSES), conditions)
+
+
+CHECKS: tuple[dict[str, bool], ...] = ({}, {}, {"c0": True}, {"c0": False}, {"c0": True, "c1": False})
+"""Whether they are blocking, by name."""
 
 
 def in_time(cadence: str, start: str, name: str) -> TimePartitions:
@@ -167,12 +172,17 @@ def graphs(draw: st.DrawFn) -> Definitions:
             condition = condition & ~C.in_progress() if draw(st.booleans()) else condition
         assets.append(AssetSpec(f"n{index}", tuple(deps), partitions, freshness=policy, automation=condition))
     kept = tuple(one for one in sets if one is not None)
-    definitions = Definitions(assets=tuple(assets), partitions=kept)
+    checks = tuple(
+        CheckSpec(name, spec.name, blocking=blocking)
+        for spec in assets
+        for name, blocking in draw(st.sampled_from(CHECKS)).items()
+    )
+    definitions = Definitions(assets=tuple(assets), partitions=kept, checks=checks)
     try:
         _ = definitions.order
     except CycleError:  # what one below names may lie below one that takes over its condition
         assets = [replace(one, automation=None) if _takes_over(one) else one for one in assets]
-        definitions = Definitions(assets=tuple(assets), partitions=kept)
+        definitions = Definitions(assets=tuple(assets), partitions=kept, checks=checks)
     for spec in assets:
         for dep in spec.deps:
             sides = definitions.asset[dep.asset].partitions, spec.partitions
@@ -189,6 +199,8 @@ def sketch(definitions: Definitions) -> str:
     return "\n".join(
         f"{spec.name} of {spec.partitions and spec.partitions.name} below "
         f"{[(dep.asset, definitions.mapping(spec, dep)) for dep in spec.deps]}, "
-        f"policy {spec.freshness and ('each' if spec.freshness.per_partition else 'whole')}: {spec.automation}"
+        f"policy {spec.freshness and ('each' if spec.freshness.per_partition else 'whole')}, "
+        f"{len(definitions.checks_of.get(spec.name, ()))} checks, "
+        f"{'' if spec.name in definitions.gates else 'not '}blocking: {spec.automation}"
         for spec in definitions.assets
     )

@@ -40,6 +40,8 @@ class Facts:
     in_progress: set[Place] = field(default_factory=set[Place])
     queued: set[Place] = field(default_factory=set[Place])
     asked: set[Place] = field(default_factory=set[Place])
+    held: set[Place] = field(default_factory=set[Place])
+    results: dict[tuple[str, int, str], bool] = field(default_factory=dict[tuple[str, int, str], bool])
     lapsed: set[Place] = field(default_factory=set[Place])
     warned: set[Place] = field(default_factory=set[Place])
     live: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
@@ -54,6 +56,9 @@ class News:
     at: float = 0.0
     updated: set[Place] = field(default_factory=set[Place])
     changed: set[Place] = field(default_factory=set[Place])
+    withheld: set[Place] = field(default_factory=set[Place])
+    cleared: set[Place] = field(default_factory=set[Place])
+    cleared_anew: set[Place] = field(default_factory=set[Place])
     recoded: set[str] = field(default_factory=set[str])
     reported: set[Place] = field(default_factory=set[Place])
     requested: set[Place] = field(default_factory=set[Place])
@@ -64,6 +69,16 @@ class News:
     added: set[Place] = field(default_factory=set[Place])
     lapsed: set[Place] = field(default_factory=set[Place])
     asked: set[Place] = field(default_factory=set[Place])
+
+    @property
+    def arrived(self) -> set[Place]:
+        """What those below hear of."""
+        return (self.updated - self.withheld) | self.cleared
+
+    @property
+    def arrived_anew(self) -> set[Place]:
+        """Of that, what they do not know."""
+        return (self.changed - self.withheld) | self.cleared_anew
 
 
 @dataclass
@@ -310,6 +325,9 @@ class World:
             news.recoded.add(event.asset)
             return
         place = (event.asset, partition)
+        if event.type.startswith("check_"):
+            self._check(event, place, news)
+            return
         if event.type.startswith("freshness_"):
             self._freshness(place, event.type, news)
             return
@@ -335,6 +353,9 @@ class World:
             told: dict[str, Any] = event.data or {}
             if "same" not in told:
                 news.changed.add(place)
+            for key in [key for key in facts.results if key[:2] == place]:
+                del facts.results[key]
+            self._hold(place, news, held="held" in told)
             if event.run_id is None:
                 news.reported.add(place)
                 news.handled.add(place)
@@ -349,6 +370,31 @@ class World:
         if event.idle:
             facts.in_progress.discard(place)
             facts.queued.discard(place)
+
+    def _hold(self, place: Place, news: News, *, held: bool) -> None:
+        """What is downstream is not to hear of it, or may."""
+        (self.facts.held.add if held else self.facts.held.discard)(place)
+        (news.withheld.add if held else news.withheld.discard)(place)
+        news.cleared.discard(place)
+        news.cleared_anew.discard(place)
+
+    def _check(self, event: Event, place: Place, news: News) -> None:
+        """A check of partition 0 of a partitioned asset is of all of them together."""
+        told: dict[str, Any] = event.data or {}
+        whole = place[1] == 0 and self.set_of(place[0]) is not None
+        if "stale" in told or (not whole and place[1] not in self.live(place[0])):
+            return
+        self.facts.results[*place, told["check"]] = event.type == "check_passed"
+        if "held" in told or "cleared" in told:
+            self._hold(place, news, held="held" in told)
+        if "cleared" in told:
+            news.cleared.add(place)
+            if "same" not in told:
+                news.cleared_anew.add(place)
+
+    def usable(self, place: Place) -> bool:
+        """Materialized, and let through by its blocking checks."""
+        return place in self.facts.materialized and place not in self.facts.held
 
     def _membership(self, event: Event, name: str, news: News) -> None:
         data: Any = event.data or {}
@@ -367,10 +413,13 @@ class World:
             return
         live -= numbers
         for place in {(asset, number) for asset in members for number in numbers}:
-            happened = (news.added, news.updated, news.changed, news.failed)
+            checked = (news.withheld, news.cleared, news.cleared_anew)
+            happened = (news.added, news.updated, news.changed, news.failed, *checked)
             facts = self.facts
-            for places in (facts.materialized, facts.failed, facts.lapsed, facts.warned, *happened):
+            for places in (facts.materialized, facts.failed, facts.held, facts.lapsed, facts.warned, *happened):
                 places.discard(place)
+            for key in [key for key in self.facts.results if key[:2] == place]:
+                del self.facts.results[key]
             self._forget(*place)
 
     def _freshness(self, place: Place, kind: str, news: News) -> None:

@@ -145,13 +145,13 @@ class Pass:
         facts, news, place = self.facts, self.news, (asset, p)
         match kind:
             case "missing":
-                return place not in facts.materialized
+                return not self.reference.usable(place) if path else place not in facts.materialized
             case "in_progress":
                 return self.reference.flying(place) and (bool(path) or p not in self.asked)
             case "execution_failed":
                 return place in facts.failed
             case "newly_updated":
-                return place in news.updated
+                return place in (news.arrived if path else news.updated)
             case "newly_requested":
                 return place in news.requested
             case "newly_missing":
@@ -171,7 +171,7 @@ class Pass:
             case "code_version_changed":
                 return asset in news.recoded
             case "data_version_changed":
-                return place in news.changed
+                return place in (news.arrived_anew if path else news.changed)
             case _:
                 raise AssertionError(kind)
 

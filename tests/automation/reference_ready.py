@@ -75,7 +75,7 @@ class Readiness:
             if not self.reference.counts(self.asset, dep, p):
                 continue
             named = self.reference.named(self.asset, dep, p)
-            there = {u for u in named if (dep.asset, u) in self.facts.materialized}
+            there = {u for u in named if self.reference.usable((dep.asset, u))}
             if not there and not (dep.same and (dep.asset, p) in self.one_pass.being_asked):
                 return True
             if not dep.single:
@@ -129,18 +129,20 @@ class Readiness:
         return any(self.coming(dep.asset, u) for dep in deps for u in self.reference.named(asset, dep, p))
 
     def stuck(self, asset: str, p: int) -> bool:
-        """It failed for good, or is missing because something above it did."""
+        """It failed for good, is held by its blocking checks, or is missing because something above it is so."""
         known, place = self.one_pass.stuck, (asset, p)
         if place not in known:
             known[place] = not self.reference.flying(place) and (
-                place in self.facts.failed or (place not in self.facts.materialized and self._below_failure(asset, p))
+                place in self.facts.failed
+                or place in self.facts.held
+                or (place not in self.facts.materialized and self._below_failure(asset, p))
             )
         return known[place]
 
     def _below_failure(self, asset: str, p: int) -> bool:
         for dep in self.reference.deps(asset):
             named = self.reference.named(asset, dep, p)
-            if not dep.single and any((dep.asset, u) in self.facts.materialized for u in named):
+            if not dep.single and any(self.reference.usable((dep.asset, u)) for u in named):
                 continue
             if any(self.stuck(dep.asset, u) for u in named):
                 return True
@@ -164,7 +166,7 @@ class Readiness:
             del quiet[p]
         for p in recent & asked_for:
             named = {(dep.asset, u) for dep in several for u in self.reference.named(self.asset, dep, p)}
-            if named & news.updated:
+            if named & news.arrived:
                 time = max_wait / 64 * 2 ** level[p]
                 quiet[p] = up_to(now + time, time / 4)
         return {p for p in asked_for if quiet.get(p, 0) > now}

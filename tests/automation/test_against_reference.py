@@ -132,9 +132,25 @@ class Agreement(RuleBasedStateMachine):
         self.plant.start(*self.pick(data, self.steps("queued")))
 
     @precondition(lambda self: self.steps("started"))
-    @rule(data=st.data(), same=st.booleans())
-    def succeed(self, data: st.DataObject, same: bool) -> None:
-        self.plant.succeed(*self.pick(data, self.steps("started")), same=same)
+    @rule(data=st.data(), same=st.booleans(), held=st.booleans())
+    def succeed(self, data: st.DataObject, same: bool, held: bool) -> None:
+        """Perhaps its blocking checks are still to come."""
+        run, asset = self.pick(data, self.steps("started"))
+        self.plant.succeed(run, asset, same=same, held=held and asset in self.plant.definitions.gates)
+
+    @precondition(lambda self: self.checkable())
+    @rule(data=st.data(), passed=st.booleans(), same=st.booleans(), stale=st.sampled_from([False, False, False, True]))
+    def check(self, data: st.DataObject, passed: bool, same: bool, stale: bool) -> None:
+        asset, partition = self.pick(data, self.checkable())
+        names = [one.name for one in self.plant.definitions.checks_of[asset]]
+        self.plant.check(asset, partition, self.pick(data, names), passed=passed, same=same, stale=stale)
+
+    def checkable(self) -> list[tuple[str, int]]:
+        """Partitions of assets with checks, and all of them together; those held twice over, to be chosen often."""
+        assets = self.plant.definitions.checks_of
+        places = [place for place in self.places() if place[0] in assets]
+        held = [place for place in places if place in self.plant.reference.facts.held]
+        return [*places, *((asset, 0) for asset in assets), *held, *held]
 
     @precondition(lambda self: self.steps("started"))
     @rule(data=st.data())
@@ -142,7 +158,9 @@ class Agreement(RuleBasedStateMachine):
         self.plant.fail(*self.pick(data, self.steps("started")))
 
     @precondition(lambda self: self.plant.asked or self.steps("queued"))
-    @rule(outcomes=st.lists(st.sampled_from(["succeed", "succeed", "succeed", "fail"]), min_size=1, max_size=8))
+    @rule(
+        outcomes=st.lists(st.sampled_from(["succeed", "succeed", "succeed", "checks", "fail"]), min_size=1, max_size=8)
+    )
     def work(self, outcomes: list[str]) -> None:
         """What is asked for is admitted and run, one after the other."""
         for outcome in outcomes:
@@ -150,7 +168,10 @@ class Agreement(RuleBasedStateMachine):
                 self.admit()
             for step in self.steps("queued")[:1]:
                 self.plant.start(*step)
-                (self.plant.succeed if outcome == "succeed" else self.plant.fail)(*step)
+                if outcome == "fail":
+                    self.plant.fail(*step)
+                else:
+                    self.plant.succeed(*step, held=outcome == "checks" and step[1] in self.plant.definitions.gates)
 
     @rule(spare=st.integers(0, 3), fails=st.booleans(), steps=st.integers(0, 12))
     def tide(self, spare: int, fails: bool, steps: int) -> None:
@@ -248,6 +269,7 @@ class Agreement(RuleBasedStateMachine):
         rules: list[Callable[[], None]] = [
             lambda: self.report(data, data.draw(st.booleans())) if self.places() else None,
             lambda: self.recode(data),
+            lambda: self.check(data, *(data.draw(st.booleans()) for _ in "abc")) if self.checkable() else None,
             lambda: self.request_by_hand(data, data.draw(st.booleans())) if self.places() else None,
             lambda: self.add_keys(data, data.draw(spellings)) if self.sets(DynamicPartitions) else None,
             lambda: self.delete_keys(data, data.draw(spellings)) if self.deletable() else None,

@@ -25,6 +25,11 @@ STATES = ("materialized", "failed", "in_progress")
 KINDS = ("requested", "started", "materialized", "failed")
 
 
+def bits_of(state: str) -> AssetBits:
+    made, failed, flying = (BitMap([0] if one == state else []) for one in STATES)
+    return AssetBits(made, failed, flying)
+
+
 @st.composite
 def scenes(draw: st.DrawFn) -> tuple[Definitions, dict[str, AssetBits], list[tuple[str, str]]]:
     """A graph of a few conditions over many assets, what has happened to some, and what happens next."""
@@ -41,10 +46,7 @@ def scenes(draw: st.DrawFn) -> tuple[Definitions, dict[str, AssetBits], list[tup
         for index, name in enumerate(names)
     ]
     eventful = draw(st.dictionaries(st.sampled_from(names), st.sampled_from(STATES), min_size=1, max_size=2))
-    bits = {
-        name: AssetBits(**{one: BitMap([0] if one == state else []) for one in STATES}, latest_seq=0)
-        for name, state in eventful.items()
-    }
+    bits = {name: bits_of(state) for name, state in eventful.items()}
     happens = st.tuples(st.sampled_from(KINDS), st.sampled_from(names))
     return graph(*specs), bits, draw(st.lists(happens, max_size=4))
 

@@ -76,6 +76,11 @@ class Watched(Plant):
             for place, made in self.made.items()
             if made.failed_seq is not None and made.failed_seq > (made.materialized_seq or 0)
         }
+        facts.held = {place for place, made in self.made.items() if made.held}
+        facts.results = {
+            (*place, name): passed for place, made in self.made.items() for name, passed in made.results.items()
+        }
+        facts.results |= {(asset, 0, name): passed for (asset, name), passed in self.whole.items()}
         facts.in_progress = {
             (name, run.partition)
             for run in self.runs.values()

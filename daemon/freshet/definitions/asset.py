@@ -27,7 +27,7 @@ from freshet.definitions.step_options import step_options
 from freshet.definitions.surroundings import Surroundings, surroundings
 from freshet.errors import DefinitionError
 
-__all__ = ["Asset", "AssetSpec", "Dep", "DepSpec", "asset", "merge_deps", "policy_of"]
+__all__ = ["Asset", "AssetSpec", "Dep", "DepSpec", "asset", "merge_deps", "parameters_of", "policy_of"]
 
 
 _SET_HINT = 'give the set itself, for example DynamicPartitions("batches")'
@@ -206,7 +206,7 @@ def _told_by(
 ) -> dict[str, Any]:
     """The part of a spec that the function itself says."""
     code = function.__code__
-    wants_ctx, by_argument = _parameters(function, called)
+    wants_ctx, by_argument = parameters_of(function, f"asset {called}")
     return {
         "name": called,
         "deps": merge_deps(by_argument, deps, called),
@@ -236,7 +236,9 @@ def _mapping_hint(mapping: object) -> str:
     return f"write {meant}()"
 
 
-def _parameters(function: Callable[..., Any], called: str) -> tuple[bool, dict[str, DepSpec]]:
+def parameters_of(function: Callable[..., Any], what: str) -> tuple[bool, dict[str, DepSpec]]:
+    """Whether a function takes `ctx`, and the upstreams that its other parameters name, by parameter. `what`: whose it
+    is, for what is said of it. Raises `DefinitionError`."""
     wants_ctx, found = False, dict[str, DepSpec]()
     if _takes_nothing(function):
         return wants_ctx, found
@@ -244,7 +246,7 @@ def _parameters(function: Callable[..., Any], called: str) -> tuple[bool, dict[s
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise DefinitionError(
-                f"asset {called}: the parameter {parameter} cannot name an upstream",
+                f"{what}: the parameter {parameter} cannot name an upstream",
                 hint="use plain named parameters",
                 file=function.__code__.co_filename,
                 line=function.__code__.co_firstlineno,
@@ -252,12 +254,12 @@ def _parameters(function: Callable[..., Any], called: str) -> tuple[bool, dict[s
         if parameter.name == "ctx":
             wants_ctx = True
             continue
-        annotation = _resolve(hints.get(parameter.name), function, called)
-        given = _annotated_dep(annotation, parameter.name, function.__code__, called)
+        annotation = _resolve(hints.get(parameter.name), function, what)
+        given = _annotated_dep(annotation, parameter.name, function.__code__, what)
         upstream = (given.asset if given else None) or parameter.name
         if (twice := next((one.argument for one in found.values() if one.asset == upstream), None)) is not None:
             raise DefinitionError(
-                f"asset {called}: the parameters {twice!r} and {parameter.name!r} both name the upstream {upstream!r}",
+                f"{what}: the parameters {twice!r} and {parameter.name!r} both name the upstream {upstream!r}",
                 hint="take its values once, as the mapping that gives all of them",
                 file=function.__code__.co_filename,
                 line=function.__code__.co_firstlineno,
@@ -279,7 +281,7 @@ def _takes_nothing(function: Callable[..., Any]) -> bool:
     return not (code.co_argcount or code.co_kwonlyargcount or code.co_flags & (CO_VARARGS | CO_VARKEYWORDS))
 
 
-def _resolve(annotation: Any, function: Callable[..., Any], called: str) -> Any:
+def _resolve(annotation: Any, function: Callable[..., Any], what: str) -> Any:
     if not isinstance(annotation, str):
         return annotation
     code = function.__code__
@@ -291,21 +293,21 @@ def _resolve(annotation: Any, function: Callable[..., Any], called: str) -> Any:
         if "Dep(" not in annotation:
             return None
         raise DefinitionError(
-            f"asset {called}: the annotation {annotation} cannot be read: {type(error).__name__}: {error}",
+            f"{what}: the annotation {annotation} cannot be read: {type(error).__name__}: {error}",
             hint='import what it names at the top of the file, or write deps=[Dep("upstream", mapping=...)]',
             file=code.co_filename,
             line=code.co_firstlineno,
         ) from None
 
 
-def _annotated_dep(annotation: Any, argument: str, code: CodeType, called: str) -> Dep | None:
+def _annotated_dep(annotation: Any, argument: str, code: CodeType, what: str) -> Dep | None:
     if get_origin(annotation) is Annotated:
         for extra in get_args(annotation)[1:]:
             if isinstance(extra, Dep):
                 return extra
             if isinstance(extra, get_args(Mapping)):
                 raise DefinitionError(
-                    f"asset {called}: the annotation of {argument!r} names a mapping without Dep",
+                    f"{what}: the annotation of {argument!r} names a mapping without Dep",
                     hint=f"write Dep(mapping={type(extra).__name__}({'' if isinstance(extra, _PLAIN) else '...'}))",
                     file=code.co_filename,
                     line=code.co_firstlineno,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from freshet.definitions.job import JobSpec
     from freshet.definitions.sensor import SensorSpec
 
-__all__ = ["target_problem"]
+__all__ = ["external_target", "target_problem"]
 
 
 def target_problem(definitions: Definitions, sensor: SensorSpec, target: str | None) -> tuple[str, str] | None:
@@ -68,3 +68,11 @@ def _params_problem(sensor: SensorSpec, job: JobSpec) -> tuple[str, str] | None:
             "name it in params=, or give it a default",
         )
     return None
+
+
+def external_target(definitions: Definitions, what: str, target: str) -> tuple[str, str] | None:
+    """What is wrong with a target that no run makes, and the remedy; None if it is not such a one."""
+    if target not in definitions.asset or not definitions.asset[target].external:
+        return None
+    said = f"{what} targets {target!r}, which is external: no run makes it"
+    return said, f'leave target= out, and yield Report("{target}") when it was made'

@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 import graphlib
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from freshet.definitions.asset import AssetSpec, DepSpec
+from freshet.definitions.check import CheckSpec
+from freshet.definitions.checking import check_problems
 from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.condition_check import condition_problems
-from freshet.definitions.flow_check import target_problem
+from freshet.definitions.flow_check import external_target, target_problem
 from freshet.definitions.job import JobSpec
 from freshet.definitions.listen_check import listen_problems
 from freshet.definitions.mapping import Mapping, default_mapping
 from freshet.definitions.mapping_check import misfit
 from freshet.definitions.names import nearest_hint
 from freshet.definitions.partitions import (
-    DimensionSet,
     MultiPartitions,
     PartitionsSpec,
-    StaticPartitions,
-    TimePartitions,
     resolved_set,
 )
 from freshet.definitions.schedule import ScheduleSpec
+from freshet.definitions.schedule_check import schedule_problems
 from freshet.definitions.sensor import SensorSpec
 from freshet.definitions.source import Source
 from freshet.definitions.watched import watched
-from freshet.errors import DefinitionError, GraphError, InvalidName, PartitionKeyError
+from freshet.errors import DefinitionError, GraphError, InvalidName
 
 __all__ = ["Definitions", "validate"]
-
-_AT_ONCE_MAX = 1_000
-"""Runs that one tick of a schedule may ask for without a body."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +43,7 @@ class Definitions:
     partitions: tuple[PartitionsSpec, ...] = ()
     version: str = ""
     schedules: tuple[ScheduleSpec, ...] = ()
+    checks: tuple[CheckSpec, ...] = ()
 
     def resolved(self, timezone: str) -> Definitions:
         """The same with the configuration's zone wherever a schedule or a partition set names none."""
@@ -66,6 +63,33 @@ class Definitions:
     def job(self) -> dict[str, JobSpec]:
         """Jobs by name."""
         return {spec.name: spec for spec in self.jobs}
+
+    @cached_property
+    def check(self) -> dict[str, CheckSpec]:
+        """Checks by the name of their step."""
+        return {spec.step: spec for spec in self.checks}
+
+    @cached_property
+    def checks_of(self) -> dict[str, tuple[CheckSpec, ...]]:
+        """The checks of each asset that has any, in the order of their declaration."""
+        found: dict[str, list[CheckSpec]] = {}
+        for spec in self.checks:
+            found.setdefault(spec.asset, []).append(spec)
+        return {name: tuple(specs) for name, specs in found.items()}
+
+    @cached_property
+    def gates(self) -> dict[str, tuple[str, ...]]:
+        """The names of the blocking checks of each asset that has any."""
+        found = {name: tuple(one.name for one in specs if one.blocking) for name, specs in self.checks_of.items()}
+        return {name: names for name, names in found.items() if names}
+
+    def stepped(self, name: str) -> AssetSpec | None:
+        """The asset of that name; of a check's step, what reads its inputs (see `CheckSpec.as_step`)."""
+        return self.asset.get(name) or self._check_steps.get(name)
+
+    @cached_property
+    def _check_steps(self) -> dict[str, AssetSpec]:
+        return {spec.step: spec.as_step(self.asset[spec.asset].partitions) for spec in self.checks}
 
     @cached_property
     def sensor(self) -> dict[str, SensorSpec]:
@@ -121,10 +145,12 @@ class Definitions:
 
     @cached_property
     def depth(self) -> dict[str, int]:
-        """How many assets lie above an asset on the longest way; 0 without upstreams."""
+        """How many assets lie above an asset on the longest way; 0 without upstreams. A check lies below its asset."""
         found: dict[str, int] = {}
         for name in self.order:
             found[name] = max((found[above] + 1 for above in self._predecessors[name]), default=0)
+        for check in self.checks:
+            found[check.step] = found[check.asset] + 1
         return found
 
     @cached_property
@@ -230,6 +256,7 @@ def validate(definitions: Definitions) -> list[DefinitionError]:
     """
     problems = [*_names(definitions), *_references(definitions), *_scheduled(definitions), *_not_yet(definitions)]
     problems += condition_problems(definitions.assets)
+    problems += check_problems(definitions.checks, definitions.asset)
     if not problems:
         problems.extend(_cycles(definitions))
     return problems
@@ -291,7 +318,7 @@ def _references(definitions: Definitions) -> Iterable[DefinitionError]:
             )
         elif found := (
             target_problem(definitions, sensor, sensor.target)
-            or _external_target(definitions, f"sensor {sensor.name!r}", sensor.target or "")
+            or external_target(definitions, f"sensor {sensor.name!r}", sensor.target or "")
         ):
             yield _at(GraphError, sensor.source, *found)
     for sensor, said, hint in listen_problems(definitions):
@@ -302,13 +329,6 @@ def _valueless(spec: AssetSpec, dep: DepSpec) -> DefinitionError:
     said = f"asset {spec.name!r} takes the value of {dep.asset!r}, which is external: it has none"
     hint = f'take the parameter {dep.argument!r} out and write deps=["{dep.asset}"]'
     return _at(GraphError, spec.source, said, hint)
-
-
-def _external_target(definitions: Definitions, what: str, target: str) -> tuple[str, str] | None:
-    if target not in definitions.asset or not definitions.asset[target].external:
-        return None
-    said = f"{what} targets {target!r}, which is external: no run makes it"
-    return said, f'leave target= out, and yield Report("{target}") when it was made'
 
 
 def _mapping_problem(definitions: Definitions, spec: AssetSpec, dep: DepSpec) -> DefinitionError | None:
@@ -335,49 +355,8 @@ def _not_yet(definitions: Definitions) -> Iterable[DefinitionError]:
 
 
 def _scheduled(definitions: Definitions) -> Iterable[DefinitionError]:
-    targets = {*definitions.asset, *definitions.job}
-    for schedule in definitions.schedules:
-        if schedule.target is None:
-            continue
-        if schedule.target not in targets:
-            yield _at(
-                GraphError,
-                schedule.source,
-                f"schedule {schedule.name!r} targets {schedule.target!r}, which no plugin declares",
-                nearest_hint(schedule.target, targets),
-            )
-        elif found := _external_target(definitions, f"schedule {schedule.name!r}", schedule.target):
-            yield _at(GraphError, schedule.source, *found)
-        elif not schedule.body and not _closes(definitions, schedule.target):
-            yield _at(
-                GraphError,
-                schedule.source,
-                f"schedule {schedule.name!r}: which partition of {schedule.target!r} is meant?",
-                "give it a body that returns RunRequest(partition=...)",
-            )
-
-
-def _closes(definitions: Definitions, target: str) -> bool:
-    """Whether a tick by itself says which partitions it means: the window that it closed, with each key of the other
-    dimensions, where those are short lists."""
-    spec = definitions.asset.get(target)
-    partitions = None if spec is None else spec.partitions
-    if not isinstance(partitions, MultiPartitions):
-        return partitions is None or isinstance(partitions, TimePartitions)
-    lists = [one.set for one in partitions.dimensions if isinstance(one.set, StaticPartitions)]
-    if len(lists) != len(partitions.dimensions) - 1 or math.prod(len(one.keys) for one in lists) > _AT_ONCE_MAX:
-        return False
-    longest = {one.name: _longest(one.set) for one in partitions.dimensions}
-    try:
-        partitions.key(longest)
-    except PartitionKeyError:
-        return False
-    return sum(isinstance(one.set, TimePartitions) for one in partitions.dimensions) == 1
-
-
-def _longest(spec: DimensionSet) -> str:
-    keys = spec.keys if isinstance(spec, StaticPartitions) else ("2026-03-29T02:00:00+02:00:00",)
-    return max(keys, key=lambda key: len(key) + 2 * sum(map(key.count, "%|=")))
+    for schedule, said, hint in schedule_problems(definitions):
+        yield _at(GraphError, schedule.source, said, hint)
 
 
 def _cycles(definitions: Definitions) -> Iterable[DefinitionError]:

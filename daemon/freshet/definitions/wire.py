@@ -71,6 +71,7 @@ def packed(definitions: Definitions) -> dict[str, Any]:
         "partitions": definitions.partitions,
         "version": definitions.version,
         "schedules": definitions.schedules,
+        "checks": definitions.checks,
         "conditions": conditions.values,
         "sets": sets.values,
         "files": list(files),

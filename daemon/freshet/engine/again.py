@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from freshet.definitions.check import is_check
 from freshet.definitions.graph import Definitions
 from freshet.engine.requests import call_job, find_asset, run_of_assets
 from freshet.errors import Conflict
@@ -24,13 +25,21 @@ def run_again(definitions: Definitions, row: RunRow, now: float, *, whole: bool 
     if row.kind == "job":
         run = call_job(definitions, row.target, row.params, priority=0, tags={})
     else:
-        specs = [find_asset(definitions, step.name) for step in row.steps if whole or step.state != "succeeded"]
+        left = [step.name for step in row.steps if whole or step.state != "succeeded"]
+        specs = [find_asset(definitions, name) for name in left if not is_check(name)]
+        made = {spec.name for spec in specs}
+        checks = [one for one in left if one in definitions.check and definitions.check[one].asset not in made]
+        if not specs and not checks:
+            said = f"run {row.id} has nothing left but checks that no plugin declares any more"
+            raise Conflict(said, hint=f"freshet materialize {row.target} makes it once more")
+        looked_at = [definitions.check[one] for one in checks]
         partitioned = any(spec.partitions is not None for spec in specs)
+        partitioned |= any(not one.whole and definitions.asset[one.asset].partitions is not None for one in looked_at)
         if partitioned and row.key is None and row.origin.startswith("backfill:"):
             raise Conflict(f"run {row.id} has many partitions", hint=f"freshet retry {row.origin} makes what is left")
         names = definitions.select(spec.name for spec in specs)
         key = row.key if partitioned else None
-        run = run_of_assets(definitions, names, key=key, origin="", now=now, params=row.params)
+        run = run_of_assets(definitions, names, key=key, origin="", now=now, checks=checks, params=row.params)
     return replace(run, origin=f"retry:{row.id}", tags=row.tags, priority=row.priority)
 
 

@@ -20,7 +20,8 @@ from freshet.engine.bus import Listener
 from freshet.engine.instruments import Instruments, persist, recall
 from freshet.engine.launcher import Launcher
 from freshet.engine.outcomes import startable
-from freshet.engine.requests import input_needs, steps_of, window_key
+from freshet.engine.requests import input_needs, window_key
+from freshet.engine.steps import steps_of
 from freshet.store.assets import commit_automation
 from freshet.store.events import events_after
 from freshet.store.records import AutomationCommit, Event, RunToAdmit, ToldEvent

@@ -38,7 +38,7 @@ async def read_bulk(instruments: Instruments, step: StepToRun) -> StepToRun:
     """The step with the inputs that were left to be read: values by key, in the order of the partitions, and the keys
     that its mapping names and that have no value, also where they never were used."""
     graph = instruments.in_force.partitions
-    spec = graph.definitions.asset.get(step.name)
+    spec = graph.definitions.stepped(step.name)
     known = () if spec is None else tuple(dep.asset for dep in spec.deps)
     inputs, missing = dict(step.inputs), dict(step.missing)
     for asset in step.bulk:
@@ -61,7 +61,8 @@ class _Reading:
         """The values, and the keys of what has none."""
         own = BitMap([self._step.partition])
         wanted = self._graph.above(self._step.name, self._asset, own)
-        query = partial(read_inputs, asset=self._asset, set=self._upstream.name, numbers=wanted)
+        held = self._step.kind == "check" and self._step.name.partition(".")[0] == self._asset
+        query = partial(read_inputs, asset=self._asset, set=self._upstream.name, numbers=wanted, held=held)
         values, without = await recall(self._in, query, what=f"the inputs of run {self._step.run_id}")
         keys = await self._keys(self._upstream, itertools.islice(without, NAMES_MAX))
         names, count = list(keys.values()), len(without)

@@ -186,10 +186,11 @@ class Launcher:
 
     def _hand_over(self, step: StepToRun) -> None:
         in_force = self._in.in_force
-        known = in_force.definitions.asset if step.kind == "asset" else in_force.definitions.job
+        definitions = in_force.definitions
+        known = definitions.job.get(step.name) if step.kind == "job" else definitions.stepped(step.name)
         if in_force.host is None:
             self.ended(StepEnd(step.run_id, step.position, step.attempt, "not_received"))
-        elif step.name not in known:
+        elif known is None:
             self.ended(
                 StepEnd(
                     step.run_id,
@@ -222,10 +223,13 @@ class Launcher:
         if end.error is not None and end.error.traceback:
             error = {**(error or {}), "traceback": end.error.traceback}
         base = StepResult(step.run_id, step.position, step.attempt, "succeeded", now, end.value, end.metadata, error)
+        if gates := self._in.in_force.definitions.gates:
+            base = replace(base, gates=gates.get(step.name.partition(".")[0], ()))
         key = self.cache.ended(end)
         match end.outcome:
             case "succeeded":
-                return replace(base, version=end.version, code=end.code, cached=end.cached, cache_key=key)
+                base = replace(base, version=end.version, code=end.code, check=end.check)
+                return replace(base, cached=end.cached, cache_key=key)
             case "failed" | "died":
                 return replace(base, outcome="failed", retry_at=self._retry_at(step, end, now))
             case "not_received":
@@ -235,7 +239,7 @@ class Launcher:
 
     def _retry_at(self, step: StepToRun, end: StepEnd, now: float) -> float | None:
         definitions = self._in.in_force.definitions
-        spec = definitions.asset.get(step.name) if step.kind == "asset" else definitions.job.get(step.name)
+        spec = definitions.job.get(step.name) if step.kind == "job" else definitions.stepped(step.name)
         retries = spec.retries if spec is not None else RetrySpec()
         failures = step.failures + 1
         if end.final or failures > retries.max:

@@ -26,6 +26,7 @@ from freshet.definitions.partitions import (
 from freshet.definitions.schedule import ScheduleSpec
 from freshet.engine.parameters import check_params
 from freshet.engine.partitions.refs import partition_ref
+from freshet.engine.steps import steps_of
 from freshet.errors import Conflict, UnknownName
 from freshet.executors.base import RequestedRun
 from freshet.store.records import InputNeed, PartitionDelta, ReportedMaterialization, RunToAdmit, StepToAdmit
@@ -42,7 +43,6 @@ __all__ = [
     "run_of_assets",
     "scheduled_runs",
     "sensor_run",
-    "steps_of",
     "window_key",
 ]
 
@@ -65,22 +65,11 @@ def check_makable(spec: AssetSpec) -> None:
         raise Conflict(said, hint=f"freshet report {spec.name} says that it was made")
 
 
-def steps_of(definitions: Definitions, names: Sequence[str], *, partitioned: bool) -> tuple[StepToAdmit, ...]:
-    """Steps for assets that stand in dependency order, each after those of its upstreams that are among them."""
-    position = {name: index for index, name in enumerate(names)}
-    steps: list[StepToAdmit] = []
-    for name in names:
-        spec = definitions.asset[name]
-        needs = sorted(position[dep.asset] for dep in spec.deps if dep.asset in position)
-        steps.append(StepToAdmit(name, tuple(needs), partitioned and spec.partitions is not None))
-    return tuple(steps)
-
-
 def input_needs(definitions: Definitions, names: Iterable[str]) -> dict[str, tuple[InputNeed, ...]]:
-    """For each asset: the upstreams whose values its function takes, and how their partitions are found."""
+    """For each asset or check: the assets whose values its function takes, and how their partitions are found."""
     needs: dict[str, tuple[InputNeed, ...]] = {}
     for name in names:
-        spec = definitions.asset.get(name)
+        spec = definitions.stepped(name)
         if spec is None or name in needs:
             continue
         taken: list[InputNeed] = []
@@ -199,6 +188,7 @@ def run_of_assets(
     key: str | None,
     origin: str,
     now: float,
+    checks: Sequence[str] = (),
     run_key: str | None = None,
     params: dict[str, Json] | None = None,
     tags: dict[str, str] | None = None,
@@ -208,30 +198,35 @@ def run_of_assets(
     """One run for assets that stand in dependency order.
 
     Those with partitions must share one set and need `key`, which must be live at `now`; the others run without a
-    partition. `instead`: a remedy for what is too much for one run.
+    partition. `checks`: steps of checks (`Definitions.check`) that go without their asset's. `instead`: a remedy for
+    what is too much for one run.
     """
     specs = [find_asset(definitions, name) for name in names]
     for spec in specs:
         check_makable(spec)
-    sets = {spec.partitions.name: spec for spec in specs if spec.partitions is not None}
+    alone = [definitions.check[one] for one in checks]
+    looked_at = [definitions.asset[one.asset] for one in alone if not one.whole]
+    sets = {spec.partitions.name: spec for spec in (*specs, *looked_at) if spec.partitions is not None}
+    specs = specs or [definitions.asset[alone[-1].asset]]
     if len(sets) > 1:
         first, second = list(sets.values())[:2]
         raise Conflict(
             f"{first.name!r} and {second.name!r} have different partitions ({_kind_of(first)} and {_kind_of(second)})",
-            hint=instead or f"freshet backfill {names[-1]} --partitions {key or 'A..B'} --upstream makes them in order",
+            hint=instead
+            or f"freshet backfill {specs[-1].name} --partitions {key or 'A..B'} --upstream makes them in order",
         )
     set_name, owner = next(iter(sets.items()), (None, None))
     if owner is not None and key is None:
         said = f"the asset {owner.name!r} is partitioned by {_kind_of(owner)}"
         raise Conflict(said, hint="name a partition (--partition KEY)" + (f"; or {instead}" if instead else ""))
     if owner is None and key is not None:
-        raise Conflict(f"the asset {names[0]!r} has no partitions", hint="leave the partition out")
+        raise Conflict(f"the asset {specs[0].name!r} has no partitions", hint="leave the partition out")
     partitions = None if owner is None else owner.partitions
     ref = None if key is None or partitions is None else partition_ref(partitions, key, now, _quoted(owner))
     return RunToAdmit(
         kind="asset",
-        target=names[-1],
-        steps=steps_of(definitions, names, partitioned=key is not None),
+        target=specs[-1].name,
+        steps=steps_of(definitions, names, partitioned=key is not None, checks=checks),
         origin=origin,
         set=set_name,
         key=None if ref is None else ref.key,

@@ -17,6 +17,7 @@ from freshet.definitions.listen import Happenings
 from freshet.definitions.outcome import Json
 from freshet.store.records import (
     Cause,
+    CheckEnd,
     HandledDelivery,
     LedgerDelta,
     LedgerEntry,
@@ -157,7 +158,8 @@ class StepEnd:
 
     Of a failure: `final`, no attempt is to follow (`GiveUp`); `after`, the seconds before the next (`RetryLater`).
     Of a success: `version`, of the data that was made, None where nothing is known; `code`, of what made it;
-    `cached`, the run that made it before, so that nothing ran now.
+    `cached`, the run that made it before, so that nothing ran now; `check`, what a check
+    found.
     """
 
     run_id: int
@@ -172,6 +174,7 @@ class StepEnd:
     version: str | None = None
     code: str | None = None
     cached: int | None = None
+    check: CheckEnd | None = None
 
 
 @dataclass(frozen=True, slots=True)

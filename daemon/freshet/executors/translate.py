@@ -12,7 +12,7 @@ from freshet.definitions.source import Source
 from freshet.definitions.wire import unpacked
 from freshet.executors.base import LoadProblem, LoadReport, StepEnd
 from freshet.host.messages import Ended, InputsFile, Loaded, Run, ValueData
-from freshet.store.records import StepToRun, TickError, ValueRef
+from freshet.store.records import CheckEnd, StepToRun, TickError, ValueRef
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -104,4 +104,5 @@ def step_end(told: Ended) -> StepEnd:
         after=None if error is None else error.get("after"),
         version=told["version"],
         code=told["code"],
+        check=CheckEnd(**told["check"]) if "check" in told else None,
     )

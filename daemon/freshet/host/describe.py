@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from freshet.definitions.asset import Asset
+from freshet.definitions.check import Check
 from freshet.definitions.graph import Definitions, validate
 from freshet.definitions.io_manager import IOManager, ValueStore
 from freshet.definitions.job import Job
@@ -41,6 +42,7 @@ class Catalog:
     jobs: dict[str, Job] = field(default_factory=dict[str, Job])
     sensors: dict[str, Sensor] = field(default_factory=dict[str, Sensor])
     resources: dict[str, Resource] = field(default_factory=dict[str, Resource])
+    checks: dict[str, Check] = field(default_factory=dict[str, Check])
     parameters: dict[str, Parameters] = field(default_factory=dict[str, Parameters])
     managers: Managers = BUILT_IN
     problems: list[ProblemData] = field(default_factory=list[ProblemData])
@@ -91,9 +93,10 @@ def _catalog(objects: list[object], version: str) -> Catalog:
     jobs = [one for one in objects if isinstance(one, Job)]
     sensors = [one for one in objects if isinstance(one, Sensor)]
     schedules = [one for one in objects if isinstance(one, Schedule)]
+    checks = [one for one in objects if isinstance(one, Check)]
     resources = [one for one in objects if isinstance(one, Resource)]
     made = Catalog(Definitions(version=version), resources={one.spec.name: one for one in resources})
-    bind(assets, jobs, frozenset(made.resources))
+    bind([*assets, *checks], jobs, frozenset(made.resources))
     for one in jobs:
         _describe_job(made, one)
     made.definitions = Definitions(
@@ -103,11 +106,13 @@ def _catalog(objects: list[object], version: str) -> Catalog:
         partitions=_sets(assets, sensors),
         version=version,
         schedules=tuple(one.spec for one in schedules),
+        checks=tuple(one.spec for one in checks),
     )
     try:
         made.text = orjson.dumps(packed(made.definitions))
     except TypeError:
-        specs = (made.definitions.assets, made.definitions.jobs, made.definitions.sensors, made.definitions.schedules)
+        told = made.definitions
+        specs = (told.assets, told.jobs, told.sensors, told.schedules, told.checks)
         for each in chain.from_iterable(specs):
             _check_plain(made, each)
     _manage(made, objects)
@@ -116,11 +121,14 @@ def _catalog(objects: list[object], version: str) -> Catalog:
             made.problems.append(_at(spec.source, f"asset {spec.name}: {unknown[0]}", unknown[1]))
     made.assets = {one.spec.name: one for one in assets}
     made.jobs = {one.spec.name: one for one in jobs}
+    made.checks = {one.spec.step: one for one in checks}
     made.sensors = {one.spec.name: one for one in sensors}
     made.sensors |= {one.name: as_sensor(one) for one in schedules if one.spec.body}
     made.problems += [_problem(error) for error in resource_problems(resources, made.assets)]
     made.problems += [_problem(error) for error in validate(made.definitions)]
     made.problems += [wrong for each in schedules if (wrong := _scheduled(made, each)) is not None]
+    if checks and not made.problems:
+        made.definitions.stepped("")  # worked out here, and not in each worker
     return made
 
 

@@ -32,8 +32,8 @@ class MissingInput(FreshetError):
 
 
 def set_of(asset: str, order: Run, catalog: Catalog) -> PartitionsSpec | None:
-    """An asset's partitions, with the order's zone where they name none."""
-    spec = catalog.definitions.asset.get(asset)
+    """The partitions of an asset, or of a check, with the order's zone where they name none."""
+    spec = catalog.definitions.stepped(asset)
     return None if spec is None or spec.partitions is None else resolved_set(spec.partitions, order["timezone"])
 
 

@@ -150,7 +150,7 @@ class Launch:
 
     def _end(self, outcome: _Outcome, error: ErrorData | None, ended: WorkerEnded | None) -> Ended:
         run, position = self.step
-        return Ended(
+        told = Ended(
             op="ended",
             run=run,
             position=position,
@@ -162,6 +162,9 @@ class Launch:
             version=ended["version"] if ended else None,
             code=ended["code"] if ended else None,
         )
+        if ended and "check" in ended:
+            told["check"] = ended["check"]
+        return told
 
 
 def untold(error: Exception) -> ErrorData:

@@ -17,6 +17,7 @@ import orjson
 
 __all__ = [
     "Cancel",
+    "CheckData",
     "Close",
     "Ended",
     "ErrorData",
@@ -79,6 +80,14 @@ class ValueData(TypedDict):
     digest: str
 
 
+class CheckData(TypedDict):
+    """What a check found; see `store.records.CheckEnd`."""
+
+    passed: bool
+    severity: Literal["error", "warn"]
+    blocking: bool
+
+
 # --- daemon -> host ------------------------------------------------------------------------------------------
 
 
@@ -133,7 +142,7 @@ class Run(TypedDict):
     position: int
     attempt: int
     step: str
-    kind: Literal["asset", "job"]
+    kind: Literal["asset", "job", "check"]
     key: str | None
     partition_metadata: dict[str, Any]
     params: dict[str, Any]
@@ -231,6 +240,7 @@ class Ended(TypedDict):
     error: ErrorData | None
     version: str | None
     code: str | None
+    check: NotRequired[CheckData]
 
 
 class EvaluatorForked(TypedDict):
@@ -274,7 +284,8 @@ class WorkerReceived(TypedDict):
 
 class WorkerEnded(TypedDict):
     """The step is done; `error` None means that it succeeded and that its value is kept. `version`: of the data, None
-    where nothing is known; `code`: of what ran. `last`: a kept worker takes no other step."""
+    where nothing is known; `code`: of what ran. `last`: a kept worker takes no other step. `check`: of
+    a check, what it found."""
 
     op: Literal["ended"]
     value: ValueData | None
@@ -283,6 +294,7 @@ class WorkerEnded(TypedDict):
     version: str | None
     code: str | None
     last: NotRequired[bool]
+    check: NotRequired[CheckData]
 
 
 class InlineReceived(TypedDict):

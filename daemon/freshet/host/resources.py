@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from freshet.definitions.asset import Asset
+from freshet.definitions.check import Check
 from freshet.definitions.job import Job
 from freshet.definitions.names import nearest_hint
 from freshet.definitions.resource import Resource
@@ -23,8 +24,8 @@ __all__ = ["ResourceError", "Resources", "bind", "resource_problems"]
 # --- definitions ---------------------------------------------------------------------------------------------
 
 
-def bind(assets: Iterable[Asset], jobs: Iterable[Job], names: frozenset[str]) -> None:
-    """Tell the specs which of their parameters are resources: of an asset, they are no upstreams then."""
+def bind(assets: Iterable[Asset | Check], jobs: Iterable[Job], names: frozenset[str]) -> None:
+    """Tell the specs which of their parameters are resources: of assets and checks, they are no upstreams then."""
     if not names:
         return
     for asset in assets:

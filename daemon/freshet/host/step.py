@@ -12,19 +12,21 @@ from types import TracebackType
 from typing import Any, cast
 
 import freshet
-from freshet.definitions.asset import AssetSpec
+from freshet.definitions.asset import Asset, AssetSpec
 from freshet.definitions.executor import Command
+from freshet.definitions.job import JobSpec
 from freshet.definitions.outcome import GiveUp, RetryLater, patience
 from freshet.definitions.retries import is_retried
 from freshet.errors import FreshetError
+from freshet.host.checking import checked
 from freshet.host.current import running
 from freshet.host.describe import Catalog
 from freshet.host.fits import check_returned
 from freshet.host.inputs import read_arguments, set_of
 from freshet.host.journal import Journal
-from freshet.host.messages import ErrorData, Run, ValueData, WorkerEnded
+from freshet.host.messages import CheckData, ErrorData, Run, ValueData, WorkerEnded
 from freshet.host.resources import Resources
-from freshet.host.step_context import RunningAsset, RunningJob
+from freshet.host.step_context import RunningAsset, RunningCheck, RunningJob
 from freshet.host.surroundings import surrounded
 from freshet.io.registry import write_value
 
@@ -39,20 +41,18 @@ def perform(
 ) -> WorkerEnded:
     """Run the step. Whatever user code raises, also to end the process, is an error of the step. `kept`: the resources
     of a worker that outlives it; without, what it opens is closed with it."""
-    context = (
-        RunningAsset(order, journal, set_of(order["step"], order, catalog))
-        if order["kind"] == "asset"
-        else RunningJob(order, journal)
-    )
+    context = _context(order, catalog, journal)
     value: ValueData | None = None
     version: str | None = None
     error: ErrorData | None = None
-    found = (catalog.assets if order["kind"] == "asset" else catalog.jobs).get(order["step"])
-    spec = None if found is None else found.spec
+    check: CheckData | None = None
+    spec = _spec(order, catalog)
     try:
         opened = Resources(catalog.resources) if kept is None else nullcontext(kept)
         with running(context), surrounded(None if spec is None else spec.surroundings), opened as resources:
-            if isinstance(context, RunningAsset):
+            if isinstance(context, RunningCheck):
+                check = _perform_check(order, catalog, context, values_dir, resources)
+            elif isinstance(context, RunningAsset):
                 value, version = _perform_asset(order, catalog, context, values_dir, resources)
             else:
                 _perform_job(order, catalog, context, values_dir, resources)
@@ -65,7 +65,22 @@ def perform(
             error["final"] = True
     context.write_progress()
     code = spec.code_version if isinstance(spec, AssetSpec) else None
-    return WorkerEnded(op="ended", value=value, metadata=context.collected, error=error, version=version, code=code)
+    told = WorkerEnded(op="ended", value=value, metadata=context.collected, error=error, version=version, code=code)
+    if check is not None:
+        told["check"] = check
+    return told
+
+
+def _spec(order: Run, catalog: Catalog) -> AssetSpec | JobSpec | None:
+    """What the step was declared as."""
+    return catalog.definitions.job.get(order["step"]) or catalog.definitions.stepped(order["step"])
+
+
+def _context(order: Run, catalog: Catalog, journal: Journal) -> RunningJob:
+    if order["kind"] == "job":
+        return RunningJob(order, journal)
+    kind = RunningCheck if order["kind"] == "check" else RunningAsset
+    return kind(order, journal, set_of(order["step"], order, catalog))
 
 
 def _perform_asset(
@@ -97,6 +112,19 @@ def _perform_asset(
     version = context.version or (None if value is None else kept.digest)
     digest = context.version if context.version and kept.io == "none" else kept.digest
     return ValueData(path=kept.path, io=kept.io, size=kept.size, digest=digest), version
+
+
+def _perform_check(
+    order: Run, catalog: Catalog, context: RunningCheck, values_dir: Path, resources: Resources
+) -> CheckData:
+    check, reads = catalog.checks.get(order["step"]), catalog.definitions.stepped(order["step"])
+    if check is None or reads is None:
+        raise _gone("check", order["step"])
+    given = resources.get(check.spec.resources)
+    arguments = read_arguments(order, Asset(reads, check.function), catalog, values_dir) | given
+    if check.spec.wants_ctx:
+        arguments["ctx"] = context
+    return checked(check.spec, _call(check.function, arguments, resources), context)
 
 
 def _perform_job(order: Run, catalog: Catalog, context: RunningJob, values_dir: Path, resources: Resources) -> None:

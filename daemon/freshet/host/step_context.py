@@ -18,7 +18,7 @@ from freshet.host.journal import Journal
 from freshet.host.messages import Run
 from freshet.host.output import JournalLogger
 
-__all__ = ["RunningAsset", "RunningJob"]
+__all__ = ["RunningAsset", "RunningCheck", "RunningJob"]
 
 _PROGRESS_EVERY = 0.1
 """Seconds between progress lines; the last state is always written."""
@@ -150,3 +150,12 @@ class RunningAsset(RunningJob):
                 for name, keys in missing
             }
         )
+
+
+class RunningCheck(RunningAsset):
+    """What a check's function gets: `asset` is the one that it checks."""
+
+    @property
+    def asset(self) -> str:
+        """The asset's name."""
+        return self._order["step"].partition(".")[0]

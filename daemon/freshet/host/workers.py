@@ -110,7 +110,8 @@ class Workers:
         """A launch of an order, with its journal and timeout."""
         journal = Journal(self._runs_dir, unwritten=self._note_unwritten)
         journal.begin(order["run"], order["step"], order["attempt"])
-        spec = self._catalog.definitions.asset.get(order["step"]) or self._catalog.definitions.job.get(order["step"])
+        definitions = self._catalog.definitions
+        spec = definitions.job.get(order["step"]) or definitions.stepped(order["step"])
         if spec is None:
             return Launch(order, payload, journal)
         return Launch(

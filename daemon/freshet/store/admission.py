@@ -32,7 +32,7 @@ __all__ = ["Admitting", "admit", "admit_into", "resolve"]
 _RUN = """INSERT INTO runs (id, kind, target, set_id, partition, generation, state, priority, params, tags, run_key,
 origin, ticker_id, tick_id, version, created_at, started_at, overlap, depth, condition)"""
 _STEP = """INSERT INTO steps (run_id, position, name, asset_id, partition, state, attempt, needs, started_at,
-generation)"""
+generation, check_of)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def admit_into(
         admitted.append(Admission(rows.next_id, index, run.priority, started))
         rows.next_id += 1
     insert_alike(db, _RUN, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.runs)
-    insert_alike(db, _STEP, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.steps)
+    insert_alike(db, _STEP, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.steps)
     return tuple(admitted), tuple(dropped)
 
 
@@ -138,6 +138,8 @@ def _stop(log: EventLog, run: RunToAdmit, place: _Place, own: Mapping[PartitionR
         log.add("chain_stopped", tick_id=how.tick_id, data={**data, "target": run.target})
         return
     for step in run.steps:
+        if step.check_of is not None:
+            continue
         at = own[step.at] if step.at is not None else place if step.partitioned else _NOWHERE
         log.add("chain_stopped", asset=step.name, set=at.set, partition=at.number, tick_id=how.tick_id, data=data)
 
@@ -159,12 +161,17 @@ def _lay_out(
         begins = rows.left > 0 and not step.needs and not run.held
         at = own[step.at] if step.at is not None else place if step.partitioned else _NOWHERE
         state, attempt, started_at = ("started", 1, how.now) if begins else ("queued", 0, None)
-        asset_id = assets[step.name] if kind == "asset" else None
+        makes = kind == "asset" and step.check_of is None
+        asset_id = assets[step.name] if makes else None
+        check_of = None if step.check_of is None else assets[step.check_of]
         needs = dump(step.needs) if step.needs else "[]"
-        rows.steps.append(
-            (run_id, position, step.name, asset_id, at.number, state, attempt, needs, started_at, at.generation)
-        )
-        if kind == "asset":
+        # fmt: off
+        rows.steps.append((
+            run_id, position, step.name, asset_id, at.number, state, attempt, needs, started_at, at.generation,
+            check_of,
+        ))
+        # fmt: on
+        if makes:
             log.add(
                 "started" if begins else "requested",
                 asset=step.name,
@@ -205,7 +212,7 @@ def _to_run(
         run_id=run_id,
         position=position,
         name=step.name,
-        kind=run.kind,
+        kind=run.kind if step.check_of is None else "check",
         attempt=1,
         failures=0,
         set=at.set,
@@ -282,7 +289,7 @@ def _named(run: RunToAdmit) -> PartitionRef | None:
 
 
 def _asset_ids(db: sqlite3.Connection, runs: Sequence[RunToAdmit]) -> dict[str, int]:
-    wanted = {step.name for run in runs if run.kind == "asset" for step in run.steps}
+    wanted = {step.check_of or step.name for run in runs if run.kind == "asset" for step in run.steps}
     if not wanted:
         return {}
     found: dict[str, int] = dict(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from pyroaring import BitMap
 
 from freshet.store.admission import Admitting, admit_into
 from freshet.store.chains import caused
+from freshet.store.checks import checked_bits
 from freshet.store.codec import dump
 from freshet.store.ending import ACTIVE
 from freshet.store.events import EventLog
@@ -46,6 +48,9 @@ def asset_bits(db: sqlite3.Connection) -> dict[str, AssetBits]:
             "SELECT coalesce(max(materialized_seq), 0) FROM asset_state WHERE asset_id = ?", (asset_id,)
         ).fetchone()
         found[name] = AssetBits(made, failed, active, latest)
+    nothing = AssetBits(BitMap(), BitMap(), BitMap())
+    for name, checked in checked_bits(db).items():
+        found[name] = replace(found.get(name, nothing), checked=checked)
     return found
 
 

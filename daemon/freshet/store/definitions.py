@@ -33,6 +33,7 @@ def register_definitions(db: sqlite3.Connection, definitions: Definitions, now: 
     _code(db, definitions, log)
     _rewire(db, definitions, log)
     register_policies(db, definitions, now)
+    _gates(db, definitions)
     _version(db, definitions.version, log, renumbered)
     return log.write()
 
@@ -47,9 +48,9 @@ def _assets(db: sqlite3.Connection, definitions: Definitions) -> None:
     )
     moved = [(set_id, name) for name, set_id in sets.items() if name in before and before[name] != set_id]
     db.executemany("UPDATE assets SET set_id = ? WHERE name = ?", moved)
-    for table in ("asset_state", "condition_state"):
+    for table in ("asset_state", "condition_state", "check_results"):
         db.executemany(
-            f"DELETE FROM {table} WHERE asset_id = (SELECT id FROM assets WHERE name = ?)",  # noqa: S608  # two constants
+            f"DELETE FROM {table} WHERE asset_id = (SELECT id FROM assets WHERE name = ?)",  # noqa: S608  # constants
             [(name,) for _, name in moved],
         )
     db.executemany(
@@ -95,6 +96,18 @@ def _wiring(definitions: Definitions, spec: AssetSpec) -> str:
             name = "" if above is None else above.name
             parts.append(f"{dep.asset} {name} {definitions.mapping(spec, dep)!r}")
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
+
+
+def _gates(db: sqlite3.Connection, definitions: Definitions) -> None:
+    """What blocking checks held is let go where there are none any more."""
+    for asset_id, name in db.execute(
+        """
+        SELECT a.id, a.name FROM asset_state s INDEXED BY asset_state_held JOIN assets a ON a.id = s.asset_id
+        WHERE s.held > 0 GROUP BY a.id
+        """
+    ).fetchall():
+        if name not in definitions.gates:
+            db.execute("UPDATE asset_state SET held = 0 WHERE asset_id = ? AND held > 0", (asset_id,))
 
 
 def _version(db: sqlite3.Connection, version: str, log: EventLog, renumbered: dict[str, str]) -> None:

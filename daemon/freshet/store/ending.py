@@ -121,15 +121,15 @@ def dependents(db: sqlite3.Connection, run_id: int, position: int) -> list[int]:
 
 
 def is_current(db: sqlite3.Connection, run_id: int, position: int) -> bool:
-    """Whether the partition of an asset's step is still what its number means: not deleted, in the same generation of
-    the set that the asset has now: the one that the run began with, or that a step with a partition of its own was
-    admitted with."""
+    """Whether the partition of an asset's step, or of a check's, is still what its number means: not deleted, in the
+    same generation of the set that the asset has now: the one that the run began with, or that a step with a partition
+    of its own was admitted with."""
     row = db.execute(
         """
         SELECT CASE WHEN s.partition = 0 THEN a.set_id IS NULL
                WHEN r.set_id IS NULL THEN p.deleted_at IS NULL AND p.generation = s.generation
                ELSE a.set_id = r.set_id AND p.deleted_at IS NULL AND p.generation = r.generation END
-        FROM steps s JOIN runs r ON r.id = s.run_id JOIN assets a ON a.id = s.asset_id
+        FROM steps s JOIN runs r ON r.id = s.run_id JOIN assets a ON a.id = coalesce(s.asset_id, s.check_of)
         LEFT JOIN partitions p ON p.set_id = coalesce(r.set_id, a.set_id) AND p.number = s.partition
         WHERE s.run_id = ? AND s.position = ?
         """,

@@ -6,6 +6,7 @@ import sqlite3
 from dataclasses import replace
 
 from freshet.store.caching import keep_cached
+from freshet.store.checks import awaits_checks, check_ended
 from freshet.store.codec import dump, dump_optional
 from freshet.store.ending import dependents, end_run, fail_for_good, is_current, is_idle, release, set_of, settle_run
 from freshet.store.events import EventLog
@@ -55,6 +56,7 @@ def finish_step(db: sqlite3.Connection, result: StepResult, *, budget: int = INT
                 "UPDATE steps SET failures = failures + 1, metadata = ? WHERE run_id = ? AND position = ?",
                 (dump_optional(result.metadata or None), result.run_id, result.position),
             )
+            check_ended(db, log, result)
             fail_for_good(db, log, result.run_id, result.position, result.error, result.at)
         case "failed" if not canceling:
             queued = [_retry(db, result, priority)]
@@ -80,13 +82,17 @@ def _succeed(db: sqlite3.Connection, log: EventLog, result: StepResult) -> None:
         """,
         (result.at, dump_optional(result.metadata or None), result.cached, result.run_id, result.position),
     ).fetchone()
+    if result.check is not None and check_ended(db, log, result):
+        said = {"type": "CheckFailed", "message": f"the blocking check {name} failed: what is downstream is stopped"}
+        fail_for_good(db, log, result.run_id, result.position, said, result.at)
     if asset_id is None:
         return
     begun = result.at if started is None else started
     set_name = set_of(db, asset_id, partition)
     if is_current(db, result.run_id, result.position):
         made = Made(asset_id, name, set_name, partition, result.at, begun, result.version, result.code, result.value)
-        made = replace(made, metadata=result.metadata, run_id=result.run_id, cached=result.cached)
+        held = bool(result.gates) and awaits_checks(db, result, name, asset_id, partition)
+        made = replace(made, metadata=result.metadata, run_id=result.run_id, cached=result.cached, held=held)
         write_made(db, log, made)
         if result.cache_key is not None:
             keep_cached(db, made, result.cache_key)
@@ -159,6 +165,7 @@ def give_up(
     error = too_often(interruptions)
     db.execute("UPDATE runs SET error = ? WHERE id = ?", (dump(error), run_id))
     for position in positions:
+        check_ended(db, log, StepResult(run_id, position, 0, "failed", at, error=error))
         fail_for_good(db, log, run_id, position, error, at)
     waiting = db.execute(
         "SELECT position FROM steps WHERE run_id = ? AND state IN ('queued', 'retrying', 'interrupted')", (run_id,)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pyroaring import BitMap
 
+from freshet.store.checks import held_numbers
 from freshet.store.codec import dump, load_value
 from freshet.store.records import InputNeed, ValueRef
 
@@ -74,14 +75,16 @@ def gather_inputs(db: sqlite3.Connection, needs: Sequence[InputNeed], partition:
 
 
 def read_inputs(
-    db: sqlite3.Connection, asset: str, set: str, numbers: BitMap
+    db: sqlite3.Connection, asset: str, set: str, numbers: BitMap, *, held: bool = False
 ) -> tuple[dict[str | None, ValueRef], BitMap]:
-    """The values of an upstream's partitions by key, in the order of their numbers, and the numbers without one."""
+    """The values of an upstream's partitions by key, in the order of their numbers, and the numbers without one. What
+    its blocking checks hold back counts as without one, unless `held`."""
     values: dict[str | None, ValueRef] = {}
     missing = numbers.copy()
+    back = BitMap() if held else numbers & held_numbers(db, asset)
     for number, key, text in _rows(db, asset, set, numbers):
         ref = load_value(text)
-        if ref is not None and number in missing:
+        if ref is not None and number in missing and number not in back:
             values[key] = ref
             missing.discard(number)
     return values, missing

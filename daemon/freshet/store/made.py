@@ -20,7 +20,8 @@ __all__ = ["Made", "made_data", "write_made"]
 class Made:
     """What was made, of which asset's partition of `set`. `begun`: when the work began, in epoch seconds; of a report,
     when it was said to be made. `version`: of the data, None where nothing is known; `code`: of what made it. `told`:
-    a report said when it was made, as `at`. `cached`: the run that had made it before."""
+    a report said when it was made, as `at`. `cached`: the run that had made it before. `held`: its blocking checks
+    are still to come."""
 
     asset_id: int
     asset: str
@@ -36,24 +37,30 @@ class Made:
     tick_id: int | None = None
     told: bool = False
     cached: int | None = None
+    held: bool = False
 
 
 def write_made(db: sqlite3.Connection, log: EventLog, made: Made) -> int:
     """Put it into the state of assets, and its `materialized` into the log; returns the event's number.
 
     The event's data: `metadata`, the data's `version`, `same` (True: as the partition's version before), `begun`;
-    `at` where a report said when; `cached` where it was made before, by which run; and `stale` (True: its freshness
-    stays warned or lapsed all the same).
+    `at` where a report said when; `cached` where it was made before, by which run; `stale` (True: its freshness stays
+    warned or lapsed all the same); `held` (True: those below it are not to be told before its blocking checks have
+    passed).
     """
     place = (made.asset_id, made.partition)
     before = None
-    if made.version is not None:
+    if made.version is not None or made.held:
         before = db.execute(
-            "SELECT data_version FROM asset_state WHERE asset_id = ? AND partition = ?", place
+            "SELECT data_version, held FROM asset_state WHERE asset_id = ? AND partition = ?", place
         ).fetchone()
     data = made_data(made.metadata, made.begun, made.version)
-    if before is not None and before[0] == made.version:
+    if before is not None and before[0] == made.version and made.version is not None:
         data["same"] = True
+    held = 0
+    if made.held:
+        data["held"] = True
+        held = 2 if "same" in data and before is not None and before[1] != 1 else 1
     if made.told:
         data["at"] = made.at
     if made.cached is not None:
@@ -71,11 +78,11 @@ def write_made(db: sqlite3.Connection, log: EventLog, made: Made) -> int:
     db.execute(
         """
         INSERT OR REPLACE INTO asset_state (asset_id, partition, materialized_seq, materialized_at, run_id, value,
-            metadata, data_version, code_version, begun_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            metadata, data_version, code_version, begun_at, held) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """,
         (
             *(*place, seq, made.at, made.run_id, dump_value(made.value), dump_optional(made.metadata or None)),
-            *(made.version, made.code, made.begun),
+            *(made.version, made.code, made.begun, held),
         ),
     )
     known = Fresh(made.asset_id, made.asset, made.set, made.partition, seq, made.at, made.begun, made.told)

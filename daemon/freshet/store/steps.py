@@ -37,9 +37,10 @@ WHERE id = ?3
 """
 # A step may have a partition of its own, of its asset's set, in a run that has none.
 _RUN = """
-SELECT r.kind, r.params, r.tags, r.target, r.origin, r.priority, ps.id, ps.name, p.key FROM runs r
-JOIN steps s ON s.run_id = r.id AND s.position = ?
-LEFT JOIN assets a ON a.id = s.asset_id
+SELECT iif(s.check_of IS NULL, r.kind, 'check'), r.params, r.tags, r.target, r.origin, r.priority,
+    ps.id, ps.name, p.key
+FROM runs r JOIN steps s ON s.run_id = r.id AND s.position = ?
+LEFT JOIN assets a ON a.id = coalesce(s.asset_id, s.check_of)
 LEFT JOIN partition_sets ps ON ps.id = coalesce(r.set_id, a.set_id)
 LEFT JOIN partitions p ON p.set_id = ps.id AND p.number = s.partition
 WHERE r.id = ?

@@ -167,7 +167,8 @@ class InlineHost:
         try:
             written = write_inputs(self._runs_dir, step) if large else None
             order = run_order(step, timezone=self._timezone, inputs_file=written)
-            found: Any = self._catalog.assets.get(step.name) or self._catalog.jobs.get(step.name)
+            catalog = self._catalog
+            found: Any = catalog.assets.get(step.name) or catalog.jobs.get(step.name) or catalog.checks.get(step.name)
             if found is None or not (inspect.iscoroutinefunction(found.function) or found.spec.resources):
                 return perform(order, self._catalog, journal, values_dir=self._values_dir)
             return self._perform_apart(order, journal)
@@ -189,20 +190,21 @@ class InlineHost:
 
     @staticmethod
     def _end(step: StepToRun, told: WorkerEnded) -> StepEnd:
-        return step_end(
-            Ended(
-                op="ended",
-                run=step.run_id,
-                position=step.position,
-                attempt=step.attempt,
-                outcome="failed" if told["error"] is not None else "succeeded",
-                value=told["value"],
-                metadata=told["metadata"],
-                error=told["error"],
-                version=told["version"],
-                code=told["code"],
-            )
+        ended = Ended(
+            op="ended",
+            run=step.run_id,
+            position=step.position,
+            attempt=step.attempt,
+            outcome="failed" if told["error"] is not None else "succeeded",
+            value=told["value"],
+            metadata=told["metadata"],
+            error=told["error"],
+            version=told["version"],
+            code=told["code"],
         )
+        if "check" in told:
+            ended["check"] = told["check"]
+        return step_end(ended)
 
     def _rest(self, rests: bool) -> None:
         if self._resting is not None:

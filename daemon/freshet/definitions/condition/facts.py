@@ -19,7 +19,7 @@ class Facts:
 
     @staticmethod
     def missing() -> AutomationCondition:
-        """Never materialized."""
+        """Never materialized. For what depends on it, also while its blocking checks hold it."""
         return nodes.Operand("missing")
 
     @staticmethod
@@ -34,7 +34,8 @@ class Facts:
 
     @staticmethod
     def newly_updated() -> AutomationCondition:
-        """Materialized in this transaction, by a run or by a report from outside."""
+        """Materialized in this transaction, by a run or by a report from outside. For what depends on it, not before
+        its blocking checks have passed: then in the transaction in which the last of them did."""
         return nodes.Operand("newly_updated")
 
     @staticmethod

@@ -197,6 +197,7 @@ class WhenDepsReady(_Single):
     missing, and on its way                     hard               soft
     missing, failed for good or below that      hard               ready (it is left out)
     missing, never tried, nothing on its way    hard               hard
+    held by its blocking checks                 as if missing      as if it had failed
     none at all, or none of them materialized   hard               hard
     ==========================================  =================  ====================================
 

@@ -18,11 +18,16 @@ __all__ = ["Moment", "Pulses", "apply"]
 class Pulses:
     """What happened to an asset's partitions in this transaction. `handled`: see `newly_handled`. `skipped`: let go
     because a step above it in the run failed. `stopped`: asked for, and not admitted, as a chain of runs had become too
-    long. `changed`: updated with data that is not known to be the same. `code`: its code is another. `lapsed`: 0 for
-    the whole asset. `unsettled`: its freshness was or is not in order."""
+    long. `changed`: updated with data that is not known to be the same. `withheld`: updated, or let through before, and
+    held by blocking checks now; `cleared`: let through by the last of them, and `cleared_anew` with data that those
+    below do not know. `code`: its code is another. `lapsed`: 0 for the whole asset. `unsettled`: its freshness was or
+    is not in order."""
 
     updated: BitMap = field(default_factory=BitMap)
     changed: BitMap = field(default_factory=BitMap)
+    withheld: BitMap = field(default_factory=BitMap)
+    cleared: BitMap = field(default_factory=BitMap)
+    cleared_anew: BitMap = field(default_factory=BitMap)
     reported: BitMap = field(default_factory=BitMap)
     requested: BitMap = field(default_factory=BitMap)
     started: BitMap = field(default_factory=BitMap)
@@ -36,6 +41,16 @@ class Pulses:
     code: bool = False
     lapsed: BitMap = field(default_factory=BitMap)
     unsettled: bool = False
+
+    @property
+    def arrived(self) -> BitMap:
+        """Updated, as those below see it: once their blocking checks have let them through."""
+        return (self.updated - self.withheld) | self.cleared if self.withheld or self.cleared else self.updated
+
+    @property
+    def arrived_anew(self) -> BitMap:
+        """Of these, with other data."""
+        return (self.changed - self.withheld) | self.cleared_anew if self.withheld or self.cleared else self.changed
 
 
 _NO_PULSES = Pulses()
@@ -127,6 +142,8 @@ def apply(world: World, events: Sequence[Event], now: float) -> Moment:
             pulses.touched |= world.live(event.asset or "")
         elif event.type == "rewired":
             moment.rewired.add(event.asset or "")
+        elif event.asset is not None and event.type.startswith("check_"):
+            _check(world, moment, event, event.asset)
         elif event.asset is not None:
             _step(world, moment, event, event.asset, failed_runs)
     return moment
@@ -149,7 +166,8 @@ def _membership(world: World, moment: Moment, event: Event) -> None:
         if not numbers.isdisjoint(levels.lapsed | levels.warned):
             pulses.unsettled = True
         levels.forget(numbers)
-        for bits in (pulses.updated, pulses.changed, pulses.added, pulses.failed):
+        checked = (pulses.withheld, pulses.cleared, pulses.cleared_anew)
+        for bits in (pulses.updated, pulses.changed, pulses.added, pulses.failed, *checked):
             bits -= numbers
         moment.deleted.setdefault(asset, BitMap()).update(numbers)
 
@@ -168,6 +186,35 @@ def _freshness(world: World, moment: Moment, event: Event, asset: str) -> None:
         levels.warned.add(partition)
     pulses.touched |= world.newest(asset) if partition == 0 else BitMap([partition])
     pulses.unsettled = True
+
+
+def _check(world: World, moment: Moment, event: Event, asset: str) -> None:
+    data: Any = event.data
+    partition, passed = event.partition or 0, event.type == "check_passed"
+    whole = partition == 0 and world.topology.set_of.get(asset) is not None
+    if "stale" in data or not (whole or world.is_live(asset, partition)):
+        return
+    levels, pulses = world.change(asset), moment.change(asset)
+    levels.checked(data["check"], partition, passed=passed)
+    pulses.touched |= world.live(asset) if whole else BitMap([partition])
+    if asset not in world.topology.gated:
+        return
+    if "held" in data:
+        levels.held.add(partition)
+        _hold(pulses, partition, held=True)
+    elif "cleared" in data:
+        levels.held.discard(partition)
+        _hold(pulses, partition, held=False)
+        pulses.cleared.add(partition)
+        if "same" not in data:
+            pulses.cleared_anew.add(partition)
+
+
+def _hold(pulses: Pulses, partition: int, *, held: bool) -> None:
+    """What came before in this transaction counts no more."""
+    (pulses.withheld.add if held else pulses.withheld.discard)(partition)
+    pulses.cleared.discard(partition)
+    pulses.cleared_anew.discard(partition)
 
 
 def _step(world: World, moment: Moment, event: Event, asset: str, failed_runs: set[int | None]) -> None:
@@ -195,10 +242,12 @@ def _step(world: World, moment: Moment, event: Event, asset: str, failed_runs: s
         return
     live = world.is_live(asset, partition)
     if kind == "materialized" and live:
-        levels.materialized.add(partition)
-        levels.failed.discard(partition)
-        pulses.updated.add(partition)
         data: Any = event.data
+        held = bool(data) and "held" in data and asset in world.topology.gated
+        levels.made(partition, held=held)
+        pulses.updated.add(partition)
+        if held or pulses.withheld or pulses.cleared:
+            _hold(pulses, partition, held=held)
         if not (data and data.get("same")):
             pulses.changed.add(partition)
         if levels.lapsed or levels.warned:

@@ -15,7 +15,8 @@ __all__ = ["OPERANDS"]
 
 
 def _missing(look: Look, scope: Scope) -> BitMap:
-    return scope.candidates - look.levels(scope).materialized
+    levels = look.levels(scope)
+    return scope.candidates - (levels.usable if scope.path else levels.materialized)
 
 
 def _in_progress(look: Look, scope: Scope) -> BitMap:
@@ -28,7 +29,8 @@ def _execution_failed(look: Look, scope: Scope) -> BitMap:
 
 
 def _newly_updated(look: Look, scope: Scope) -> BitMap:
-    return scope.candidates & look.pulses(scope).updated
+    pulses = look.pulses(scope)
+    return scope.candidates & (pulses.arrived if scope.path else pulses.updated)
 
 
 def _newly_requested(look: Look, scope: Scope) -> BitMap:
@@ -71,7 +73,8 @@ def _code_version_changed(look: Look, scope: Scope) -> BitMap:
 
 
 def _data_version_changed(look: Look, scope: Scope) -> BitMap:
-    return scope.candidates & look.pulses(scope).changed
+    pulses = look.pulses(scope)
+    return scope.candidates & (pulses.arrived_anew if scope.path else pulses.changed)
 
 
 OPERANDS: dict[OperandKind, Callable[[Look, Scope], BitMap]] = {

@@ -53,10 +53,10 @@ def unquiet(look: Look, node: Node, max_wait: float, scope: Scope, asked_for: Bi
 
 
 def _arrived(look: Look, scope: Scope, among: BitMap, deps: Selection | None) -> BitMap:
-    """Those that depend, as on one of several, on something materialized in this transaction."""
+    """Those that depend, as on one of several, on something that arrived in this transaction."""
     found = BitMap()
     if look.pulsing and among:
         for edge in look.world.topology.chosen(scope.asset, deps):
-            if edge.several and (updated := look.moment.of(edge.asset).updated):
-                found |= look.world.depending(edge, updated, among)
+            if edge.several and (arrived := look.moment.of(edge.asset).arrived):
+                found |= look.world.depending(edge, arrived, among)
     return found

@@ -88,9 +88,9 @@ def _single(look: Look, edge: Edge, asked_for: BitMap) -> tuple[BitMap, BitMap]:
     world, levels = look.world, look.world.levels(edge.asset)
     if edge.kind == "same":
         shared = look.shared(edge.asset)
-        return asked_for - levels.materialized - shared, _moving(levels, asked_for) - shared
+        return asked_for - levels.usable - shared, _moving(levels, asked_for) - shared
     named = world.up(edge, asked_for)
-    there = world.depending(edge, named & levels.materialized, asked_for)
+    there = world.depending(edge, named & levels.usable, asked_for)
     return asked_for - there, world.depending(edge, _moving(levels, named), asked_for)
 
 
@@ -98,7 +98,7 @@ def _several(look: Look, edge: Edge, asked_for: BitMap) -> tuple[BitMap, BitMap]
     world, levels = look.world, look.world.levels(edge.asset)
     asked_for = world.having(edge, asked_for)
     named = world.up(edge, asked_for)
-    there = named & levels.materialized
+    there = named & levels.usable
     if not there:
         return asked_for, EMPTY
     moving = _moving(levels, named)
@@ -125,8 +125,8 @@ def _being_refreshed(look: Look, scope: Scope, asked_for: BitMap) -> BitMap:
 
 
 def below_failure(look: Look, asset: str, among: BitMap) -> BitMap:
-    """Partitions that failed for good, and missing ones that cannot be made because of such a one above; none that
-    is in progress."""
+    """Partitions that failed for good or are held by their blocking checks, and missing ones that cannot be made
+    because of such a one above; none that is in progress."""
     if not among:
         return EMPTY
     known = look.moment.below_failure
@@ -144,14 +144,14 @@ def _below_failure(look: Look, asset: str, scope: BitMap) -> BitMap:
     world, levels = look.world, look.world.levels(asset)
     idle = scope - levels.in_flight(scope)
     missing = idle - levels.materialized
-    found = levels.failed & idle
+    found = (levels.failed | levels.held if levels.held else levels.failed) & idle
     for edge in world.topology.edges[asset]:
         rest = missing - found
         if not rest:
             break
         above = world.up(edge, rest)
         if edge.several:
-            rest = rest - world.depending(edge, above & world.levels(edge.asset).materialized, rest)
+            rest = rest - world.depending(edge, above & world.levels(edge.asset).usable, rest)
         found |= world.depending(edge, look.moment.below_failure.among(edge.asset, above), rest)
     return found
 

@@ -24,7 +24,8 @@ def rewind(world: World, behind: Iterable[Event]) -> Moment:
     that go in the end are gone, and do not come before: nothing is to be asked of them. What ends or begins next was in
     progress before it (a start may be of a run that was queued), and what is requested next was asked for before it (by
     an evaluation that is committed; another's request is joined, since its run begins after these events), so that
-    nothing is asked for a second time. What was made or failed, and freshness, stay as they are now.
+    nothing is asked for a second time. What was made, failed or checked, and freshness, stay as they
+    are now.
     """
     moment, shrunk = Moment(0.0), set[str]()
     gone, last = dict[str, BitMap](), 0
@@ -45,6 +46,9 @@ def rewind(world: World, behind: Iterable[Event]) -> Moment:
             pulses.unsettled = True
             if event.partition:
                 pulses.touched.add(event.partition)
+        elif event.asset is not None and event.type.startswith("check_"):
+            whole = not event.partition and world.topology.set_of.get(event.asset) is not None
+            moment.change(event.asset).touched |= world.live(event.asset) if whole else BitMap([event.partition or 0])
         elif event.asset is not None and event.type in _STEPS:
             _step(world, moment, event, event.asset, places)
     world.bury(gone, last)

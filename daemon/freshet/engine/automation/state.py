@@ -12,7 +12,7 @@ from freshet.definitions.partitions import MultiPartitions, StaticPartitions, Ti
 from freshet.engine.automation.topology import Edge, Topology
 from freshet.engine.partitions.graph import PartitionGraph
 from freshet.engine.partitions.sets import Sets
-from freshet.store.records import AssetBits, Event, FreshnessRow, SetState
+from freshet.store.records import AssetBits, CheckedBits, Event, FreshnessRow, SetState
 
 __all__ = ["EMPTY", "AssetCounts", "Levels", "World"]
 
@@ -25,7 +25,7 @@ _ONE = BitMap([0])
 class Levels:
     """An asset's partitions by state. `queued`: in progress, and no step of it has begun. `asked`: requested by an
     evaluation whose commit has not come back as an event. `coming`: see `Coming`, which keeps it. `lapsed`, `warned`:
-    0 stands for the whole asset."""
+    0 stands for the whole asset. `held`, `results`: see `store.records.CheckedBits`."""
 
     materialized: BitMap = field(default_factory=BitMap)
     failed: BitMap = field(default_factory=BitMap)
@@ -35,6 +35,13 @@ class Levels:
     coming: BitMap = field(default_factory=BitMap)
     lapsed: BitMap = field(default_factory=BitMap)
     warned: BitMap = field(default_factory=BitMap)
+    held: BitMap = field(default_factory=BitMap)
+    results: dict[str, tuple[BitMap, BitMap]] = field(default_factory=dict[str, tuple[BitMap, BitMap]])
+
+    @property
+    def usable(self) -> BitMap:
+        """Those that what is downstream may build on: materialized, and not held by blocking checks; to be read."""
+        return self.materialized - self.held if self.held else self.materialized
 
     def in_flight(self, scope: BitMap) -> BitMap:
         """Those of `scope` that are queued, running or asked for."""
@@ -49,8 +56,27 @@ class Levels:
 
     def forget(self, gone: BitMap) -> None:
         """These are deleted; what is in progress ends by itself."""
-        for bits in (self.materialized, self.failed, self.lapsed, self.warned):
+        for bits in (self.materialized, self.failed, self.lapsed, self.warned, self.held):
             bits -= gone
+        for passed, failed in self.results.values():
+            passed -= gone
+            failed -= gone
+
+    def made(self, partition: int, *, held: bool) -> None:
+        """Materialized: what checks said was of what there was before."""
+        self.materialized.add(partition)
+        self.failed.discard(partition)
+        if held or self.held:
+            (self.held.add if held else self.held.discard)(partition)
+        for passed, failed in self.results.values():
+            passed.discard(partition)
+            failed.discard(partition)
+
+    def checked(self, name: str, partition: int, *, passed: bool) -> None:
+        """The result of a check."""
+        both = self.results.setdefault(name, (BitMap(), BitMap()))
+        both[0 if passed else 1].add(partition)
+        both[1 if passed else 0].discard(partition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +113,9 @@ class World:
         self.topology = Topology(definitions)
         self.sets = self.sets.redefined(definitions, sets)
         self.partitions = PartitionGraph(definitions, self.sets)
+        for asset, levels in self._levels.items():
+            if levels.held and asset not in self.topology.gated:
+                levels.held = BitMap()
 
     def load(
         self, bits: Mapping[str, AssetBits], sets: Mapping[str, SetState], freshness: Iterable[FreshnessRow]
@@ -97,19 +126,27 @@ class World:
         self.relink()
         for asset, one in bits.items():
             flying = one.in_progress
-            if not (one.materialized or one.failed or flying):
+            if not (one.materialized or one.failed or flying or one.checked.results):
                 continue
             levels = Levels(one.materialized.copy(), one.failed.copy(), flying.copy(), flying.copy())
             self._levels[asset] = levels
             if asset in self.topology.set_of:
                 levels.materialized &= self.live(asset)
                 levels.failed &= self.live(asset)
+                self._checked(asset, levels, one.checked)
         for policy in freshness:
             committed_for = policy.baseline_seq if policy.state_seq is None else policy.state_seq
             there = not policy.partition or self.is_live(policy.asset, policy.partition)
             if there and policy.state != "fresh" and policy.baseline_seq <= committed_for:
                 levels = self.change(policy.asset)
                 (levels.lapsed if policy.state == "lapsed" else levels.warned).add(policy.partition)
+
+    def _checked(self, asset: str, levels: Levels, checked: CheckedBits) -> None:
+        live = self.live(asset)
+        if asset in self.topology.gated:
+            levels.held |= checked.held & live
+        for name, (passed, failed) in checked.results.items():
+            levels.results[name] = (passed & live | passed & _ONE, failed & live | failed & _ONE)
 
     # --- assets -----------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from freshet.definitions.graph import Definitions
 from freshet.definitions.partitions import TimePartitions
 from freshet.engine.backfill.plan import NextRun
 from freshet.engine.partitions.graph import PartitionGraph
-from freshet.engine.requests import steps_of
+from freshet.engine.steps import check_steps, steps_of
 from freshet.store.records import BackfillRow, PartitionRef, RunToAdmit, StepToAdmit
 
 __all__ = ["origin_of", "run_of_all", "run_to_admit"]
@@ -40,21 +40,28 @@ def run_to_admit(definitions: Definitions, row: BackfillRow, run: NextRun) -> Ru
 
 def run_of_all(graph: PartitionGraph, row: BackfillRow, wanted: Mapping[str, BitMap]) -> RunToAdmit:
     """One run with a step for every partition of every asset, in dependency order, each after all of those that it
-    depends on. `wanted` in dependency order."""
-    place: dict[tuple[str, int], int] = {}
+    depends on and their blocking checks. `wanted` in dependency order."""
+    through: dict[tuple[str, int], tuple[int, ...]] = {}
     steps: list[StepToAdmit] = []
-    specs = [graph.definitions.asset[name] for name in wanted]
+    definitions = graph.definitions
+    specs = [definitions.asset[name] for name in wanted]
     for spec in specs:
         above = [dep.asset for dep in spec.deps if dep.asset in wanted]
+        checks = [one for one in definitions.checks_of.get(spec.name, ()) if not one.whole]
         for number in wanted[spec.name]:
             needed = ((one, graph.above(spec.name, one, BitMap([number])) & wanted[one]) for one in above)
-            needs = sorted(place[one, upper] for one, numbers in needed for upper in numbers)
-            place[spec.name, number] = len(steps)
+            needs = sorted(place for one, numbers in needed for upper in numbers for place in through[one, upper])
+            own = len(steps)
             at = None
             if spec.partitions is not None:
                 key = spec.partitions.key(number) if isinstance(spec.partitions, TimePartitions) else ""
                 at = PartitionRef(spec.partitions.name, key, number)
             steps.append(StepToAdmit(spec.name, tuple(needs), partitioned=at is not None, at=at))
+            blocking = [place for place, check in enumerate(checks, len(steps)) if check.blocking]
+            through[spec.name, number] = (own, *blocking)
+            steps += check_steps(checks, (own,), at)
+        made = tuple(through[spec.name, number][0] for number in wanted[spec.name])
+        steps += check_steps([one for one in definitions.checks_of.get(spec.name, ()) if one.whole], made, None)
     return RunToAdmit(
         kind="asset",
         target=specs[-1].name,

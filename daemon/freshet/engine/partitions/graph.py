@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyroaring import BitMap
 
-from freshet.definitions.asset import DepSpec
+from freshet.definitions.asset import AssetSpec, DepSpec
 from freshet.definitions.graph import Definitions
 from freshet.definitions.mapping import gives_one
 from freshet.engine.partitions.compile import link_between
@@ -32,7 +32,7 @@ class PartitionGraph:
         """The link of a dependency; of an asset that is none, as its default would be."""
         found = self._links.get((downstream, upstream))
         if found is None:
-            spec = self.definitions.asset[downstream]
+            spec = self._spec(downstream)
             dep = next((dep for dep in spec.deps if dep.asset == upstream), DepSpec(upstream))
             mapping = self.definitions.mapping(spec, dep)
             above = self.definitions.asset[upstream].partitions
@@ -50,7 +50,12 @@ class PartitionGraph:
 
     def single(self, downstream: str, upstream: str) -> bool:
         """Whether each partition depends on one upstream partition, rather than on several."""
-        spec = self.definitions.asset[downstream]
+        spec = self._spec(downstream)
         dep = next(dep for dep in spec.deps if dep.asset == upstream)
         above = self.definitions.asset[upstream].partitions
         return gives_one(self.definitions.mapping(spec, dep), above, spec.partitions)
+
+    def _spec(self, name: str) -> AssetSpec:
+        spec = self.definitions.stepped(name)
+        assert spec is not None, "an asset or a check"
+        return spec

@@ -12,7 +12,7 @@ from freshet.definitions.graph import Definitions
 from freshet.engine.clock import SimulatedClock, Timer
 from freshet.engine.simulation.arrivals import Arrival
 from freshet.executors.base import Answers, HostStatus, LoadReport, StepEnd, TickEnd, TickOrder
-from freshet.store.records import StepToRun
+from freshet.store.records import CheckEnd, StepToRun
 
 __all__ = ["SimulatedHost", "as_played"]
 
@@ -30,6 +30,7 @@ def as_played(definitions: Definitions) -> Definitions:
         assets=tuple(
             replace(one, deps=tuple(replace(dep, argument=None) for dep in one.deps)) for one in definitions.assets
         ),
+        checks=tuple(replace(one, deps=()) for one in definitions.checks),
         sensors=tuple(replace(one, interval=_NEVER) for one in definitions.sensors),
         schedules=tuple(replace(one, body=one.body and one.target is None) for one in definitions.schedules),
     )
@@ -40,7 +41,7 @@ class SimulatedHost:
 
     `report`: what the real host loaded, as it is to be played. `seconds(step)`: how long a step takes; all succeed.
     `resting`: see `testing.inline.InlineHost`. `opened`: called once the engine is about to begin. `began`, `ended`:
-    told each step.
+    told each step. Checks pass.
     """
 
     def __init__(
@@ -124,7 +125,8 @@ class SimulatedHost:
         """Begin a step; it succeeds when its time has passed."""
         seconds, clock, key = self._seconds(step), self._clock, (step.run_id, step.position)
         self._began(step)
-        end = StepEnd(*key, step.attempt, "succeeded")
+        check = CheckEnd(passed=True) if step.kind == "check" else None
+        end = StepEnd(*key, step.attempt, "succeeded", check=check)
 
         def over() -> None:
             self._ended(step, seconds)

@@ -40,6 +40,7 @@ from freshet.store.records.runs import (
     Admission,
     Admitted,
     Cause,
+    CheckEnd,
     DroppedRequest,
     Finished,
     InputNeed,
@@ -56,7 +57,7 @@ from freshet.store.records.runs import (
     StepToRun,
     ValueRef,
 )
-from freshet.store.records.sets import AddedAgain, AssetBits, PartitionRef, SetState
+from freshet.store.records.sets import AddedAgain, AssetBits, CheckedBits, PartitionRef, SetState
 from freshet.store.records.ticks import (
     LedgerDelta,
     LedgerEntry,
@@ -81,6 +82,8 @@ __all__ = [
     "BackfillState",
     "BareKeys",
     "Cause",
+    "CheckEnd",
+    "CheckedBits",
     "ConditionChunk",
     "DeliveryRow",
     "DeliveryState",

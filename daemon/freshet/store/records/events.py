@@ -21,6 +21,8 @@ EventType = Literal[
     "failed",  # for good: no attempts left
     "chain_stopped",  # asked for, and not admitted: too many automatic runs led to it
     "released",  # canceled or skipped: no longer in progress, neither made nor failed
+    "check_passed",
+    "check_failed",
     "partition_added",
     "partition_deleted",
     "freshness_warned",

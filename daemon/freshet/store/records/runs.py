@@ -14,6 +14,7 @@ __all__ = [
     "Admission",
     "Admitted",
     "Cause",
+    "CheckEnd",
     "DroppedRequest",
     "Finished",
     "InputNeed",
@@ -70,13 +71,14 @@ class StepToAdmit:
 
     `partitioned`: False for an asset without partitions in a run that has one (`materialize --downstream`): the
     step's partition is then 0 and its key None. `at`: a partition of its own, in a run that has none; by its number,
-    and a window of time by its key, too.
+    and a window of time by its key, too. `check_of`: it is a check of this asset.
     """
 
     name: str
     needs: tuple[int, ...] = ()
     partitioned: bool = True
     at: PartitionRef | None = None
+    check_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ class StepToRun:
     run_id: int
     position: int
     name: str
-    kind: Literal["asset", "job"]
+    kind: Literal["asset", "job", "check"]
     attempt: int
     failures: int
     set: str | None
@@ -224,13 +226,28 @@ class RunRow:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckEnd:
+    """What a check found. `blocking`: as it is declared."""
+
+    passed: bool
+    severity: Literal["error", "warn"] = "error"
+    blocking: bool = False
+
+    @property
+    def stops(self) -> bool:
+        """Whether nothing downstream may go on."""
+        return self.blocking and not self.passed and self.severity == "error"
+
+
+@dataclass(frozen=True, slots=True)
 class StepResult:
     """How an attempt of a step ended, as the worker (or the loss of it) says.
 
     `outcome`: succeeded; failed (counts against retries); lost (the launch was not received: the attempt is
     returned and the step queued again); interrupted; canceled. `retry_at`: set by the engine where a failed step
     has retries left. `version`: of the data, None where nothing is known; `code`: of what ran. `cached`: the run that
-    made it before, so that nothing ran; `cache_key`: under which it can be taken again.
+    made it before, so that nothing ran; `cache_key`: under which it can be taken again. `check`: what a check found;
+    one that failed to say has failed. `gates`: the names of the blocking checks of the asset made, or checked.
     """
 
     run_id: int
@@ -246,6 +263,8 @@ class StepResult:
     code: str | None = None
     cached: int | None = None
     cache_key: str | None = None
+    check: CheckEnd | None = None
+    gates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from pyroaring import BitMap
 
-__all__ = ["AddedAgain", "AssetBits", "PartitionRef", "SetState"]
+__all__ = ["AddedAgain", "AssetBits", "CheckedBits", "PartitionRef", "SetState"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +38,29 @@ class SetState:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckedBits:
+    """What checks say of an asset's partitions. `held`: its blocking checks have not let them through. `results`: by
+    the check's name, those that passed and those that failed; 0 of a partitioned asset: all of them together."""
+
+    held: BitMap = field(default_factory=BitMap)
+    results: Mapping[str, tuple[BitMap, BitMap]] = field(default_factory=dict[str, tuple[BitMap, BitMap]])
+
+
+NOTHING_CHECKED = CheckedBits()
+"""Shared: nobody changes it."""
+
+
+@dataclass(frozen=True, slots=True)
 class AssetBits:
     """An asset's partitions by state, deleted ones left out (of sets in time, whoever reads cuts with what is live).
     `failed`: the last try failed for good, after whatever was made before. `latest_seq`: of the last materialization,
-    0 before the first."""
+    0 before the first. `checked`: what its checks say."""
 
     materialized: BitMap
     failed: BitMap
     in_progress: BitMap
     latest_seq: int = 0
+    checked: CheckedBits = field(default_factory=lambda: NOTHING_CHECKED)
 
 
 @dataclass(frozen=True, slots=True)
