@@ -93,3 +93,14 @@ def test_what_nothing_depends_on_yet_begins_to_wait_all_the_same() -> None:
     assert plant.waves == []
     plant.wait(4.0)
     assert plant.waves == [(("below",), "days", FIRST + 1)]
+
+
+def test_what_nothing_depends_on_yet_is_looked_at_when_its_deadline_comes() -> None:
+    """A batch is over when it has waited long enough, and was so recently for as long again; not since it is asked."""
+    batched = C.any_deps_match(C.newly_updated().batch(2, within="64s").recently("64s"))
+    below = node("below", ("above", TimeWindow(-1, -1)), partitions=DAYS, automation=batched)
+    plant = Watched(Definitions((node("above", partitions=DAYS), below)), {"days": [FIRST]})
+    plant.report("above", FIRST)
+    plant.wait(150.0)
+    plant.open("days")
+    assert plant.waves == []

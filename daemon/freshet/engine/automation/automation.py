@@ -200,6 +200,8 @@ class Automation:
                 if asset in self._programs:
                     memory = self._memory_of(asset)
                     above = memory.due_above(time, instant=instant)
+                    for name in above:
+                        moment.touch(name, self._world.live(name))
                     agenda.add(asset, self._world.live(asset) if above else memory.due(time, instant=instant))
         moment.ticked = self._clockwork.passed(until)
         for asset in moment.ticked:

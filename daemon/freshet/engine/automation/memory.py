@@ -98,13 +98,15 @@ class Memory:
                 found |= stamps.until(now)
         return found
 
-    def due_above(self, now: float, *, instant: bool = False) -> bool:
-        """Whether one has come for a partition of an asset above, as far as conditions look at that."""
-        return any(
-            stamps.until(now)
+    def due_above(self, now: float, *, instant: bool = False) -> set[str]:
+        """The assets above for a partition of which one has come, as far as conditions look at that, and those on the
+        way there."""
+        return {
+            name
             for key, stamps in self._stamps.items()
-            if stamps.deadline and stamps.instant is instant and _owner(key)
-        )
+            if stamps.deadline and stamps.instant is instant and _owner(key) and stamps.until(now)
+            for name in key.split("/")[:-1]
+        }
 
     def deadlines(self, node: str, partitions: BitMap) -> list[float]:
         """The deadlines of these partitions that a node has set; its keys begin with `node`."""
