@@ -10,6 +10,8 @@ import pytest
 from pydantic import BaseModel
 
 from freshet.configfile import socket_of
+from freshet.definitions.limits import Limits, PoolLimit
+from freshet.definitions.pool import Rate
 from freshet.errors import SettingsError
 from freshet.settings import Settings, load_settings
 
@@ -83,9 +85,26 @@ def test_the_environment_goes_above_the_file(tmp_path: Path, monkeypatch: pytest
         monkeypatch.setenv(name, value)
     found = load_settings(path)
     assert found.state_dir == tmp_path / "elsewhere"
-    assert (found.http.host, found.http.port, found.pools) == ("::1", 2, {"web": 3, "db": 4})
+    assert (found.http.host, found.http.port) == ("::1", 2)
+    assert {name: one.slots for name, one in found.pools.items()} == {"web": 3, "db": 4}
     assert (found.shutdown_grace, found.log.level, found.timezone) == (90.0, "debug", "UTC")
     assert socket_of(path) == found.socket_path
+
+
+def test_limits_are_read(tmp_path: Path) -> None:
+    text = """[pools]
+web = 3
+[pools.api]
+slots = 4
+rate = "100/min"
+[limits]
+runs = 10
+tags = { customer = 2, "customer=acme" = 5 }
+"""
+    found = load_settings(_write(tmp_path, BASE + text))
+    assert found.run_limits == Limits(
+        {"web": PoolLimit(3), "api": PoolLimit(4, Rate(100, 60.0))}, 10, {"customer": 2, "customer=acme": 5}
+    )
 
 
 def test_without_a_file_the_environment_may_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,6 +139,9 @@ def test_the_default_file_is_found_from_the_working_directory(tmp_path: Path, mo
         ('timezone = "Mars/Olympus"', "freshet.toml:3: timezone: unknown time zone 'Mars/Olympus'", "Europe/Berlin"),
         ('[pools]\n"a b" = 1', "freshet.toml:4: pools.a b", ""),
         ("[pools]\ndb = -1", "freshet.toml:4: pools.db", ""),
+        ('[pools.db]\nslots = 1\nrate = "fast"', "freshet.toml:5: pools.db.rate: 'fast' is no rate", '"100/min"'),
+        ("[pools.db]\nslot = 1", "freshet.toml:4: unknown setting 'pools.db.slot'", ""),
+        ('[limits]\ntags = { "=x" = 1 }', "freshet.toml: limits.tags", "customer"),
         ('[log]\nlevel = "loud"', "freshet.toml:4: log.level", ""),
         ("[process]\nworkers = 0", "freshet.toml:4: process.workers", ""),
         ("http = 3", "freshet.toml:3: http: input should be a valid dictionary", ""),

@@ -31,6 +31,7 @@ from freshet.definitions.outcome import (
     Skip,
 )
 from freshet.definitions.partitions import DynamicPartitions, Keep, MultiPartitions, StaticPartitions, TimePartitions
+from freshet.definitions.pool import Pool
 from freshet.definitions.resource import Resource, resource
 from freshet.definitions.retries import Retries
 from freshet.definitions.schedule import Schedule, schedule
@@ -99,6 +100,7 @@ __all__ = [
     "Partition",
     "PartitionKeyError",
     "PartitionWindow",
+    "Pool",
     "Process",
     "Report",
     "Resource",

@@ -25,14 +25,18 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from freshet.configfile import ENV_PREFIX, NESTED, ConfigFile, env_name, no_config, read_config
 from freshet.definitions.durations import parse_duration
 from freshet.definitions.executor import Lane
+from freshet.definitions.limits import Limits, PoolLimit
 from freshet.definitions.names import check_name, nearest_hint
-from freshet.errors import DurationError, InvalidName, SettingsError
+from freshet.definitions.pool import Rate, parse_rate
+from freshet.errors import DefinitionError, DurationError, InvalidName, SettingsError
 
 __all__ = [
     "AutomationSettings",
     "ExecutorSettings",
     "HttpSettings",
+    "LimitSettings",
     "LogSettings",
+    "PoolSettings",
     "ProcessSettings",
     "RetentionSettings",
     "Settings",
@@ -75,6 +79,20 @@ def _pool(value: str) -> str:
         raise ValueError(f"{error.message}; {error.hint}") from None
 
 
+def _rate(value: object) -> object:
+    try:
+        return value if isinstance(value, Rate) else parse_rate(value)
+    except DefinitionError as error:
+        raise ValueError(f"{error.message}; {error.hint}") from None
+
+
+def _tag(value: str) -> str:
+    key, _, rest = value.partition("=")
+    if not key or ("=" in value and not rest):
+        raise ValueError(f'{value!r} is no tag; write customer = 2, or "customer=acme" = 5')
+    return value
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 """Written as a duration ("6s", "30d"), held in seconds."""
 
@@ -115,6 +133,33 @@ class ExecutorSettings(BaseModel):
     inline: Annotated[int, Field(ge=1, le=2_000)] = 256
     detached: Annotated[int, Field(ge=1, le=10_000)] = 16
     dask: Annotated[int, Field(ge=1, le=100_000)] = 256
+
+
+class PoolSettings(BaseModel):
+    """`[pools.NAME]`, or `NAME = slots` of `[pools]`: how many of the pool's slots steps take at once, and how many
+    steps of it start in a span of time. 0 slots: none."""
+
+    model_config = _STRICT
+
+    slots: Annotated[int, Field(ge=0, le=100_000)]
+    rate: Annotated[Rate, BeforeValidator(_rate)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _slots_alone(cls, data: object) -> object:
+        return {"slots": data} if isinstance(data, int | str) else data
+
+
+class LimitSettings(BaseModel):
+    """`[limits]`: how many runs are under way at once, all together (`runs`) and with a tag (`tags`): `key` for each
+    value of it apart, `key=value` for that one."""
+
+    model_config = _STRICT
+
+    runs: Annotated[int, Field(ge=1)] | None = None
+    tags: dict[Annotated[str, BeforeValidator(_tag)], Annotated[int, Field(ge=0)]] = Field(
+        default_factory=dict[str, int]
+    )
 
 
 class AutomationSettings(BaseModel):
@@ -167,9 +212,8 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     process: ProcessSettings = ProcessSettings()
     executors: ExecutorSettings = ExecutorSettings()
-    pools: dict[Annotated[str, BeforeValidator(_pool)], Annotated[int, Field(ge=0)]] = Field(
-        default_factory=dict[str, int]
-    )
+    pools: dict[Annotated[str, BeforeValidator(_pool)], PoolSettings] = Field(default_factory=dict[str, PoolSettings])
+    limits: LimitSettings = LimitSettings()
     automation: AutomationSettings = AutomationSettings()
     retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
@@ -185,6 +229,12 @@ class Settings(BaseSettings):
         own = self.executors
         reused = _AHEAD * self.process.workers
         return {"reused": reused, "inline": own.inline, "detached": own.detached, "dask": own.dask}
+
+    @property
+    def run_limits(self) -> Limits:
+        """`[pools]` and `[limits]`."""
+        pools = {name: PoolLimit(one.slots, one.rate) for name, one in self.pools.items()}
+        return Limits(pools, self.limits.runs, self.limits.tags)
 
     @model_validator(mode="before")
     @classmethod
@@ -247,7 +297,8 @@ def _problem(error: ErrorDetails, config: ConfigFile) -> tuple[str, str]:
     dotted = ".".join(keys)
     if error["type"] == "missing":
         return f"{config.path or 'environment'}: {dotted} is missing", f"set it there or as {env_name(keys)}"
-    place = config.place(keys) or env_name(keys)
+    places = (config.place(keys[: len(keys) - cut]) for cut in range(len(keys)))
+    place = next((one for one in places if one), None) or env_name(keys)
     if error["type"] == "extra_forbidden":
         known = _fields(keys[:-1])
         return f"{place}: unknown setting {dotted!r}", nearest_hint(keys[-1], known)
@@ -260,7 +311,8 @@ def _problem(error: ErrorDetails, config: ConfigFile) -> tuple[str, str]:
 def _fields(section: tuple[str, ...]) -> list[str]:
     model: Any = Settings
     for key in section:
-        model = model.model_fields[key].annotation
+        found = model.model_fields.get(key) if hasattr(model, "model_fields") else None
+        model = get_args(model)[1] if found is None else found.annotation
     return list(model.model_fields)
 
 

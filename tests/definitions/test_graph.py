@@ -129,15 +129,3 @@ def test_static_sets_that_cannot_be(keys: list[str]) -> None:
 def test_a_static_set_without_a_name_is_called_by_its_keys() -> None:
     assert StaticPartitions(["x", "y"]) == StaticPartitions(["x", "y"])
     assert StaticPartitions(["x", "y"]).name != StaticPartitions(["y", "x"]).name
-
-
-def test_a_pool_is_refused_as_long_as_none_is_kept() -> None:
-    source = Source("/plugins/p.py", 7)
-    problems = validate(
-        Definitions(assets=(AssetSpec("a", pool="db", source=source),), jobs=(JobSpec("j", pool="db"),))
-    )
-    assert [problem.message for problem in problems] == [
-        "asset 'a': pool='db': pools are not kept by this release",
-        "job 'j': pool='db': pools are not kept by this release",
-    ]
-    assert (problems[0].file, problems[0].line) == ("/plugins/p.py", 7)

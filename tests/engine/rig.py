@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+from freshet.definitions.limits import Limits
 from freshet.engine.clock import SimulatedClock
 from freshet.engine.engine import Engine, EngineOptions
 from freshet.engine.facade import EngineControl
@@ -61,6 +62,7 @@ async def rig(
     clock: SimulatedClock | None = None,
     workers: int = 2,
     max_chain: int = 250,
+    limits: Limits | None = None,
     duration: Duration | None = None,
     seed: int = 0,
     stop: bool = True,
@@ -81,7 +83,9 @@ async def rig(
     def make_host(answers: Answers) -> InlineHost:
         return host(things, answers, values_dir=folder / "values", clock=time, duration=duration, resting=rest)
 
-    options = EngineOptions(workers=workers, grace=0.0, max_chain=max_chain, values_dir=folder / "values")
+    options = EngineOptions(
+        workers=workers, grace=0.0, max_chain=max_chain, values_dir=folder / "values", limits=limits or Limits()
+    )
     engine = Engine(store=store, make_host=make_host, clock=time, options=options, rng=random.Random(seed))
     try:
         await engine.start()

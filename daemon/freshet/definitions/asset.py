@@ -21,6 +21,7 @@ from freshet.definitions.freshness import Freshness, FreshnessSpec
 from freshet.definitions.mapping import All, Identity, Last, Mapping
 from freshet.definitions.names import check_name, check_version
 from freshet.definitions.partitions import PartitionsSpec
+from freshet.definitions.pool import Pool, pool_option
 from freshet.definitions.retries import NEVER, Retries, RetrySpec
 from freshet.definitions.source import Source, collect
 from freshet.definitions.step_options import step_options
@@ -74,6 +75,7 @@ class AssetSpec:
     freshness: FreshnessSpec | None = None
     automation: AutomationCondition | None = None
     pool: str | None = None
+    slots: int = 1
     priority: int = 0
     retries: RetrySpec = NEVER
     timeout: float | None = None
@@ -121,7 +123,7 @@ def asset(
     partitions: PartitionsSpec | None = None,
     freshness: Freshness | None = None,
     automation: AutomationCondition | None = None,
-    pool: str | None = None,
+    pool: str | Pool | None = None,
     priority: int = 0,
     retries: int | Retries = 0,
     timeout: Duration | None = None,
@@ -146,7 +148,7 @@ def asset(
     partitions: PartitionsSpec | None = None,
     freshness: Freshness | None = None,
     automation: AutomationCondition | None = None,
-    pool: str | None = None,
+    pool: str | Pool | None = None,
     priority: int = 0,
     retries: int | Retries = 0,
     timeout: Duration | None = None,
@@ -183,11 +185,12 @@ def asset(
             partitions=expect(partitions, _SETS, f"{what}: partitions", _SET_HINT),
             freshness=policy_of(freshness, what),
             automation=expect(automation, _CONDITION, f"{what}: automation", "write AutomationCondition.eager()"),
+            **pool_option(pool, f"{what}: pool"),
             executor=executor_spec(executor, wrapped, what, ("partition",) if partitions else (), memory or env or cwd),
             **step_options(what, priority, retries, timeout, surroundings(memory, env, cwd, what)),
             cache=cache_spec(cache, f"{what}: cache"),
             tags=expect_tags(tags, f"{what}: tags"),
-            **_texts(what, pool=pool, io=io, group=group),
+            **_texts(what, io=io, group=group),
             **_told_by(wrapped, called, deps, version),
         )
         made = Asset(spec, wrapped)

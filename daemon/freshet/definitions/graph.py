@@ -23,10 +23,12 @@ from freshet.definitions.partitions import (
     PartitionsSpec,
     resolved_set,
 )
+from freshet.definitions.pool import StepUse
 from freshet.definitions.schedule import ScheduleSpec
 from freshet.definitions.schedule_check import schedule_problems
 from freshet.definitions.sensor import SensorSpec
 from freshet.definitions.source import Source
+from freshet.definitions.uses import step_uses
 from freshet.definitions.watched import watched
 from freshet.errors import DefinitionError, GraphError, InvalidName
 
@@ -154,6 +156,11 @@ class Definitions:
         return found
 
     @cached_property
+    def uses(self) -> dict[str, StepUse]:
+        """What steps take that is not a worker alone, by the name of their asset or job."""
+        return step_uses(self.assets, self.jobs)
+
+    @cached_property
     def downstream(self) -> dict[str, tuple[str, ...]]:
         """The assets that name an asset as their dependency, by its name."""
         found: dict[str, list[str]] = {spec.name: [] for spec in self.assets}
@@ -254,7 +261,7 @@ def validate(definitions: Definitions) -> list[DefinitionError]:
 
     Each error names the place. An empty list means that `order` and `downstream` are safe to use.
     """
-    problems = [*_names(definitions), *_references(definitions), *_scheduled(definitions), *_not_yet(definitions)]
+    problems = [*_names(definitions), *_references(definitions), *_scheduled(definitions)]
     problems += condition_problems(definitions.assets)
     problems += check_problems(definitions.checks, definitions.asset)
     if not problems:
@@ -342,16 +349,6 @@ def _mapping_problem(definitions: Definitions, spec: AssetSpec, dep: DepSpec) ->
     return _at(
         GraphError, spec.source, f"asset {spec.name!r}: {type(mapping).__name__}() to {dep.asset!r} {said}", hint
     )
-
-
-def _not_yet(definitions: Definitions) -> Iterable[DefinitionError]:
-    """What can be declared and is not run yet: better refused than run wrongly."""
-    targets: tuple[AssetSpec | JobSpec, ...] = (*definitions.assets, *definitions.jobs)
-    for one in targets:
-        if one.pool is not None:
-            what = "asset" if isinstance(one, AssetSpec) else "job"
-            said = f"{what} {one.name!r}: pool={one.pool!r}: pools are not kept by this release"
-            yield _at(GraphError, one.source, said, "leave it out; `workers` limits what runs at once, all together")
 
 
 def _scheduled(definitions: Definitions) -> Iterable[DefinitionError]:

@@ -14,6 +14,7 @@ from freshet.definitions.executor import PROCESS, ExecutorSpec, executor_spec
 from freshet.definitions.expect import expect, expect_function, expect_tags
 from freshet.definitions.names import check_name
 from freshet.definitions.outcome import Json
+from freshet.definitions.pool import Pool, pool_option
 from freshet.definitions.retries import Retries, RetrySpec
 from freshet.definitions.source import Source, collect
 from freshet.definitions.step_options import step_options
@@ -32,6 +33,7 @@ class JobSpec:
     parameters: dict[str, Json] = field(default_factory=dict[str, Json])
     plain: dict[str, Json] = field(default_factory=dict[str, Json])
     pool: str | None = None
+    slots: int = 1
     priority: int = 0
     retries: RetrySpec = field(default_factory=RetrySpec)
     timeout: float | None = None
@@ -70,7 +72,7 @@ def job(function: Callable[..., Any], /) -> Job: ...
 def job(
     *,
     name: str | None = None,
-    pool: str | None = None,
+    pool: str | Pool | None = None,
     priority: int = 0,
     retries: int | Retries = 0,
     timeout: Duration | None = None,
@@ -88,7 +90,7 @@ def job(
     /,
     *,
     name: str | None = None,
-    pool: str | None = None,
+    pool: str | Pool | None = None,
     priority: int = 0,
     retries: int | Retries = 0,
     timeout: Duration | None = None,
@@ -120,7 +122,7 @@ def job(
                 )
         spec = JobSpec(
             name=called,
-            pool=expect(pool, (str, NoneType), f"{what}: pool"),
+            **pool_option(pool, f"{what}: pool"),
             executor=executor_spec(executor, wrapped, what, parameters, memory or env or cwd),
             **step_options(what, priority, retries, timeout, surroundings(memory, env, cwd, what)),
             tags=expect_tags(tags, f"{what}: tags"),

@@ -19,7 +19,6 @@ from freshet.engine.automation import AssetCounts, Automation, Evaluation, Expla
 from freshet.engine.bus import Listener
 from freshet.engine.instruments import Instruments, persist, recall
 from freshet.engine.launcher import Launcher
-from freshet.engine.outcomes import startable
 from freshet.engine.requests import input_needs, window_key
 from freshet.engine.steps import steps_of
 from freshet.store.assets import commit_automation
@@ -182,15 +181,14 @@ class Automator:
             frozenset(event.tick_id for event in events if event.tick_id is not None and event.run_id is None),
         )
         runs, later = self._runs_of(definitions, evaluation)
-        queue = self._launcher.queue
-        reserved = queue.reserve(startable(runs))
+        booking = self._launcher.book(runs)
         commit = AutomationCommit(
             seq=self._seq,
             at=self._in.clock.now(),
-            runs=runs,
+            runs=booking.runs,
             chunks=evaluation.chunks,
-            start=reserved,
-            needs=input_needs(definitions, (step.name for run in runs for step in run.steps) if reserved else ()),
+            start=booking.start,
+            needs=input_needs(definitions, (step.name for run in runs for step in run.steps) if booking.begins else ()),
             version=definitions.version,
             told=tuple(ToldEvent(one.type, one.asset, list(one.partitions), one.set) for one in evaluation.told),
             conditions=self._automation.expressions(asset for one in evaluation.requests for asset in one.assets),
@@ -198,11 +196,10 @@ class Automator:
             later=later,
         )
         admitted = await persist(self._in, partial(commit_automation, commit=commit), what="automation")
-        queue.release(commit.start - sum(len(run.started) for run in admitted.runs))
         for told in evaluation.told:
             _say(told)
         self._in.bus.publish(admitted.events)
-        self._launcher.admitted(runs, admitted.runs)
+        self._launcher.admitted(booking, booking.runs, admitted.runs)
 
     def _runs_of(
         self, definitions: Definitions, evaluation: Evaluation

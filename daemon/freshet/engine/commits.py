@@ -11,7 +11,7 @@ import structlog
 from freshet.engine.deliveries import prepared
 from freshet.engine.instruments import Instruments
 from freshet.engine.launcher import CANCEL_GRACE, Launcher
-from freshet.engine.outcomes import startable, tally, tick_commit
+from freshet.engine.outcomes import tally, tick_commit
 from freshet.engine.pieces import COMBINATIONS, is_large
 from freshet.engine.probing import refused_deliveries
 from freshet.engine.requests import input_needs
@@ -86,22 +86,19 @@ class TickCommits:
     async def _commit_at_once(
         self, ticker: SensorTicker, flight: InFlight, end: TickEnd, decided: Decided
     ) -> TickResult:
-        definitions, queue = self._in.in_force.definitions, self._launcher.queue
-        reserved = 0
+        definitions, booking = self._in.in_force.definitions, None
         try:
             commit = tick_commit(definitions, ticker.row, flight, end, now=self._in.clock.now())
-            reserved = queue.reserve(startable(commit.runs))
-            needs = input_needs(
-                definitions, (step.name for run in commit.runs for step in run.steps) if reserved else ()
-            )
-            commit = replace(commit, start=reserved, needs=needs)
+            booking = self._launcher.book(commit.runs)
+            names = (step.name for run in commit.runs for step in run.steps) if booking.begins else ()
+            commit = replace(commit, runs=booking.runs, start=booking.start, needs=input_needs(definitions, names))
             result = await self._in.store.write(partial(commit_tick, commit=commit))
         except FreshetError:
-            queue.release(reserved)
+            if booking is not None:
+                self._launcher.forgo(booking)
             raise
-        queue.release(reserved - sum(len(admission.started) for admission in result.admitted))
         decided(ticker, commit, result)
-        self._launcher.admitted(commit.runs, result.admitted)
+        self._launcher.admitted(booking, commit.runs, result.admitted)
         for run_id in result.canceled:
             self._launcher.cancel(run_id, grace=CANCEL_GRACE)
         if flight.report is not None:

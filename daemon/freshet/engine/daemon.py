@@ -104,6 +104,7 @@ async def _serve(settings: Settings, store: Store, children: ChildrenLock, clock
         root=settings.root,
         values_dir=settings.state_dir / "values",
         max_chain=settings.automation.max_chain,
+        limits=settings.run_limits,
     )
     gc.set_threshold(*_GARBAGE_AFTER_STARTING)
     engine = Engine(store=store, make_host=make_host, clock=clock, options=options)

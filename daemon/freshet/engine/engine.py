@@ -14,6 +14,7 @@ import anyio
 import structlog
 
 from freshet.definitions.executor import Lane
+from freshet.definitions.limits import Limits
 from freshet.engine.answers import EngineAnswers
 from freshet.engine.automation import Automation
 from freshet.engine.automator import Automator
@@ -30,6 +31,7 @@ from freshet.engine.inbox import Inbox
 from freshet.engine.inbox_desk import InboxDesk
 from freshet.engine.instruments import InForce, Instruments, pause
 from freshet.engine.launcher import Launcher
+from freshet.engine.limits import count_rates, within_limits
 from freshet.engine.listening import Listening
 from freshet.engine.partitions.graph import PartitionGraph
 from freshet.engine.partitions.sets import Sets
@@ -55,7 +57,7 @@ from freshet.store.overlap import active_runs, overlapping_runs
 from freshet.store.records import Event, SetState
 from freshet.store.recovery import recover
 from freshet.store.sets import read_sets
-from freshet.store.steps import queued_steps
+from freshet.store.steps import queued_runs, queued_steps
 from freshet.store.store import Store
 from freshet.store.tickers import next_tick_id, register_tickers
 
@@ -77,7 +79,7 @@ class EngineOptions:
     running work gets at shutdown. `interruptions`: how often a run may be cut off by the end of daemon, host or machine
     before it fails. `timezone`: for schedules and time partitions that name none. `inbox_max`: how many deliveries to
     hooks may wait. `root`: what the files of secrets are relative to. `max_chain`: how many automatic runs may lead to
-    one."""
+    one. `limits`: what else limits what is under way at once."""
 
     workers: int = 2
     lanes: Mapping[Lane, int] = field(default_factory=dict[Lane, int])
@@ -88,6 +90,7 @@ class EngineOptions:
     root: Path = Path()
     max_chain: int = 250
     values_dir: Path | None = None
+    limits: Limits = field(default_factory=Limits)
 
 
 class Engine:
@@ -127,7 +130,7 @@ class Engine:
         self._starting = host = self._make_host(self.answers)
         report = await host.start()
         definitions = report.definitions.resolved(self.options.timezone)
-        report = with_warnings(report, definitions, self.clock.now())
+        report = with_warnings(within_limits(report, self.options.limits), definitions, self.clock.now())
         for one in report.warnings:
             _log.warning(one.message, file=one.file, line=one.line, hint=one.hint)
         self.load_report = report
@@ -153,7 +156,10 @@ class Engine:
             in_force=in_force,
             rng=self._rng,
         )
-        self.launcher = Launcher(self.instruments, self.options.workers, self.options.lanes, self.options.values_dir)
+        options = self.options
+        self.launcher = Launcher(
+            self.instruments, options.workers, options.lanes, limits=options.limits, values_dir=options.values_dir
+        )
         self.staging = Staging(self.instruments, self.launcher)
 
     async def _recover(self, report: LoadReport) -> None:
@@ -164,6 +170,7 @@ class Engine:
         await finish_stages(store)
         sets = await store.read(read_sets)
         self.instruments.in_force.partitions = PartitionGraph(report.definitions, Sets(report.definitions, sets))
+        await count_rates(self.instruments, self.launcher, self.options.limits)
         recovery = await store.write(partial(recover, now=now, budget=self.options.interruptions))
         if recovery.requeued or recovery.failed:
             _log.info("recovered", queued_again=recovery.requeued, failed=list(recovery.failed))
@@ -229,7 +236,7 @@ class Engine:
             f"sensor:{one.spec.name}" for one in self.ticks.sensors.values() if one.spec.flow.overlap == "queue"
         ]
         self.timetable.resume_lines(await store.read(partial(overlapping_runs, origins=queueing)))
-        self.launcher.wait(await store.read(queued_steps))
+        self.launcher.load(await store.read(queued_runs), await store.read(queued_steps))
         self.refresher.start()
         await self.automator.start(seen)
         self.calendar.start()

@@ -33,7 +33,6 @@ from freshet.engine.control import (
 from freshet.engine.engine import Engine
 from freshet.engine.inbox_desk import Chosen
 from freshet.engine.launcher import CANCEL_GRACE
-from freshet.engine.outcomes import startable
 from freshet.engine.partitions.page import PartitionsQuery, page_of
 from freshet.engine.pieces import key_pieces
 from freshet.engine.requests import (
@@ -237,25 +236,23 @@ class EngineControl:
 
     async def _admit(self, run: RunToAdmit) -> int:
         engine = self._engine
-        queue = engine.launcher.queue
-        reserved = queue.reserve(startable([run]))
+        booking = engine.launcher.book([run])
         try:
             admitted, _ = await self._store.write(
                 partial(
                     admit,
-                    runs=[run],
-                    start=reserved,
+                    runs=booking.runs,
+                    start=booking.start,
                     needs=input_needs(self.definitions, (step.name for step in run.steps)),
                     now=engine.instruments.clock.now(),
                     version=self.definitions.version,
                 )
             )
         except BaseException:
-            queue.release(reserved)
+            engine.launcher.forgo(booking)
             raise
-        queue.release(reserved - sum(len(one.started) for one in admitted.runs))
         engine.instruments.bus.publish(admitted.events)
-        engine.launcher.admitted([run], admitted.runs)
+        engine.launcher.admitted(booking, [run], admitted.runs)
         return admitted.runs[0].run_id
 
     @_loud

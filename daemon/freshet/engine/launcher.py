@@ -9,17 +9,28 @@ from pathlib import Path
 
 import structlog
 
-from freshet.definitions.executor import PROCESS, Lane, lane_of
+from freshet.definitions.executor import Lane
+from freshet.definitions.limits import Limits
 from freshet.definitions.retries import RetrySpec, retry_delay
 from freshet.engine.caching import Caching
 from freshet.engine.inputs import read_bulk
 from freshet.engine.instruments import STORE_RETRY, Instruments, persist
+from freshet.engine.queue import Booking, RunQueue, StepId
 from freshet.engine.requests import input_needs
-from freshet.engine.slots import RunQueue, StepId
 from freshet.errors import StoreUnavailable
 from freshet.executors.base import StepEnd
 from freshet.store.finishing import finish_step
-from freshet.store.records import Admission, Event, Finished, QueuedStep, RunToAdmit, StepResult, StepToRun, TickError
+from freshet.store.records import (
+    Admission,
+    Event,
+    Finished,
+    QueuedRun,
+    QueuedStep,
+    RunToAdmit,
+    StepResult,
+    StepToRun,
+    TickError,
+)
 from freshet.store.steps import start_steps
 
 __all__ = ["CANCEL_GRACE", "Launcher"]
@@ -43,20 +54,37 @@ class Launcher:
         instruments: Instruments,
         capacity: int,
         lanes: Mapping[Lane, int] | None = None,
+        *,
+        limits: Limits | None = None,
         values_dir: Path | None = None,
     ) -> None:
         self._in = instruments
         self.cache = Caching(instruments, values_dir)
-        self.queue = RunQueue(capacity, lanes=lanes or {})
+        self.queue = RunQueue(capacity, limits, lanes=lanes)
         self.running: dict[StepId, StepToRun] = {}
         self.retry_at: dict[StepId, float] = {}
         self._reading: set[StepId] = set()
 
     # --- waiting --------------------------------------------------------------------------------------------
 
-    def admitted(self, requests: Sequence[RunToAdmit], admissions: Sequence[Admission]) -> None:
+    def book(self, runs: Sequence[RunToAdmit]) -> Booking:
+        """Reserve what the first steps of runs want that are about to be committed; then `admitted`, or `forgo`."""
+        return self.queue.book(runs, self._in.in_force.definitions.uses, self._in.clock.monotonic())
+
+    def book_some(self, count: int) -> Booking:
+        """As `book`, for so many steps of runs that are not at hand."""
+        return self.queue.book_some(count, self._in.in_force.definitions.uses)
+
+    def forgo(self, booking: Booking) -> None:
+        """The commit failed."""
+        self.queue.forgo(booking)
+        self.dispatch()
+
+    def admitted(self, booking: Booking, requests: Sequence[RunToAdmit], admissions: Sequence[Admission]) -> None:
         """Launch what was committed as started; the other steps that may begin wait for a slot."""
-        depth = self._in.in_force.definitions.depth
+        self.queue.settle(booking, requests, admissions)
+        definitions = self._in.in_force.definitions
+        depth, uses = definitions.depth, definitions.uses
         for admission in admissions:
             request = requests[admission.request]
             if request.in_order:
@@ -65,19 +93,24 @@ class Launcher:
             for position, step in enumerate(request.steps):
                 if not step.needs and position not in begun:
                     queued = QueuedStep(admission.run_id, position, step.name, admission.priority, None)
-                    self.queue.put(queued, depth=depth.get(step.name, 0), lane=self._lane(step.name))
+                    self.queue.put(queued, depth=depth.get(step.name, 0), use=uses.get(step.name))
             for started in admission.started:
-                self.queue.begun((started.run_id, started.position), self._lane(started.name))
                 self._launch(started)
         self.dispatch()
 
     def published(self, events: tuple[Event, ...]) -> None:
-        """A run that has ended lets the next of its line go."""
-        ended = [event.run_id for event in events if event.type in _ENDS and self.queue.in_line(event.run_id or 0)]
+        """A run that has ended is counted in no limit any more, and lets the next of its line go."""
+        ended = [event.run_id for event in events if event.type in _ENDS]
         for run_id in ended:
             self.queue.left(run_id or 0)
-        if ended:
+        if ended and len(self.queue):
             self.dispatch()
+
+    def load(self, runs: Sequence[QueuedRun], steps: Sequence[QueuedStep]) -> None:
+        """What was queued or under way before this daemon."""
+        for run in runs:
+            self.queue.register(run.id, run.origin, priority=run.priority, tags=run.tags, begun=run.begun)
+        self.wait(steps)
 
     def wait(self, steps: Sequence[QueuedStep]) -> None:
         """Let steps wait: for a slot, or first for their back-off."""
@@ -90,13 +123,8 @@ class Launcher:
         self.dispatch()
 
     def _put(self, step: QueuedStep) -> None:
-        depth = self._in.in_force.definitions.depth.get(step.name, 0)
-        self.queue.put(step, depth=depth, lane=self._lane(step.name))
-
-    def _lane(self, name: str) -> Lane:
         definitions = self._in.in_force.definitions
-        spec = definitions.asset.get(name) or definitions.job.get(name)
-        return "process" if spec is None or spec.executor is PROCESS else lane_of(spec.executor)
+        self.queue.put(step, depth=definitions.depth.get(step.name, 0), use=definitions.uses.get(step.name))
 
     def _wait_until(self, step: QueuedStep, when: float) -> None:
         step_id = (step.run_id, step.position)
@@ -128,8 +156,12 @@ class Launcher:
     # --- starting -------------------------------------------------------------------------------------------
 
     def dispatch(self) -> None:
-        """Start as many waiting steps as there are slots."""
-        taken = self.queue.take()
+        """Start the waiting steps that may."""
+        now = self._in.clock.monotonic()
+        taken = self.queue.take(now)
+        opens_at = self.queue.opens_at()
+        if opens_at is not None:
+            self._in.heap.after("rates", max(0.0, opens_at - now), self.dispatch)
         for start in range(0, len(taken), _AT_ONCE):
             self._in.work.spawn(self._start(taken[start : start + _AT_ONCE]))
 
@@ -147,7 +179,7 @@ class Launcher:
             )
         except StoreUnavailable:
             for step in taken:
-                self.queue.given_back((step.run_id, step.position))
+                self.queue.refund((step.run_id, step.position))
                 self._put(step)
             self._in.heap.after("dispatch", STORE_RETRY, self.dispatch)
             return
@@ -156,7 +188,7 @@ class Launcher:
             begun = {(step.run_id, step.position) for step in started.steps}
             for step_id in [(step.run_id, step.position) for step in taken]:
                 if step_id not in begun:
-                    self.queue.given_back(step_id)
+                    self.queue.refund(step_id)
         for launched in started.steps:
             self._launch(launched)
         if len(started.steps) < len(taken):
@@ -212,7 +244,7 @@ class Launcher:
         step = self.running.pop((end.run_id, end.position), None)
         if step is None or step.attempt != end.attempt:
             raise AssertionError(f"the end of a step that is not under way: {end}")
-        self.queue.given_back((end.run_id, end.position))
+        self.queue.release((end.run_id, end.position))
         self._in.work.spawn(self._finish(step, self._result(step, end)))
         self._in.work.end()
         self.dispatch()
@@ -265,4 +297,6 @@ class Launcher:
                 retry_at=result.retry_at,
                 error=result.error and result.error["message"],
             )
+        if finished.run_state == "queued":
+            self.queue.requeued(step.run_id)
         self.wait(finished.queued)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 
 from freshet.definitions.flow import Flow
 from freshet.definitions.flow_check import target_problem
@@ -17,7 +16,7 @@ from freshet.executors.base import RequestedRun, TickEnd
 from freshet.store.records import Cause, RunToAdmit, TickCommit, TickerRow, TickResult
 from freshet.store.records.pending import RequestToKeep
 
-__all__ = ["asked_for", "has_effects", "startable", "tally", "tick_commit", "under"]
+__all__ = ["asked_for", "has_effects", "tally", "tick_commit", "under"]
 
 
 def has_effects(end: TickEnd, row: TickerRow) -> bool:
@@ -91,12 +90,6 @@ def under(flow: Flow, run: RunToAdmit) -> RunToAdmit:
         return run
     queues = flow.overlap == "queue"
     return replace(run, overlap=flow.overlap, in_order=queues, held=queues)
-
-
-def startable(runs: Sequence[RunToAdmit], most: int | None = None) -> int:
-    """How many steps of these runs could start at once, as far as `most`."""
-    steps = (1 for run in runs if not run.held for step in run.steps if not step.needs)
-    return sum(islice(steps, most))
 
 
 def tally(report: TickTally, commit: TickCommit, result: TickResult) -> None:

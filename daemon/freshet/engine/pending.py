@@ -15,7 +15,7 @@ import structlog
 from freshet.definitions.flow import BATCH_MAX, Flow
 from freshet.engine.instruments import Instruments, persist, recall
 from freshet.engine.launcher import CANCEL_GRACE, Launcher
-from freshet.engine.outcomes import startable, under
+from freshet.engine.outcomes import under
 from freshet.engine.pending_plan import ONE_LINE, Due, group_of, plan_pending
 from freshet.engine.requests import input_needs, sensor_run
 from freshet.engine.sensors import SensorTicker
@@ -192,23 +192,24 @@ class Pending:
         bodies = await recall(self._in, partial(kept_requests, ids=needed), what="requests that wait")
         releases = [self._made(line, due, bodies) for due in piece]
         runs = [one.run for one in releases if one.run is not None]
-        definitions, queue = self._in.in_force.definitions, self._launcher.queue
-        reserved = queue.reserve(startable(runs))
-        names = {step.name for run in runs for step in run.steps} if reserved else ()
+        definitions, booking = self._in.in_force.definitions, self._launcher.book(runs)
+        if booking.marked:
+            left = iter(booking.runs)
+            releases = [one if one.run is None else replace(one, run=next(left)) for one in releases]
+        names = {step.name for run in runs for step in run.steps} if booking.begins else ()
         transaction = partial(
             release_pending,
             ticker_id=line.ticker.row.id,
             releases=releases,
-            start=reserved,
+            start=booking.start,
             needs=input_needs(definitions, names),
             now=self._in.clock.now(),
             version=definitions.version,
         )
         result = await persist(self._in, transaction, what="runs of requests that waited")
-        queue.release(reserved - sum(len(one.started) for one in result.admitted))
         for events in result.events:
             self._in.bus.publish(events)
-        self._launcher.admitted(result.runs, result.admitted)
+        self._launcher.admitted(booking, result.runs, result.admitted)
         for run_id in result.canceled:
             self._launcher.cancel(run_id, grace=CANCEL_GRACE)
         for number, reason in result.refused.items():

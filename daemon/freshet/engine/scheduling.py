@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from freshet.definitions.schedule import ScheduleSpec
@@ -13,7 +13,7 @@ from freshet.store.records import RunToAdmit, TickError, TickerRow
 from freshet.store.records.runs import RunGroup
 from freshet.store.records.schedules import ScheduleCommit, SkippedInstants
 
-__all__ = ["Alike", "Asked", "ScheduleTicker", "commit_of", "in_line", "refused_answer"]
+__all__ = ["Alike", "Asked", "ScheduleTicker", "commit_of", "in_line", "refused_answer", "with_runs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,15 @@ def in_line(
             before.add(run.group)
         found.append(tuple(here))
     return tuple(found)
+
+
+def with_runs(commits: Sequence[ScheduleCommit], runs: Sequence[RunToAdmit]) -> Sequence[ScheduleCommit]:
+    """The same commits, with their runs exchanged for these, which come in the same order."""
+    left = iter(runs)
+    return [
+        replace(one, runs=tuple(tuple(next(left) for _ in asked) for asked in one.runs)) if one.runs else one
+        for one in commits
+    ]
 
 
 _MAY = "a schedule yields RunRequest or Skip"

@@ -18,8 +18,9 @@ import structlog
 from freshet.definitions.graph import Definitions
 from freshet.engine.instruments import Instruments, persist
 from freshet.engine.launcher import CANCEL_GRACE, Launcher
-from freshet.engine.outcomes import startable, tally, tick_commit
+from freshet.engine.outcomes import tally, tick_commit
 from freshet.engine.pieces import GivenKeys, halves, key_pieces, ledger_pieces, lighter, slices
+from freshet.engine.queue import count_first
 from freshet.engine.requests import input_needs
 from freshet.engine.sensors import InFlight
 from freshet.errors import FreshetError
@@ -78,7 +79,7 @@ class _Stage:
             return
         if piece.runs:
             names = frozenset(step.name for run in piece.runs for step in run.steps)
-            self.runs[self._written + len(self._waiting)] = startable(piece.runs), names
+            self.runs[self._written + len(self._waiting)] = count_first(piece.runs), names
         self._waiting.append(body)
         if check is not None or len(self._waiting) >= _GROUP or sum(map(len, self._waiting)) >= _BYTES:
             await self.flush(check)
@@ -238,23 +239,22 @@ class Staging:
         return _Stage(self._in, await self._in.store.write(begin))
 
     async def _carry_out(self, stage: _Stage, carried: Callable[[Carried], None]) -> None:
-        queue, position, last = self._launcher.queue, 0, False
+        position, last = 0, False
         while not last:
             could_start, names = stage.runs.pop(position, (0, frozenset[str]()))
-            reserved, definitions = queue.reserve(could_start), self._in.in_force.definitions
+            booking, definitions = self._launcher.book_some(could_start), self._in.in_force.definitions
             transaction: Callable[[sqlite3.Connection], Carried] = partial(
                 stages.carry_out,
                 stage_id=stage.id,
-                start=reserved,
-                needs=input_needs(definitions, names if reserved else ()),
+                start=booking.start,
+                needs=input_needs(definitions, names if booking.begins else ()),
                 version=definitions.version,
                 seconds=_SECONDS,
             )
             piece = await persist(self._in, transaction, what="an outcome that was decided")
-            queue.release(reserved - sum(len(one.started) for one in piece.result.admitted))
             for _, events in groupby(piece.result.events, key=lambda event: event.txn):
                 self._in.bus.publish(tuple(events))
-            self._launcher.admitted(piece.commit.runs, piece.result.admitted)
+            self._launcher.admitted(booking, piece.commit.runs, piece.result.admitted)
             for run_id in piece.result.canceled:
                 self._launcher.cancel(run_id, grace=CANCEL_GRACE)
             carried(piece)

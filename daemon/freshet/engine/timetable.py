@@ -24,11 +24,10 @@ from freshet.engine.backoff import next_delay
 from freshet.engine.control import ScheduleView
 from freshet.engine.instruments import Instruments, persist
 from freshet.engine.launcher import CANCEL_GRACE, Launcher
-from freshet.engine.outcomes import startable
 from freshet.engine.requests import input_needs, sensor_run
 from freshet.engine.schedules.plan import Plan, anchor, plan
 from freshet.engine.schedules.samples import Samples
-from freshet.engine.scheduling import Alike, Asked, ScheduleTicker, commit_of, in_line, refused_answer
+from freshet.engine.scheduling import Alike, Asked, ScheduleTicker, commit_of, in_line, refused_answer, with_runs
 from freshet.errors import FreshetError, TickRefused
 from freshet.executors.base import TickEnd, TickOrder
 from freshet.store.records import RunToAdmit, TickError, TickerRow
@@ -239,14 +238,15 @@ class Timetable:
         return commit_of(ticker, made, runs, tick_id=tick_id, revision=revision)
 
     async def _commit(self, decided: Sequence[tuple[ScheduleTicker, Plan]], commits: Sequence[ScheduleCommit]) -> None:
-        definitions, queue = self._in.in_force.definitions, self._launcher.queue
+        definitions = self._in.in_force.definitions
         runs = [run for commit in commits for asked in commit.runs for run in asked]
-        reserved = queue.reserve(startable(runs, queue.free))
-        names = {step.name for run in runs for step in run.steps} if reserved else ()
+        booking = self._launcher.book(runs)
+        commits = with_runs(commits, booking.runs) if booking.marked else commits
+        names = {step.name for run in runs for step in run.steps} if booking.begins else ()
         transaction = partial(
             commit_schedules,
             commits=commits,
-            start=reserved,
+            start=booking.start,
             needs=input_needs(definitions, names),
             now=self._in.clock.now(),
             version=definitions.version,
@@ -254,11 +254,10 @@ class Timetable:
         try:
             result = await persist(self._in, transaction, what="schedules")
         except FreshetError:  # a body named a key that is not there, say
-            queue.release(reserved)
+            self._launcher.forgo(booking)
             raise
-        queue.release(reserved - sum(len(one.started) for one in result.admitted))
         self._in.bus.publish(result.events)
-        self._launcher.admitted(result.runs, result.admitted)
+        self._launcher.admitted(booking, result.runs, result.admitted)
         for run_id in result.canceled:
             self._launcher.cancel(run_id, grace=CANCEL_GRACE)
         refused, now = set(result.refused), self._in.clock.now()

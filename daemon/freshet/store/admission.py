@@ -38,7 +38,7 @@ generation, check_of)"""
 @dataclass(frozen=True, slots=True)
 class Admitting:
     """What all runs of one admission share. `start`: how many steps without needs, counted over the runs from the
-    front, begin at once. `needs`: by asset, the inputs of those."""
+    front, begin at once; without those that a run says that it may `begin`. `needs`: by asset, the inputs of those."""
 
     start: int
     needs: Mapping[str, Sequence[InputNeed]]
@@ -158,7 +158,7 @@ def _lay_out(
     started: tuple[StepToRun, ...] = ()
     run_id, kind = rows.next_id, run.kind
     for position, step in enumerate(run.steps):
-        begins = rows.left > 0 and not step.needs and not run.held
+        begins = not step.needs and not run.held and (rows.left > 0 or len(started) < run.begin)
         at = own[step.at] if step.at is not None else place if step.partitioned else _NOWHERE
         state, attempt, started_at = ("started", 1, how.now) if begins else ("queued", 0, None)
         makes = kind == "asset" and step.check_of is None

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from freshet.errors import Conflict, UnknownName
-from freshet.store.codec import load
+from freshet.store.codec import dump, load
 from freshet.store.ending import end_run, release
 from freshet.store.events import EventLog
 from freshet.store.inputs import gather_inputs
 from freshet.store.partitions import metadata_of
-from freshet.store.records import Event, InputNeed, QueuedStep, Started, StepToRun
+from freshet.store.records import Event, InputNeed, QueuedRun, QueuedStep, Started, StepToRun
 
-__all__ = ["cancel_into", "cancel_run", "queued_steps", "start_steps"]
+__all__ = ["cancel_into", "cancel_run", "queued_runs", "queued_steps", "start_steps", "started_since"]
 
 # A step may start when the run goes on and all that it needs has succeeded.
 _READY = """
@@ -47,6 +47,28 @@ WHERE r.id = ?
 """
 
 
+# A step that started since then is of a run that has not ended, or has ended since then.
+_STARTED_SINCE = """
+SELECT s.name, s.started_at FROM (
+    SELECT id FROM runs WHERE state IN ('queued', 'started', 'canceling', 'interrupted')
+    UNION SELECT run_id FROM events WHERE type IN ('run_succeeded', 'run_failed', 'run_canceled')
+        AND seq > coalesce((SELECT seq FROM events WHERE at < ?1 ORDER BY seq DESC LIMIT 1), 0)
+) r JOIN steps s ON s.run_id = r.id
+WHERE s.started_at >= ?1 AND s.name IN (SELECT value FROM json_each(?2)) ORDER BY s.started_at
+"""
+
+
+def queued_runs(db: sqlite3.Connection) -> tuple[QueuedRun, ...]:
+    """The runs that have not ended, oldest first."""
+    rows = db.execute(
+        """
+        SELECT id, origin, priority, state <> 'queued', tags FROM runs
+        WHERE state IN ('queued', 'started', 'interrupted') ORDER BY id
+        """
+    )
+    return tuple(QueuedRun(one, origin, at, load(tags), bool(begun)) for one, origin, at, begun, tags in rows)
+
+
 def queued_steps(db: sqlite3.Connection) -> tuple[QueuedStep, ...]:
     """The steps that wait for a slot or for the end of their back-off; not those that wait for other steps."""
     rows = db.execute(
@@ -56,6 +78,11 @@ def queued_steps(db: sqlite3.Connection) -> tuple[QueuedStep, ...]:
         """  # noqa: S608  # a constant
     )
     return tuple(QueuedStep(*row) for row in rows)
+
+
+def started_since(db: sqlite3.Connection, names: Sequence[str], at: float) -> tuple[tuple[str, float], ...]:
+    """The steps of these names that started (last) at `at` or later, and when; oldest first. Before `recover`."""
+    return tuple(db.execute(_STARTED_SINCE, (at, dump(list(names)))))
 
 
 def start_steps(

@@ -35,6 +35,7 @@ def check(session: Session) -> int:
 
     It takes no lock and a state directory of its own, so that it works beside a running daemon.
     """
+    from freshet.engine.limits import within_limits
     from freshet.engine.warnings import with_warnings
     from freshet.settings import check_folders, load_settings
 
@@ -42,6 +43,7 @@ def check(session: Session) -> int:
     check_folders(settings)
     with tempfile.TemporaryDirectory(prefix="freshet-check-") as scratch:
         loaded = asyncio.run(load_plugins(settings, Path(scratch)))
+    loaded = within_limits(loaded, settings.run_limits)
     report = with_warnings(loaded, loaded.definitions.resolved(settings.timezone), time.time())
     if session.json:
         print_json(_as_json(report))

@@ -25,7 +25,6 @@ from freshet.engine.backfill.runs import run_of_all, run_to_admit
 from freshet.engine.backfill.select import BackfillRequest, spread
 from freshet.engine.instruments import Instruments, persist, recall
 from freshet.engine.launcher import Launcher
-from freshet.engine.outcomes import startable
 from freshet.engine.requests import input_needs
 from freshet.errors import FreshetError
 from freshet.store.backfills import (
@@ -241,8 +240,7 @@ class Backfills:
             return None
         boxes = tuple(box.dump() for box in one.boxes) if one.boxes_moved else None
         one.boxes_moved = False
-        queue = self._launcher.queue
-        reserved = queue.reserve(startable(runs))
+        booking = self._launcher.book(runs)
         commit = BackfillCommit(
             id=one.row.id,
             at=self._in.clock.now(),
@@ -250,26 +248,25 @@ class Backfills:
             low_run=min(one.runs, default=None),
             state=state,
             error=error,
-            runs=runs,
-            start=reserved,
-            needs=input_needs(definitions, (step.name for run in runs for step in run.steps) if reserved else ()),
+            runs=booking.runs,
+            start=booking.start,
+            needs=input_needs(definitions, (step.name for run in runs for step in run.steps) if booking.begins else ()),
             version=definitions.version,
             boxes=boxes,
         )
         try:
             admitted = await persist(self._in, partial(commit_backfill, commit=commit), what="a backfill")
         except BaseException:
-            queue.release(reserved)
+            self._launcher.forgo(booking)
             raise
         if isinstance(admitted, Overtaken):
-            queue.release(reserved)
+            self._launcher.forgo(booking)
             one.boxes_moved = boxes is not None
             return admitted
         one.state = state or one.state
         self._own(one, [admission.run_id for admission in admitted.runs])
-        queue.release(reserved - sum(len(run.started) for run in admitted.runs))
         self._in.bus.publish(admitted.events)
-        self._launcher.admitted(runs, admitted.runs)
+        self._launcher.admitted(booking, booking.runs, admitted.runs)
         return None
 
     def _own(self, one: Active, runs: list[int]) -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "DroppedRequest",
     "Finished",
     "InputNeed",
+    "QueuedRun",
     "QueuedStep",
     "Recovery",
     "RunGroup",
@@ -91,6 +92,7 @@ class RunToAdmit:
     `AutomationCommit`.
 
     `in_order`: the runs of its group go one after the other; `held`: one of them has not ended, so no step begins.
+    `begin`: so many of its first steps begin at once, whatever else is begun: what they want is reserved for them.
     `overlap`: of a sensor, what becomes of it while another of its group has not ended."""
 
     kind: Literal["asset", "job"]
@@ -107,6 +109,7 @@ class RunToAdmit:
     priority: int = 0
     in_order: bool = False
     held: bool = False
+    begin: int = 0
     overlap: Overlap = "allow"
     depth: int = 0
     cause: int | None = None
@@ -276,6 +279,17 @@ class QueuedStep:
     name: str
     priority: int
     not_before: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedRun:
+    """A run that has not ended. `begun`: a step of it is under way, or has been."""
+
+    id: int
+    origin: str
+    priority: int
+    tags: dict[str, str]
+    begun: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,17 @@
-"""The run queue against a list that is sorted anew each time."""
+"""The run queue without limits: against a list that is sorted anew each time, and one after the other."""
 
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from freshet.definitions.executor import Lane
-from freshet.engine.slots import RunQueue
-from freshet.store.records import QueuedStep
+from freshet.definitions.pool import StepUse
+from freshet.engine.queue import RunQueue
+from freshet.store.records import QueuedStep, RunToAdmit, StepToAdmit
 from freshet.store.records.runs import RunGroup
 
 
@@ -30,7 +32,8 @@ def test_takes_by_priority_then_depth_then_age_and_never_more_than_the_slots(
         assert len(batch) <= capacity
         assert queue.in_use == len(batch)
         taken.extend(step.run_id for step in batch)
-        queue.release(len(batch))
+        for step in batch:
+            queue.release((step.run_id, 0))
     assert taken == expected
 
 
@@ -48,7 +51,7 @@ def test_each_lane_is_full_or_has_nobody_waiting_and_never_takes_more_than_its_s
     room = {"process": 2, **_LANES}
     left = {lane: [n for n, one in enumerate(waiting) if one[0] == lane] for lane in room}
     for run_id, (lane, priority) in enumerate(waiting):
-        queue.put(_step(run_id, priority), lane=lane)
+        queue.put(_step(run_id, priority), use=StepUse(executor=lane))
     running = set[int]()
     while len(queue) or running:
         for step in queue.take():
@@ -63,35 +66,28 @@ def test_each_lane_is_full_or_has_nobody_waiting_and_never_takes_more_than_its_s
             assert under_way == room[lane] or not left[lane]
         done = ends.choice(sorted(running))
         running.remove(done)
-        queue.given_back((done, 0))
+        queue.release((done, 0))
     assert queue.in_use == 0
 
 
-def test_a_step_admitted_as_started_moves_to_its_lane() -> None:
-    queue = RunQueue(1, open=True, lanes={"dask": 1})
-    for run_id in (1, 2):
-        assert queue.reserve(1) == 1
-        queue.begun((run_id, 0), "dask")
-    assert queue.in_use == 1 and queue.room("dask") == 0  # the second found no room, and keeps the worker's slot
-    queue.given_back((2, 0))
-    queue.given_back((1, 0))
-    assert queue.in_use == 0 and queue.room("dask") == 1
+def _run(name: str = "a", **more: Any) -> RunToAdmit:
+    return RunToAdmit("asset", name, (StepToAdmit(name),), "cli", **more)
 
 
 def test_a_new_run_does_not_overtake_those_that_wait() -> None:
     queue = RunQueue(2, open=True)
     queue.put(_step(1))
-    assert queue.reserve(1) == 0
+    assert not queue.book([_run()]).begins
     queue.take()
-    assert queue.reserve(5) == 1
-    assert queue.free == 0
+    assert queue.book([_run()] * 5).start == 1
+    assert queue.room("process") == 0
 
 
 def test_a_closed_queue_starts_nothing() -> None:
     queue = RunQueue(2)
     queue.put(_step(1))
     assert queue.take() == []
-    assert queue.reserve(1) == 0
+    assert not queue.book([_run()]).begins
     queue.open = True
     assert [step.run_id for step in queue.take()] == [1]
 
@@ -131,7 +127,7 @@ def test_runs_of_a_line_go_one_after_the_other_and_hold_back_nobody_else(
         assert len(active) == len(set(active)), "two of one line at once"
         for run, line in line_of.items():
             if line is None and (run, 0) in queue:
-                assert queue.free == 0, "it waits for a slot alone"
+                assert queue.room("process") == 0, "it waits for a slot alone"
 
     for run, line in line_of.items():
         if line is not None:
@@ -140,7 +136,7 @@ def test_runs_of_a_line_go_one_after_the_other_and_hold_back_nobody_else(
         turn()
         if running and order.random() < 0.4:
             ended = running.pop(order.randrange(len(running)))
-            queue.release()
+            queue.release((ended, 0))
             queue.left(ended)
             turn()
         elif order.random() < 0.2 and (waiting := [one for one in line_of if (one, 0) in queue]):
@@ -150,7 +146,7 @@ def test_runs_of_a_line_go_one_after_the_other_and_hold_back_nobody_else(
             canceled.add(gone)
             turn()
     while running:
-        queue.release()
+        queue.release((running[0], 0))
         queue.left(running.pop(0))
         turn()
     assert len(queue) == 0 and queue.in_use == 0
@@ -178,7 +174,7 @@ def test_a_long_line_is_joined_and_left_without_walking_along_it() -> None:
         queue.put(_step(run))
     for run in runs:
         assert [step.run_id for step in queue.take()] == [int(run)]
-        queue.release()
+        queue.release((run, 0))
         queue.left(run)
     assert asked < 50 * count
     assert not queue.has(line)

@@ -1,0 +1,330 @@
+"""The run queue: what waits, what is reserved, and what may start now. Pure bookkeeping, no I/O, no clock.
+
+What a step wants is reserved when the decision to start is made, before its commit, and freed when the step (of a limit
+that counts runs, the run) ends or the commit fails. A pause of the queue (start-up, shutdown, a lost host) reserves
+nothing.
+
+Steps of another lane than "process" (see `definitions.executor`) take the slots of their lane: in front of what waits
+for a worker, a thousand that only wait for an answer may run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from freshet.definitions.executor import Lane
+from freshet.definitions.limits import Limits
+from freshet.definitions.pool import StepUse
+from freshet.engine.queue.booking import Booking, book_each, count_first
+from freshet.engine.queue.gatehouse import Gatehouse
+from freshet.engine.queue.gates import Demand
+from freshet.engine.queue.lines import Lines
+from freshet.engine.queue.rows import StepId
+from freshet.engine.queue.waitingroom import WaitingRoom
+from freshet.store.records import Admission, QueuedStep, RunToAdmit
+from freshet.store.records.runs import RunGroup
+
+__all__ = ["RunQueue", "StepId"]
+
+_NO_USES: Mapping[str, StepUse] = {}
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """A run that has not ended. `tags`: the limits by tags that count it; `begun`: it is counted; `sure`: a step of it
+    certainly began, so that it stays counted until it ends."""
+
+    origin: str
+    priority: int
+    tags: Demand
+    begun: bool = False
+    sure: bool = False
+    under_way: int = 0
+    waiting: set[int] = field(default_factory=set[int])
+    held: dict[int, tuple[QueuedStep, int, StepUse | None]] = field(
+        default_factory=dict[int, tuple[QueuedStep, int, "StepUse | None"]]
+    )
+
+
+class RunQueue:
+    """Higher priority first; then requesters take turns; of one requester, what lies deeper in the graph first, then
+    what waits longer.
+
+    Deeper first finishes what has begun before more is begun: a total is not held back, and a batch on its way down
+    does not wait behind all that is still to flow in.
+
+    What a limit blocks overtakes nobody and holds back nobody else, with one exception: a step that wants several slots
+    of a pool is not overtaken in that pool. Runs that `join` one line go one after the other.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        limits: Limits | None = None,
+        *,
+        lanes: Mapping[Lane, int] | None = None,
+        open: bool = False,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.open = open
+        self._gates = Gatehouse(capacity, lanes or {}, self.limits)
+        self._room = WaitingRoom()
+        self._lines = Lines()
+        self._runs: dict[int, _Run] = {}
+        self._held = 0
+        self._holds: dict[StepId, Demand] = {}
+
+    @property
+    def capacity(self) -> int:
+        """Slots of the workers."""
+        return self._gates.workers.capacity
+
+    @property
+    def in_use(self) -> int:
+        """Slots of the workers, reserved or running."""
+        return self._gates.workers.used
+
+    def room(self, lane: Lane) -> int:
+        """Slots of a lane that may be reserved now."""
+        gate = self._gates.executors.get(lane, self._gates.workers)
+        return gate.capacity - gate.used if self.open else 0
+
+    def __len__(self) -> int:
+        return len(self._room) + self._held
+
+    def __contains__(self, step: StepId) -> bool:
+        run = self._runs.get(step[0])
+        return step in self._room or (run is not None and step[1] in run.held)
+
+    # --- runs -----------------------------------------------------------------------------------------------
+
+    def register(
+        self, run_id: int, origin: str, *, priority: int = 0, tags: Mapping[str, str] | None = None, begun: bool = False
+    ) -> None:
+        """A run that has not ended, before any step of it is `put`. `begun`: it is under way, and counted at once."""
+        if run_id in self._runs:
+            return
+        run = self._runs[run_id] = _Run(origin, priority, self._gates.of_tags(tags or {}))
+        if begun:
+            run.begun = run.sure = True
+            for gate, amount in (*run.tags, *self._gates.runs):
+                gate.take(amount, 0.0)
+
+    def left(self, run_id: int) -> None:
+        """The run has ended: what counted it has room, and the next one of its line may go."""
+        self.discard_run(run_id)
+        run = self._runs.pop(run_id, None)
+        if run is not None:
+            self._uncount(run)
+            self._gates.dropped(run.tags)
+        following = self._lines.left(run_id)
+        if following is not None:
+            self._release_line(following)
+
+    def _uncount(self, run: _Run) -> None:
+        if run.begun:
+            run.begun = run.sure = False
+            for gate, amount in (*run.tags, *self._gates.runs):
+                gate.give(amount)
+                self._room.freed(gate)
+
+    def requeued(self, run_id: int) -> None:
+        """The run has not begun after all: the launch of its only step came back."""
+        run = self._runs.get(run_id)
+        if run is not None and run.begun and not run.under_way:
+            self._uncount(run)
+            self._place_anew(run_id, run)
+
+    def reprioritize(self, run_id: int, priority: int) -> None:
+        """What waits of the run, and what will, goes at this priority."""
+        run = self._runs.get(run_id)
+        if run is not None:
+            run.priority = priority
+            self._place_anew(run_id, run)
+
+    # --- waiting --------------------------------------------------------------------------------------------
+
+    def put(self, step: QueuedStep, *, depth: int = 0, use: StepUse | None = None) -> None:
+        """Let a step wait; putting it twice is putting it once. `depth`: how many assets lie above its own; `use`: what
+        it takes, if that is not a worker alone."""
+        run = self._runs.get(step.run_id)
+        if run is None:
+            self.register(step.run_id, "", priority=step.priority)
+            run = self._runs[step.run_id]
+        if not self._lines.goes(step.run_id):
+            self._held += step.position not in run.held
+            run.held[step.position] = (step, depth, use)
+        elif step.position not in run.waiting:
+            run.waiting.add(step.position)
+            self._add(run, step, depth, use)
+
+    def _add(self, run: _Run, step: QueuedStep, depth: int, use: StepUse | None, order: int | None = None) -> None:
+        if step.priority != run.priority:
+            step = replace(step, priority=run.priority)
+        tags, wants = ((), self._gates.of_step(use)) if run.begun else (run.tags, self._gates.first(use))
+        self._room.add(step, run.origin, tags=tags, wants=wants, depth=depth, use=use, order=order)
+
+    def _place_anew(self, run_id: int, run: _Run) -> None:
+        """What waits of the run wants something else now, or stands elsewhere; it keeps its age."""
+        for position in sorted(run.waiting):
+            one = self._room.remove((run_id, position))
+            if one is not None:
+                self._add(run, one.step, one.depth, one.use, one.order)
+
+    def waits(self, run_id: int) -> bool:
+        """Whether a step of the run waits: for a slot, a limit, or the runs before it."""
+        run = self._runs.get(run_id)
+        return run is not None and bool(run.waiting or run.held)
+
+    def discard_run(self, run_id: int) -> None:
+        """No step of the run waits any more."""
+        run = self._runs.get(run_id)
+        if run is not None:
+            self._held -= len(run.held)
+            run.held.clear()
+            for position in run.waiting:
+                self._room.remove((run_id, position))
+            run.waiting.clear()
+
+    # --- one after the other --------------------------------------------------------------------------------
+
+    def join(self, run_id: int, line: RunGroup) -> None:
+        """The run goes after those that joined before it, until it has `left`. Before any step of it is `put`."""
+        self._lines.join(run_id, line)
+
+    def has(self, line: RunGroup) -> bool:
+        """Whether a run of the line has not left it."""
+        return self._lines.has(line)
+
+    def behind(self, run_id: int) -> int | None:
+        """The run that goes before this one and has not ended; None if it may go itself."""
+        return self._lines.behind(run_id)
+
+    def _release_line(self, run_id: int) -> None:
+        run = self._runs.get(run_id)
+        if run is not None:
+            held, run.held = run.held, {}
+            self._held -= len(held)
+            for step, depth, use in held.values():
+                self.put(step, depth=depth, use=use)
+
+    # --- starting -------------------------------------------------------------------------------------------
+
+    def take(self, now: float = 0.0) -> list[QueuedStep]:
+        """The steps to start now, best first; what each wants is reserved. `now`: on the clock that no one sets."""
+        taken: list[QueuedStep] = []
+        if self._gates.rates:
+            self._room.passed(now, self._gates.rates.values())
+        while self.open and (waiting := self._room.next(now)) is not None:
+            step = waiting.step
+            run = self._runs[step.run_id]
+            run.waiting.discard(step.position)
+            self._hold(run, (step.run_id, step.position), waiting.use)
+            if not run.begun:
+                run.begun = True
+                if run.waiting and (run.tags or self._gates.runs):
+                    self._place_anew(step.run_id, run)
+            taken.append(step)
+        return taken
+
+    def _hold(self, run: _Run, step_id: StepId, use: StepUse | None) -> None:
+        run.under_way += 1
+        if use is not None:
+            self._holds[step_id] = self._gates.of_step(use)
+
+    def release(self, step_id: StepId) -> None:
+        """An attempt is over: what it had is free."""
+        for gate, amount in self._holds.pop(step_id, self._gates.plain):
+            gate.give(amount)
+            self._room.freed(gate)
+        run = self._runs.get(step_id[0])
+        if run is not None:
+            run.under_way -= 1
+            run.sure = run.begun
+
+    def refund(self, step_id: StepId) -> None:
+        """A step that was taken did not start: it was canceled, or the commit failed."""
+        for gate, amount in self._holds.pop(step_id, self._gates.plain):
+            gate.undo(amount)
+            self._room.freed(gate)
+        run = self._runs.get(step_id[0])
+        if run is not None:
+            run.under_way -= 1
+            if not run.sure:
+                self.requeued(step_id[0])
+
+    def opens_at(self) -> float | None:
+        """When a rate that something waits for lets the next one go; None if there is none."""
+        return min((one.opens_at for one in self._gates.rates.values() if one.parties), default=None)
+
+    # --- committed as already started -----------------------------------------------------------------------
+
+    def book(self, runs: Sequence[RunToAdmit], uses: Mapping[str, StepUse] = _NO_USES, now: float = 0.0) -> Booking:
+        """Reserve for the first steps of runs what they want, as far as they would overtake nobody: none of what others
+        wait for. `uses`: what steps take, by name, if that is not a worker alone."""
+        booking = Booking(tuple(runs), uses)
+        if not uses and not self.limits.on_runs:
+            self._book_workers(booking, count_first(runs, self.room("process")))
+        elif self.open and not self._room.calls:
+            book_each(booking, self._gates, now)
+            self._room.changed()
+        return booking
+
+    def book_some(self, count: int, uses: Mapping[str, StepUse] = _NO_USES) -> Booking:
+        """As `book`, for so many first steps of runs that are not at hand: none where a limit may concern them."""
+        booking = Booking((), uses)
+        if not uses and not self.limits.on_runs:
+            self._book_workers(booking, min(count, self.room("process")))
+        return booking
+
+    def _book_workers(self, booking: Booking, count: int) -> None:
+        if count > 0 and not self._room.calls and not self._gates.workers.awaited:
+            booking.start = count
+            booking.taken = [(self._gates.workers, count)]
+            self._gates.workers.take(count, 0.0)
+
+    def settle(self, booking: Booking, runs: Sequence[RunToAdmit], admissions: Sequence[Admission]) -> None:
+        """They are committed: the runs are known, what began has what was reserved for it, and the rest is free.
+        `runs`: those of the booking that came so far, which `admissions` count over."""
+        plain, began = not booking.marked, 0
+        for admission in admissions:
+            request = runs[admission.request]
+            self.register(admission.run_id, request.origin, priority=admission.priority, tags=request.tags)
+            if not admission.started:
+                continue
+            began += len(admission.started)
+            run = self._runs[admission.run_id]
+            run.begun = True
+            for step in admission.started:
+                use = None if plain else booking.uses.get(step.name)
+                self._hold(run, (admission.run_id, step.position), use)
+                if not plain:
+                    booking.used(self._gates.of_step(use))
+            if not plain:
+                booking.used((*run.tags, *self._gates.runs))
+        if plain and began:
+            booking.taken = [(self._gates.workers, booking.start - began)]
+        self.forgo(booking)
+
+    def forgo(self, booking: Booking) -> None:
+        """Nothing more of it begins: what is still reserved is free."""
+        taken, booking.taken = booking.taken, []
+        for gate, amount in taken:
+            gate.undo(amount)
+            self._room.freed(gate)
+        self._gates.dropped(tuple(booking.tags))
+        booking.tags = []
+
+    # --- pools ----------------------------------------------------------------------------------------------
+
+    def pause(self, pool: str, *, paused: bool) -> None:
+        """Let no step of a pool start, or let them start again. Raises `UnknownName`."""
+        gate = self._gates.pool(pool)
+        gate.paused = paused
+        self._room.freed(gate)
+
+    def started_before(self, pool: str, at: float) -> None:
+        """A step of the pool started at an instant before this queue was; oldest first."""
+        if pool in self._gates.rates:
+            self._gates.rates[pool].take(1, at)
