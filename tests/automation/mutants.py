@@ -105,7 +105,7 @@ MUTANTS = (
     Mutant("what is named makes nothing come", _refresh, "topology.followers(asset)", "topology.below.get(asset, ())"),
     # what holds back
     Mutant("a shared run holds softly", _single, "_moving(levels, asked_for) - shared", "_moving(levels, asked_for)"),
-    Mutant("a shared run holds hard", _single, "levels.materialized - shared,", "levels.materialized,"),
+    Mutant("a shared run holds hard", _single, "levels.usable - shared,", "levels.usable,"),
     Mutant("what is below a failure holds", _several, "stuck -= below_failure(look, edge.asset, stuck)", "pass"),
     Mutant("what is on its way holds hard", _several, "named - there - moving", "named - there"),
     Mutant("what is on its way holds nothing", vars(ready)["_moving"], "if levels.coming", "if False"),
@@ -137,7 +137,7 @@ MUTANTS = (
     Mutant("always newly true", _newly_true, "now - look.memory.get(key)", "now"),
     Mutant("a mark outlives the start", _risen, "memory.remove(program.mark_key, look.pulses(scope).handled)", "pass"),
     Mutant("what is queued is marked too", _risen, "- levels.queued - levels.asked", ""),
-    Mutant("a failure outlives success", _step, "levels.failed.discard(partition)", "pass"),
+    Mutant("a failure outlives success", _of(state.Levels, "made"), "self.failed.discard(partition)", "pass"),
     Mutant("a queued run let go handles nothing", _step, "if event.idle and partition in levels.queued:", "if False:"),
     Mutant("data that is the same is another", _step, 'if not (data and data.get("same")):', "if True:"),
     Mutant("other code moves nothing", moment.apply, 'pulses.touched |= world.live(event.asset or "")', "pass"),
