@@ -11,6 +11,7 @@ from tests.engine.rig import Rig, rig
 from freshet import All, CacheKey, Dep, DynamicPartitions, asset
 from freshet.errors import UnknownName
 from freshet.store.caching import KEPT
+from freshet.store.queries import asset_summaries
 
 pytestmark = pytest.mark.anyio
 DAY = 86_400
@@ -91,6 +92,8 @@ async def test_other_code_makes_it_again_unless_told_otherwise(
     for text in ("one", "two"):
         async with rig(tmp_path, [version(text)]) as one:
             await make(one, "sales")
+            (row,) = await one.store.read(asset_summaries)
+            assert row.versions.code == text, "those who follow code have nothing to do"
     assert len(made) == times
 
 

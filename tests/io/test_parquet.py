@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,9 @@ def test_a_table_of_arrow(tmp_path: Path) -> None:
     assert isinstance(back, pa.Table)
     assert back.equals(table, check_metadata=True)
     assert read_value(tmp_path, ref, wanted=pd.DataFrame).equals(pd.DataFrame(ROWS))
+    wanted: Any = Annotated[pd.DataFrame | None, "more"]
+    assert isinstance(read_value(tmp_path, ref, wanted=wanted), pd.DataFrame)
+    assert isinstance(read_value(tmp_path, ref, wanted=list), pa.Table), "who takes it says what is wrong with that"
     batch = read_value(tmp_path, ref, wanted=pa.RecordBatch)
     assert isinstance(batch, pa.RecordBatch)
     assert batch.to_pylist() == ROWS

@@ -61,7 +61,8 @@ class Caching:
                 value=found.value,
                 metadata=found.metadata,
                 version=found.version,
-                code=found.code,
+                # Code that does not count: as if that of now had made it, for conditions that follow code.
+                code=found.code if spec.cache.code else spec.code_version,
                 cached=found.run_id,
             )
         self._keys[step.run_id, step.position] = step.name, key, spec.code_version

@@ -62,9 +62,10 @@ def _preload(made: Catalog) -> None:
     # asyncio with it, for `async def` steps too; nothing of it runs here.
     importlib.import_module("freshet.host.evaluator.main")
     named = {spec.io for spec in made.definitions.assets if spec.io is not None}
-    with quiet_threads(), contextlib.suppress(ImportError):  # who needs what is not there says so itself
+    with quiet_threads():
         for module in made.managers.modules(named, tables="pyarrow" in sys.modules):
-            importlib.import_module(module)
+            with contextlib.suppress(ImportError):  # who needs what is not there says so itself
+                importlib.import_module(module)
 
 
 def _unknown_thread() -> ProblemData:

@@ -58,7 +58,8 @@ class Managers:
     def modules(self, named: Iterable[str], *, tables: bool) -> Iterator[str]:
         """What workers will import, if assets name these as `io`; `tables`: some may return tables."""
         if tables or any(io.rpartition(":")[2] == "parquet" for io in named):
-            yield from ("freshet.io.parquet", "pyarrow.parquet")
+            # pyarrow looks for pandas when it first makes an array: half a second in each worker.
+            yield from ("freshet.io.parquet", "pyarrow.parquet", "pandas")
         for one in self._stores.values():
             yield from one.needs
 

@@ -6,7 +6,9 @@ imported when a frame is written or read.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from freshet.definitions.io_manager import IOManager
 from freshet.errors import ValueFormatError
@@ -66,7 +68,8 @@ class Parquet(IOManager):
         told = dict(table.schema.metadata or {})
         kept = told.pop(_KIND, b"arrow").decode()
         table = table.replace_schema_metadata(told or None)
-        match (_kind(wanted) if isinstance(wanted, type) else None) or kept:
+        asked = next((one for one in _classes(wanted) if _kind(one) is not None), object)
+        match _kind(asked) or kept:
             case "pandas":
                 return table.to_pandas()
             case "polars":
@@ -74,7 +77,18 @@ class Parquet(IOManager):
             case "polars lazy":
                 return _polars().from_arrow(table).lazy()
             case _:
-                return _batch(table) if getattr(wanted, "__name__", "") == "RecordBatch" else table
+                return _batch(table) if asked.__name__ == "RecordBatch" else table
+
+
+def _classes(annotation: Any) -> Iterator[type[object]]:
+    """What an annotation names, `None` and what goes with it left aside."""
+    if get_origin(annotation) is Annotated:
+        yield from _classes(get_args(annotation)[0])
+    elif get_origin(annotation) in (Union, UnionType):
+        for one in get_args(annotation):
+            yield from _classes(one)
+    elif isinstance(annotation, type):
+        yield annotation
 
 
 def _type(value: object) -> type[object]:
