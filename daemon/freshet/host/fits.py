@@ -1,5 +1,5 @@
-"""The annotations of a step's function, held against what it is given and what it returns. Runs in a worker: nothing is
-resolved before it is asked for."""
+"""The annotations of a step's function, held against what it is given and what it returns. Runs in a worker, where all
+that is first touched is copied: so the host looks at them before (`prepare`)."""
 
 from __future__ import annotations
 
@@ -7,21 +7,37 @@ from collections.abc import Callable
 from typing import Any
 
 from freshet.errors import ValueFormatError
-from freshet.io.fitting import unfit
+from freshet.io.fitting import prepared, unfit
 
-__all__ = ["check_given", "check_returned", "wanted"]
+__all__ = ["check_given", "check_returned", "prepare", "wanted"]
+
+_known: dict[tuple[int, str], tuple[dict[str, Any], Any]] = {}
+"""Texts that are resolved already, by the module (its names) that they stand in."""
 
 
 def wanted(function: Callable[..., Any], parameter: str) -> Any:
     """The annotation of a parameter (or of `return`); `Any` where there is none, or it cannot be resolved."""
     hints: dict[str, Any] = getattr(function, "__annotations__", {})
     annotation = hints.get(parameter, Any)
-    if isinstance(annotation, str):
-        try:
-            return eval(annotation, getattr(function, "__globals__", {}))  # noqa: S307  # the plugin's own
-        except Exception:  # what is imported for type checkers alone, say
-            return Any
-    return annotation
+    return _resolved(annotation, getattr(function, "__globals__", {})) if isinstance(annotation, str) else annotation
+
+
+def _resolved(text: str, names: dict[str, Any]) -> Any:
+    known = _known.get((id(names), text))
+    if known is not None and known[0] is names:
+        return known[1]
+    try:
+        found = eval(text, names)  # noqa: S307  # the plugin's own
+    except Exception:  # what is imported for type checkers alone, say
+        found = Any
+    _known[id(names), text] = names, found
+    return found
+
+
+def prepare(function: Callable[..., Any]) -> None:
+    """Resolve a function's annotations, and what they say of values, ahead of the first step of it."""
+    for parameter in getattr(function, "__annotations__", ()):
+        prepared(wanted(function, parameter))
 
 
 def check_returned(function: Callable[..., Any], value: Any) -> None:

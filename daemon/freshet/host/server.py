@@ -14,6 +14,7 @@ from freshet.host.births import Births, Forker, Spawner
 from freshet.host.channel import Channel
 from freshet.host.children import Child, Children
 from freshet.host.describe import Catalog, catalog
+from freshet.host.fits import prepare
 from freshet.host.frames import decode, encode
 from freshet.host.lanes import Lanes
 from freshet.host.loader import load, quiet_threads
@@ -61,6 +62,8 @@ def _preload(made: Catalog) -> None:
     """What children need is imported before they are forked."""
     # asyncio with it, for `async def` steps too; nothing of it runs here.
     importlib.import_module("freshet.host.evaluator.main")
+    for asset in made.assets.values():
+        prepare(asset.function)
     named = {spec.io for spec in made.definitions.assets if spec.io is not None}
     with quiet_threads():
         for module in made.managers.modules(named, tables="pyarrow" in sys.modules):

@@ -28,7 +28,7 @@ from typing import (
     is_typeddict,
 )
 
-__all__ = ["element", "unfit"]
+__all__ = ["element", "prepared", "unfit"]
 
 Fit = Callable[[Any], "tuple[str, str] | None"]
 """Where below the value, and why; None where it fits."""
@@ -55,6 +55,12 @@ def element(annotation: Any) -> Any:
         return found[0] if len(found) == 1 else Any
     by_key = isinstance(origin, type) and issubclass(origin, _BY_KEY)
     return args[1] if by_key and len(args) == 2 else Any
+
+
+def prepared(annotation: Any) -> None:
+    """Work out what is asked of values, once for all that follow in this process and those forked from it."""
+    _fit(annotation)
+    _fit(element(annotation))
 
 
 def _fit(annotation: Any) -> Fit | None:
@@ -88,7 +94,7 @@ def _made(annotation: Any) -> Fit | None:
     return _typed_dict(annotation) if is_typeddict(annotation) else _instance(annotation)
 
 
-_kept = lru_cache(maxsize=512)(_made)
+_kept = lru_cache(maxsize=4096)(_made)
 
 
 # --- one value -----------------------------------------------------------------------------------------------
