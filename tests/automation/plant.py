@@ -316,7 +316,7 @@ class Plant:
         if run.partition in self.partitions(asset):
             self.made.setdefault(place, Made()).anew(self.seq + 1, self.now, held=held)
             self.policies.renew(asset, run.partition, self.seq + 1)
-        data = {**self.data(same), **({"held": True} if held else {})}
+        data = {**self.data(same, run.id), **({"held": True} if held else {})}
         return self.commit({**self.step(run, asset, "materialized"), "data": data}, look=look)
 
     def check(
@@ -407,8 +407,10 @@ class Plant:
         )
 
     @staticmethod
-    def data(same: bool) -> dict[str, Any]:
-        return {"begun": 1.0, **({"same": True} if same else {})}
+    def data(same: bool, run: int = 0) -> dict[str, Any]:
+        """The runs with odd ids have tags."""
+        tags = {"tags": {"odd": "yes", "team": str(run % 4)}} if run % 2 else {}
+        return {"begun": 1.0, **({"same": True} if same else {}), **tags}
 
     @staticmethod
     def event(kind: str, **fields: Any) -> dict[str, Any]:

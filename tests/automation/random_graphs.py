@@ -63,6 +63,8 @@ TIMES = st.sampled_from(
         C.cron_tick_passed(RARE, "UTC"),
         C.in_latest_time_window(),
         C.in_latest_time_window("12h"),
+        C.executed_with_tags(["odd"]),
+        C.executed_with_tags(["odd"], {"team": "1"}),
         C.any_downstream_conditions(),
     ]
 )

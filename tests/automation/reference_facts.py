@@ -69,6 +69,7 @@ class News:
     added: set[Place] = field(default_factory=set[Place])
     lapsed: set[Place] = field(default_factory=set[Place])
     asked: set[Place] = field(default_factory=set[Place])
+    tags: dict[Place, dict[str, str]] = field(default_factory=dict[Place, dict[str, str]])
 
     @property
     def arrived(self) -> set[Place]:
@@ -351,6 +352,7 @@ class World:
             facts.warned -= {(event.asset, 0), place}
             news.updated.add(place)
             told: dict[str, Any] = event.data or {}
+            news.tags[place] = told.get("tags", {})
             if "same" not in told:
                 news.changed.add(place)
             for key in [key for key in facts.results if key[:2] == place]:

@@ -15,6 +15,7 @@ from freshet.definitions.condition import (
     Batch,
     CronTickPassed,
     Debounce,
+    ExecutedWithTags,
     InLatestTimeWindow,
     LapseUnserved,
     NewlyTrue,
@@ -125,6 +126,13 @@ class Pass:
                 return self.lapse(condition, path, asset)
             case CronTickPassed():
                 return live if str(condition) in self.ticked else set()
+            case ExecutedWithTags():
+                tagged = self.bits(condition, path)
+                for p in live & {number for name, number in self.news.updated if name == asset}:
+                    tags = self.news.tags[asset, p]
+                    had = set(condition.keys) <= set(tags) and set(condition.values) <= set(tags.items())
+                    (tagged.add if had else tagged.discard)(p)
+                return tagged & live
             case InLatestTimeWindow():
                 return {p for p in live if self.reference.is_latest(asset, p, condition.lookback)}
             case _:

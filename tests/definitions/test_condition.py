@@ -15,7 +15,9 @@ from freshet.definitions.condition import And, Operand, OperandKind, Or
 C = AutomationCondition
 ADAPTER: TypeAdapter[AutomationCondition] = TypeAdapter(AutomationCondition)
 
-policies: st.SearchStrategy[AutomationCondition] = st.sampled_from([C.on_lapse(2), C.eager("5s"), C.on_missing()])
+policies: st.SearchStrategy[AutomationCondition] = st.sampled_from(
+    [C.executed_with_tags(["a"], {"b": "1"}), C.on_lapse(2), C.eager("5s"), C.on_missing()]
+)
 
 
 TREES = trees(st.one_of(operands, policies), max_leaves=12, max_wait="90s")
@@ -50,6 +52,7 @@ def test_they_print_as_expressions() -> None:
         ".since(newly_handled)"
     )
     assert str(C.missing().batch(5) | C.missing().batch(within="2s")) == "(missing.batch(5) | missing.batch(None, 2s))"
+    assert str(C.executed_with_tags({"b", "a"}, {"c": "1"})) == "executed_with_tags('a', 'b', 'c': '1')"
     assert str(C.on_lapse()) == "(lapse_unserved(3, 30s).when_deps_ready(1m, after_lapsed) & ~in_progress)"
 
 

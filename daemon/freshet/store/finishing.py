@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from freshet.store.caching import keep_cached
 from freshet.store.checks import awaits_checks, check_ended
-from freshet.store.codec import dump, dump_optional
+from freshet.store.codec import dump, dump_optional, load
 from freshet.store.ending import dependents, end_run, fail_for_good, is_current, is_idle, release, set_of, settle_run
 from freshet.store.events import EventLog
 from freshet.store.made import Made, write_made
@@ -34,7 +34,7 @@ def finish_step(db: sqlite3.Connection, result: StepResult, *, budget: int = INT
     """
     run = db.execute(
         """
-        SELECT r.state, r.priority FROM runs r JOIN steps s ON s.run_id = r.id
+        SELECT r.state, r.priority, r.tags FROM runs r JOIN steps s ON s.run_id = r.id
         WHERE r.id = ? AND s.position = ? AND s.attempt = ? AND s.state = 'started'
         """,
         (result.run_id, result.position, result.attempt),
@@ -42,13 +42,13 @@ def finish_step(db: sqlite3.Connection, result: StepResult, *, budget: int = INT
     if run is None:
         row = db.execute("SELECT state FROM runs WHERE id = ?", (result.run_id,)).fetchone()
         return Finished(result.run_id, "failed" if row is None else row[0], (), (), refused=True)
-    state, priority = run
+    state, priority, tags = run
     canceling = state == "canceling"
     log = EventLog(db, result.at)
     queued: list[QueuedStep] = []
     match result.outcome:
         case "succeeded":
-            _succeed(db, log, result)
+            _succeed(db, log, result, load(tags))
             if not canceling:
                 queued = _ready_below(db, result.run_id, result.position, priority)
         case "failed" if result.retry_at is None:
@@ -74,7 +74,7 @@ def _run_state(db: sqlite3.Connection, log: EventLog, result: StepResult) -> Run
     return state
 
 
-def _succeed(db: sqlite3.Connection, log: EventLog, result: StepResult) -> None:
+def _succeed(db: sqlite3.Connection, log: EventLog, result: StepResult, tags: dict[str, str]) -> None:
     name, asset_id, partition, started = db.execute(
         """
         UPDATE steps SET state = 'succeeded', ended_at = ?, error = NULL, metadata = ?, cached = ?
@@ -92,7 +92,7 @@ def _succeed(db: sqlite3.Connection, log: EventLog, result: StepResult) -> None:
     if is_current(db, result.run_id, result.position):
         made = Made(asset_id, name, set_name, partition, result.at, begun, result.version, result.code, result.value)
         held = bool(result.gates) and awaits_checks(db, result, name, asset_id, partition)
-        made = replace(made, metadata=result.metadata, run_id=result.run_id, cached=result.cached, held=held)
+        made = replace(made, metadata=result.metadata, run_id=result.run_id, cached=result.cached, held=held, tags=tags)
         write_made(db, log, made)
         if result.cache_key is not None:
             keep_cached(db, made, result.cache_key)

@@ -21,7 +21,7 @@ class Made:
     """What was made, of which asset's partition of `set`. `begun`: when the work began, in epoch seconds; of a report,
     when it was said to be made. `version`: of the data, None where nothing is known; `code`: of what made it. `told`:
     a report said when it was made, as `at`. `cached`: the run that had made it before. `held`: its blocking checks
-    are still to come."""
+    are still to come. `tags`: of the run."""
 
     asset_id: int
     asset: str
@@ -36,6 +36,7 @@ class Made:
     run_id: int | None = None
     tick_id: int | None = None
     told: bool = False
+    tags: dict[str, str] = field(default_factory=dict[str, str])
     cached: int | None = None
     held: bool = False
 
@@ -46,7 +47,7 @@ def write_made(db: sqlite3.Connection, log: EventLog, made: Made) -> int:
     The event's data: `metadata`, the data's `version`, `same` (True: as the partition's version before), `begun`;
     `at` where a report said when; `cached` where it was made before, by which run; `stale` (True: its freshness stays
     warned or lapsed all the same); `held` (True: those below it are not to be told before its blocking checks have
-    passed).
+    passed); the run's `tags`, if any.
     """
     place = (made.asset_id, made.partition)
     before = None
@@ -57,6 +58,8 @@ def write_made(db: sqlite3.Connection, log: EventLog, made: Made) -> int:
     data = made_data(made.metadata, made.begun, made.version)
     if before is not None and before[0] == made.version and made.version is not None:
         data["same"] = True
+    if made.tags:
+        data["tags"] = made.tags
     held = 0
     if made.held:
         data["held"] = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
@@ -24,6 +25,16 @@ class Composites:
         """A partition of a dependency was materialized in this transaction."""
         own = _factories(cls)
         return own.any_deps_match(own.newly_updated()).with_label("any_deps_updated")
+
+    @classmethod
+    def any_new_update_has_run_tags(
+        cls, tag_keys: Iterable[str] | None = None, tag_values: Mapping[str, str] | None = None
+    ) -> AutomationCondition:
+        """It was materialized in this transaction by a run with these tags; as in `executed_with_tags`. A look sees one
+        transaction, so that `any` and Dagster's `all_new_updates_have_run_tags` are the same."""
+        own = _factories(cls)
+        tagged = own.newly_updated() & own.executed_with_tags(tag_keys, tag_values)
+        return tagged.with_label("any_new_update_has_run_tags")
 
 
 def _factories(cls: type[Composites]) -> type[AutomationCondition]:

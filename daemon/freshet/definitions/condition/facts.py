@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from freshet.definitions.condition import nodes
 from freshet.definitions.durations import Duration, parse_duration
+from freshet.definitions.expect import expect_list, expect_tags
 from freshet.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -101,6 +103,21 @@ class Facts:
         (`ctx.data_version`) or the report says, else the digest of the value that is kept. As in Dagster true in that
         look only; what asks for it is not woken by data that is the same again."""
         return nodes.Operand("data_version_changed")
+
+    @staticmethod
+    def executed_with_tags(
+        tag_keys: Iterable[str] | None = None, tag_values: Mapping[str, str] | None = None
+    ) -> AutomationCondition:
+        """The run that materialized it last has all of these tags: keys with any value, and keys with this value. A
+        report from outside has none.
+
+        Unlike Dagster's: of what was made before this condition was there, nothing is known, and it is false.
+        """
+        keys = () if tag_keys is None else expect_list(tag_keys, "executed_with_tags(tag_keys=)", 'write ["team"]')
+        values = expect_tags(None if tag_values is None else dict(tag_values), "executed_with_tags(tag_values=)")
+        if not keys and not values:
+            raise DefinitionError("executed_with_tags() names no tag", hint='write tag_values={"team": "sales"}')
+        return nodes.ExecutedWithTags(tuple(sorted(set(keys))), tuple(sorted(values.items())))
 
     @staticmethod
     def any_deps_match(condition: AutomationCondition) -> AutomationCondition:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -20,6 +20,7 @@ __all__ = [
     "Batch",
     "CronTickPassed",
     "Debounce",
+    "ExecutedWithTags",
     "InLatestTimeWindow",
     "LapseUnserved",
     "NewlyTrue",
@@ -296,6 +297,24 @@ class CronTickPassed(AutomationCondition):
 
 
 @dataclass(frozen=True)
+class ExecutedWithTags(AutomationCondition):
+    """The run that made it last has these tags: all `keys`, with any value, and all `values`."""
+
+    keys: tuple[str, ...] = ()
+    values: tuple[tuple[str, str], ...] = ()
+    label: str | None = None
+    kind: Literal["executed_with_tags"] = "executed_with_tags"
+
+    def has(self, tags: Mapping[str, str]) -> bool:
+        """Whether a run's tags are such."""
+        return all(key in tags for key in self.keys) and all(tags.get(key) == value for key, value in self.values)
+
+    def __str__(self) -> str:
+        told = [*map(repr, self.keys), *(f"{key!r}: {value!r}" for key, value in self.values)]
+        return f"executed_with_tags({', '.join(told)})"
+
+
+@dataclass(frozen=True)
 class InLatestTimeWindow(AutomationCondition):
     """The latest window, and those that ended less than `lookback` seconds before its end."""
 
@@ -336,5 +355,6 @@ AnyNode = (
     | Recently
     | Debounce
     | Batch
+    | ExecutedWithTags
 )
 """All nodes, told apart by `kind`."""

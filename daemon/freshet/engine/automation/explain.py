@@ -11,6 +11,7 @@ from freshet.definitions.condition import (
     AllDepsMatch,
     AnyDepsMatch,
     AssetMatches,
+    ExecutedWithTags,
     LapseUnserved,
     Operand,
     WhenDepsReady,
@@ -40,6 +41,7 @@ _EVENTS: dict[str, tuple[str, ...]] = {
     "lapse_unserved": ("freshness_lapsed",),
     "code_version_changed": ("code_changed",),
     "data_version_changed": ("materialized",),
+    "executed_with_tags": ("materialized",),
 }
 """What each kind of node rests on; of others no event is told."""
 _OF_SOURCES = frozenset({"upstream_lapsed", "lapse_unserved"})
@@ -123,7 +125,7 @@ def _explain(look: Look, node: Node, scope: Scope) -> Explanation:
         scope.candidates,
         true_of,
         _attempts(look, node, scope),
-        _EVENTS.get(kind, ()) if isinstance(condition, (Operand, LapseUnserved)) else (),
+        _EVENTS.get(kind, ()) if isinstance(condition, (Operand, LapseUnserved, ExecutedWithTags)) else (),
         (*(() if kind == "upstream_lapsed" else (scope.asset,)), *sources),
     )
 

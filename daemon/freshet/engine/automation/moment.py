@@ -20,7 +20,8 @@ class Pulses:
     because a step above it in the run failed. `stopped`: asked for, and not admitted, as a chain of runs had become too
     long. `changed`: updated with data that is not known to be the same. `withheld`: updated, or let through before, and
     held by blocking checks now; `cleared`: let through by the last of them, and `cleared_anew` with data that those
-    below do not know. `code`: its code is another. `lapsed`: 0 for the whole asset. `unsettled`: its freshness was or
+    below do not know. `code`: its code is another. `tags`: of the runs that updated, where they have any. `lapsed`: 0
+    for the whole asset. `unsettled`: its freshness was or
     is not in order."""
 
     updated: BitMap = field(default_factory=BitMap)
@@ -39,6 +40,7 @@ class Pulses:
     added: BitMap = field(default_factory=BitMap)
     touched: BitMap = field(default_factory=BitMap)
     code: bool = False
+    tags: dict[int, dict[str, str]] = field(default_factory=dict[int, dict[str, str]])
     lapsed: BitMap = field(default_factory=BitMap)
     unsettled: bool = False
 
@@ -250,6 +252,7 @@ def _step(world: World, moment: Moment, event: Event, asset: str, failed_runs: s
             _hold(pulses, partition, held=held)
         if not (data and data.get("same")):
             pulses.changed.add(partition)
+        pulses.tags[partition] = (data or {}).get("tags", {})
         if levels.lapsed or levels.warned:
             pulses.unsettled = True
             pulses.touched |= world.newest(asset)

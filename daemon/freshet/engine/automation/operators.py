@@ -15,6 +15,7 @@ from freshet.definitions.condition import (
     Batch,
     CronTickPassed,
     Debounce,
+    ExecutedWithTags,
     InLatestTimeWindow,
     LapseUnserved,
     NewlyTrue,
@@ -159,6 +160,16 @@ def _cron_tick_passed(look: Look, node: Node, scope: Scope) -> BitMap:
     return scope.candidates if look.pulsing and node.key in look.ticked else EMPTY
 
 
+def _executed_with_tags(look: Look, node: Node, scope: Scope) -> BitMap:
+    """Remembered: the last run of which partitions has them."""
+    condition, pulses, key = node.condition, look.pulses(scope), look.key(node, scope)
+    assert isinstance(condition, ExecutedWithTags)
+    if updated := scope.candidates & pulses.updated:
+        tagged = BitMap(number for number in updated if condition.has(pulses.tags.get(number, {})))
+        look.memory.assign(key, updated, tagged)
+    return look.memory.get(key) & scope.candidates
+
+
 def _in_latest_time_window(look: Look, node: Node, scope: Scope) -> BitMap:
     assert isinstance(node.condition, InLatestTimeWindow)
     return look.world.latest(scope.asset, scope.candidates, node.condition.lookback)
@@ -180,5 +191,6 @@ _EVALUATE: dict[type[AutomationCondition], Callable[[Look, Node, Scope], BitMap]
     Batch: _batch,
     LapseUnserved: _lapse_unserved,
     CronTickPassed: _cron_tick_passed,
+    ExecutedWithTags: _executed_with_tags,
     InLatestTimeWindow: _in_latest_time_window,
 }
