@@ -170,3 +170,14 @@ def test_of_a_partition_that_came_and_went_where_nobody_looked_nothing_is_asked_
     assert plant.waves == [(("made",), "batches", 2)]
     plant.add("batches", 1)
     assert plant.waves == [(("made",), "batches", 2), (("made",), "batches", 1)]
+
+
+@pytest.mark.parametrize("condition", [~C.any_deps_match(C.missing()), ~C.any_deps_match(C.missing().recently("64s"))])
+def test_what_depends_on_all_of_which_none_is_left_is_looked_at(condition: AutomationCondition) -> None:
+    below = node("below", "above", automation=condition)
+    plant = Watched(graph(node("above", partitions=BATCHES), node("other"), below), {BATCHES.name: [1]})
+    plant.fall_behind()
+    plant.report("other")
+    plant.delete(BATCHES.name, 1)
+    plant.crash()
+    assert plant.waves == [(("below",), None, 0)]

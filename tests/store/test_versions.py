@@ -52,6 +52,14 @@ def test_without_a_version_nothing_is_known_to_be_the_same(db: sqlite3.Connectio
     assert [data.get("same") for data in made] == [None] * 5
 
 
+def test_the_tags_of_its_run_are_told(db: sqlite3.Connection) -> None:
+    tagged = replace(one_step("sales"), tags={"team": "shop"})
+    admitted, _ = admit(db, [tagged], start=1, needs={}, now=10.0, version="v1")
+    step = admitted.runs[0].started[0]
+    finished = finish_step(db, StepResult(step.run_id, step.position, step.attempt, "succeeded", 20.0, VALUE))
+    assert finished.events[0].data == {"begun": 10.0, "tags": {"team": "shop"}}
+
+
 def test_a_failure_between_forgets_no_version(db: sqlite3.Connection) -> None:
     _make(db, "v1")
     step = _begin(db)

@@ -252,7 +252,7 @@ def _step(world: World, moment: Moment, event: Event, asset: str, failed_runs: s
             _hold(pulses, partition, held=held)
         if not (data and data.get("same")):
             pulses.changed.add(partition)
-        pulses.tags[partition] = (data or {}).get("tags", {})
+        pulses.tags[partition] = data.get("tags", {}) if data else {}
         if levels.lapsed or levels.warned:
             pulses.unsettled = True
             pulses.touched |= world.newest(asset)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from pyroaring import BitMap
 
@@ -54,6 +54,7 @@ def rewind(world: World, behind: Iterable[Event]) -> Moment:
     world.bury(gone, last)
     for name in shrunk:
         moment.shifted.update(world.topology.shifted.get(name, ()))
+        moment.shifted.update(_of_all(world, name))
     moved = {asset for name in shrunk for asset in world.topology.members.get(name, ())}
     for asset in moved:
         moment.change(asset).unsettled = True
@@ -62,6 +63,12 @@ def rewind(world: World, behind: Iterable[Event]) -> Moment:
     for asset in moved & world.topology.set_of.keys():
         moment.change(asset).touched |= world.newest(asset)
     return moment
+
+
+def _of_all(world: World, name: str) -> Iterator[str]:
+    """Those that look at all partitions of a set, of which none may be left."""
+    for asset in world.topology.members.get(name, ()):
+        yield from (edge.below for edge in world.topology.followers(asset) if edge.kind in ("all", "last"))
 
 
 def _step(world: World, moment: Moment, event: Event, asset: str, places: set[tuple[str, int]]) -> None:
