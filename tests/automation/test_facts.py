@@ -102,7 +102,7 @@ def test_what_came_while_a_run_was_under_way_is_the_next_ones() -> None:
 
 
 def test_what_stays_true_is_newly_so_but_once() -> None:
-    plant = below(C.any_deps_match(C.missing()).newly_true())
+    plant = below(C.any_deps_match(C.missing()).newly_true() & ~C.in_progress())
     assert plant.run_all() == [("made", 0)]
     plant.fail(plant.request("raw", begin=True), "raw")
     assert plant.waves == [MADE]
@@ -114,13 +114,13 @@ def test_a_reset_wins_over_its_trigger() -> None:
     assert plant.waves == []
 
 
-def test_what_ran_before_a_restart_is_queued_and_reads_what_comes_then() -> None:
+def test_what_ran_before_a_restart_is_queued_and_what_comes_then_is_that_runs() -> None:
+    """It is canceled with it, as with any run that is queued."""
     plant = below(C.any_deps_updated())
     run = plant.request("made", begin=True)
     plant.crash()
     plant.report("raw")
-    plant.start(run, "made")
-    plant.succeed(run, "made")
+    plant.cancel(run)
     assert plant.waves == []
 
 
