@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,13 @@ def in_a_thread():
 @job
 async def in_a_task(ctx):
     assert await asyncio.gather(asyncio.to_thread(helper), asyncio.sleep(0, helper())) == [ctx, ctx]
+
+@job(executor="inline")
+async def beside_another(ctx, number: int):
+    for _ in range(20):
+        await asyncio.sleep(0.005)
+        assert freshet.current() is ctx
+        assert freshet.current().run.params == {"number": number}
 
 try:
     freshet.current()
@@ -102,6 +110,8 @@ async def test_the_context_is_there_without_being_handed_on(tmp_path: Path) -> N
         for name in ("in_a_thread", "in_a_task"):
             end = await site.run(name, target="t")
             assert (end.outcome, end.metadata) == ("succeeded", {"seen": "t"}), end
+        several = [site.run("beside_another", params={"number": number}) for number in range(5)]
+        assert {end.outcome for end in await asyncio.gather(*several)} == {"succeeded"}
         assert site.value(await site.asset("before")) == "freshet.current(): no step runs here"
     with pytest.raises(freshet.NoStep):
         freshet.current()

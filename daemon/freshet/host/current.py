@@ -9,10 +9,11 @@ from contextvars import ContextVar
 from freshet.errors import NoStep
 from freshet.host.contexts import JobContext
 
-__all__ = ["current", "running"]
+__all__ = ["begun", "current", "running"]
 
 _current: ContextVar[JobContext | None] = ContextVar("freshet_current", default=None)
-_begun: list[JobContext] = []
+begun: list[JobContext] = []
+"""The steps that run in this process: where it is one alone, it is the current one in every thread."""
 
 
 def current() -> JobContext:
@@ -24,10 +25,10 @@ def current() -> JobContext:
     found = _current.get()
     if found is not None:
         return found
-    if len(_begun) == 1:  # a thread does not inherit what its maker's context holds
-        return _begun[0]
+    if len(begun) == 1:  # a thread does not inherit what its maker's context holds
+        return begun[0]
     raise NoStep(
-        "freshet.current(): several steps run in this process" if _begun else "freshet.current(): no step runs here",
+        "freshet.current(): several steps run in this process" if begun else "freshet.current(): no step runs here",
         hint="call it in the function of an asset or a job, or in what that calls; give threads a copy of the context",
     )
 
@@ -36,9 +37,9 @@ def current() -> JobContext:
 def running(context: JobContext) -> Generator[None]:
     """Inside, this is the step that runs."""
     token = _current.set(context)
-    _begun.append(context)
+    begun.append(context)
     try:
         yield
     finally:
-        _begun.remove(context)
+        begun.remove(context)
         _current.reset(token)

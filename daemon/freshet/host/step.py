@@ -19,7 +19,7 @@ from freshet.definitions.outcome import GiveUp, RetryLater, patience
 from freshet.definitions.retries import is_retried
 from freshet.errors import FreshetError
 from freshet.host.checking import checked
-from freshet.host.current import running
+from freshet.host.current import begun, running
 from freshet.host.describe import Catalog
 from freshet.host.fits import check_returned
 from freshet.host.inputs import read_arguments, set_of
@@ -32,6 +32,7 @@ from freshet.io.registry import write_value
 
 __all__ = ["error_data", "perform"]
 
+_NOTHING = Resources({})
 _OUR_FOLDER = str(Path(freshet.__file__).parent)
 _ASYNCIO = str(Path(asyncio.__file__).parent)
 
@@ -47,28 +48,42 @@ def perform(
     error: ErrorData | None = None
     check: CheckData | None = None
     spec = _spec(order, catalog)
+    # Each function that a forked worker goes through costs it pages: what most steps do without, they go around.
+    plain = kept is None and not catalog.resources and (spec is None or spec.surroundings is None)
     try:
-        opened = Resources(catalog.resources) if kept is None else nullcontext(kept)
-        with running(context), surrounded(None if spec is None else spec.surroundings), opened as resources:
-            if isinstance(context, RunningCheck):
-                check = _perform_check(order, catalog, context, values_dir, resources)
-            elif isinstance(context, RunningAsset):
-                value, version = _perform_asset(order, catalog, context, values_dir, resources)
-            else:
-                _perform_job(order, catalog, context, values_dir, resources)
+        if plain:
+            begun.append(context)
+            value, version, check = _perform(order, catalog, context, values_dir, _NOTHING)
+        else:
+            opened = Resources(catalog.resources) if kept is None else nullcontext(kept)
+            with running(context), surrounded(None if spec is None else spec.surroundings), opened as resources:
+                value, version, check = _perform(order, catalog, context, values_dir, resources)
     except BaseException as raised:
-        value = version = None
+        value = version = check = None
         error = error_data(raised)
         if isinstance(raised, RetryLater):
             error["after"] = patience(raised)
         elif isinstance(raised, GiveUp) or (spec is not None and not is_retried(spec.retries, raised)):
             error["final"] = True
+    if plain:
+        begun.remove(context)
     context.write_progress()
     code = spec.code_version if isinstance(spec, AssetSpec) else None
     told = WorkerEnded(op="ended", value=value, metadata=context.collected, error=error, version=version, code=code)
     if check is not None:
         told["check"] = check
     return told
+
+
+def _perform(
+    order: Run, catalog: Catalog, context: RunningJob, values_dir: Path, resources: Resources
+) -> tuple[ValueData | None, str | None, CheckData | None]:
+    if isinstance(context, RunningCheck):
+        return None, None, _perform_check(order, catalog, context, values_dir, resources)
+    if isinstance(context, RunningAsset):
+        return *_perform_asset(order, catalog, context, values_dir, resources), None
+    _perform_job(order, catalog, context, values_dir, resources)
+    return None, None, None
 
 
 def _spec(order: Run, catalog: Catalog) -> AssetSpec | JobSpec | None:
