@@ -22,7 +22,7 @@ from freshet import (
 from freshet.definitions.limits import Limits, PoolLimit
 from freshet.definitions.pool import Rate
 from freshet.engine.clock import SimulatedClock
-from freshet.errors import DefinitionError
+from freshet.errors import Conflict, DefinitionError, UnknownName
 from freshet.store.records import StepToRun
 
 pytestmark = pytest.mark.anyio
@@ -152,3 +152,69 @@ async def test_a_pool_that_there_is_not_and_one_that_is_too_small_are_named_with
     assert "asset 'one_asset': there is no pool 'wharehouse' (did you mean 'warehouse'?" in said
     assert "[pools] wharehouse = 4" in said
     assert "job 'one_job' takes 5 slots of the pool 'db', which has 4" in said
+
+
+async def test_each_run_that_waits_says_what_for_and_a_pause_outlasts_the_daemon(tmp_path: Path) -> None:
+    under = Under()
+
+    @job(pool="db")
+    def query() -> None: ...
+
+    @job(pool="api")
+    def ask() -> None: ...
+
+    @job
+    def work() -> None: ...
+
+    limits = Limits({"db": PoolLimit(1), "api": PoolLimit(9, Rate(1, 60.0))}, tags={"customer": 1})
+    things = [query, ask, work]
+    async with rig(tmp_path, things, clock=under.clock, workers=9, limits=limits, duration=under) as one:
+        ids = [await one.control.call(name, {}) for name in ("query", "query", "ask", "ask")]
+        ids += [await one.control.call("work", {}, tags={"customer": "acme"}) for _ in range(2)]
+        await one.settle()
+        assert [one.control.blocked_by(run_id) for run_id in ids] == [
+            None,
+            "waits for the pool db (1 of 1 in use)",
+            None,
+            "the rate of the pool api lets the next one start in 60.0 s",
+            None,
+            "waits for the limit of runs with customer=acme (1 of 1 under way)",
+        ]
+        (_, db) = one.control.queue.pools()
+        assert (db.name, db.in_use, db.waiting, db.paused) == ("db", 1, 1, False)
+        assert (await one.control.queue.pause("db", paused=True)).paused
+        await one.advance(15)
+        (_, db) = one.control.queue.pools()
+        assert (db.in_use, db.waiting, db.paused) == (0, 1, True)
+        said = "the pool db is paused; freshet pool db --resume lets it go on"
+        assert one.control.blocked_by(ids[1]) == said
+        with pytest.raises(UnknownName, match="there is no pool 'dp'"):
+            await one.control.queue.pause("dp", paused=True)
+    async with rig(tmp_path, things, clock=under.clock, workers=9, limits=limits, duration=under) as one:
+        await one.advance(100)
+        assert one.control.blocked_by(ids[1]) == said
+        await one.control.queue.pause("db", paused=False)
+        await one.advance(15)
+        assert set(await one.states()) == {"succeeded"}
+
+
+async def test_a_priority_is_changed_while_a_run_is_queued(tmp_path: Path) -> None:
+    under = Under()
+    order: list[int] = []
+
+    @job
+    def work(ctx: Any) -> None:
+        order.append(ctx.run.id)
+
+    async with rig(tmp_path, [work], clock=under.clock, workers=1, duration=under) as one:
+        ids = [await one.control.call("work", {}) for _ in range(4)]
+        await one.control.queue.prioritize(ids[3], 5)
+        await one.control.queue.prioritize(ids[1], -5)
+    async with rig(tmp_path, [work], clock=under.clock, workers=1, duration=under) as one:
+        await one.advance(60)
+        assert order == [ids[0], ids[3], ids[0], ids[2], ids[1]], "the first was cut off by the restart"
+        assert [run.priority for run in await one.runs()] == [0, -5, 0, 5]
+        with pytest.raises(Conflict, match="has ended"):
+            await one.control.queue.prioritize(ids[0], 1)
+        with pytest.raises(UnknownName, match="there is no run 99"):
+            await one.control.queue.prioritize(99, 1)

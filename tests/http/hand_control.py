@@ -41,6 +41,7 @@ from freshet.engine.control import (
 )
 from freshet.engine.inbox import InboxFull
 from freshet.engine.partitions.page import PartitionsQuery, page_of
+from freshet.engine.queue_desk import QueueDesk
 from freshet.engine.requests import call_job, check_partitions, find_asset, run_of_assets
 from freshet.engine.why import WhyView
 from freshet.errors import Conflict, UnknownName
@@ -205,6 +206,10 @@ class HandControl:
     def partitions(self, set: str, query: PartitionsQuery) -> tuple[int, ...]:
         with closing(sqlite3.connect(self.store.path)) as db:
             return page_of(read_sets(db)[set].live, query)
+
+    @property
+    def queue(self) -> QueueDesk:
+        raise Conflict("no queue is kept by hand")
 
     def blocked_by(self, run_id: int) -> str | None:
         self.asked += 1

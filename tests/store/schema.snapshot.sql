@@ -37,6 +37,7 @@ CREATE TABLE partitions ( set_id INTEGER NOT NULL REFERENCES partition_sets, num
 CREATE INDEX partitions_again ON partitions (set_id, behind, again, number) WHERE again IS NOT NULL;
 CREATE INDEX partitions_by_age ON partitions (set_id, added_at, number) WHERE deleted_at IS NULL;
 CREATE INDEX partitions_deleted ON partitions (set_id, number) WHERE deleted_at IS NOT NULL;
+CREATE TABLE paused_pools ( name TEXT PRIMARY KEY, paused_at REAL NOT NULL ) STRICT, WITHOUT ROWID;
 CREATE TABLE pending ( id INTEGER PRIMARY KEY AUTOINCREMENT, ticker_id INTEGER NOT NULL REFERENCES tickers, tick_id INTEGER NOT NULL, target TEXT NOT NULL, key TEXT, run_key TEXT, params TEXT NOT NULL, tags TEXT NOT NULL, priority INTEGER NOT NULL, came_at REAL NOT NULL, state TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'admitted', 'folded', 'refused')), settled_at REAL, run_id INTEGER, into_id INTEGER, reason TEXT , depth INTEGER NOT NULL DEFAULT 0) STRICT;
 CREATE INDEX pending_begun ON pending (ticker_id, settled_at) WHERE state = 'admitted';
 CREATE INDEX pending_waiting ON pending (ticker_id, id) WHERE state = 'waiting';

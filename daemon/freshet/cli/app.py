@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 import freshet
-from freshet.cli import backfilling, caching, explaining, inboxing, partitioning, showing
+from freshet.cli import backfilling, caching, explaining, inboxing, partitioning, queueing, showing
 from freshet.cli.session import (
     ConfigOption,
     JsonOption,
@@ -388,5 +388,6 @@ caching.add_commands(_command, app)
 explaining.add_commands(_command)
 inboxing.add_commands(_command)
 partitioning.add_commands(_command)
+queueing.add_commands(_command)
 showing.add_commands(_command)
 app.add_typer(cursor_app)

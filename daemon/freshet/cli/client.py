@@ -199,6 +199,18 @@ class Client:
         """Ask for a run of a job."""
         return self._one(models.RunsAdmitted, "POST", f"jobs/{_safe(job)}/call", body=body)
 
+    def pools(self) -> list[models.PoolAnswer]:
+        """All pools."""
+        return self._many(models.PoolAnswer, "pools")
+
+    def change_pool(self, pool: str, change: str) -> models.PoolAnswer:
+        """Pause or resume."""
+        return self._one(models.PoolAnswer, "POST", f"pools/{_safe(pool)}/{change}")
+
+    def set_priority(self, run_id: int, body: models.PriorityBody) -> models.RunAnswer:
+        """Of what is still to start."""
+        return self._one(models.RunAnswer, "PUT", f"runs/{run_id}/priority", body=body)
+
     def cancel(self, run_id: int) -> models.RunAnswer:
         """End a run."""
         return self._one(models.RunAnswer, "POST", f"runs/{run_id}/cancel")

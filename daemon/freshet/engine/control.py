@@ -19,6 +19,7 @@ from freshet.engine.automation import AssetCounts
 from freshet.engine.backfill.active import BackfillView
 from freshet.engine.backfill.select import BackfillRequest
 from freshet.engine.partitions.page import PartitionsQuery
+from freshet.engine.queue_desk import QueueDesk
 from freshet.engine.why import WhyView
 from freshet.executors.base import HostStatus, LoadReport
 from freshet.store.records import Event, Kept, NewDelivery, PartitionDelta, ReportedMaterialization, RunRow
@@ -387,6 +388,11 @@ class Control(Protocol):
     async def change_backfill(self, backfill_id: int, change: BackfillChange) -> BackfillView:
         """Pause: no more runs, those under way end. Resume. Cancel: its runs too. Retry: a new backfill, which this
         returns, of what one that has ended left unmade."""
+        ...
+
+    @property
+    def queue(self) -> QueueDesk:
+        """Pools, and the priority of runs."""
         ...
 
     def subscribe(self) -> AbstractContextManager[EventStream]:

@@ -31,7 +31,7 @@ from freshet.engine.inbox import Inbox
 from freshet.engine.inbox_desk import InboxDesk
 from freshet.engine.instruments import InForce, Instruments, pause
 from freshet.engine.launcher import Launcher
-from freshet.engine.limits import count_rates, within_limits
+from freshet.engine.limits import resume_limits, within_limits
 from freshet.engine.listening import Listening
 from freshet.engine.partitions.graph import PartitionGraph
 from freshet.engine.partitions.sets import Sets
@@ -170,7 +170,7 @@ class Engine:
         await finish_stages(store)
         sets = await store.read(read_sets)
         self.instruments.in_force.partitions = PartitionGraph(report.definitions, Sets(report.definitions, sets))
-        await count_rates(self.instruments, self.launcher, self.options.limits)
+        await resume_limits(self.instruments, self.launcher, self.options.limits)
         recovery = await store.write(partial(recover, now=now, budget=self.options.interruptions))
         if recovery.requeued or recovery.failed:
             _log.info("recovered", queued_again=recovery.requeued, failed=list(recovery.failed))

@@ -35,6 +35,7 @@ from freshet.engine.inbox_desk import Chosen
 from freshet.engine.launcher import CANCEL_GRACE
 from freshet.engine.partitions.page import PartitionsQuery, page_of
 from freshet.engine.pieces import key_pieces
+from freshet.engine.queue_desk import QueueDesk
 from freshet.engine.requests import (
     call_job,
     check_makable,
@@ -364,6 +365,11 @@ class EngineControl:
     async def change_backfill(self, backfill_id: int, change: BackfillChange) -> BackfillView:
         """Pause, resume, cancel, or begin anew what it left unmade."""
         return await self._engine.backfill_desk.change(backfill_id, change)
+
+    @property
+    def queue(self) -> QueueDesk:
+        """Pools, and the priority of runs."""
+        return QueueDesk(self._engine)
 
     def subscribe(self) -> AbstractContextManager[Subscription]:
         """All events from now on."""

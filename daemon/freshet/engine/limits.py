@@ -14,9 +14,10 @@ from freshet.definitions.names import nearest_hint
 from freshet.engine.instruments import Instruments
 from freshet.engine.launcher import Launcher
 from freshet.executors.base import LoadProblem, LoadReport
+from freshet.store.pools import paused_pools
 from freshet.store.steps import started_since
 
-__all__ = ["count_rates", "within_limits"]
+__all__ = ["resume_limits", "within_limits"]
 
 
 def within_limits(report: LoadReport, limits: Limits) -> LoadReport:
@@ -43,9 +44,12 @@ def _misfits(definitions: Definitions, limits: Limits) -> Iterator[LoadProblem]:
             yield LoadProblem(said, hint=hint, file=file, line=line)
 
 
-async def count_rates(instruments: Instruments, launcher: Launcher, limits: Limits) -> None:
-    """Let rates count what started before this daemon: of a step that was tried several times, the last start. Before
-    what was cut off is queued again."""
+async def resume_limits(instruments: Instruments, launcher: Launcher, limits: Limits) -> None:
+    """Pools that were paused are; and rates count what started before this daemon: of a step that was tried several
+    times, the last start. Before what was cut off is queued again."""
+    for name in await instruments.store.read(paused_pools):
+        if name in limits.pools:
+            launcher.queue.pause(name, paused=True)
     rates = {name: one.rate for name, one in limits.pools.items() if one.rate}
     pool_of = {name: use.pool.pool for name, use in instruments.in_force.definitions.uses.items() if use.pool}
     names = [name for name, pool in pool_of.items() if pool in rates]

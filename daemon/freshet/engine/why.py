@@ -14,6 +14,7 @@ from freshet.definitions.partitions import DynamicPartitions, PartitionsSpec, Ti
 from freshet.engine.automation import Explanation, Standing
 from freshet.engine.automation.needs import needs
 from freshet.engine.partitions.refs import partition_ref
+from freshet.engine.queue import Gate, RateGate
 from freshet.engine.requests import find_asset
 from freshet.errors import Conflict
 from freshet.store.records import Event, RunRow
@@ -215,7 +216,31 @@ def blocked_by(engine: Engine, run_id: int) -> str | None:
         return engine.problem or "the daemon is stopping"
     if (before := launcher.queue.behind(run_id)) is not None:
         return f"waits until run {before} has ended"
-    return f"waits for a slot ({launcher.queue.in_use} of {launcher.queue.capacity} in use)"
+    return _waits_before(launcher.queue.blocks(run_id), engine)
+
+
+def _waits_before(gate: Gate | None, engine: Engine) -> str:
+    """The limit that a run waits for, in words."""
+    queue = engine.launcher.queue
+    if gate is None:
+        return f"waits for a slot ({queue.in_use} of {queue.capacity} in use)"
+    taken = f"({gate.used} of {gate.capacity} in use)"
+    if gate.paused:
+        return f"the pool {gate.name} is paused; freshet pool {gate.name} --resume lets it go on"
+    if isinstance(gate, RateGate):
+        left = max(0.0, gate.opens_at - engine.instruments.clock.monotonic())
+        return f"the rate of the pool {gate.name} lets the next one start in {left:.1f} s"
+    match gate.kind:
+        case "pool":
+            return f"waits for the pool {gate.name} {taken}"
+        case "runs":
+            return f"waits for the limit of all runs ({gate.used} of {gate.capacity} under way)"
+        case "tag":
+            return f"waits for the limit of runs with {gate.name} ({gate.used} of {gate.capacity} under way)"
+        case "executor" if gate.name != "process":
+            return f"waits for a slot of {gate.name} {taken}"
+        case _:
+            return f"waits for a slot {taken}"
 
 
 # --- for people -------------------------------------------------------------------------------------------------

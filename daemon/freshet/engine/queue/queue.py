@@ -15,19 +15,31 @@ from dataclasses import dataclass, field, replace
 
 from freshet.definitions.executor import Lane
 from freshet.definitions.limits import Limits
-from freshet.definitions.pool import StepUse
+from freshet.definitions.pool import Rate, StepUse
 from freshet.engine.queue.booking import Booking, book_each, count_first
 from freshet.engine.queue.gatehouse import Gatehouse
-from freshet.engine.queue.gates import Demand
+from freshet.engine.queue.gates import Demand, Gate
 from freshet.engine.queue.lines import Lines
 from freshet.engine.queue.rows import StepId
 from freshet.engine.queue.waitingroom import WaitingRoom
 from freshet.store.records import Admission, QueuedStep, RunToAdmit
 from freshet.store.records.runs import RunGroup
 
-__all__ = ["RunQueue", "StepId"]
+__all__ = ["PoolView", "RunQueue", "StepId"]
 
 _NO_USES: Mapping[str, StepUse] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class PoolView:
+    """A pool as it stands: how many slots, how many of them are taken, and how many steps wait that want some."""
+
+    name: str
+    slots: int
+    in_use: int
+    waiting: int
+    paused: bool
+    rate: Rate | None
 
 
 @dataclass(slots=True, eq=False)
@@ -316,7 +328,27 @@ class RunQueue:
         self._gates.dropped(tuple(booking.tags))
         booking.tags = []
 
+    # --- what is asked ---------------------------------------------------------------------------------------
+
+    def blocks(self, run_id: int) -> Gate | None:
+        """Of a run that waits for no other: what blocks its steps; None where nothing does, but that it is its turn."""
+        run = self._runs.get(run_id)
+        gates = [self._room.blocks((run_id, at)) for at in run.waiting] if run is not None else []
+        return next((gate for gate in gates if gate is not None), None)
+
+    def pools(self) -> tuple[PoolView, ...]:
+        """All pools by name, as they stand."""
+        found: list[PoolView] = []
+        for name, gate in sorted(self._gates.pools.items()):
+            waiting, limit = self._room.waiting_for(gate), self.limits.pools[name]
+            found.append(PoolView(name, gate.capacity, gate.used, waiting, gate.paused, limit.rate))
+        return tuple(found)
+
     # --- pools ----------------------------------------------------------------------------------------------
+
+    def find_pool(self, pool: str) -> None:
+        """Raises `UnknownName` with the nearest where there is no such pool."""
+        self._gates.pool(pool)
 
     def pause(self, pool: str, *, paused: bool) -> None:
         """Let no step of a pool start, or let them start again. Raises `UnknownName`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from freshet.definitions.pool import StepUse
@@ -87,11 +86,13 @@ class Lane:
 @dataclass(slots=True, eq=False)
 class Party:
     """Steps that want the same of everything but limits by tags: pools, executors, the limit of all runs. There are as
-    many of them as different wishes, however much waits. `at`: the gate that blocks it."""
+    many of them as different wishes, however much waits. `at`: the gate that blocks it; `count`: how
+    many steps wait."""
 
     wants: Demand
     lanes: dict[tuple[int, str], Lane] = field(default_factory=dict[tuple[int, str], Lane])
     at: Gate | None = None
+    count: int = 0
 
     def best(self, waiting: dict[StepId, Waiting], shares: Shares) -> tuple[Key, Row] | None:
         """What goes first of it, unless limits by tags block all."""
@@ -105,10 +106,6 @@ class Party:
                 if found is None or key < found[0]:
                     found = key, first[1]
         return found
-
-    def rows(self) -> Iterator[Row]:
-        """All of them."""
-        return (row for lane in self.lanes.values() for row in lane.rows.values())
 
 
 class Shares:

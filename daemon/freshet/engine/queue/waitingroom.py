@@ -68,6 +68,7 @@ class WaitingRoom:
         step_id = (step.run_id, step.position)
         waiting = Waiting(next(self._order) if order is None else order, step, depth, use, row)
         self._steps[step_id] = waiting
+        party.count += 1
         self._shares.came(origin)
         head = (-depth, waiting.order, step_id)
         heapq.heappush(row.heap, head)
@@ -88,6 +89,7 @@ class WaitingRoom:
     def _gone(self, waiting: Waiting) -> None:
         row, lane, party = waiting.row, waiting.row.lane, waiting.row.lane.party
         self._shares.gone(lane.origin)
+        party.count -= 1
         if row.head(self._steps) is not None:
             return
         row.ticket = -1
@@ -101,6 +103,21 @@ class WaitingRoom:
                 party.at.parties.discard(party)
             self._awake.pop(party, None)
             del self._parties[party.wants]
+
+    def blocks(self, step_id: StepId) -> Gate | None:
+        """The gate that a step waits before: a pause before all."""
+        waiting = self._steps.get(step_id)
+        if waiting is None:
+            return None
+        row = waiting.row
+        wants = row.lane.party.wants
+        paused = next((gate for gate, _ in wants if gate.paused), None)
+        return paused or row.at or row.lane.party.at or self._full((*row.tags, *wants))
+
+    def waiting_for(self, gate: Gate) -> int:
+        """How many steps wait that want some of it."""
+        parties = (one for one in self._parties.values() if any(gate is wanted for wanted, _ in one.wants))
+        return sum(one.count for one in parties)
 
     # --- who goes -------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from freshet.engine.control import EventStream
 from freshet.errors import Conflict, UnknownName
 from freshet.http.api.context import Api, Before, Context, Limit, RunId
 from freshet.http.api.convert import run_answer
-from freshet.http.models import MaterializeBody, RunAnswer, RunsAdmitted, RunState
+from freshet.http.models import MaterializeBody, PriorityBody, RunAnswer, RunsAdmitted, RunState
 from freshet.store import queries
 from freshet.store.records import RunRow
 
@@ -59,6 +59,13 @@ async def get_run(api: Api, run_id: RunId) -> RunAnswer:
 async def cancel(api: Api, run_id: RunId) -> RunAnswer:
     """End a queued or running run, with all its processes."""
     return _answer(api, await api.control.cancel(run_id))
+
+
+@router.put("/{run_id}/priority")
+async def set_priority(api: Api, run_id: RunId, body: PriorityBody) -> RunAnswer:
+    """Let what is still to start of a run start at another priority."""
+    await api.control.queue.prioritize(run_id, body.priority)
+    return _answer(api, await find_run(api, run_id))
 
 
 @router.post("/{run_id}/retry", status_code=201)

@@ -37,6 +37,7 @@ from freshet.http.models.inbox import (
     ReplayAnswer,
     ReplayBody,
 )
+from freshet.http.models.pools import PoolAnswer, PriorityBody, RateAnswer
 from freshet.http.models.runs import (
     ArtifactAnswer,
     CallBody,
@@ -103,7 +104,10 @@ __all__ = [
     "PartitionSetAnswer",
     "PartitionsChanged",
     "PartitionsPage",
+    "PoolAnswer",
+    "PriorityBody",
     "ProblemAnswer",
+    "RateAnswer",
     "ReplayAnswer",
     "ReplayBody",
     "ReportAnswer",
