@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,76 @@ async def test_deleted_by_hand(tmp_path: Path) -> None:
                 moved[event.txn] = moved.get(event.txn, 0) + (len(event.numbers) if event.set == "all" else 0)
             assert max(moved.values()) <= COMBINATIONS
         assert len(sets.named("all")) == 2400
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+async def test_of_one_key_more_than_a_transaction_takes(tmp_path: Path, by_hand: bool) -> None:
+    """They come and go in pieces, as new generations, and what is asked for meanwhile is of the new one."""
+    keys = DynamicPartitions("keys")
+    regions = StaticPartitions([f"r{number}" for number in range(COMBINATIONS * 2 + 500)])
+    several = MultiPartitions(key=keys, region=regions, name="all")
+    count = COMBINATIONS * 2 + 500
+    say: list[object] = []
+
+    @asset(partitions=several, automation=AutomationCondition.missing() & AutomationCondition.in_progress())
+    def cube() -> int:
+        return 1
+
+    @sensor(interval="1m")
+    def mover(ctx: SensorContext) -> Iterator[object]:
+        yield from say
+        say.clear()
+
+    async with rig(tmp_path, [cube, mover]) as one:
+
+        async def change(what: AddPartitions | DeletePartitions) -> None:
+            if not by_hand:
+                say.append(what)
+                await one.advance(60)
+            elif isinstance(what, AddPartitions):
+                assert await one.control.add_partitions("keys", {"k": {}}) == 1
+            else:
+                assert await one.control.delete_partitions("keys", ["k"]) == 1
+            await one.settle()
+
+        await change(AddPartitions(keys, ["k"]))
+        sets = one.engine.instruments.in_force.partitions.sets
+        assert len(sets.named("all")) == count
+        await one.control.materialize(["cube"], key="key=k|region=r7")
+        await one.settle()
+        for what, kind, live in (
+            (DeletePartitions(keys, ["k"]), "partition_deleted", 0),
+            (AddPartitions(keys, ["k"]), "partition_added", count),
+        ):
+            before = len(await one.events(kind))
+            await change(what)
+            told = (await one.events(kind))[before:]
+            assert [event.set for event in told if event.set == "keys"] == ["keys"]
+            moved: dict[int, int] = {}
+            for event in told:
+                moved[event.txn] = moved.get(event.txn, 0) + (len(event.numbers) if event.set == "all" else 0)
+            assert sum(moved.values()) == count and max(moved.values()) <= COMBINATIONS
+            assert len(sets.named("all")) == live
+        rows = await one.store.read(partial(_generations, name="all"))
+        assert rows == {(2, True): count}
+        assert await one.store.read(_materialized) == 0
+
+
+def _generations(db: sqlite3.Connection, name: str) -> dict[tuple[int, bool], int]:
+    """Partitions of a set by generation, and whether they are live."""
+    rows = db.execute(
+        """
+        SELECT p.generation, p.deleted_at IS NULL, count(*) FROM partitions p JOIN partition_sets s ON s.id = p.set_id
+        WHERE s.name = ? GROUP BY 1, 2
+        """,
+        (name,),
+    )
+    return {(generation, bool(live)): count for generation, live, count in rows}
+
+
+def _materialized(db: sqlite3.Connection) -> int:
+    (count,) = db.execute("SELECT count(*) FROM asset_state").fetchone()
+    return int(count)
 
 
 async def test_by_a_sensor(tmp_path: Path) -> None:

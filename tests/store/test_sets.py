@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -17,6 +18,7 @@ from freshet.definitions.partitions import DynamicPartitions, MultiPartitions, S
 from freshet.errors import UnknownName
 from freshet.store.admission import admit
 from freshet.store.assets import asset_bits
+from freshet.store.combinations import settle_strand, strands
 from freshet.store.definitions import register_definitions
 from freshet.store.events import EventLog
 from freshet.store.finishing import finish_step
@@ -342,3 +344,115 @@ def test_a_part_of_many_combinations_that_lie_apart_goes_and_comes_in_one_event(
         _, events = change_partitions(db, delta, 2.0)
         (told,) = (event for event in events if event.set == "grid")
         assert (told.type, list(told.numbers)) == (f"partition_{kind}", list(range(1, 81, 2)))
+
+
+GRID = MultiPartitions(a=DynamicPartitions("a"), b=DynamicPartitions("b"), name="grid")
+
+
+def changed_in_pieces(db: sqlite3.Connection, set: str, key: str, *, add: bool) -> Iterator[None]:
+    """A key that comes or goes by itself, then what hangs on it; planned at once, and yields before each piece."""
+    hanging = strands(db, set, key, 2, live=not add)
+    delta = PartitionDelta(set, add=((key, {}),) if add else (), delete=() if add else (key,), alone=bool(hanging))
+    yield
+    change_partitions(db, delta, 2.0)
+    for strand in hanging:
+        yield
+        log = EventLog(db, 2.0)
+        settle_strand(db, log, strand, 2.0, tick_id=None)
+        log.write()
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_what_hangs_on_keys_follows_in_pieces_whatever_comes_between(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """In the end a combination is live while its parts are, and is of a generation of its own since each came."""
+    db = open_database(tmp_path_factory.mktemp("grid") / "freshet.db")
+    register_definitions(db, Definitions(assets=(AssetSpec("over", partitions=GRID),)), 1.0)
+    keys = {"a": ("x", "y"), "b": tuple(f"b{n}" for n in range(5))}
+    for name, several in keys.items():
+        change_partitions(db, PartitionDelta(name, add=tuple((key, {}) for key in several)), 1.0)
+    number_places(db, GRID, [(a, b) for a in (1, 2) for b in range(1, 6)], 1.0)
+    under_way: list[Iterator[None]] = []
+    for _ in range(data.draw(st.integers(1, 14))):
+        name = data.draw(st.sampled_from(("a", "b")))
+        key = data.draw(st.sampled_from(keys[name]))
+        what = data.draw(st.sampled_from(("go on", "go on", "add", "delete", "use")))
+        if what == "use":
+            before = _generations(db)
+            a, b = data.draw(st.sampled_from(keys["a"])), data.draw(st.sampled_from(keys["b"]))
+            parts = PartitionRef("a", a), PartitionRef("b", b)
+            log = EventLog(db, 2.0)
+            with contextlib.suppress(UnknownName):
+                found = intern(db, log, [PartitionRef("grid", f"a={a}|b={b}", parts=parts)], 2.0)
+                log.write()
+                ((number, generation),) = ((one.number, one.generation) for one in found.values())
+                assert rows(db, _LIVE_GRID, number) == [1], "what is asked for is there"
+                assert generation >= before[number]
+        elif what == "go on":
+            if under_way:
+                chosen = data.draw(st.sampled_from(under_way))
+                if next(chosen, "over") == "over":
+                    under_way.remove(chosen)
+        else:
+            under_way.append(changed_in_pieces(db, name, key, add=what == "add"))
+    for rest in under_way:
+        for _ in rest:
+            pass
+    there = {name: set(rows(db, _LIVE_KEYS, name)) for name in keys}
+    for a in keys["a"]:
+        for b in keys["b"]:
+            (shown, generation) = rows(db, _GRID_ROW, f"a={a}|b={b}")[0]
+            assert bool(shown) == (a in there["a"] and b in there["b"])
+            came = max(rows(db, _GENERATION, name, key)[0] for name, key in (("a", a), ("b", b)))
+            assert generation >= came or not shown
+    db.close()
+
+
+_LIVE_KEYS = """
+SELECT p.key FROM partitions p JOIN partition_sets s ON s.id = p.set_id WHERE s.name = ? AND p.deleted_at IS NULL
+"""
+_GENERATION = """
+SELECT p.generation FROM partitions p JOIN partition_sets s ON s.id = p.set_id WHERE s.name = ? AND p.key = ?
+"""
+_GRID_ROW = """
+SELECT p.deleted_at IS NULL, p.generation FROM partitions p JOIN partition_sets s ON s.id = p.set_id
+WHERE s.name = 'grid' AND p.key = ?
+"""
+_LIVE_GRID = """
+SELECT p.deleted_at IS NULL FROM partitions p JOIN partition_sets s ON s.id = p.set_id
+WHERE s.name = 'grid' AND p.number = ?
+"""
+
+
+def _generations(db: sqlite3.Connection) -> dict[int, int]:
+    return dict(
+        rows(
+            db,
+            """
+            SELECT p.number, p.generation FROM partitions p JOIN partition_sets s ON s.id = p.set_id
+            WHERE s.name = 'grid'
+            """,
+        )
+    )
+
+
+def test_what_is_asked_for_before_it_follows_its_part_is_there_and_renewed_once(db: sqlite3.Connection) -> None:
+    register_definitions(db, Definitions(assets=(AssetSpec("over", partitions=GRID),)), 1.0)
+    change_partitions(db, PartitionDelta("a", add=(("x", {}),)), 1.0)
+    change_partitions(db, PartitionDelta("b", add=tuple((f"b{n}", {}) for n in range(5))), 1.0)
+    number_places(db, GRID, [(1, b) for b in range(1, 6)], 1.0)
+    for _ in changed_in_pieces(db, "a", "x", add=False):
+        pass
+    assert live(db, "grid") == []
+    coming = changed_in_pieces(db, "a", "x", add=True)
+    next(coming)
+    next(coming)
+    assert live(db, "grid") == [], "the part alone has come"
+    parts = PartitionRef("a", "x"), PartitionRef("b", "b3")
+    (found,) = intern(db, EventLog(db, 2.0), [PartitionRef("grid", "a=x|b=b3", parts=parts)], 2.0).values()
+    assert (live(db, "grid"), found.generation) == ([found.number], 2)
+    for _ in coming:
+        pass
+    assert (live(db, "grid"), set(_generations(db).values())) == ([1, 2, 3, 4, 5], {2})

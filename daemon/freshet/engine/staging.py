@@ -19,19 +19,19 @@ from freshet.definitions.graph import Definitions
 from freshet.engine.instruments import Instruments, persist
 from freshet.engine.launcher import CANCEL_GRACE, Launcher
 from freshet.engine.outcomes import tally, tick_commit
-from freshet.engine.pieces import GivenKeys, halves, key_pieces, ledger_pieces, lighter, slices
+from freshet.engine.pieces import COMBINATIONS, GivenKeys, halves, key_pieces, ledger_pieces, lighter, slices
 from freshet.engine.queue import count_first
 from freshet.engine.requests import input_needs
 from freshet.engine.sensors import InFlight
 from freshet.errors import FreshetError
 from freshet.executors.base import TickEnd
 from freshet.store import stages
-from freshet.store.combinations import hanging
+from freshet.store.combinations import hanging, strands
 from freshet.store.partitions import change_partitions
 from freshet.store.pieces import encode
 from freshet.store.records import LedgerDelta, PartitionDelta, TickCommit, TickerRow, TickResult, names_of
 from freshet.store.records.pending import WaitingRequest
-from freshet.store.records.stages import Carried, StagePiece
+from freshet.store.records.stages import Carried, StagePiece, Strand
 from freshet.store.store import Store
 from freshet.store.ticks import commit_tick
 
@@ -151,9 +151,10 @@ class Staging:
             checked = tick_commit(definitions, row, flight, replace(bare, partitions=deltas), now=now)
             if end.runs or end.reports:
                 given.note(checked.partitions)
-            light = [part for delta in checked.partitions for part in await self._lighter(delta, apart)]
-            for parts in (checked.partitions,) if len(light) == len(checked.partitions) else ((one,) for one in light):
-                await stage.add(StagePiece(partitions=parts))
+            light = [piece for delta in checked.partitions for piece in await self._lighter(delta, apart)]
+            whole = [StagePiece(partitions=checked.partitions)]
+            for piece in whole if len(light) == len(checked.partitions) else light:
+                await stage.add(piece)
         async for ledger, last in ledger_pieces(end.ledger):
             await stage.add(StagePiece(ledger=ledger, ends_ledger=last))
         for reports in slices(end.reports, "reports"):
@@ -174,20 +175,20 @@ class Staging:
         """Change partitions as `deltas` come (checked, each of one piece at the most), all or, where `deltas` raises,
         none. Returns how many keys were new or were there to delete."""
         stage: _Stage | None = None
-        held: PartitionDelta | None = None
+        held: StagePiece | None = None
         apart = set[str]()
         try:
             async for whole in deltas:
-                for delta in await self._lighter(whole, apart):
+                for piece in await self._lighter(whole, apart):
                     if held is not None:
                         stage = stage or await self._begin()
-                        await stage.add(StagePiece(partitions=(held,)))
-                    held = delta
+                        await stage.add(held)
+                    held = piece
             if held is None:
                 return 0
             if stage is None:
-                return await self._in.work.whole(self._at_once(held))
-            await stage.add(StagePiece(partitions=(held,)))
+                return await self._in.work.whole(self._at_once(held.partitions[0]))
+            await stage.add(held)
             await stage.flush()
         except BaseException:
             if stage is not None:
@@ -197,15 +198,26 @@ class Staging:
         self._in.work.spawn(self._decide(stage, answer))
         return await asyncio.shield(answer)
 
-    async def _lighter(self, delta: PartitionDelta, apart: set[str]) -> list[PartitionDelta]:
+    async def _lighter(self, delta: PartitionDelta, apart: set[str]) -> list[StagePiece]:
         """`apart`: the sets that are a dimension of none, filled here: one question an outcome for each."""
         if delta.set in apart:
-            return [delta]
+            return [StagePiece(partitions=(delta,))]
         keys = [*names_of(delta.add), *delta.delete]
         found = await self._in.store.read(partial(hanging, set=delta.set, keys=keys))
         if keys and not found:
             apart.add(delta.set)
-        return list(lighter(delta, found))
+        heavy = {key for key, count in zip(keys, found, strict=False) if count > COMBINATIONS}
+        pieces: list[StagePiece] = []
+        for light in lighter(delta, found):
+            hanging_on = await self._strands(light) if heavy.intersection((*names_of(light.add), *light.delete)) else []
+            pieces.append(StagePiece(partitions=(replace(light, alone=bool(hanging_on)),)))
+            pieces += (StagePiece(strands=(strand,)) for strand in hanging_on)
+        return pieces
+
+    async def _strands(self, delta: PartitionDelta) -> list[Strand]:
+        """What comes or goes with a key on which too much hangs for one transaction."""
+        ((key,), live) = (delta.delete, True) if delta.delete else (names_of(delta.add), False)
+        return await self._in.store.read(partial(strands, set=delta.set, key=key, most=COMBINATIONS, live=live))
 
     async def _at_once(self, delta: PartitionDelta) -> int:
         now = self._in.clock.now()

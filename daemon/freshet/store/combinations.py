@@ -9,13 +9,25 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from freshet.definitions.outcome import Json
 from freshet.store.codec import dump
 from freshet.store.events import EventLog
+from freshet.store.records.stages import Strand
 from freshet.store.renewal import renew_numbers
 
-__all__ = ["DimensionRow", "cascade_added", "cascade_deleted", "dimensions_of", "hanging", "ranges"]
+__all__ = [
+    "DimensionRow",
+    "cascade_added",
+    "cascade_deleted",
+    "dimensions_of",
+    "hanging",
+    "ranges",
+    "reveal",
+    "settle_strand",
+    "strands",
+]
 
 _APART = 16
 """The most events that combinations of one part become."""
@@ -32,6 +44,14 @@ CROSS JOIN combinations c ON c.set_id = ?2 AND c.position = ?3
     AND c.value BETWEEN json_extract(part.value, '$[0]') AND json_extract(part.value, '$[1]')
 CROSS JOIN partitions p ON p.set_id = c.set_id AND p.number = c.number
 """
+_OF_STRAND = """
+SELECT c.number, p.key FROM combinations c CROSS JOIN partitions p ON p.set_id = c.set_id AND p.number = c.number
+WHERE c.set_id = ? AND c.position = ? AND c.value = ? AND c.number BETWEEN ? AND ?
+"""
+_NUMBERED = """
+SELECT p.number, p.key FROM json_each(?) w CROSS JOIN partitions p ON p.set_id = ? AND p.number = w.value
+"""
+_ENDLESS = 2**62
 _ALL_PARTS_LIVE = f"""
 NOT EXISTS (SELECT 1 FROM dimensions d JOIN partition_sets s ON s.id = d.of_set
     JOIN combinations c ON c.set_id = d.set_id AND c.number = p.number AND c.position = d.position
@@ -95,8 +115,7 @@ def cascade_deleted(
     for several, name, position in over:
         found = dict(db.execute(f"{_WITH_PARTS} WHERE p.deleted_at IS NULL", (parts, several, position)))
         _mark(db, several, found, now)
-        for first, data in _told(db, several, found):
-            log.add("partition_deleted", set=name, partition=first, tick_id=tick_id, data=data)
+        _tell(db, log, "partition_deleted", (several, name), found, tick_id)
 
 
 def cascade_added(
@@ -116,11 +135,91 @@ def cascade_added(
     for several, name, position in over:
         if anew is not None:
             _renew(db, several, dict(db.execute(_WITH_PARTS, (parts, several, position))), anew)
-        hidden = f"{_WITH_PARTS} WHERE p.deleted_at IS NOT NULL AND {_ALL_PARTS_LIVE}"
+        # Renewed are those too that were about to go in pieces, and are still there.
+        hidden = f"{_WITH_PARTS} WHERE {'p.deleted_at IS NOT NULL AND' if anew is None else ''} {_ALL_PARTS_LIVE}"
         found = dict(db.execute(hidden, (parts, several, position)))
         _mark(db, several, found, None)
-        for first, data in _told(db, several, found):
-            log.add("partition_added", set=name, partition=first, tick_id=tick_id, data=data)
+        _tell(db, log, "partition_added", (several, name), found, tick_id)
+
+
+# --- in pieces -------------------------------------------------------------------------------------------------
+
+
+def strands(db: sqlite3.Connection, set: str, key: str, most: int, *, live: bool) -> list[Strand]:
+    """What hangs on a key that is live, or not: ranges of at most `most` combinations, the last of each set without an
+    end; none where the key is otherwise. Not for the writer."""
+    row = db.execute(
+        """
+        SELECT s.id, p.number, p.deleted_at IS NULL FROM partition_sets s JOIN partitions p ON p.set_id = s.id
+        WHERE s.name = ? AND p.key = ?
+        """,
+        (set, key),
+    ).fetchone()
+    if row is None or row[2] != live:
+        return []
+    found: list[Strand] = []
+    for several, _, position in _over(db, row[0]):
+        numbers = db.execute(
+            "SELECT number FROM combinations WHERE set_id = ? AND position = ? AND value = ? ORDER BY number",
+            (several, position, row[1]),
+        )
+        begins = [number for at, (number,) in enumerate(numbers) if at % most == 0]
+        ends = [*(number - 1 for number in begins[1:]), _ENDLESS]
+        found += (Strand(row[0], row[1], several, position, *span) for span in zip(begins, ends, strict=False))
+    return found
+
+
+def settle_strand(db: sqlite3.Connection, log: EventLog, strand: Strand, now: float, *, tick_id: int | None) -> None:
+    """Bring combinations in line with a part that came (as a new generation of its key) or went before: whatever
+    happened to it since, what is renewed twice has no state in between."""
+    set_id, part, several, position, first, last = strand
+    names = {(other, at): name for other, name, at in _over(db, set_id)}
+    if (name := names.get((several, position))) is None:  # defined otherwise since
+        return
+    (live,) = db.execute(
+        "SELECT deleted_at IS NULL FROM partitions WHERE set_id = ? AND number = ?", (set_id, part)
+    ).fetchone()
+    state = "IS NOT NULL" if live else "IS NULL"
+    found: dict[int, str] = dict(
+        db.execute(f"{_OF_STRAND} AND p.deleted_at {state}", (several, position, part, first, last))
+    )
+    if live:
+        reveal(db, log, (several, name), found, now, tick_id=tick_id)
+    else:
+        _mark(db, several, found, now)
+        _tell(db, log, "partition_deleted", (several, name), found, tick_id)
+
+
+def reveal(
+    db: sqlite3.Connection,
+    log: EventLog,
+    several: tuple[int, str],
+    hidden: Mapping[int, str],
+    now: float,
+    *,
+    tick_id: int | None,
+) -> None:
+    """Combinations of a set (its id and name) that are hidden, and of which a part came back: new generations, and live
+    as far as all their parts are."""
+    _renew(db, several[0], hidden, now)
+    found = dict(db.execute(f"{_NUMBERED} WHERE {_ALL_PARTS_LIVE}", (dump(sorted(hidden)), several[0])))
+    _mark(db, several[0], found, None)
+    _tell(db, log, "partition_added", several, found, tick_id)
+
+
+# --- both ------------------------------------------------------------------------------------------------------
+
+
+def _tell(
+    db: sqlite3.Connection,
+    log: EventLog,
+    type: Literal["partition_added", "partition_deleted"],
+    several: tuple[int, str],
+    found: Mapping[int, str],
+    tick_id: int | None,
+) -> None:
+    for first, data in _told(db, several[0], found):
+        log.add(type, set=several[1], partition=first, tick_id=tick_id, data=data)
 
 
 def _mark(db: sqlite3.Connection, set_id: int, numbers: Iterable[int], deleted_at: float | None) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from freshet.definitions.partitions import MultiPartitions, TimePartitions
 from freshet.errors import PartitionKeyError, UnknownName
 from freshet.store.codec import dump
-from freshet.store.combinations import DimensionRow, cascade_added, dimensions_of
+from freshet.store.combinations import DimensionRow, cascade_added, dimensions_of, reveal
 from freshet.store.events import EventLog
 from freshet.store.partitions import FoundPartition, live_numbers, set_id_of
 from freshet.store.records import Event, PartitionRef
@@ -109,6 +109,9 @@ def _combinations(
             raise UnknownName(f"the dimension {dimension.name!r}: {error.message}", hint=error.hint) from None
     places = {ref.key: tuple(parts[part].number for part in ref.parts) for ref in refs}
     known = _known(db, set_id, places)
+    if hidden := _hidden(db, set_id, known.values()):  # their part is back, and they are about to follow
+        reveal(db, log, (set_id, set), hidden, now, tick_id=tick_id)
+        known = _known(db, set_id, places)
     _add(db, log, (set_id, set), {key: place for key, place in places.items() if key not in known}, now, tick_id)
     known |= _known(db, set_id, [key for key in places if key not in known])
     return {ref: known[ref.key] for ref in refs}
@@ -123,6 +126,18 @@ def _known(db: sqlite3.Connection, set_id: int, keys: Iterable[str]) -> dict[str
         (dump(list(keys)), set_id),
     )
     return {row[1]: FoundPartition(*row) for row in rows}
+
+
+def _hidden(db: sqlite3.Connection, set_id: int, known: Iterable[FoundPartition]) -> dict[int, str]:
+    return dict(
+        db.execute(
+            """
+            SELECT p.number, p.key FROM json_each(?) wanted
+            CROSS JOIN partitions p ON p.set_id = ? AND p.number = wanted.value WHERE p.deleted_at IS NOT NULL
+            """,
+            (dump([one.number for one in known]), set_id),
+        )
+    )
 
 
 # --- by their parts -------------------------------------------------------------------------------------------

@@ -132,10 +132,12 @@ def apply_delta(
         )
     added = _add(db, set_id, _by_key(delta.add), now, log.txn) if delta.add else []
     _tell(log, "partition_added", delta.set, added, tick_id)
-    cascade_added(db, log, set_id, _ranges(added), anew=now, tick_id=tick_id)
+    if not delta.alone:
+        cascade_added(db, log, set_id, _ranges(added), anew=now, tick_id=tick_id)
     deleted = _delete(db, set_id, delta.delete, now) if delta.delete else []
     _tell(log, "partition_deleted", delta.set, deleted, tick_id)
-    cascade_deleted(db, log, set_id, _ranges(deleted), now, tick_id=tick_id)
+    if not delta.alone:
+        cascade_deleted(db, log, set_id, _ranges(deleted), now, tick_id=tick_id)
     return sum(len(keys) for _, keys in added), sum(len(keys) for _, keys in deleted)
 
 

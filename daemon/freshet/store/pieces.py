@@ -19,7 +19,7 @@ from freshet.store.records import (
     names_of,
 )
 from freshet.store.records.pending import RequestToKeep
-from freshet.store.records.stages import StagePiece
+from freshet.store.records.stages import StagePiece, Strand
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -34,7 +34,9 @@ def encode(piece: StagePiece) -> str:
     """The piece as JSON text. Raises `ValueFormatError` for what JSON cannot hold."""
     body: dict[str, Any] = {}
     if piece.partitions:
-        body["partitions"] = [[delta.set, _added(delta), delta.delete] for delta in piece.partitions]
+        body["partitions"] = [[delta.set, _added(delta), delta.delete, delta.alone] for delta in piece.partitions]
+    if piece.strands:
+        body["strands"] = [tuple(strand) for strand in piece.strands]
     if piece.ledger.put:
         records = b"".join(entry.digest + entry.version for entry in piece.ledger.put)
         body["put"] = [records.hex(), [entry.key for entry in piece.ledger.put]]
@@ -68,6 +70,7 @@ def decode(text: str) -> StagePiece:
     body = orjson.loads(text)
     return StagePiece(
         partitions=tuple(_delta(*parts) for parts in body.get("partitions", ())),
+        strands=tuple(Strand(*strand) for strand in body.get("strands", ())),
         ledger=LedgerDelta(
             tuple(_entries(*body["put"])) if "put" in body else (),
             tuple(_split(bytes.fromhex(body.get("remove", "")), _DIGEST)),
@@ -80,10 +83,10 @@ def decode(text: str) -> StagePiece:
     )
 
 
-def _delta(set: str, added: list[Any], deleted: list[str]) -> PartitionDelta:
+def _delta(set: str, added: list[Any], deleted: list[str], alone: bool = False) -> PartitionDelta:
     if added and isinstance(added[0], str):
-        return PartitionDelta(set, BareKeys(tuple(added)), tuple(deleted))
-    return PartitionDelta(set, tuple((key, metadata) for key, metadata in added), tuple(deleted))
+        return PartitionDelta(set, BareKeys(tuple(added)), tuple(deleted), alone)
+    return PartitionDelta(set, tuple((key, metadata) for key, metadata in added), tuple(deleted), alone)
 
 
 def _entries(records: str, keys: list[str]) -> Iterable[LedgerEntry]:

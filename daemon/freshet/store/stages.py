@@ -16,6 +16,7 @@ from freshet.definitions.outcome import Json
 from freshet.errors import FreshetError
 from freshet.store.admission import Admitting
 from freshet.store.codec import dump, load_optional
+from freshet.store.combinations import settle_strand
 from freshet.store.events import EventLog
 from freshet.store.pieces import decode
 from freshet.store.records import InputNeed, LedgerDelta, TickCommit, TickResult
@@ -168,6 +169,8 @@ def _carry_out(db: sqlite3.Connection, stage_id: int, how: Admitting | None) -> 
     )
     apply_ledger(db, commit.ticker, commit.tick_id, commit.ledger)
     commit, log, parts, refused = _apply(db, commit)
+    for strand in piece.strands:
+        settle_strand(db, log, strand, at, tick_id=tick_id)
     revision = _raise_ledger(db, commit.ticker) if piece.ends_ledger else 0
     if tick_id is not None:
         _note(db, commit, parts, refused)

@@ -16,12 +16,25 @@ from freshet.store.records.ticks import (
     TickResult,
 )
 
-__all__ = ["Carried", "StagePiece", "StageRow"]
+__all__ = ["Carried", "StagePiece", "StageRow", "Strand"]
+
+
+class Strand(NamedTuple):
+    """Some combinations that a partition is a part of: those of the set `several`, where it stands at `position`, with
+    numbers from `first` to `last`."""
+
+    set_id: int
+    part: int
+    several: int
+    position: int
+    first: int
+    last: int
 
 
 @dataclass(frozen=True, slots=True)
 class StagePiece:
-    """What one transaction carries out. `ends_ledger`: the outcome changes the ledger, and no later piece does."""
+    """What one transaction carries out. `strands`: combinations that come or go with a part that did so before.
+    `ends_ledger`: the outcome changes the ledger, and no later piece does."""
 
     partitions: tuple[PartitionDelta, ...] = ()
     ledger: LedgerDelta = field(default_factory=LedgerDelta)
@@ -30,6 +43,7 @@ class StagePiece:
     runs: tuple[RunToAdmit, ...] = ()
     pending: tuple[RequestToKeep, ...] = ()
     release: tuple[RunKey, ...] = ()
+    strands: tuple[Strand, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

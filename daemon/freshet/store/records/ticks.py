@@ -72,11 +72,13 @@ class LedgerDelta:
 
 @dataclass(frozen=True, slots=True)
 class PartitionDelta:
-    """Keys to add (with metadata) to a dynamic set, and keys to delete from it."""
+    """Keys to add (with metadata) to a dynamic set, and keys to delete from it. `alone`: the combinations that they are
+    a part of follow by themselves."""
 
     set: str
     add: Sequence[Pair] = ()
     delete: tuple[str, ...] = ()
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
