@@ -36,7 +36,7 @@ from freshet.definitions.resource import Resource, resource
 from freshet.definitions.retries import Retries
 from freshet.definitions.schedule import Schedule, schedule
 from freshet.definitions.sensor import FunctionSensor, Hints, Sensor, sensor
-from freshet.errors import DefinitionError, FreshetError, NoStep, PartitionKeyError
+from freshet.errors import DefinitionError, FreshetError, ItemsFailed, NoStep, PartitionKeyError
 from freshet.host.contexts import (
     JobContext,
     Ledger,
@@ -96,6 +96,7 @@ __all__ = [
     "ListenType",
     "MissingKeys",
     "MultiPartitions",
+    "ItemsFailed",
     "NoStep",
     "Partition",
     "PartitionKeyError",

@@ -16,6 +16,7 @@
     ├── UnknownName                 asked for something that is not there; offers the nearest
     ├── Conflict                    the request does not fit the present state
     ├── NoStep                      the current context was asked for where no step runs
+    ├── ItemsFailed                 some of the items of a `ctx.map` failed for good
     ├── HostError                   the code host could not start or broke its protocol
     └── DaemonUnreachable           the CLI found no daemon
 
@@ -34,6 +35,7 @@ __all__ = [
     "GraphError",
     "HostError",
     "InvalidName",
+    "ItemsFailed",
     "NoStep",
     "PartitionKeyError",
     "SchemaTooNew",
@@ -118,6 +120,22 @@ class UnknownName(FreshetError):
 
 class Conflict(FreshetError):
     """The request is well formed but does not fit the present state."""
+
+
+class ItemsFailed(FreshetError):
+    """Items of a `ctx.map` that failed for good, or were canceled. `errors`: what each said, by its number from 0."""
+
+    def __init__(self, name: str, total: int, errors: dict[int, str]) -> None:
+        said = "; ".join(f"[{item}] {text:.200}" for item, text in list(errors.items())[:_ITEMS_SHOWN])
+        more = f"; and {len(errors) - _ITEMS_SHOWN:,} more" if len(errors) > _ITEMS_SHOWN else ""
+        super().__init__(
+            f"{len(errors):,} of {total:,} items of {name} failed: {said}{more}",
+            hint="what succeeded is kept for the next attempt of the step",
+        )
+        self.errors = errors
+
+
+_ITEMS_SHOWN = 5
 
 
 class NoStep(FreshetError, LookupError):

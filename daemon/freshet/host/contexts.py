@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -12,10 +12,12 @@ from zoneinfo import ZoneInfo
 
 from freshet.definitions.asset import Asset
 from freshet.definitions.delivery import Deliveries
+from freshet.definitions.durations import Duration
 from freshet.definitions.job import Job
 from freshet.definitions.listen import Happenings, ListenType
 from freshet.definitions.outcome import Json
 from freshet.definitions.partitions import MultiPartitions, PartitionsSpec, TimePartitions, resolved_set
+from freshet.definitions.retries import Retries
 from freshet.host.artifacts import Image, Table
 
 __all__ = [
@@ -323,6 +325,28 @@ class JobContext(Protocol):
         """Something for people to look at, kept with the run: a text in Markdown, a table (rows as dicts, or a frame),
         a link, or a picture (its bytes or path, or a figure). Under a name that the step gave before, it takes its
         place. Up to 16 MiB each; of a table 10,000 rows. Raises `ValueError` or `TypeError` for what is none."""
+        ...
+
+    def map(
+        self,
+        function: Callable[..., Any],
+        items: Iterable[Any],
+        *,
+        retries: int | Retries = 0,
+        limit: int | None = None,
+        timeout: Duration | None = None,
+        raising: bool = True,
+    ) -> Any:
+        """Call `function(item)`, or `function(ctx, item)`, for each item, at most `limit` at once (as many as there are
+        CPUs), in processes forked from this one: `rates = ctx.map(fetch, regions, retries=3)`, with `await` before it
+        in an `async def`. Returns the results in the order of the items.
+
+        Each item is tried again, timed out, canceled and shown by itself. When all are over and some have failed for
+        good it raises `ItemsFailed`; with `raising=False` these stand in their places instead. What succeeded is not
+        done again by the step's next attempt: an item is known by its value as JSON and the function's code. Function
+        and items may be anything: they are in the forked process's memory already, and so is what they hold open;
+        what a function changes there is not seen here. `ctx.metadata` of an item goes to the journal alone.
+        """
         ...
 
 

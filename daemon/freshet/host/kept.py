@@ -90,6 +90,13 @@ class Kept:
         if worker is not None and worker.launch is not None:
             self._end_early(worker, worker.launch, "canceled", grace)
 
+    def pass_on(self, run: int, position: int, payload: bytes) -> None:
+        """Hand a message to the worker of a step; nothing happens if it has none."""
+        worker = self._busy.get((run, position))
+        if worker is not None:
+            worker.channel.send(wrap(payload))
+            self._watch(worker)
+
     def close(self, grace: float) -> None:
         """End all: those that rest at once, busy ones with SIGTERM, and SIGKILL after `grace`."""
         self._closing = True

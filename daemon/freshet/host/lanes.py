@@ -35,6 +35,10 @@ class Lane(Protocol):
         """End a step before its time; nothing happens if it is not here."""
         ...
 
+    def pass_on(self, run: int, position: int, payload: bytes) -> None:
+        """Hand a message to whom works on a step; nothing happens if nobody does."""
+        ...
+
     def close(self, grace: float) -> None:
         """End all."""
         ...
@@ -78,6 +82,11 @@ class Lanes:
         """End a step before its time."""
         for lane in self._all:
             lane.cancel(run, position, grace)
+
+    def pass_on(self, run: int, position: int, payload: bytes) -> None:
+        """Hand a message to whom works on a step."""
+        for lane in self._all:
+            lane.pass_on(run, position, payload)
 
     def close(self, grace: float) -> None:
         """End all."""

@@ -1,8 +1,8 @@
 """What is said on each channel of the code host: one TypedDict for each message, told apart by `op`.
 
-    daemon  -> host     Open, Run, Cancel, ForkEvaluator, Kill, Close
+    daemon  -> host     Open, Run, Cancel, CancelItem, ForkEvaluator, Kill, Close
     host    -> daemon   Loading, Loaded, Idle, Received, Ended, EvaluatorForked, EvaluatorEnded
-    host    -> worker   Run, the bytes passed on as they came
+    host    -> worker   Run and CancelItem, the bytes passed on as they came
     worker  -> host     Ready (spawned ones), WorkerReceived, WorkerEnded
 
 A step is named by (run, position) and its attempt. Times are seconds. The evaluator's channel has its own vocabulary.
@@ -17,6 +17,7 @@ import orjson
 
 __all__ = [
     "Cancel",
+    "CancelItem",
     "CheckData",
     "Close",
     "Ended",
@@ -166,6 +167,16 @@ class Cancel(TypedDict):
     grace: float
 
 
+class CancelItem(TypedDict):
+    """End one item of the `call`-th `ctx.map` of a step. Passed on to the worker as it came."""
+
+    op: Literal["cancel_item"]
+    run: int
+    position: int
+    call: int
+    item: int
+
+
 class ForkEvaluator(TypedDict):
     """Start an evaluator; answered by `EvaluatorForked` with the same `label`."""
 
@@ -187,7 +198,7 @@ class Close(TypedDict):
     grace: float
 
 
-ToHost = Open | Run | Cancel | ForkEvaluator | Kill | Close
+ToHost = Open | Run | Cancel | CancelItem | ForkEvaluator | Kill | Close
 
 
 # --- host -> daemon ------------------------------------------------------------------------------------------

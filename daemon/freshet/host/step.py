@@ -38,11 +38,18 @@ _ASYNCIO = str(Path(asyncio.__file__).parent)
 
 
 def perform(
-    order: Run, catalog: Catalog, journal: Journal, *, values_dir: Path, kept: Resources | None = None
+    order: Run,
+    catalog: Catalog,
+    journal: Journal,
+    *,
+    values_dir: Path,
+    kept: Resources | None = None,
+    line: int = -1,
 ) -> WorkerEnded:
     """Run the step. Whatever user code raises, also to end the process, is an error of the step. `kept`: the resources
-    of a worker that outlives it; without, what it opens is closed with it."""
-    context = _context(order, catalog, journal)
+    of a worker that outlives it; without, what it opens is closed with it. `line`: the worker's socket, if it has one.
+    """
+    context = _context(order, catalog, journal, line)
     value: ValueData | None = None
     version: str | None = None
     error: ErrorData | None = None
@@ -91,11 +98,11 @@ def _spec(order: Run, catalog: Catalog) -> AssetSpec | JobSpec | None:
     return catalog.definitions.job.get(order["step"]) or catalog.definitions.stepped(order["step"])
 
 
-def _context(order: Run, catalog: Catalog, journal: Journal) -> RunningJob:
+def _context(order: Run, catalog: Catalog, journal: Journal, line: int) -> RunningJob:
     if order["kind"] == "job":
-        return RunningJob(order, journal)
+        return RunningJob(order, journal, line=line)
     kind = RunningCheck if order["kind"] == "check" else RunningAsset
-    return kind(order, journal, set_of(order["step"], order, catalog))
+    return kind(order, journal, set_of(order["step"], order, catalog), line=line)
 
 
 def _perform_asset(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -18,6 +18,9 @@ from freshet.host.journal import Journal
 from freshet.host.messages import Run
 from freshet.host.output import JournalLogger
 
+if TYPE_CHECKING:
+    from freshet.host.fanout.fans import Fans
+
 __all__ = ["RunningAsset", "RunningCheck", "RunningJob"]
 
 _PROGRESS_EVERY = 0.1
@@ -25,11 +28,16 @@ _PROGRESS_EVERY = 0.1
 
 
 class RunningJob:
-    """What a job's function gets. `collected` is what `metadata()` was given."""
+    """What a job's function gets. `collected` is what `metadata()` was given. `line`: the worker's socket, where the host
+    says which items are canceled; -1 without."""
 
-    def __init__(self, order: Run, journal: Journal, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, order: Run, journal: Journal, *, line: int = -1, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._order = order
         self._journal = journal
+        self._line = line
+        self._fans: Fans | None = None
         self._clock = clock
         self._log = JournalLogger(journal)
         self._progress: tuple[float, float | None] | None = None
@@ -100,6 +108,14 @@ class RunningJob:
             self._artifacts = Artifacts(self._journal.folder, order["step"], order["position"], order["attempt"])
         self._journal.artifact(self._artifacts.keep(self._journal.clock(), name, **given))
 
+    def map(self, function: Callable[..., Any], items: Iterable[Any], **options: Any) -> Any:
+        """Items by themselves."""
+        if self._fans is None:  # what few steps need is not in the memory of all
+            from freshet.host.fanout.fans import Fans
+
+            self._fans = Fans(self._order, self._journal.folder, self._line)
+        return self._fans.map(self, function, items, **options)
+
     def write_progress(self) -> None:
         """Write the last state, if it is not written yet."""
         if self._progress is not None:
@@ -117,9 +133,10 @@ class RunningAsset(RunningJob):
         journal: Journal,
         set: PartitionsSpec | None = None,
         *,
+        line: int = -1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(order, journal, clock=clock)
+        super().__init__(order, journal, line=line, clock=clock)
         self._set = set
         self.version: str | None = None
 

@@ -23,7 +23,7 @@ from freshet.host.describe import Catalog
 from freshet.host.frames import FrameDecoder, decode, encode
 from freshet.host.journal import Journal
 from freshet.host.launch import untold
-from freshet.host.messages import ErrorData, Run, WorkerEnded, WorkerReceived
+from freshet.host.messages import CancelItem, ErrorData, Run, WorkerEnded, WorkerReceived
 from freshet.host.output import Output
 from freshet.host.process import children_of, complain, kill_all
 from freshet.host.rehearsal import Rehearsal
@@ -86,7 +86,7 @@ class Bench:
         journal.begin(order["run"], order["step"], order["attempt"])
         _send(sock, _RECEIVED)
         journal.state("started", pid=pid)
-        ended = perform(order, self._catalog, journal, values_dir=self._values_dir, kept=kept)
+        ended = perform(order, self._catalog, journal, values_dir=self._values_dir, kept=kept, line=sock)
         if os.getpid() != pid:
             os._exit(0)  # a fork of user code that came back from it: only the worker itself reports
         _flush_output()
@@ -111,8 +111,9 @@ class Bench:
             if not data:
                 return None
             for payload in self._decoder.feed(data):
-                order: Run = decode(payload)
-                return order
+                said: Run | CancelItem = decode(payload)
+                if said["op"] == "run":  # an item's cancel may come when its step has ended
+                    return said
 
 
 def _send(sock: int, frame: bytes) -> None:

@@ -1,0 +1,283 @@
+"""The worker's side of `ctx.map`: forks members, hands items out, takes results in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from freshet.definitions.durations import format_duration
+from freshet.errors import ItemsFailed
+from freshet.host.fanout.call import MapCall
+from freshet.host.fanout.items import Failure, ItemQueue
+from freshet.host.fanout.member import ORDER, serve
+from freshet.host.fanout.record import MapRecord, item_key, kept_results
+from freshet.host.frames import FrameDecoder
+from freshet.host.messages import ErrorData
+from freshet.host.process import describe_end
+from freshet.io.registry import ValueRef, read_value
+
+__all__ = ["Fan", "Place"]
+
+_CHUNK = 1 << 18
+_FLUSH_EVERY = 0.05
+"""Seconds that lines of the record wait for others."""
+_CANCELED = Failure(ErrorData(type="Canceled", message="ended by hand", traceback=""), canceled=True)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Of which step this is: run, position and attempt; the run's folder; `call`: its number among the step's calls;
+    `close`: descriptors that a member must not hold."""
+
+    run_id: int
+    position: int
+    attempt: int
+    folder: Path
+    call: int
+    close: tuple[int, ...] = ()
+
+
+@dataclass(eq=False)
+class _Member:
+    pid: int
+    sock: socket.socket
+    decoder: FrameDecoder = field(default_factory=FrameDecoder)
+    item: int | None = None
+    began: float = 0.0
+    timer: asyncio.TimerHandle | None = None
+    ending: ErrorData | None = None
+    canceled: bool = False
+
+
+class Fan:
+    """One call. `progress`: told how many are over, of how many. Use: `await Fan(...).run()`, once."""
+
+    def __init__(self, call: MapCall, place: Place, ctx: Any, progress: Callable[[int, int], None]) -> None:
+        self._call = call
+        self._place = place
+        self._ctx = ctx
+        self._progress = progress
+        self._results: list[Any] = [None] * len(call.items)
+        self._record = MapRecord(str(place.folder), place.position, place.call)
+        key = item_key(call.function)
+        self._keys = [key(item) for item in call.items]
+        self._before: list[int] = []
+        self._told = 0
+        self._queue = ItemQueue(self._to_do(), call.retries, random.Random(os.urandom(8)))
+        self._members: set[_Member] = set()
+        self._loop = asyncio.get_running_loop()
+        self._over: asyncio.Future[None] = self._loop.create_future()
+        self._due: asyncio.TimerHandle | None = None
+        self._flush: asyncio.Handle | None = None
+
+    def _to_do(self) -> list[int]:
+        """The items to do: not those that an earlier attempt of the step has made."""
+        kept = kept_results(self._record.path) if self._place.attempt > 1 else {}
+        todo: list[int] = []
+        for item, key in enumerate(self._keys):
+            found = None if key is None else kept.get(key)
+            if found is None:
+                todo.append(item)
+            else:
+                self._results[item] = self._read(found)
+                self._before.append(item)
+        return todo
+
+    def _read(self, found: bytes | ValueRef) -> Any:
+        return orjson.loads(found) if isinstance(found, bytes) else read_value(self._place.folder, found)
+
+    # --- the whole -----------------------------------------------------------------------------------------
+
+    async def run(self) -> list[Any]:
+        """The results in the order of the items. Raises `ItemsFailed` when all are over and some have failed."""
+        call, place = self._call, self._place
+        head = {"map": call.name, "total": len(call.items), "attempt": place.attempt, "t": time.time()}
+        self._record.add(head)
+        for item in self._before:
+            self._record.add({"i": item, "n": 0, "t": head["t"]})
+        try:
+            self._advance()
+            if self._queue.left:
+                await self._over
+        finally:
+            self._end()
+        failed = dict(sorted(self._queue.failed.items()))
+        errors = {item: f"{one.error['type']}: {one.error['message']}" for item, one in failed.items()}
+        if errors and call.raising:
+            raise ItemsFailed(call.name, len(call.items), errors)
+        for item, text in errors.items():
+            self._results[item] = ItemsFailed(call.name, 1, {item: text})
+        return self._results
+
+    def _end(self) -> None:
+        for member in list(self._members):
+            self._bury(member)
+        for handle in (self._due, self._flush):
+            if handle is not None:
+                handle.cancel()
+        self._record.flush()
+        self._tell()
+
+    def _tell(self) -> None:
+        over = len(self._call.items) - self._queue.left
+        if over != self._told:
+            self._told = over
+            self._progress(over, len(self._call.items))
+
+    # --- handing out ---------------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Give each member that has none an item; fork one where there are too few."""
+        if self._queue.left == 0:
+            if not self._over.done():
+                self._over.set_result(None)
+            return
+        idle = [member for member in self._members if member.item is None]
+        while idle or len(self._members) < self._call.limit:
+            item = self._queue.take(time.monotonic())
+            if item is None:
+                break
+            self._hand(idle.pop() if idle else self._fork(), item)
+        self._wait_for_due()
+        self._flush_soon()
+
+    def _wait_for_due(self) -> None:
+        due = self._queue.next_due()
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        if due is not None:
+            self._due = self._loop.call_later(max(0.0, due - time.monotonic()), self._advance)
+
+    def _hand(self, member: _Member, item: int) -> None:
+        attempt = self._queue.attempt(item)
+        member.item, member.began, member.ending, member.canceled = item, time.monotonic(), None, False
+        self._record.add({"i": item, "n": attempt, "b": time.time()})
+        if self._call.timeout is not None:
+            member.timer = self._loop.call_later(self._call.timeout, self._time_out, member)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its end shows on reading
+            member.sock.send(ORDER.pack(item, attempt))
+
+    def _fork(self) -> _Member:
+        ours, theirs = socket.socketpair()
+        others = (*(member.sock.fileno() for member in self._members), ours.fileno(), *self._place.close)
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            serve(self._call, self._ctx, theirs, others, self._place.folder, self._place.run_id, parent)
+        theirs.close()
+        ours.setblocking(False)
+        member = _Member(pid, ours)
+        self._members.add(member)
+        self._loop.add_reader(ours.fileno(), self._hear, member)
+        return member
+
+    # --- what comes back -----------------------------------------------------------------------------------
+
+    def _hear(self, member: _Member) -> None:
+        try:
+            data = member.sock.recv(_CHUNK)
+        except (BlockingIOError, InterruptedError):
+            return
+        except ConnectionResetError:
+            data = b""
+        for payload in member.decoder.feed(data):
+            self._came(member, payload)
+        if not data:
+            self._gone(member)
+        self._advance()
+
+    def _came(self, member: _Member, payload: bytes) -> None:
+        head, newline, body = payload.partition(b"\n")
+        told: dict[str, Any] = orjson.loads(head)
+        item, line = told["i"], {"i": told["i"], "n": told["n"], "t": time.time(), "d": told["d"]}
+        self._free(member)
+        if "error" in told:
+            self._fail(item, Failure(told["error"], told["retried"]), line)
+            return
+        if (key := self._keys[item]) is not None:
+            line["k"] = key
+        ref = told.get("ref")
+        self._results[item] = self._read(body if newline else ValueRef(**ref))
+        self._record.add(line if ref is None else {**line, "ref": ref}, body if newline else None)
+        self._queue.succeeded(item)
+        self._tell()
+
+    def _gone(self, member: _Member) -> None:
+        """It has ended by itself, or by our hand."""
+        item, began = member.item, member.began
+        how = self._bury(member)
+        if item is None:
+            return
+        died = ErrorData(type="WorkerDied", message=f"the process of the item ended: {how}", traceback="")
+        failure = _CANCELED if member.canceled else Failure(member.ending or died)
+        line = {"i": item, "n": self._queue.attempt(item), "t": time.time(), "d": round(time.monotonic() - began, 6)}
+        self._fail(item, failure, line)
+
+    def _fail(self, item: int, failure: Failure, line: dict[str, Any]) -> None:
+        now = time.monotonic()
+        due = self._queue.fail(item, failure, now)
+        again = None if due is None else time.time() + due - now
+        self._record.add({**line, "error": failure.error, "again": again, "canceled": failure.canceled})
+        self._tell()
+
+    def _free(self, member: _Member) -> None:
+        member.item = None
+        if member.timer is not None:
+            member.timer.cancel()
+            member.timer = None
+
+    def _bury(self, member: _Member) -> str:
+        self._free(member)
+        self._members.discard(member)
+        self._loop.remove_reader(member.sock.fileno())
+        member.sock.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(member.pid, signal.SIGKILL)
+        try:
+            _, status = os.waitpid(member.pid, 0)
+        except ChildProcessError:  # user code has waited for all its children
+            return "unknown"
+        return describe_end(status)
+
+    # --- ended early ---------------------------------------------------------------------------------------
+
+    def _time_out(self, member: _Member) -> None:
+        text = f"timed out after {format_duration(self._call.timeout or 0.0)}"
+        member.ending = ErrorData(type="TimeoutError", message=text, traceback="")
+        os.kill(member.pid, signal.SIGKILL)
+
+    def cancel(self, item: int) -> None:
+        """End one item; the others go on. Nothing happens to one that is over, or unknown."""
+        if not 0 <= item < len(self._call.items):
+            return
+        busy = next((member for member in self._members if member.item == item), None)
+        if busy is not None:
+            busy.canceled = True
+            os.kill(busy.pid, signal.SIGKILL)
+        elif self._queue.cancel(item, _CANCELED):
+            self._record.add({"i": item, "n": self._queue.attempt(item), "t": time.time(), **_told(_CANCELED)})
+            self._advance()
+
+    def _flush_soon(self) -> None:
+        if self._flush is None:
+            self._flush = self._loop.call_later(_FLUSH_EVERY, self._write)
+
+    def _write(self) -> None:
+        self._flush = None
+        self._record.flush()
+
+
+def _told(failure: Failure) -> dict[str, Any]:
+    return {"error": failure.error, "again": None, "canceled": failure.canceled}

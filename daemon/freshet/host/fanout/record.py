@@ -1,0 +1,158 @@
+"""What is kept of a `ctx.map` in the run's folder: `items-POSITION-CALL.jsonl`, one JSON object a line, appended.
+
+    {"map": "fetch", "total": 3, "attempt": 1, "t": 1767225600.1}       an attempt of the step begins
+    {"i": 0, "n": 1, "b": 1767225600.2}                                 an attempt at item 0 begins
+    {"i": 0, "n": 1, "t": ..., "d": 0.01, "k": "9f...", "v": [1, 2]}    it succeeded with this value
+    {"i": 1, "n": 1, "t": ..., "d": 0.01, "k": "1c...", "ref": {...}}   and this one with a value in a file
+    {"i": 2, "n": 1, "t": ..., "error": {...}, "again": 1767225601.2}   it failed; `again`: when it is tried again
+    {"i": 2, "n": 1, "t": ..., "error": {...}, "canceled": true}        it was ended by hand
+    {"i": 0, "n": 0, "t": ...}                                          an earlier attempt of the step had made it
+
+`k` is a digest of the function's code and the item: what succeeded in one attempt of the step is not done again in the
+next, however the items stand then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from freshet.definitions.code import code_version
+from freshet.io import json
+from freshet.io.registry import ValueRef
+
+__all__ = ["ItemState", "ItemView", "MapRecord", "MapView", "item_key", "kept_results", "read_maps"]
+
+ItemState = Literal["waiting", "running", "retrying", "succeeded", "failed", "canceled"]
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+_NAME = "items-{position}-{call}.jsonl"
+
+
+def item_key(function: Callable[..., Any]) -> Callable[[Any], str | None]:
+    """Gives an item's digest; None for one that JSON cannot hold, which is never known again."""
+    code = code_version(function).encode()
+
+    def key(item: Any) -> str | None:
+        data = json.try_dumps(item)
+        return None if data is None else blake2b(data, digest_size=12, key=code).hexdigest()
+
+    return key
+
+
+class MapRecord:
+    """Appends to the file of one call. Lines are written when `flush` is called."""
+
+    def __init__(self, folder: str, position: int, call: int) -> None:
+        self.path = Path(folder, _NAME.format(position=position, call=call))
+        self._lines: list[bytes] = []
+
+    def add(self, line: dict[str, Any], value: bytes | None = None) -> None:
+        """A line; `value` is JSON already."""
+        text = orjson.dumps(line, default=repr)
+        self._lines.append(text if value is None else text[:-1] + b',"v":' + value + b"}")
+
+    def flush(self) -> None:
+        """Write what was added. Where the disk cannot, the lines are lost: the results are not."""
+        if not self._lines:
+            return
+        lines, self._lines = self._lines, []
+        with contextlib.suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(self.path, _APPEND, 0o600)
+            try:
+                os.write(file, b"\n".join(lines) + b"\n")
+            finally:
+                os.close(file)
+
+
+def kept_results(path: Path) -> dict[str, bytes | ValueRef]:
+    """By key, what earlier attempts made: JSON, or where it is kept."""
+    found: dict[str, bytes | ValueRef] = {}
+    for line in _lines(path):
+        if (key := line.get("k")) is None:
+            continue
+        found[key] = ValueRef(**line["ref"]) if "ref" in line else orjson.dumps(line["v"])
+    return found
+
+
+# --- for who looks ---------------------------------------------------------------------------------------------
+
+
+@dataclass
+class ItemView:
+    """An item. `attempts`: begun in the last attempt of the step; `seconds`: of the last one that ended."""
+
+    number: int
+    state: ItemState = "waiting"
+    attempts: int = 0
+    at: float | None = None
+    seconds: float | None = None
+    error: dict[str, Any] | None = None
+
+
+@dataclass
+class MapView:
+    """A call as far as it is. `items`: those that were begun, by number."""
+
+    position: int
+    call: int
+    name: str = ""
+    total: int = 0
+    items: dict[int, ItemView] = field(default_factory=dict[int, ItemView])
+
+    @property
+    def counts(self) -> dict[ItemState, int]:
+        """How many are how."""
+        found = Counter[ItemState](one.state for one in self.items.values())
+        found["waiting"] += self.total - found.total()
+        return dict(+found)
+
+
+def read_maps(folder: Path) -> list[MapView]:
+    """All calls of a run, by step and in their order. Blocks: for a thread."""
+    found: list[MapView] = []
+    for path in folder.glob(_NAME.format(position="*", call="*")):
+        _, position, call = path.stem.split("-")
+        view = MapView(int(position), int(call))
+        for line in _lines(path):
+            _take_in(view, line)
+        found.append(view)
+    return sorted(found, key=lambda view: (view.position, view.call))
+
+
+def _take_in(view: MapView, line: dict[str, Any]) -> None:
+    if "map" in line:
+        view.name, view.total = line["map"], line["total"]
+        view.items = {}
+        return
+    one = view.items.setdefault(line["i"], ItemView(line["i"]))
+    one.attempts = max(one.attempts, line.get("n", 0))
+    one.at = line.get("t") or line.get("b")
+    if "b" in line:
+        one.state = "running"
+    elif "error" in line:
+        one.error = line["error"]
+        one.state = "canceled" if line.get("canceled") else "failed" if line.get("again") is None else "retrying"
+        one.seconds = line.get("d")
+    else:
+        one.state, one.error, one.seconds = "succeeded", None, line.get("d")
+
+
+def _lines(path: Path) -> Generator[dict[str, Any]]:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return
+    for text in data.split(b"\n"):
+        try:
+            yield orjson.loads(text)
+        except orjson.JSONDecodeError:  # the last one, cut off; or what comes after a full disk
+            continue
