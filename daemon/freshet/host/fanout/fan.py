@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from freshet.errors import ItemsFailed
 from freshet.host.fanout.call import MapCall
 from freshet.host.fanout.items import Failure, ItemQueue
 from freshet.host.fanout.member import ORDER, serve
-from freshet.host.fanout.record import MapRecord, item_key, kept_results
+from freshet.host.fanout.record import Kept, MapRecord, found_before, item_key, retried
 from freshet.host.frames import FrameDecoder
 from freshet.host.messages import ErrorData
 from freshet.host.process import describe_end
@@ -37,15 +37,22 @@ _CANCELED = Failure(ErrorData(type="Canceled", message="ended by hand", tracebac
 
 @dataclass(frozen=True)
 class Place:
-    """Of which step this is: run, position and attempt; the run's folder; `call`: its number among the step's calls;
-    `close`: descriptors that a member must not hold."""
+    """Of which step this is; `runs`: the folder of all runs; `retries`: the run that this one retries, if it does;
+    `call`: its number among the step's calls; `close`: descriptors that a member must not hold."""
 
+    runs: Path
     run_id: int
     position: int
+    step: str
     attempt: int
-    folder: Path
+    retries: int | None
     call: int
     close: tuple[int, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """The run's."""
+        return self.runs / str(self.run_id)
 
 
 @dataclass(eq=False)
@@ -69,10 +76,10 @@ class Fan:
         self._ctx = ctx
         self._progress = progress
         self._results: list[Any] = [None] * len(call.items)
-        self._record = MapRecord(str(place.folder), place.position, place.call)
+        self._record = MapRecord(place.folder, place.position, place.step, place.call)
         key = item_key(call.function)
         self._keys = [key(item) for item in call.items]
-        self._before: list[int] = []
+        self._before: dict[int, Kept] = {}
         self._told = 0
         self._queue = ItemQueue(self._to_do(), call.retries, random.Random(os.urandom(8)))
         self._members: set[_Member] = set()
@@ -82,8 +89,8 @@ class Fan:
         self._flush: asyncio.Handle | None = None
 
     def _to_do(self) -> list[int]:
-        """The items to do: not those that an earlier attempt of the step has made."""
-        kept = kept_results(self._record.path) if self._place.attempt > 1 else {}
+        """The items to do: not those that an earlier attempt of the step has made, or the run that this one retries."""
+        kept = self._kept()
         todo: list[int] = []
         for item, key in enumerate(self._keys):
             found = None if key is None else kept.get(key)
@@ -91,11 +98,22 @@ class Fan:
                 todo.append(item)
             else:
                 self._results[item] = self._read(found)
-                self._before.append(item)
+                self._before[item] = found
         return todo
 
-    def _read(self, found: bytes | ValueRef) -> Any:
-        return orjson.loads(found) if isinstance(found, bytes) else read_value(self._place.folder, found)
+    def _kept(self) -> dict[str, Kept]:
+        place = self._place
+        if place.attempt > 1:
+            return found_before(self._record.path, place.run_id)
+        if place.retries is None:
+            return {}
+        path = retried(place.runs / str(place.retries), place.step, place.call)
+        return {} if path is None else found_before(path, place.retries)
+
+    def _read(self, found: Kept) -> Any:
+        if isinstance(found.value, bytes):
+            return orjson.loads(found.value)
+        return read_value(self._place.runs / str(found.run_id), found.value)
 
     # --- the whole -----------------------------------------------------------------------------------------
 
@@ -104,8 +122,8 @@ class Fan:
         call, place = self._call, self._place
         head = {"map": call.name, "total": len(call.items), "attempt": place.attempt, "t": time.time()}
         self._record.add(head)
-        for item in self._before:
-            self._record.add({"i": item, "n": 0, "t": head["t"]})
+        for item, kept in self._before.items():
+            self._note_kept({"i": item, "n": 0, "t": head["t"]}, kept)
         try:
             self._advance()
             if self._queue.left:
@@ -206,13 +224,20 @@ class Fan:
         if "error" in told:
             self._fail(item, Failure(told["error"], told["retried"]), line)
             return
-        if (key := self._keys[item]) is not None:
-            line["k"] = key
-        ref = told.get("ref")
-        self._results[item] = self._read(body if newline else ValueRef(**ref))
-        self._record.add(line if ref is None else {**line, "ref": ref}, body if newline else None)
+        kept = Kept(body if newline else ValueRef(**told["ref"]), self._place.run_id)
+        self._results[item] = self._read(kept)
+        self._note_kept(line, kept)
         self._queue.succeeded(item)
         self._tell()
+
+    def _note_kept(self, line: dict[str, Any], kept: Kept) -> None:
+        if (key := self._keys[line["i"]]) is not None:
+            line["k"] = key
+        if isinstance(kept.value, bytes):
+            self._record.add(line, kept.value)
+        else:
+            elsewhere = {} if kept.run_id == self._place.run_id else {"in": kept.run_id}
+            self._record.add({**line, "ref": asdict(kept.value), **elsewhere})
 
     def _gone(self, member: _Member) -> None:
         """It has ended by itself, or by our hand."""

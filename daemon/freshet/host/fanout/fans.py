@@ -55,7 +55,17 @@ class Fans:
     async def _run(self, context: _Context, call: MapCall, number: int) -> list[Any]:
         order, loop = self._order, asyncio.get_running_loop()
         close = (self._line,) if self._line >= 0 else ()
-        place = Place(order["run"], order["position"], order["attempt"], self._folder, number, close)
+        by, _, run = order["origin"].partition(":")
+        place = Place(
+            runs=self._folder.parent,
+            run_id=order["run"],
+            position=order["position"],
+            step=order["step"],
+            attempt=order["attempt"],
+            retries=int(run) if by == "retry" and run.isdecimal() else None,
+            call=number,
+            close=close,
+        )
         fan = Fan(call, place, context, context.progress)
         if not self._fans and self._line >= 0:
             loop.add_reader(self._line, self._listen)

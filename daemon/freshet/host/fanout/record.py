@@ -1,4 +1,4 @@
-"""What is kept of a `ctx.map` in the run's folder: `items-POSITION-CALL.jsonl`, one JSON object a line, appended.
+"""What is kept of a `ctx.map` in the run's folder: `items-POSITION-STEP-CALL.jsonl`, one JSON object a line, appended.
 
     {"map": "fetch", "total": 3, "attempt": 1, "t": 1767225600.1}       an attempt of the step begins
     {"i": 0, "n": 1, "b": 1767225600.2}                                 an attempt at item 0 begins
@@ -6,10 +6,11 @@
     {"i": 1, "n": 1, "t": ..., "d": 0.01, "k": "1c...", "ref": {...}}   and this one with a value in a file
     {"i": 2, "n": 1, "t": ..., "error": {...}, "again": 1767225601.2}   it failed; `again`: when it is tried again
     {"i": 2, "n": 1, "t": ..., "error": {...}, "canceled": true}        it was ended by hand
-    {"i": 0, "n": 0, "t": ...}                                          an earlier attempt of the step had made it
+    {"i": 0, "n": 0, "t": ..., "k": "9f...", "v": [1, 2]}               it had been made before
 
 `k` is a digest of the function's code and the item: what succeeded in one attempt of the step is not done again in the
-next, however the items stand then.
+next, nor in a run that retries this one, however the items stand then. `in`, beside `ref`: the run in whose folder it
+lies, if that is another.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from freshet.definitions.code import code_version
 from freshet.io import json
 from freshet.io.registry import ValueRef
 
-__all__ = ["ItemState", "ItemView", "MapRecord", "MapView", "item_key", "kept_results", "read_maps"]
+__all__ = ["ItemState", "ItemView", "Kept", "MapRecord", "MapView", "found_before", "item_key", "read_maps", "retried"]
 
 ItemState = Literal["waiting", "running", "retrying", "succeeded", "failed", "canceled"]
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-_NAME = "items-{position}-{call}.jsonl"
+_NAME = "items-{position}-{step}-{call}.jsonl"
 
 
 def item_key(function: Callable[..., Any]) -> Callable[[Any], str | None]:
@@ -50,8 +51,8 @@ def item_key(function: Callable[..., Any]) -> Callable[[Any], str | None]:
 class MapRecord:
     """Appends to the file of one call. Lines are written when `flush` is called."""
 
-    def __init__(self, folder: str, position: int, call: int) -> None:
-        self.path = Path(folder, _NAME.format(position=position, call=call))
+    def __init__(self, folder: Path, position: int, step: str, call: int) -> None:
+        self.path = folder / _NAME.format(position=position, step=step, call=call)
         self._lines: list[bytes] = []
 
     def add(self, line: dict[str, Any], value: bytes | None = None) -> None:
@@ -73,14 +74,29 @@ class MapRecord:
                 os.close(file)
 
 
-def kept_results(path: Path) -> dict[str, bytes | ValueRef]:
-    """By key, what earlier attempts made: JSON, or where it is kept."""
-    found: dict[str, bytes | ValueRef] = {}
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A result: as JSON, or the file that holds it in the folder of a run."""
+
+    value: bytes | ValueRef
+    run_id: int
+
+
+def found_before(path: Path, run_id: int) -> dict[str, Kept]:
+    """By key, what is kept at `path`, of the run with this number."""
+    found: dict[str, Kept] = {}
     for line in _lines(path):
-        if (key := line.get("k")) is None:
-            continue
-        found[key] = ValueRef(**line["ref"]) if "ref" in line else orjson.dumps(line["v"])
+        if (key := line.get("k")) is not None:
+            value = ValueRef(**line["ref"]) if "ref" in line else orjson.dumps(line["v"])
+            found[key] = Kept(value, line.get("in", run_id))
     return found
+
+
+def retried(folder: Path, step: str, call: int) -> Path | None:
+    """The file of the same call in a run that is retried; None where it cannot be told, since the step is there for
+    several partitions."""
+    found = list(folder.glob(_NAME.format(position="*", step=step, call=call)))
+    return found[0] if len(found) == 1 else None
 
 
 # --- for who looks ---------------------------------------------------------------------------------------------
@@ -103,6 +119,7 @@ class MapView:
     """A call as far as it is. `items`: those that were begun, by number."""
 
     position: int
+    step: str
     call: int
     name: str = ""
     total: int = 0
@@ -119,9 +136,10 @@ class MapView:
 def read_maps(folder: Path) -> list[MapView]:
     """All calls of a run, by step and in their order. Blocks: for a thread."""
     found: list[MapView] = []
-    for path in folder.glob(_NAME.format(position="*", call="*")):
-        _, position, call = path.stem.split("-")
-        view = MapView(int(position), int(call))
+    for path in folder.glob(_NAME.format(position="*", step="*", call="*")):
+        _, position, step = path.stem.split("-", 2)
+        step, _, call = step.rpartition("-")
+        view = MapView(int(position), step, int(call))
         for line in _lines(path):
             _take_in(view, line)
         found.append(view)
