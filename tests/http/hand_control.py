@@ -45,7 +45,7 @@ from freshet.engine.queue_desk import QueueDesk
 from freshet.engine.requests import call_job, check_partitions, find_asset, run_of_assets
 from freshet.engine.why import WhyView
 from freshet.errors import Conflict, UnknownName
-from freshet.executors.base import HostStatus, LoadReport
+from freshet.executors.base import HostStatus, ItemRef, LoadReport
 from freshet.http.serve import serve
 from freshet.http.sockets import Sockets, bind
 from freshet.settings import Settings, load_settings
@@ -315,7 +315,7 @@ class HandControl:
         self.bus.publish(events)
         return count
 
-    async def cancel(self, run_id: int) -> RunRow:
+    async def cancel(self, run_id: int, item: ItemRef | None = None) -> RunRow:
         self.bus.publish(await self.store.write(partial(cancel_run, run_id=run_id, now=NOW)))
         row = await self.store.read(partial(read_run, run_id=run_id))
         if row is None:

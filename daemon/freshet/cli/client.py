@@ -215,6 +215,14 @@ class Client:
         """End a run."""
         return self._one(models.RunAnswer, "POST", f"runs/{run_id}/cancel")
 
+    def items(self, run_id: int, state: models.ItemState | None, limit: int) -> list[models.MapAnswer]:
+        """The items of what a run maps over."""
+        return self._many(models.MapAnswer, f"runs/{run_id}/items", state=state, limit=limit)
+
+    def cancel_item(self, run_id: int, body: models.CancelItemBody) -> models.RunAnswer:
+        """End one item."""
+        return self._one(models.RunAnswer, "POST", f"runs/{run_id}/items/cancel", body=body)
+
     def retry(self, run_id: int, *, whole: bool = False) -> models.RunsAdmitted:
         """Ask for what a run did not make, or for all of it."""
         return self._one(models.RunsAdmitted, "POST", f"runs/{run_id}/retry", params={"all": whole})

@@ -21,7 +21,7 @@ from freshet.engine.backfill.select import BackfillRequest
 from freshet.engine.partitions.page import PartitionsQuery
 from freshet.engine.queue_desk import QueueDesk
 from freshet.engine.why import WhyView
-from freshet.executors.base import HostStatus, LoadReport
+from freshet.executors.base import HostStatus, ItemRef, LoadReport
 from freshet.store.records import Event, Kept, NewDelivery, PartitionDelta, ReportedMaterialization, RunRow
 from freshet.store.store import Store
 
@@ -364,8 +364,8 @@ class Control(Protocol):
         `deltas` raises, none. Returns how many keys were new, or were there to delete."""
         ...
 
-    async def cancel(self, run_id: int) -> RunRow:
-        """Cancel a queued or running run."""
+    async def cancel(self, run_id: int, item: ItemRef | None = None) -> RunRow:
+        """Cancel a queued or running run; or of a running one nothing but an item of a `ctx.map`."""
         ...
 
     async def retry(self, run_id: int, *, whole: bool = False) -> int:

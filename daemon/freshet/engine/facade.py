@@ -48,7 +48,7 @@ from freshet.engine.requests import (
 from freshet.engine.rollback import roll_back
 from freshet.engine.why import WhyView, blocked_by, why
 from freshet.errors import FreshetError, UnknownName
-from freshet.executors.base import LoadReport
+from freshet.executors.base import ItemRef, LoadReport
 from freshet.store.admission import admit
 from freshet.store.queries import run as read_run
 from freshet.store.records import PartitionDelta, ReportedMaterialization, RunRow, RunToAdmit
@@ -323,10 +323,13 @@ class EngineControl:
         return await self._engine.staging.change(deltas)
 
     @_loud
-    async def cancel(self, run_id: int) -> RunRow:
-        """Cancel a queued or running run."""
+    async def cancel(self, run_id: int, item: ItemRef | None = None) -> RunRow:
+        """Cancel a queued or running run, or an item of it."""
         engine = self._engine
-        await engine.instruments.work.whole(self._cancel(run_id))
+        if item is None:
+            await engine.instruments.work.whole(self._cancel(run_id))
+        else:
+            engine.launcher.cancel_item(run_id, item)
         return await self._run(run_id)
 
     async def _run(self, run_id: int) -> RunRow:

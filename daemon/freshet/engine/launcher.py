@@ -17,8 +17,8 @@ from freshet.engine.inputs import read_bulk
 from freshet.engine.instruments import STORE_RETRY, Instruments, persist
 from freshet.engine.queue import Booking, RunQueue, StepId
 from freshet.engine.requests import input_needs
-from freshet.errors import StoreUnavailable
-from freshet.executors.base import StepEnd
+from freshet.errors import Conflict, StoreUnavailable
+from freshet.executors.base import ItemRef, StepEnd
 from freshet.store.finishing import finish_step
 from freshet.store.records import (
     Admission,
@@ -146,6 +146,13 @@ class Launcher:
                 self._reading.discard(step_id)
             elif host is not None:
                 host.cancel(*step_id, grace=grace)
+
+    def cancel_item(self, run_id: int, item: ItemRef) -> None:
+        """One item of a step under way is ended, the others go on. Raises `Conflict` where it is not under way."""
+        host = self._in.in_force.host
+        if (run_id, item.position) not in self.running or host is None:
+            raise Conflict(f"run {run_id} has no such step under way", hint=f"freshet items {run_id}")
+        host.cancel_item(run_id, item)
 
     def _forget(self, run_id: int) -> None:
         for step_id in [s for s in self.retry_at if s[0] == run_id]:

@@ -34,6 +34,7 @@ __all__ = [
     "CodeHost",
     "DeliveryEnd",
     "HostStatus",
+    "ItemRef",
     "LoadProblem",
     "LoadReport",
     "RequestedRun",
@@ -149,6 +150,15 @@ class TickEnd:
     handled: tuple[HandledDelivery, ...] = ()
     cause: Cause = (0, None)
     in_hand: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRef:
+    """An item of the `call`-th `ctx.map` of the step at `position`, all counted from 0."""
+
+    position: int
+    call: int
+    item: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +282,10 @@ class CodeHost(Protocol):
 
     def cancel(self, run_id: int, position: int, *, grace: float) -> None:
         """SIGTERM to the step's process tree, SIGKILL after `grace` seconds."""
+        ...
+
+    def cancel_item(self, run_id: int, item: ItemRef) -> None:
+        """End one item of a `ctx.map`; nothing happens if it is over, or never was."""
         ...
 
     async def watch(self, *, active: bool) -> None:

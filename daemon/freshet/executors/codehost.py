@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from freshet.errors import HostError
-from freshet.executors.base import Answers, HostStatus, LoadReport, StepEnd, TickOrder
+from freshet.executors.base import Answers, HostStatus, ItemRef, LoadReport, StepEnd, TickOrder
 from freshet.executors.children import ChildrenLock
 from freshet.executors.evaluators import EvaluatorPool
 from freshet.executors.forked import ForkedEvaluator
@@ -25,7 +25,7 @@ from freshet.executors.input_files import InputFiles, is_large
 from freshet.executors.strays import kill_until_gone, marked
 from freshet.executors.translate import load_report, run_order, step_end
 from freshet.host.frames import encode
-from freshet.host.messages import Cancel, Close, ForkEvaluator, FromHost, InputsFile, Kill, Open
+from freshet.host.messages import Cancel, CancelItem, Close, ForkEvaluator, FromHost, InputsFile, Kill, Open
 from freshet.store.records import StepToRun, TickError
 
 __all__ = ["ProcessCodeHost"]
@@ -188,6 +188,10 @@ class ProcessCodeHost:
         if self._inputs.stop(run_id, position):
             return
         self._send(Cancel(op="cancel", run=run_id, position=position, grace=grace))
+
+    def cancel_item(self, run_id: int, item: ItemRef) -> None:
+        """End one item of a `ctx.map`."""
+        self._send(CancelItem(op="cancel_item", run=run_id, position=item.position, call=item.call, item=item.item))
 
     def status(self) -> HostStatus:
         """A cheap snapshot."""

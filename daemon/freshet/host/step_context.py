@@ -28,8 +28,8 @@ _PROGRESS_EVERY = 0.1
 
 
 class RunningJob:
-    """What a job's function gets. `collected` is what `metadata()` was given. `line`: the worker's socket, where the host
-    says which items are canceled; -1 without."""
+    """What a job's function gets. `collected` is what `metadata()` was given. `line`: the worker's socket, where the
+    host says which items are canceled; -1 without."""
 
     def __init__(
         self, order: Run, journal: Journal, *, line: int = -1, clock: Callable[[], float] = time.monotonic

@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 
 import structlog
 
-from freshet.executors.base import Answers, HostStatus, LoadProblem, LoadReport, StepEnd, TickOrder
+from freshet.executors.base import Answers, HostStatus, ItemRef, LoadProblem, LoadReport, StepEnd, TickOrder
 from freshet.executors.input_files import is_large, remove_inputs, write_inputs
 from freshet.executors.translate import run_order, step_end
 from freshet.host.describe import catalog
@@ -213,6 +213,9 @@ class InlineHost:
     def cancel(self, run_id: int, position: int, *, grace: float) -> None:
         """End a step that is asleep."""
         self._wake_up((run_id, position), "canceled")
+
+    def cancel_item(self, run_id: int, item: ItemRef) -> None:
+        """Items are no processes of their own here."""
 
     def _wake_up(self, key: tuple[int, int], outcome: Literal["canceled", "interrupted"] | None = None) -> None:
         asleep = self._asleep.pop(key, None)

@@ -11,7 +11,7 @@ from typing import Literal
 from freshet.definitions.graph import Definitions
 from freshet.engine.clock import SimulatedClock, Timer
 from freshet.engine.simulation.arrivals import Arrival
-from freshet.executors.base import Answers, HostStatus, LoadReport, StepEnd, TickEnd, TickOrder
+from freshet.executors.base import Answers, HostStatus, ItemRef, LoadReport, StepEnd, TickEnd, TickOrder
 from freshet.store.records import CheckEnd, StepToRun
 
 __all__ = ["SimulatedHost", "as_played"]
@@ -138,6 +138,9 @@ class SimulatedHost:
     def cancel(self, run_id: int, position: int, *, grace: float) -> None:
         """End a step."""
         self._wake_up((run_id, position), "canceled")
+
+    def cancel_item(self, run_id: int, item: ItemRef) -> None:
+        """Items are no processes of their own here."""
 
     def _wake_up(self, key: tuple[int, int], outcome: Literal["canceled", "interrupted"] | None = None) -> None:
         asleep = self._asleep.pop(key, None)

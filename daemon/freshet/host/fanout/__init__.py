@@ -6,6 +6,6 @@
     member.py   the process that works on one item after another
     fan.py      the worker's side: members, time, results
 
-A member is forked with the items in its memory, so that neither they nor the function cross a boundary; an item is named
-to it by its number, and a result comes back as JSON, or as the name of the file that keeps it.
+A member is forked with the items in its memory, so that neither they nor the function cross a boundary; an item is
+named to it by its number, and a result comes back as JSON, or as the name of the file that keeps it.
 """

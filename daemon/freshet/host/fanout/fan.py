@@ -231,7 +231,8 @@ class Fan:
         self._tell()
 
     def _note_kept(self, line: dict[str, Any], kept: Kept) -> None:
-        if (key := self._keys[line["i"]]) is not None:
+        key = self._keys[int(line["i"])]
+        if key is not None:
             line["k"] = key
         if isinstance(kept.value, bytes):
             self._record.add(line, kept.value)

@@ -54,8 +54,8 @@ class ItemQueue:
             _, item = heapq.heappop(self._again)
             if item not in self.failed:
                 return self._begin(item)
-        item = next((one for one in self._fresh if one not in self.failed), None)
-        return None if item is None else self._begin(item)
+        fresh = next((one for one in self._fresh if one not in self.failed), None)
+        return None if fresh is None else self._begin(fresh)
 
     def next_due(self) -> float | None:
         """When the next item comes that is tried again; None if none waits."""

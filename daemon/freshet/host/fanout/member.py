@@ -58,9 +58,7 @@ def serve(
         os._exit(status)
 
 
-def _work(
-    call: MapCall, ctx: Any, sock: socket.socket, runner: asyncio.Runner, values: Path, run_id: int
-) -> None:
+def _work(call: MapCall, ctx: Any, sock: socket.socket, runner: asyncio.Runner, values: Path, run_id: int) -> None:
     while order := sock.recv(ORDER.size, socket.MSG_WAITALL):
         item, attempt = ORDER.unpack(order)
         began = time.perf_counter()
@@ -72,7 +70,13 @@ def _work(
             if body is None or len(body) > _INLINE:
                 body = None
                 told["ref"] = write_value(
-                    value, values_dir=values, asset="items", partition_key=str(item), run_id=run_id, attempt=attempt, io=None
+                    value,
+                    values_dir=values,
+                    asset="items",
+                    partition_key=str(item),
+                    run_id=run_id,
+                    attempt=attempt,
+                    io=None,
                 )
         except BaseException as raised:
             told["error"] = _error_of(raised)

@@ -10,19 +10,18 @@
 
 `k` is a digest of the function's code and the item: what succeeded in one attempt of the step is not done again in the
 next, nor in a run that retries this one, however the items stand then. `in`, beside `ref`: the run in whose folder it
-lies, if that is another.
+lies, if that is another. `http/api/items.py` reads it for who looks.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections import Counter
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
@@ -30,9 +29,8 @@ from freshet.definitions.code import code_version
 from freshet.io import json
 from freshet.io.registry import ValueRef
 
-__all__ = ["ItemState", "ItemView", "Kept", "MapRecord", "MapView", "found_before", "item_key", "read_maps", "retried"]
+__all__ = ["Kept", "MapRecord", "found_before", "item_key", "retried"]
 
-ItemState = Literal["waiting", "running", "retrying", "succeeded", "failed", "canceled"]
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 _NAME = "items-{position}-{step}-{call}.jsonl"
 
@@ -97,71 +95,6 @@ def retried(folder: Path, step: str, call: int) -> Path | None:
     several partitions."""
     found = list(folder.glob(_NAME.format(position="*", step=step, call=call)))
     return found[0] if len(found) == 1 else None
-
-
-# --- for who looks ---------------------------------------------------------------------------------------------
-
-
-@dataclass
-class ItemView:
-    """An item. `attempts`: begun in the last attempt of the step; `seconds`: of the last one that ended."""
-
-    number: int
-    state: ItemState = "waiting"
-    attempts: int = 0
-    at: float | None = None
-    seconds: float | None = None
-    error: dict[str, Any] | None = None
-
-
-@dataclass
-class MapView:
-    """A call as far as it is. `items`: those that were begun, by number."""
-
-    position: int
-    step: str
-    call: int
-    name: str = ""
-    total: int = 0
-    items: dict[int, ItemView] = field(default_factory=dict[int, ItemView])
-
-    @property
-    def counts(self) -> dict[ItemState, int]:
-        """How many are how."""
-        found = Counter[ItemState](one.state for one in self.items.values())
-        found["waiting"] += self.total - found.total()
-        return dict(+found)
-
-
-def read_maps(folder: Path) -> list[MapView]:
-    """All calls of a run, by step and in their order. Blocks: for a thread."""
-    found: list[MapView] = []
-    for path in folder.glob(_NAME.format(position="*", step="*", call="*")):
-        _, position, step = path.stem.split("-", 2)
-        step, _, call = step.rpartition("-")
-        view = MapView(int(position), step, int(call))
-        for line in _lines(path):
-            _take_in(view, line)
-        found.append(view)
-    return sorted(found, key=lambda view: (view.position, view.call))
-
-
-def _take_in(view: MapView, line: dict[str, Any]) -> None:
-    if "map" in line:
-        view.name, view.total = line["map"], line["total"]
-        view.items = {}
-        return
-    one = view.items.setdefault(line["i"], ItemView(line["i"]))
-    one.attempts = max(one.attempts, line.get("n", 0))
-    one.at = line.get("t") or line.get("b")
-    if "b" in line:
-        one.state = "running"
-    elif "error" in line:
-        one.error = line["error"]
-        one.state = "canceled" if line.get("canceled") else "failed" if line.get("again") is None else "retrying"
-        one.seconds = line.get("d")
-    else:
-        one.state, one.error, one.seconds = "succeeded", None, line.get("d")
 
 
 def _lines(path: Path) -> Generator[dict[str, Any]]:

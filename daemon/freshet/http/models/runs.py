@@ -12,8 +12,12 @@ from freshet.http.models.base import Answer, Body, Json, RunState, StepState
 __all__ = [
     "ArtifactAnswer",
     "CallBody",
+    "CancelItemBody",
     "EventAnswer",
     "EventsPage",
+    "ItemAnswer",
+    "ItemState",
+    "MapAnswer",
     "MaterializeBody",
     "Priority",
     "RunAnswer",
@@ -108,6 +112,42 @@ class ArtifactAnswer(Answer):
     media: str | None
     size: int | None
     href: str | None
+
+
+ItemState = Literal["waiting", "running", "retrying", "succeeded", "failed", "canceled"]
+
+
+class ItemAnswer(Answer):
+    """An item of a `ctx.map`, by its number from 0. `attempts`: 0 where it had been made before; `seconds`: of the last
+    one that ended."""
+
+    number: int
+    state: ItemState
+    attempts: int = 0
+    at: float | None = None
+    seconds: float | None = None
+    error: str | None = None
+
+
+class MapAnswer(Answer):
+    """A call of `ctx.map`, the `call`-th of the step at `position`, from 0. `name`: of the function; `counts`: items by
+    state, those that are none left out."""
+
+    position: int
+    step: str
+    call: int
+    name: str
+    total: int
+    counts: dict[ItemState, int]
+    items: tuple[ItemAnswer, ...]
+
+
+class CancelItemBody(Body):
+    """Which item to end."""
+
+    position: Annotated[int, Field(ge=0)]
+    call: Annotated[int, Field(ge=0)]
+    item: Annotated[int, Field(ge=0)]
 
 
 class RunsAdmitted(Answer):

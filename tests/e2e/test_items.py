@@ -1,0 +1,179 @@
+"""`ctx.map`: each item by itself, through failures, cancels and the end of the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.support.daemon import Daemon, Site
+
+from freshet.http.models import CallBody, ItemAnswer, MapAnswer, RunAnswer
+
+PLUGIN = """
+import asyncio
+import os
+import time
+from pathlib import Path
+
+from freshet import ItemsFailed, Retries, job
+
+
+def note(name, text=""):
+    with open(f"did-{name}", "a") as file:
+        file.write(f"{text}.")
+
+
+def work(ctx, name):
+    ctx.log.info("at work", name=name)
+    note(name)
+    if name == "fails" and not Path("mended").exists():
+        raise ValueError("no such region")
+    if name == "dies" and not Path("mended").exists():
+        os._exit(3)
+    if name == "hangs" and not Path("mended").exists():
+        time.sleep(600)
+    if name == "second" and len(Path("did-second").read_text()) == 1:
+        raise ConnectionError("try again")
+    return {name, name}
+
+
+@job
+def regions(ctx):
+    found = ctx.map(work, ["fine", "fails", "dies", "hangs", "second"], retries=Retries(1, delay="10ms"), timeout="1s")
+    assert found == [{"fine"}, {"fails"}, {"dies"}, {"hangs"}, {"second"}], found
+
+
+@job
+async def waits(ctx):
+    async def wait(item):
+        note(item)
+        while not Path(f"go-{item}").exists():
+            await asyncio.sleep(0.01)
+        return item
+
+    first, second = await asyncio.gather(
+        ctx.map(wait, ["a", "b", "c"], limit=3, raising=False), ctx.map(str.upper, ["x"], limit=1)
+    )
+    Path("found").write_text(repr([type(one).__name__ for one in first]) + repr(second))
+
+
+@job
+def long(ctx):
+    def each(number):
+        note(number)
+        while number >= 3 and not Path("go").exists():
+            time.sleep(0.01)
+        return number
+
+    assert ctx.map(each, range(6), limit=2) == list(range(6))
+
+
+@job
+def wrong(ctx):
+    ctx.map("no function", [1])
+"""
+MakeSite = Callable[..., Site]
+
+
+def begin(daemon: Daemon, job: str) -> int:
+    (number,) = daemon.client.call(job, CallBody()).runs
+    return number
+
+
+def ended(daemon: Daemon, number: int) -> RunAnswer:
+    return daemon.wait_until(lambda: (run := daemon.client.run(number)).ended and run, f"run {number} has ended")
+
+
+def items(daemon: Daemon, number: int) -> dict[int, ItemAnswer]:
+    return {one.number: one for call in daemon.client.items(number, None, 100) for one in call.items}
+
+
+def did(site: Site, name: object) -> int:
+    path = Path(site.folder, f"did-{name}")
+    return path.read_text().count(".") if path.exists() else 0
+
+
+def test_each_item_is_tried_again_timed_out_and_shown_by_itself(make_site: MakeSite) -> None:
+    site = make_site(PLUGIN)
+    daemon = site.start().ready()
+    number = begin(daemon, "regions")
+    (step,) = ended(daemon, number).steps
+    assert step.state == "failed" and step.error["type"] == "ItemsFailed"
+    said = step.error["message"]
+    assert "3 of 5 items of work failed: [1] ValueError: no such region; [2] WorkerDied:" in said
+    assert "exit status 3; [3] TimeoutError: timed out after 1s" in said
+    found = items(daemon, number)
+    assert [found[one].state for one in range(5)] == ["succeeded", "failed", "failed", "failed", "succeeded"]
+    assert [found[one].attempts for one in range(5)] == [1, 2, 2, 2, 2]
+    assert [did(site, name) for name in ("fine", "fails", "dies", "hangs", "second")] == [1, 2, 2, 2, 2]
+    assert "ValueError: no such region" in site.cli("items", str(number), "--state", "failed").stdout
+    assert site.cli("logs", str(number)).stdout.count("at work") == 9
+    # A run that retries it does what failed, and nothing again that was made.
+    Path(site.folder, "mended").touch()
+    again = daemon.client.retry(number).runs[0]
+    assert ended(daemon, again).state == "succeeded"
+    assert [did(site, name) for name in ("fine", "fails", "dies", "hangs", "second")] == [1, 3, 3, 3, 2]
+    assert [items(daemon, again)[one].attempts for one in range(5)] == [0, 1, 1, 1, 0]
+    assert daemon.stop() == 0
+
+
+def test_one_item_is_canceled_and_the_others_go_on(make_site: MakeSite) -> None:
+    site = make_site(PLUGIN)
+    daemon = site.start().ready()
+    number = begin(daemon, "waits")
+
+    def maps() -> list[MapAnswer]:
+        return daemon.client.items(number, None, 100)
+
+    daemon.wait_until(lambda: len(maps()) == 2 and maps()[0].counts.get("running") == 3, "all three are at work")
+    assert "in 2 calls" in site.cli("items", str(number), "--cancel", "1").stderr
+    assert "has no item 7" in site.cli("items", str(number), "--cancel", "7", "--call", "0").stderr
+    assert site.cli("items", str(number), "--cancel", "1", "--call", "0").returncode == 0
+    daemon.wait_until(lambda: maps()[0].counts.get("canceled") == 1, "one is canceled")
+    assert maps()[0].counts == {"running": 2, "canceled": 1}
+    for name in ("a", "c"):
+        Path(site.folder, f"go-{name}").touch()
+    assert ended(daemon, number).state == "succeeded"
+    assert Path(site.folder, "found").read_text() == "['str', 'ItemsFailed', 'str']['X']"
+    assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_what_was_made_is_not_made_again_after_the_daemon_ended(make_site: MakeSite, how: str) -> None:
+    site = make_site(PLUGIN)
+    daemon = site.start().ready()
+    number = begin(daemon, "long")
+    daemon.wait_until(
+        lambda: items(daemon, number).keys() >= {3, 4} and items(daemon, number)[2].state == "succeeded",
+        "the first three are made",
+    )
+    if how == "kill":
+        daemon.kill()
+    else:
+        daemon.stop(within=15)
+    Path(site.folder, "go").touch()
+    daemon = site.start().ready()
+    assert ended(daemon, number).state == "succeeded"
+    assert [did(site, one) for one in range(6)] == [1, 1, 1, 2, 2, 1]
+    assert daemon.stop() == 0
+
+
+def test_a_cancel_of_the_run_leaves_no_process(make_site: MakeSite) -> None:
+    site = make_site(PLUGIN)
+    daemon = site.start().ready()
+    before = len(site.processes())
+    number = begin(daemon, "long")
+    daemon.wait_until(lambda: did(site, 4), "it is at work")
+    daemon.client.cancel(number)
+    assert ended(daemon, number).state == "canceled"
+    daemon.wait_until(lambda: len(site.processes()) <= before, "its processes are gone")
+    assert daemon.stop() == 0
+
+
+def test_a_wrong_call_says_what_is_wrong(make_site: MakeSite) -> None:
+    site = make_site(PLUGIN)
+    daemon = site.start().ready()
+    (step,) = ended(daemon, begin(daemon, "wrong")).steps
+    assert "ctx.map('no function', ...): not a function (ctx.map(function, items))" in step.error["message"]
+    assert daemon.stop() == 0
