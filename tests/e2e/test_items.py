@@ -82,7 +82,8 @@ def begin(daemon: Daemon, job: str) -> int:
 
 
 def ended(daemon: Daemon, number: int) -> RunAnswer:
-    return daemon.wait_until(lambda: (run := daemon.client.run(number)).ended and run, f"run {number} has ended")
+    daemon.wait_until(lambda: daemon.client.run(number).ended, f"run {number} has ended")
+    return daemon.client.run(number)
 
 
 def items(daemon: Daemon, number: int) -> dict[int, ItemAnswer]:

@@ -14,8 +14,8 @@ from freshet.host.messages import ErrorData
 NO = ErrorData(type="E", message="no", traceback="")
 
 
-def queue(count: int, most: int, **options: float) -> ItemQueue:
-    return ItemQueue(range(count), RetrySpec(max=most, jitter=0.0, **options), random.Random(0))
+def queue(count: int, most: int, delay: float = 1.0) -> ItemQueue:
+    return ItemQueue(range(count), RetrySpec(max=most, jitter=0.0, delay=delay), random.Random(0))
 
 
 def test_in_order_and_again_after_the_delay() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,7 @@ class MapCall:
 
 def checked(
     function: Callable[..., Any],
-    items: object,
+    items: Any,
     *,
     retries: int | Retries,
     limit: int | None,
@@ -46,14 +46,14 @@ def checked(
     """The call as data. Raises `DefinitionError` for what cannot be."""
     if not callable(function):
         raise DefinitionError(f"ctx.map({function!r:.60}, ...): not a function", hint="ctx.map(function, items)")
-    if not isinstance(items, Iterable) or isinstance(items, str | bytes):
+    if isinstance(items, str | bytes) or not hasattr(items, "__iter__"):
         raise DefinitionError(f"ctx.map(..., {items!r:.60}): not a list of items", hint="ctx.map(function, [1, 2, 3])")
     expect(limit, (int, type(None)), "ctx.map(limit=)")
     if limit is not None and not 1 <= limit <= _LIMIT:
         raise DefinitionError(f"ctx.map(limit={limit}) is out of range", hint=f"processes at once: 1 to {_LIMIT}")
     return MapCall(
         function=function,
-        items=tuple[Any, ...](items),
+        items=tuple(items),
         name=str(getattr(function, "__qualname__", None) or getattr(function, "__name__", type(function).__name__)),
         retries=retry_spec(retries, "ctx.map(retries=)"),
         limit=limit or len(os.sched_getaffinity(0)),

@@ -106,6 +106,9 @@ class InlineLane:
                 launch.ending = "canceled"
                 self._stop(process, launch, grace)
 
+    def pass_on(self, run: int, position: int, payload: bytes) -> None:
+        """There is no line to a single step here: its items end with it."""
+
     def close(self, grace: float) -> None:
         """Cancel all, and kill what is left after `grace`."""
         self._closing = True
