@@ -11,7 +11,6 @@ from freshet.store.codec import dump, load
 from freshet.store.ending import end_run, release
 from freshet.store.events import EventLog
 from freshet.store.inputs import gather_inputs
-from freshet.store.partitions import metadata_of
 from freshet.store.records import Event, InputNeed, QueuedRun, QueuedStep, Started, StepToRun
 
 __all__ = ["cancel_into", "cancel_run", "queued_runs", "queued_steps", "start_steps", "started_since"]
@@ -24,8 +23,9 @@ s.state IN ('queued', 'retrying') AND r.state IN ('queued', 'started', 'interrup
 """
 _START = f"""
 UPDATE steps AS s SET state = 'started', attempt = s.attempt + 1, started_at = ?1, not_before = NULL, error = NULL
-FROM runs r WHERE r.id = s.run_id AND s.run_id = ?2 AND s.position = ?3 AND {_READY}
-RETURNING attempt, failures, name, partition
+FROM json_each(?2) wanted CROSS JOIN runs r
+WHERE r.id = wanted.value ->> 0 AND s.run_id = r.id AND s.position = wanted.value ->> 1 AND {_READY}
+RETURNING run_id, position
 """  # noqa: S608  # a constant
 # A run that begins after its partition was deleted and added again is of the partition as it is now.
 _BEGUN = """
@@ -33,17 +33,18 @@ UPDATE runs SET state = 'started', version = ?2, started_at = coalesce(started_a
     generation = CASE WHEN started_at IS NOT NULL THEN generation ELSE coalesce(
         (SELECT p.generation FROM partitions p WHERE p.set_id = runs.set_id AND p.number = runs.partition), generation)
         END
-WHERE id = ?3
+WHERE id IN (SELECT value ->> 0 FROM json_each(?3))
 """
 # A step may have a partition of its own, of its asset's set, in a run that has none.
-_RUN = """
-SELECT iif(s.check_of IS NULL, r.kind, 'check'), r.params, r.tags, r.target, r.origin, r.priority,
-    ps.id, ps.name, p.key
-FROM runs r JOIN steps s ON s.run_id = r.id AND s.position = ?
+_STARTED = """
+SELECT r.id, s.position, s.name, iif(s.check_of IS NULL, r.kind, 'check'), s.attempt, s.failures, s.partition,
+    ps.name, p.key, p.metadata, r.params, r.tags, r.target, r.origin, r.priority
+FROM json_each(?) wanted CROSS JOIN runs r ON r.id = wanted.value ->> 0
+CROSS JOIN steps s ON s.run_id = r.id AND s.position = wanted.value ->> 1
 LEFT JOIN assets a ON a.id = coalesce(s.asset_id, s.check_of)
-LEFT JOIN partition_sets ps ON ps.id = coalesce(r.set_id, a.set_id)
+LEFT JOIN partition_sets ps ON s.partition <> 0 AND ps.id = coalesce(r.set_id, a.set_id)
 LEFT JOIN partitions p ON p.set_id = ps.id AND p.number = s.partition
-WHERE r.id = ?
+ORDER BY wanted.key
 """
 
 
@@ -98,34 +99,21 @@ def start_steps(
     Those that may not start any more (canceled, started before) are left out.
     """
     log = EventLog(db, now)
-    started: list[StepToRun] = []
-    for run_id, position in steps:
-        row = db.execute(_START, (now, run_id, position)).fetchone()
-        if row is None:
-            continue
-        db.execute(_BEGUN, (now, version, run_id))
-        step = _to_run(db, run_id, position, row, needs)
-        started.append(step)
+    begun = set(db.execute(_START, (now, dump(list(steps)))))
+    if not begun:
+        return Started((), ())
+    wanted = dump([step for step in steps if step in begun])
+    db.execute(_BEGUN, (now, version, wanted))
+    started = tuple(_to_run(db, row, needs) for row in db.execute(_STARTED, (wanted,)).fetchall())
+    for step in started:
         if step.kind == "asset":
-            log.add("started", asset=step.name, set=step.set, partition=step.partition, run_id=run_id)
-    return Started(tuple(started), log.write())
+            log.add("started", asset=step.name, set=step.set, partition=step.partition, run_id=step.run_id)
+    return Started(started, log.write())
 
 
-def _to_run(
-    db: sqlite3.Connection,
-    run_id: int,
-    position: int,
-    row: tuple[int, int, str, int],
-    needs: Mapping[str, Sequence[InputNeed]],
-) -> StepToRun:
-    attempt, failures, name, partition = row
-    kind, params, tags, *of_run, set_id, set_name, key = db.execute(_RUN, (position, run_id)).fetchone()
+def _to_run(db: sqlite3.Connection, row: Sequence[Any], needs: Mapping[str, Sequence[InputNeed]]) -> StepToRun:
+    run_id, position, name, kind, attempt, failures, partition, set_name, key, metadata, params, tags, *of_run = row
     target, origin, priority = of_run
-    metadata: dict[str, Any] = {}
-    if partition:
-        metadata = metadata_of(db, set_id, partition)
-    else:
-        set_name = key = None
     inputs, missing, bulk = gather_inputs(db, needs.get(name, ()), partition, key)
     return StepToRun(
         run_id=run_id,
@@ -137,7 +125,7 @@ def _to_run(
         set=set_name,
         partition=partition,
         key=key,
-        partition_metadata=metadata,
+        partition_metadata={} if metadata is None else load(metadata),
         params=load(params),
         tags=load(tags),
         inputs=inputs,

@@ -117,7 +117,8 @@ class RunQueue:
         """A run that has not ended, before any step of it is `put`. `begun`: it is under way, and counted at once."""
         if run_id in self._runs:
             return
-        run = self._runs[run_id] = _Run(origin, priority, self._gates.of_tags(tags or {}))
+        requester = "retry" if origin.startswith("retry:") else origin
+        run = self._runs[run_id] = _Run(requester, priority, self._gates.of_tags(tags or {}))
         if begun:
             run.begun = run.sure = True
             for gate, amount in (*run.tags, *self._gates.runs):
