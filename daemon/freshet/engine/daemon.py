@@ -10,6 +10,7 @@ import asyncio
 import gc
 import signal
 import sys
+from collections.abc import Mapping
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -18,15 +19,18 @@ import anyio
 import structlog
 from anyio.abc import TaskStatus
 
+from freshet.definitions.executor import Lane
 from freshet.engine.clock import SystemClock
 from freshet.engine.engine import Engine, EngineOptions
 from freshet.engine.facade import EngineControl
 from freshet.engine.logs import configure_logs
 from freshet.engine.notify import notify
 from freshet.errors import FreshetError
+from freshet.executors.apart import StepExecutor
 from freshet.executors.base import Answers, CodeHost
 from freshet.executors.children import ChildrenLock
 from freshet.executors.codehost import ProcessCodeHost
+from freshet.executors.detached import DetachedSteps
 from freshet.executors.hostsettings import HostSettings
 from freshet.http.serve import serve
 from freshet.http.sockets import Sockets, bind
@@ -107,7 +111,11 @@ async def _serve(settings: Settings, store: Store, children: ChildrenLock, clock
         limits=settings.run_limits,
     )
     gc.set_threshold(*_GARBAGE_AFTER_STARTING)
-    engine = Engine(store=store, make_host=make_host, clock=clock, options=options)
+
+    def make_executors(answers: Answers) -> Mapping[Lane, StepExecutor]:
+        return {"detached": DetachedSteps(hosting, answers)}
+
+    engine = Engine(store=store, make_host=make_host, clock=clock, options=options, make_executors=make_executors)
     ready, stopped, hurry = anyio.Event(), anyio.Event(), anyio.Event()
     with closing(bind(settings)) as sockets:
         async with anyio.create_task_group() as outer:

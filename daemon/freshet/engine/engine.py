@@ -39,12 +39,14 @@ from freshet.engine.pending import Pending
 from freshet.engine.refresher import Refresher
 from freshet.engine.retirer import Retirer
 from freshet.engine.staging import Staging, finish_stages
+from freshet.engine.takeover import take_over
 from freshet.engine.ticks import TickLoop
 from freshet.engine.timetable import Timetable
 from freshet.engine.warnings import with_warnings
 from freshet.engine.work import Work
 from freshet.engine.zonewatch import ZoneWatch
 from freshet.errors import DefinitionError, FreshetError, HostError
+from freshet.executors.apart import MakeExecutors
 from freshet.executors.base import Answers, CodeHost, LoadReport
 from freshet.secrets import Secrets
 from freshet.store.assets import asset_bits, automation_seq, condition_chunks
@@ -55,7 +57,6 @@ from freshet.store.freshness import freshness_rows
 from freshet.store.inbox import inbox_counts
 from freshet.store.overlap import active_runs, overlapping_runs
 from freshet.store.records import Event, SetState
-from freshet.store.recovery import recover
 from freshet.store.sets import read_sets
 from freshet.store.steps import queued_runs, queued_steps
 from freshet.store.store import Store
@@ -103,6 +104,7 @@ class Engine:
         make_host: MakeHost,
         clock: Clock,
         options: EngineOptions,
+        make_executors: MakeExecutors = lambda answers: {},
         rng: random.Random | None = None,
     ) -> None:
         self.options = options
@@ -113,6 +115,7 @@ class Engine:
         self.load_report: LoadReport | None = None
         self._starting: CodeHost | None = None
         self._make_host = make_host
+        self._make_executors = make_executors
         self.clock = clock
         self._store = store
         self._rng = rng or random.Random()
@@ -171,7 +174,8 @@ class Engine:
         sets = await store.read(read_sets)
         self.instruments.in_force.partitions = PartitionGraph(report.definitions, Sets(report.definitions, sets))
         await resume_limits(self.instruments, self.launcher, self.options.limits)
-        recovery = await store.write(partial(recover, now=now, budget=self.options.interruptions))
+        self.launcher.executors = self._make_executors(self.answers)
+        recovery = await take_over(self.instruments, self.launcher, budget=self.options.interruptions)
         if recovery.requeued or recovery.failed:
             _log.info("recovered", queued_again=recovery.requeued, failed=list(recovery.failed))
         sensors = [spec.name for spec in report.definitions.sensors]
@@ -358,7 +362,9 @@ class Engine:
         if host is not None:
             await host.watch(active=False)
             self.ticks.cancel()
+        await self.launcher.leave(lasting=True)
         await self._wait_for_work(hurry or anyio.Event())
+        await self.launcher.leave(lasting=False)
         if host is not None:
             await host.close(grace=0)
         with anyio.move_on_after(_LAST_WRITES):

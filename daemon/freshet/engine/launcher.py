@@ -18,6 +18,7 @@ from freshet.engine.instruments import STORE_RETRY, Instruments, persist
 from freshet.engine.queue import Booking, RunQueue, StepId
 from freshet.engine.requests import input_needs
 from freshet.errors import Conflict, StoreUnavailable
+from freshet.executors.apart import StepExecutor
 from freshet.executors.base import ItemRef, StepEnd
 from freshet.store.finishing import finish_step
 from freshet.store.records import (
@@ -64,6 +65,8 @@ class Launcher:
         self.running: dict[StepId, StepToRun] = {}
         self.retry_at: dict[StepId, float] = {}
         self._reading: set[StepId] = set()
+        self.executors: Mapping[Lane, StepExecutor] = {}
+        self._adopting: dict[Lane, Sequence[StepToRun]] = {}
 
     # --- waiting --------------------------------------------------------------------------------------------
 
@@ -110,6 +113,7 @@ class Launcher:
         """What was queued or under way before this daemon."""
         for run in runs:
             self.queue.register(run.id, run.origin, priority=run.priority, tags=run.tags, begun=run.begun)
+        self._adopt()
         self.wait(steps)
 
     def wait(self, steps: Sequence[QueuedStep]) -> None:
@@ -144,6 +148,8 @@ class Launcher:
         for step_id in [step_id for step_id in self.running if step_id[0] == run_id]:
             if step_id in self._reading:
                 self._reading.discard(step_id)
+            elif (executor := self._executor(self.running[step_id].name)) is not None:
+                executor.cancel(*step_id, grace=grace)
             elif host is not None:
                 host.cancel(*step_id, grace=grace)
 
@@ -227,7 +233,9 @@ class Launcher:
         in_force = self._in.in_force
         definitions = in_force.definitions
         known = definitions.job.get(step.name) if step.kind == "job" else definitions.stepped(step.name)
-        if in_force.host is None:
+        if known is not None and (executor := self._executor(step.name)) is not None:
+            executor.run(step)
+        elif in_force.host is None:
             self.ended(StepEnd(step.run_id, step.position, step.attempt, "not_received"))
         elif known is None:
             self.ended(
@@ -243,6 +251,36 @@ class Launcher:
             )
         else:
             in_force.host.run(step)
+
+    def _executor(self, name: str) -> StepExecutor | None:
+        """Where a step runs, if that is not the code host."""
+        use = self._in.in_force.definitions.uses.get(name)
+        return None if use is None else self.executors.get(use.lane)
+
+    def adopt(self, lane: Lane, steps: Sequence[StepToRun]) -> None:
+        """These went on while no daemon was there; once all is loaded, their end is waited for."""
+        self._adopting[lane] = steps
+
+    def _adopt(self) -> None:
+        uses = self._in.in_force.definitions.uses
+        for lane, steps in self._adopting.items():
+            for step in steps:
+                step_id = step.run_id, step.position
+                self.running[step_id] = step
+                self.queue.adopted(step_id, uses.get(step.name))
+                self._in.work.begin()
+            self.executors[lane].adopt([(step.run_id, step.position) for step in steps])
+        self._adopting = {}
+
+    async def leave(self, *, lasting: bool) -> None:
+        """The daemon ends: let go of the executors whose steps last, or end the others."""
+        for executor in self.executors.values():
+            if executor.lasting == lasting:
+                await executor.close()
+                for step_id in [one for one, step in self.running.items() if self._executor(step.name) is executor]:
+                    if lasting:
+                        del self.running[step_id]
+                        self._in.work.end()
 
     # --- ending ---------------------------------------------------------------------------------------------
 

@@ -105,7 +105,9 @@ def _environment(order: Run, inputs: Path | None) -> dict[str, str]:
 
 
 def _list_inputs(order: Run, values_dir: Path) -> Path:
-    path = values_dir.parent / "runs" / str(order["run"]) / f"inputs-{order['position']}-{order['attempt']}.jsonl"
+    path = (
+        values_dir.parent / "runs" / str(order["run"]) / f"command-inputs-{order['position']}-{order['attempt']}.jsonl"
+    )
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.open("wb") as file:
         for asset, key, at, io, size, digest in _inputs(order):

@@ -246,6 +246,12 @@ class RunQueue:
         if use is not None:
             self._holds[step_id] = self._gates.of_step(use)
 
+    def adopted(self, step_id: StepId, use: StepUse | None) -> None:
+        """A step that an earlier daemon began goes on: it has what it wants, whether or not there is room."""
+        for gate, amount in self._gates.of_step(use) if use is not None else self._gates.plain:
+            gate.take(amount, 0.0)
+        self._hold(self._runs[step_id[0]], step_id, use)
+
     def release(self, step_id: StepId) -> None:
         """An attempt is over: what it had is free."""
         for gate, amount in self._holds.pop(step_id, self._gates.plain):

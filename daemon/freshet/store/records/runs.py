@@ -315,8 +315,10 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What start-up found: steps queued again, runs failed because their interruption budget was spent."""
+    """What start-up found: steps queued again, runs failed because their interruption budget was spent, and steps (run,
+    position) that went on meanwhile."""
 
     requeued: int
     failed: tuple[int, ...]
     events: tuple[Event, ...]
+    kept: tuple[tuple[int, int], ...] = ()
