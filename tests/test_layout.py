@@ -26,6 +26,9 @@ ALLOWED: dict[str, set[str]] = {
         "host.messages",
         "host.evaluator.messages",
         "host.evaluator.page",
+        # What steps away from the code host are given: the plugins' texts, which nobody runs here.
+        "host.boot",
+        "host.sources",
     },
     "engine": {"executors", "store", "definitions", "secrets"},
     "http": {"engine", "executors", "store", "definitions", "settings"},

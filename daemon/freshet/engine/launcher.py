@@ -255,7 +255,7 @@ class Launcher:
     def _executor(self, name: str) -> StepExecutor | None:
         """Where a step runs, if that is not the code host."""
         use = self._in.in_force.definitions.uses.get(name)
-        return None if use is None else self.executors.get(use.lane)
+        return None if use is None else self.executors.get(use.executor)
 
     def adopt(self, lane: Lane, steps: Sequence[StepToRun]) -> None:
         """These went on while no daemon was there; once all is loaded, their end is waited for."""

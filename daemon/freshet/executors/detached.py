@@ -33,7 +33,6 @@ from freshet.executors.strays import MARK
 from freshet.executors.translate import run_order, step_end
 from freshet.host.boot import boot_id
 from freshet.host.sources import Sources
-from freshet.io.files import ensure_folder, write_durable
 from freshet.store.records import StepToRun, TickError
 
 __all__ = ["DetachedSteps"]
@@ -81,9 +80,11 @@ class DetachedSteps:
         if sources.version != definitions.version:
             self._problem = "the plugins were changed after they were loaded; restart Freshet"
             return
-        ensure_folder(str(self._top), top=str(self._top))
+        self._top.mkdir(mode=0o700, exist_ok=True)
         self._sources = self._top / f"plugins-{sources.version}.json"
-        write_durable(str(self._top), self._sources.name, sources.dump())
+        written = self._sources.with_suffix(".part")
+        written.write_bytes(sources.dump())
+        written.replace(self._sources)
 
     # --- what an earlier daemon left ------------------------------------------------------------------------
 
