@@ -18,6 +18,7 @@ from freshet import (
     JobContext,
     StepContext,
     asset,
+    check,
     job,
     schedule,
 )
@@ -51,6 +52,12 @@ def sales(ctx: StepContext, clean_orders: dict[str, Rows]) -> float:  # unpartit
     """The sum of all amounts, refunds taken off."""
     ctx.metadata(batches=len(clean_orders))
     return round(math.fsum(row["amount"] for rows in clean_orders.values() for row in rows), 2)
+
+
+@check(asset=sales, blocking=True)
+def not_negative(sales: float) -> bool:
+    """Refunds never exceed what was sold; whatever is built on `sales` would not hear of a sum below zero."""
+    return sales >= 0
 
 
 @job

@@ -27,7 +27,7 @@ from freshet_sensors.events import Start, batches, checked_names, checked_start
 
 __all__ = ["AssetSensor"]
 
-Change = Literal["materialized", "failed", "lapsed", "warned", "restored"]
+Change = Literal["materialized", "failed", "lapsed", "warned", "restored", "check_passed", "check_failed"]
 Result = RunRequest | AddPartitions | DeletePartitions | Report
 Mapped = Result | Iterable[Result] | None
 
@@ -37,23 +37,27 @@ _TYPES: dict[str, ListenType] = {
     "lapsed": "freshness_lapsed",
     "warned": "freshness_warned",
     "restored": "freshness_restored",
+    "check_passed": "check_passed",
+    "check_failed": "check_failed",
 }
 _CHANGES: dict[str, str] = {kind: change for change, kind in _TYPES.items()}
-_FIELDS = ("asset", "partition", "event", "seq", "run")
+_FIELDS = ("asset", "partition", "event", "seq", "run", "check")
 
 
 class AssetSensor(Sensor):
     """Asks for a run of `target` for each event of an asset: at once, since the commit of the event wakes it.
 
     `asset`, or `assets`: whose events, by themselves or by name. `on`: which: "materialized", "failed" (for good),
-    "lapsed", "warned", "restored" (of its freshness). The run key is `ASSET@SEQ`, the event's number, so that each
+    "lapsed", "warned", "restored" (of its freshness), "check_passed", "check_failed" (each check by itself; of one that
+    looks at all partitions together the event has none). The run key is `ASSET@SEQ`, the event's number, so that each
     event is answered once by each target, through restarts and rollbacks, also where several sensors ask.
     `start`: "now", or "all" that ever happened.
 
     `partition`: the run is for the partition of the event (a key that has been deleted since is passed over). False
     for a target without partitions; a target given by itself says so itself. `params`: what of the event becomes
-    parameters of the run: of asset, partition, event (as in `on`), seq, run. `map(event)`, which may be `async def`,
-    takes a `freshet.Happened` and returns the `RunRequest`s and what else a sensor may yield instead, or None.
+    parameters of the run: of asset, partition, event (as in `on`), seq, run, check (its name). `map(event)`, maybe an
+    `async def`, takes a `freshet.Happened` and returns the `RunRequest`s and what else a sensor may yield instead, or
+    None.
 
     What the target makes must not be what it listens to: that is refused, also across several sensors. An asset that
     is to follow another needs no sensor: see `deps=` and `AutomationCondition`. `interval`: of the full look, which
@@ -123,7 +127,8 @@ class AssetSensor(Sensor):
                 return []
             key = event.partition if self._partition else None
             fields: dict[str, Any] = {"asset": event.asset, "partition": event.partition}
-            fields |= {"event": _CHANGES[event.type], "seq": event.seq, "run": event.run}
+            told: dict[str, Any] = event.data if isinstance(event.data, dict) else {}
+            fields |= {"event": _CHANGES[event.type], "seq": event.seq, "run": event.run, "check": told.get("check")}
             request = RunRequest(partition=key, params={name: fields[name] for name in self._params})
             return self._keyed([request], event)
         mapped: Any = self._map(event)

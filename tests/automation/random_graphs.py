@@ -68,7 +68,23 @@ TIMES = st.sampled_from(
         C.any_downstream_conditions(),
     ]
 )
-expressions = trees(st.one_of(operands, operands, TIMES, st.just(UNSERVED)), max_leaves=6, max_wait=MAX_WAIT)
+PASSED, FAILED = C.check_passed(), C.check_failed()
+VERDICTS = st.sampled_from(
+    [
+        PASSED,
+        FAILED,
+        C.check_passed("c0"),
+        C.check_failed("c1"),
+        C.check_failed("dbt:c"),
+        C.any_checks_match(~PASSED & ~FAILED),
+        C.all_checks_match(PASSED | FAILED),
+        C.all_checks_match(PASSED, blocking_only=True),
+        C.all_deps_blocking_checks_passed(),
+        C.eager(MAX_WAIT) & C.all_deps_blocking_checks_passed(),
+        C.any_deps_match(FAILED).newly_true() & ~C.in_progress(),
+    ]
+)
+expressions = trees(st.one_of(operands, operands, TIMES, VERDICTS, st.just(UNSERVED)), max_leaves=6, max_wait=MAX_WAIT)
 conditions: st.SearchStrategy[AutomationCondition | None] = st.one_of(
     st.none(), st.sampled_from(POLICIES), st.sampled_from(POLICIES), expressions
 )

@@ -10,7 +10,16 @@ from typing import Any
 from tests.automation.plant_sets import dynamic_key
 from tests.automation.reference_keys import depends, unnamed
 
-from freshet.definitions.condition import AnyDownstreamConditions, AutomationCondition, Or, Selection
+from freshet.definitions.condition import (
+    And,
+    AnyDownstreamConditions,
+    AutomationCondition,
+    CheckIs,
+    ChecksMatch,
+    Not,
+    Or,
+    Selection,
+)
 from freshet.definitions.graph import Definitions
 from freshet.definitions.mapping import Identity, default_mapping, gives_one
 from freshet.definitions.mapping import Mapping as PartitionMapping
@@ -394,6 +403,31 @@ class World:
             if "same" not in told:
                 news.cleared_anew.add(place)
 
+    def found(self, condition: AutomationCondition, asset: str, p: int) -> bool:
+        """What checks found of a partition, alone or together with all others."""
+        partitioned = self.set_of(asset) is not None
+
+        def said(name: str) -> set[bool]:
+            places = {p, 0} if partitioned else {p}
+            return {self.facts.results[asset, q, name] for q in places if (asset, q, name) in self.facts.results}
+
+        declared = self.definitions.checks_of.get(asset, ())
+        imported = {name for of, _, name in self.facts.results if of == asset and ":" in name and said(name)}
+        match condition:
+            case CheckIs(kind=kind, name=str(name)):
+                return (kind == "check_passed") in said(name)
+            case CheckIs(kind=kind):
+                verdicts = [said(name) for name in {one.name for one in declared} | imported]
+                if kind == "check_passed":
+                    return bool(verdicts) and all(True in one for one in verdicts)
+                return any(False in one for one in verdicts)
+            case ChecksMatch(kind=kind, operand=operand, blocking_only=blocking):
+                names = {one.name for one in declared if one.blocking or not blocking}
+                true = [_of_check(operand, said(name)) for name in (names if blocking else names | imported)]
+                return any(true) if kind == "any_checks_match" else all(true)
+            case _:
+                raise AssertionError(condition)
+
     def usable(self, place: Place) -> bool:
         """Materialized, and let through by its blocking checks."""
         return place in self.facts.materialized and place not in self.facts.held
@@ -440,6 +474,16 @@ class World:
         for (owner, path, _, _), numbers in self.held.numbers.items():
             if (path[-1] if path else owner) == asset:
                 numbers.pop(partition, None)
+
+
+def _of_check(operand: AutomationCondition, said: set[bool]) -> bool:
+    if isinstance(operand, And | Or):
+        parts = [_of_check(part, said) for part in operand.operands]
+        return all(parts) if isinstance(operand, And) else any(parts)
+    if isinstance(operand, Not):
+        return not _of_check(operand.operand, said)
+    assert isinstance(operand, CheckIs)
+    return (operand.kind == "check_passed") in said
 
 
 def _in_place(condition: AutomationCondition, other: AutomationCondition) -> AutomationCondition:

@@ -13,6 +13,8 @@ from freshet.definitions.condition import (
     AssetMatches,
     AutomationCondition,
     Batch,
+    CheckIs,
+    ChecksMatch,
     CronTickPassed,
     Debounce,
     ExecutedWithTags,
@@ -126,6 +128,8 @@ class Pass:
                 return self.lapse(condition, path, asset)
             case CronTickPassed():
                 return live if str(condition) in self.ticked else set()
+            case CheckIs() | ChecksMatch():
+                return {p for p in live if self.reference.found(condition, asset, p)}
             case ExecutedWithTags():
                 tagged = self.bits(condition, path)
                 for p in live & {number for name, number in self.news.updated if name == asset}:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.engine.rig import Rig, rig
 
-from freshet import Asset, DynamicPartitions, Freshness, Happened, Job, Report, RunRequest, asset, job, sensor
+from freshet import Asset, DynamicPartitions, Freshness, Happened, Job, Report, RunRequest, asset, check, job, sensor
 from freshet.engine.clock import SimulatedClock
 from freshet.errors import DefinitionError, StoreUnavailable
 from freshet.host.describe import catalog
@@ -267,3 +267,35 @@ def test_what_nobody_declares_and_what_would_never_end_is_refused_as_a_whole() -
     assert "'other' -> 'one'" in circle["message"]
     assert "deps=" in circle["hint"]
     assert not catalog([raw, copied, one], version="1").problems
+
+
+async def test_what_checks_find_is_answered_with_the_name_of_the_check(tmp_path: Path) -> None:
+    told: list[tuple[str, str, str | None, int]] = []
+
+    @asset(partitions=DAYS)
+    def raw(ctx: Any) -> int:
+        return len(ctx.partition.key)
+
+    @check(asset=raw)
+    def short(raw: int) -> bool:
+        return raw < 4
+
+    @check(asset=raw)
+    def named() -> bool:
+        return True
+
+    @job
+    def alarm(asset: str, check: str, partition: str | None, run: int) -> None:
+        told.append((asset, check, partition, run))
+
+    bad = AssetSensor("bad", asset=raw, on="check_failed", target=alarm, params=["asset", "check", "partition", "run"])
+    async with rig(tmp_path, [raw, short, named, alarm, bad]) as one:
+        await one.control.add_partitions("days", {"mon": {}, "monday": {}})
+        for key in ("mon", "monday"):
+            await one.control.materialize(["raw"], key=key)
+            await one.settle()
+        (seq,) = [event.seq for event in await one.events("check_failed")]
+        assert told == [("raw", "short", "monday", 2)]
+        assert await _keys(one, "alarm") == [f"raw@{seq}"]
+    with pytest.raises(DefinitionError, match="asks for runs of it"):
+        AssetSensor("again", asset=raw, on="check_failed", target=raw)

@@ -16,7 +16,17 @@ from freshet.definitions.retries import NEVER, Retries, RetrySpec, retry_spec
 from freshet.definitions.source import Source, caller_source, collect
 from freshet.errors import DefinitionError
 
-__all__ = ["Check", "CheckResult", "CheckSpec", "Severity", "check", "check_severity", "check_step", "is_check"]
+__all__ = [
+    "Check",
+    "CheckResult",
+    "CheckSpec",
+    "Severity",
+    "check",
+    "check_severity",
+    "check_step",
+    "is_check",
+    "is_imported",
+]
 
 Severity = Literal["error", "warn"]
 """How bad it is that a check fails: a `warn` never stops anything."""
@@ -32,6 +42,11 @@ def check_step(asset: str, name: str) -> str:
 def is_check(step: str) -> bool:
     """Whether a step of that name is a check's: names of assets and jobs have no point."""
     return "." in step
+
+
+def is_imported(name: str) -> bool:
+    """Whether a check of that name was imported: such a name begins with who ran it, as `dbt:unique_orders_id`."""
+    return ":" in name
 
 
 @dataclass(frozen=True)

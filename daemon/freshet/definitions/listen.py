@@ -21,6 +21,8 @@ ListenType = Literal[
     "freshness_warned",
     "freshness_lapsed",
     "freshness_restored",
+    "check_passed",
+    "check_failed",
     "run_succeeded",
     "run_failed",
     "run_canceled",
@@ -60,7 +62,8 @@ class Happened:
 
     `data`: of `materialized`, `begun` (epoch seconds) and, where there are any, the `metadata` that was told, the
     `version` of the data, and `same` (True) where that is what the partition had before; of `failed` and `run_failed`,
-    `error` with `type`, `message` and `step`; of `run_...`, also the run's `kind`, `target`, `origin` and `tags`.
+    `error` with `type`, `message` and `step`; of `check_...`, the name of the `check`, its `severity` and `metadata`;
+    of `run_...`, also the run's `kind`, `target`, `origin` and `tags`.
     """
 
     seq: int

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["listen_problems"]
 
-_CAUSED = frozenset({"materialized", "failed"})
+_CAUSED = frozenset({"materialized", "failed", "check_passed", "check_failed"})
 """What each run of an asset ends in: a sensor that answers it with a run of the same asset never ends."""
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from freshet.definitions.condition import nodes
+from freshet.definitions.condition.checks import Checks
 from freshet.definitions.condition.composites import Composites
 from freshet.definitions.condition.facts import Facts
 from freshet.definitions.condition.joins import Joins
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["AutomationCondition"]
 
 
-class AutomationCondition(Policies, Moments, Composites, Joins, Waits, Facts):
+class AutomationCondition(Policies, Moments, Composites, Joins, Waits, Facts, Checks):
     """The base of all nodes: operators, and the factories that plugins use.
 
     A condition is looked at for each partition of its asset, after every committed transaction that touches

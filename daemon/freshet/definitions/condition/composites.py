@@ -36,6 +36,14 @@ class Composites:
         tagged = own.newly_updated() & own.executed_with_tags(tag_keys, tag_values)
         return tagged.with_label("any_new_update_has_run_tags")
 
+    @classmethod
+    def all_deps_blocking_checks_passed(cls) -> AutomationCondition:
+        """Of each dependency, a partition whose blocking checks have all passed, or that is about to be made in the
+        same run. `eager()` has no need of it: what blocking checks hold is no update for it."""
+        own = _factories(cls)
+        passed = own.all_checks_match(own.check_passed(), blocking_only=True) | own.will_be_requested()
+        return own.all_deps_match(passed).with_label("all_deps_blocking_checks_passed")
+
 
 def _factories(cls: type[Composites]) -> type[AutomationCondition]:
     return cast("type[AutomationCondition]", cls)

@@ -18,6 +18,8 @@ __all__ = [
     "AnyNode",
     "AssetMatches",
     "Batch",
+    "CheckIs",
+    "ChecksMatch",
     "CronTickPassed",
     "Debounce",
     "ExecutedWithTags",
@@ -337,6 +339,31 @@ class AnyDownstreamConditions(AutomationCondition):
         return "any_downstream_conditions"
 
 
+@dataclass(frozen=True)
+class CheckIs(AutomationCondition):
+    """What a check found of the partition; `name` None: all checks (`check_passed`) or any (`check_failed`)."""
+
+    kind: Literal["check_passed", "check_failed"]
+    name: str | None = None
+    label: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind}({'' if self.name is None else repr(self.name)})"
+
+
+@dataclass(frozen=True)
+class ChecksMatch(AutomationCondition):
+    """True of any, or of every, check. The operand is no part to be looked at by itself: it is about one check."""
+
+    kind: Literal["any_checks_match", "all_checks_match"]
+    operand: AutomationCondition
+    blocking_only: bool = False
+    label: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind}({self.operand}{', blocking_only=True' if self.blocking_only else ''})"
+
+
 AnyNode = (
     Operand
     | And
@@ -356,5 +383,7 @@ AnyNode = (
     | Debounce
     | Batch
     | ExecutedWithTags
+    | CheckIs
+    | ChecksMatch
 )
 """All nodes, told apart by `kind`."""

@@ -11,7 +11,8 @@ from freshet.definitions.condition import (
     AllDepsMatch,
     AnyDepsMatch,
     AssetMatches,
-    ExecutedWithTags,
+    CheckIs,
+    ChecksMatch,
     LapseUnserved,
     Operand,
     WhenDepsReady,
@@ -42,8 +43,13 @@ _EVENTS: dict[str, tuple[str, ...]] = {
     "code_version_changed": ("code_changed",),
     "data_version_changed": ("materialized",),
     "executed_with_tags": ("materialized",),
+    "check_passed": ("check_passed", "check_failed"),
+    "check_failed": ("check_passed", "check_failed"),
+    "any_checks_match": ("check_passed", "check_failed"),
+    "all_checks_match": ("check_passed", "check_failed"),
 }
 """What each kind of node rests on; of others no event is told."""
+_TOLD = (Operand, LapseUnserved, ExecutedWithTags, CheckIs, ChecksMatch)
 _OF_SOURCES = frozenset({"upstream_lapsed", "lapse_unserved"})
 
 
@@ -125,7 +131,7 @@ def _explain(look: Look, node: Node, scope: Scope) -> Explanation:
         scope.candidates,
         true_of,
         _attempts(look, node, scope),
-        _EVENTS.get(kind, ()) if isinstance(condition, (Operand, LapseUnserved, ExecutedWithTags)) else (),
+        _EVENTS.get(kind, ()) if isinstance(condition, _TOLD) else (),
         (*(() if kind == "upstream_lapsed" else (scope.asset,)), *sources),
     )
 

@@ -25,6 +25,10 @@ _TRUE = {
     "lapse_unserved": "{}, or an asset above it, lapses",
     "code_version_changed": "the code of {} changes",
     "data_version_changed": "{} is materialized with other data",
+    "check_passed": "a check of {} passes",
+    "check_failed": "a check of {} fails",
+    "any_checks_match": "a check of {} finds something else",
+    "all_checks_match": "the checks of {} find something else",
     "debounce": "no more comes of {} for a while, or its time is up",
     "batch": "more comes of {}, or its time is up",
 }
@@ -35,6 +39,9 @@ _FALSE = {
     "freshness_lapsed": "{} is fresh again",
     "freshness_warned": "{} is fresh again",
     "upstream_lapsed": "what is above {} is fresh again",
+    "check_failed": "the checks of {} pass",
+    "any_checks_match": "the checks of {} find something else",
+    "all_checks_match": "a check of {} finds something else",
 }
 _WEAK = frozenset({"newly_missing", "will_be_requested", "initial_evaluation"})
 """Said only where nothing else would do."""

@@ -13,6 +13,8 @@ from freshet.definitions.condition import (
     AssetMatches,
     AutomationCondition,
     Batch,
+    CheckIs,
+    ChecksMatch,
     CronTickPassed,
     Debounce,
     ExecutedWithTags,
@@ -34,6 +36,7 @@ from freshet.engine.automation.ready import when_deps_ready
 from freshet.engine.automation.state import EMPTY
 from freshet.engine.automation.timed import batch, debounce, recently
 from freshet.engine.automation.topology import Edge
+from freshet.engine.automation.verdicts import check_is, checks_match
 
 __all__ = ["value"]
 
@@ -175,6 +178,16 @@ def _in_latest_time_window(look: Look, node: Node, scope: Scope) -> BitMap:
     return look.world.latest(scope.asset, scope.candidates, node.condition.lookback)
 
 
+def _check_is(look: Look, node: Node, scope: Scope) -> BitMap:
+    assert isinstance(node.condition, CheckIs)
+    return check_is(look, node.condition, scope)
+
+
+def _checks_match(look: Look, node: Node, scope: Scope) -> BitMap:
+    assert isinstance(node.condition, ChecksMatch)
+    return checks_match(look, node.condition, scope)
+
+
 _EVALUATE: dict[type[AutomationCondition], Callable[[Look, Node, Scope], BitMap]] = {
     Operand: _operand,
     And: _and,
@@ -193,4 +206,6 @@ _EVALUATE: dict[type[AutomationCondition], Callable[[Look, Node, Scope], BitMap]
     CronTickPassed: _cron_tick_passed,
     ExecutedWithTags: _executed_with_tags,
     InLatestTimeWindow: _in_latest_time_window,
+    CheckIs: _check_is,
+    ChecksMatch: _checks_match,
 }

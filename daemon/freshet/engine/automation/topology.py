@@ -37,7 +37,8 @@ class Topology:
     happened to the upstream's own: where a dimension maps to all or the last of it. `policies`: the assets that have a
     freshness policy; `by_partition`: those of which it holds for each partition. `named`: by asset, the edges to those
     that its condition names, dependencies or not; `watchers`: those that are no dependencies, by what is named.
-    `gated`: the assets with blocking checks.
+    `gated`: the assets with blocking checks; `checks`: of each asset that has any, the names of its checks, with
+    whether they are blocking.
     """
 
     def __init__(self, definitions: Definitions) -> None:
@@ -57,6 +58,9 @@ class Topology:
             if spec.partitions and spec.freshness and spec.freshness.per_partition
         )
         self.gated = frozenset(definitions.gates)
+        self.checks = {
+            name: tuple((one.name, one.blocking) for one in specs) for name, specs in definitions.checks_of.items()
+        }
         self._sources: dict[str, tuple[str, ...]] = {}
         self._labels = {spec.name: (spec.name, spec.group, spec.tags) for spec in definitions.assets}
         self._chosen: dict[tuple[str, Selection], tuple[Edge, ...]] = {}
