@@ -127,8 +127,9 @@ class AssetSensor(Sensor):
                 return []
             key = event.partition if self._partition else None
             fields: dict[str, Any] = {"asset": event.asset, "partition": event.partition}
-            told: dict[str, Any] = event.data if isinstance(event.data, dict) else {}
-            fields |= {"event": _CHANGES[event.type], "seq": event.seq, "run": event.run, "check": told.get("check")}
+            fields |= {"event": _CHANGES[event.type], "seq": event.seq, "run": event.run}
+            data: Any = event.data
+            fields["check"] = data.get("check") if event.type in ("check_passed", "check_failed") else None
             request = RunRequest(partition=key, params={name: fields[name] for name in self._params})
             return self._keyed([request], event)
         mapped: Any = self._map(event)

@@ -139,3 +139,21 @@ def test_a_mapping_that_does_not_fit_is_told() -> None:
     assert inspect.signature(made).parameters
     (said,) = problems(sales, daily, check(asset="daily")(made))
     assert said == "check daily.made: the parameter 'daily': its mapping needs TimePartitions on both sides"
+
+
+C = freshet.AutomationCondition
+
+
+def test_conditions_on_checks_print_as_they_are_written() -> None:
+    said = C.any_checks_match(~C.check_passed() & ~C.check_failed(), blocking_only=True) | C.check_failed("good")
+    assert str(said) == (
+        "(any_checks_match((~check_passed() & ~check_failed()), blocking_only=True) | check_failed('good'))"
+    )
+
+
+@pytest.mark.parametrize("inner", [C.missing(), C.check_passed("good"), C.check_passed().newly_true()])
+def test_what_is_asked_of_each_check_is_of_checks_alone(inner: freshet.AutomationCondition) -> None:
+    for match in (C.any_checks_match, C.all_checks_match):
+        with pytest.raises(DefinitionError, match="is not made of checks alone") as caught:
+            match(inner & C.check_failed())
+        assert "without names" in caught.value.hint

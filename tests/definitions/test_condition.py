@@ -20,7 +20,14 @@ policies: st.SearchStrategy[AutomationCondition] = st.sampled_from(
 )
 
 
-TREES = trees(st.one_of(operands, policies), max_leaves=12, max_wait="90s")
+CHECKS: list[AutomationCondition] = [
+    C.check_passed(),
+    C.check_failed("good"),
+    C.any_checks_match(C.check_failed() | ~C.check_passed(), blocking_only=True),
+    C.all_checks_match(C.check_passed()),
+    C.all_deps_blocking_checks_passed(),
+]
+TREES = trees(st.one_of(operands, policies, st.sampled_from(CHECKS)), max_leaves=12, max_wait="90s")
 
 
 @given(st.one_of(TREES, joined(TREES, ["a", "b"], max_wait="90s")))

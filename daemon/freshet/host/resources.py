@@ -29,11 +29,12 @@ def bind(assets: Iterable[Asset | Check], jobs: Iterable[Job], names: frozenset[
     if not names:
         return
     for asset in assets:
+        spec: Any = asset.spec  # of either kind
         used = [dep for dep in asset.spec.deps if dep.argument == dep.asset and dep.mapping is None]
         found = tuple(dep.asset for dep in used if dep.asset in names)
         if found:
             deps = tuple(dep for dep in asset.spec.deps if dep.asset not in found)
-            asset.spec = dataclasses.replace(asset.spec, deps=deps, resources=(*asset.spec.resources, *found))
+            asset.spec = dataclasses.replace(spec, deps=deps, resources=(*spec.resources, *found))
     for job in jobs:
         found = tuple(name for name in inspect.signature(job.function).parameters if name in names)
         if found:
