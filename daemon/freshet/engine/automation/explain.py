@@ -13,6 +13,7 @@ from freshet.definitions.condition import (
     AssetMatches,
     CheckIs,
     ChecksMatch,
+    ExecutedWithTags,
     LapseUnserved,
     Operand,
     WhenDepsReady,
