@@ -41,8 +41,7 @@ _BY_HAND = ("killed by SIGKILL", "killed by SIGTERM")
 """A waiting worker that ends in another way came to nothing by itself, and the next one may too."""
 _DUMP_TIME = 0.05
 """Seconds for a step that timed out to say where it stands."""
-_DUMP_TIME_SHORT = 0.005
-"""And for one that goes on filling memory meanwhile."""
+_DUMPED_YET = 0.002
 _IDLE_NEWS = 0.05
 
 
@@ -167,9 +166,17 @@ class Workers:
             if launch.ending is None:
                 launch.ending, launch.used = "out of memory", used
                 self._children.signal(worker.child, signal.SIGUSR2)
-                launch.timers.append(self._loop.later(_DUMP_TIME_SHORT, lambda: self._children.kill(worker.child)))
+                self._kill_once_told(worker, launch, self._loop.clock() + _DUMP_TIME)
 
         launch.timers.append(MemoryWatch(self._loop, worker.child.pid, limit, over))
+
+    def _kill_once_told(self, worker: _Worker, launch: Launch, until: float) -> None:
+        """As soon as it has said where it stands: it goes on filling memory meanwhile."""
+        if launch.stack or self._loop.clock() >= until:
+            self._children.kill(worker.child)
+        else:
+            again = self._loop.later(_DUMPED_YET, lambda: self._kill_once_told(worker, launch, until))
+            launch.timers.append(again)
 
     # --- handing out ---------------------------------------------------------------------------------------
 
