@@ -104,7 +104,7 @@ def test_a_stream_writes_whole_lines(journal: Journal, tmp_path: Path) -> None:
 
 def test_bytes_are_cut_into_lines() -> None:
     found: list[str] = []
-    cutter = LineCutter(found.append)
+    cutter = LineCutter(found.extend)
     for piece in (b"on", b"e\r\ntw\xff", b"o\n\n", b"x" * (LINE_MAX + 1), b"tail"):
         cutter.feed(piece)
     cutter.end()

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from freshet.host import journal as journals
@@ -88,13 +89,34 @@ def test_a_run_as_a_whole_has_a_limit(journal: Journal, tmp_path: Path, monkeypa
     assert journal_path(tmp_path, 7).stat().st_size < 2**20 + 8 * (256 * 1024 + 20_000)
 
 
-def test_lines_written_together_are_one_write(journal: Journal, tmp_path: Path) -> None:
-    with journal.together():
-        journal.text("stdout", "a")
-        journal.text("stderr", "b")
-        assert not journal_path(tmp_path, 7).exists()
+def json_line(line: dict[str, Any]) -> bytes:
+    return orjson.dumps(line) + b"\n"
+
+
+def test_lines_that_come_at_once_are_one_write(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[bytes] = []
+
+    def write(fd: int, data: bytes) -> int:
+        written.append(data)
+        return len(data)
+
+    odd = ["a", "", 'quo"ted', "\x00\u2028 ä", "\\xff", "y" * 65_537]
+    monkeypatch.setattr(os, "write", write)
+    journal.texts("stdout", odd[:-1])
+    assert len(written) == 1
+    monkeypatch.undo()
+    journal.texts("stdout", odd)
+    journal.texts("stdout", [])
     journal.close()
-    assert [line["text"] for line in lines(tmp_path)] == ["a", "b"]
+    found = lines(tmp_path)
+    assert written == [b"".join(json_line(line) for line in found[:5])]
+    assert [line["text"] for line in found] == [*odd[:-1], "y" * 65_536, "y"]
+    for line in odd[:-1]:
+        journal.text("stdout", line)
+    journal.close()
+    assert lines(tmp_path)[-5:] == found[:5], "written one by one they are the same"
 
 
 def test_a_line_that_a_full_disk_tears_harms_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,8 +29,7 @@ import errno
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -82,7 +81,6 @@ class Journal:
         self._head: dict[str, Any] = {}
         self._fd = -1
         self._torn = False
-        self._together: list[bytes] | None = None
         self._start_over()
 
     def _start_over(self) -> None:
@@ -108,6 +106,15 @@ class Journal:
         """A line of output, without its end."""
         for start in range(0, len(line) or 1, LINE_MAX):
             self._line({"stream": stream, "text": line[start : start + LINE_MAX]})
+
+    def texts(self, stream: Literal["stdout", "stderr"], lines: Sequence[str]) -> None:
+        """Lines of output that came at once, in one write. For those who write many: a tenth of the time of each."""
+        if self.full or any(len(line) > LINE_MAX for line in lines):
+            for line in lines:
+                self.text(stream, line)
+        elif lines:
+            head = orjson.dumps({**self._head, "t": self.clock(), "stream": stream})[:-1] + b',"text":'
+            self._write_some(b"".join([b"%b%b}\n" % (head, orjson.dumps(line)) for line in lines]))
 
     def log(self, level: str, message: str, fields: dict[str, Any]) -> None:
         """A line of log."""
@@ -151,17 +158,6 @@ class Journal:
         self._tail.clear()
         self._raw_tail.clear()
 
-    @contextmanager
-    def together(self) -> Generator[None]:
-        """Lines that are written inside are so by one call. Not for several threads."""
-        self._together = lines = list[bytes]()
-        try:
-            yield
-        finally:
-            self._together = None
-            if lines:
-                self._write(b"".join(lines))
-
     def close(self) -> None:
         """Give the descriptor back; a later line opens it again."""
         if self._fd >= 0:
@@ -172,12 +168,11 @@ class Journal:
         if self.full:
             self._cut(line)
             return
-        data = self._dumped(line)
+        self._write_some(self._dumped(line))
+
+    def _write_some(self, data: bytes) -> None:
+        self._write(data)
         self._written += len(data)
-        if self._together is None:
-            self._write(data)
-        else:
-            self._together.append(data)
         if self._written > ATTEMPT_MAX or (self._written > self._weigh_at and self._run_is_full()):
             self.full = True
             said = "there is too much: what follows is not kept, but for its last lines"
@@ -249,23 +244,25 @@ def _shown(value: Any) -> Any:
 class LineCutter:
     """Cuts bytes from a pipe into lines of text; what is no UTF-8 is shown with backslashes."""
 
-    def __init__(self, emit: Callable[[str], None]) -> None:
+    def __init__(self, emit: Callable[[list[str]], None]) -> None:
         self._emit = emit
         self._rest = b""
 
     def feed(self, data: bytes) -> None:
         """Emit the lines completed by `data`, and what grows too long for one."""
         *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            self._emit(_text(line))
+        found = list(map(_text, lines))
         if len(self._rest) > LINE_MAX:
-            self.end()
+            found.append(_text(self._rest))
+            self._rest = b""
+        if found:
+            self._emit(found)
 
     def end(self) -> None:
         """Emit what has no end of line."""
         if self._rest:
             rest, self._rest = self._rest, b""
-            self._emit(_text(rest))
+            self._emit([_text(rest)])
 
 
 def _text(line: bytes) -> str:

@@ -62,9 +62,8 @@ class Launch:
             return
         cutter = self._cutters.get(stream)
         if cutter is None:
-            cutter = self._cutters[stream] = LineCutter(lambda line: self.journal.text(stream, line))
-        with self.journal.together():
-            cutter.feed(data)
+            cutter = self._cutters[stream] = LineCutter(lambda lines: self.journal.texts(stream, lines))
+        cutter.feed(data)
 
     def output_ended(self) -> None:
         """Nothing more will come: what has no end of line is a line too."""
