@@ -288,6 +288,7 @@ class Workers:
             launch.ended = said
             launch.quiet()
             self._children.drain(worker.child)
+            launch.output_ended()  # what is told as ended has its journal whole
             self._busy.pop(launch.step, None)
             self._tell(launch.told_ended(said))
 
