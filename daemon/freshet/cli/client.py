@@ -2,56 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, TypeVar, cast
-from urllib.parse import quote
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
 
 import httpx
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from freshet import errors
-from freshet.cli.transport import UnixTransport
-from freshet.errors import DaemonUnreachable, DefinitionError, FreshetError
+from freshet.cli.connection import TIMEOUT, Connection, error_of, given, parsed, quoted
 from freshet.http import models
-from freshet.http.unixpath import reachable
 
 __all__ = ["Client"]
 
-T = TypeVar("T")
-_Model = TypeVar("_Model", bound=BaseModel)
 
-_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
-_MARGIN = 10.0
-"""Seconds that an answer may take beyond what a long poll was asked to wait."""
-
-
-class Client:
+class Client(Connection):
     """Speaks to the daemon over its Unix socket, or to `url`. Use it as a context manager.
 
     Every method raises the `FreshetError` that the daemon answered with, and `DaemonUnreachable` where none answers.
     """
-
-    def __init__(self, socket: Path | None = None, *, url: str | None = None) -> None:
-        self._socket = socket
-        self._url = url
-        self._open = ExitStack()
-        self._http: httpx.Client | None = None
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http = None
-        self._open.close()
 
     # --- reading --------------------------------------------------------------------------------------------
 
@@ -65,11 +32,11 @@ class Client:
 
     def asset(self, name: str) -> models.AssetAnswer:
         """One asset."""
-        return self._one(models.AssetAnswer, "GET", f"assets/{_safe(name)}")
+        return self._one(models.AssetAnswer, "GET", f"assets/{quoted(name)}")
 
     def why(self, name: str, *, partition: str | None = None) -> models.WhyAnswer:
         """Why an asset is made, or is not."""
-        return self._one(models.WhyAnswer, "GET", f"assets/{_safe(name)}/why", params=_given(partition=partition))
+        return self._one(models.WhyAnswer, "GET", f"assets/{quoted(name)}/why", params=given(partition=partition))
 
     def sensors(self) -> list[models.SensorAnswer]:
         """All sensors."""
@@ -77,7 +44,7 @@ class Client:
 
     def sensor(self, name: str) -> models.SensorAnswer:
         """One sensor."""
-        return self._one(models.SensorAnswer, "GET", f"sensors/{_safe(name)}")
+        return self._one(models.SensorAnswer, "GET", f"sensors/{quoted(name)}")
 
     def schedules(self) -> list[models.ScheduleAnswer]:
         """All schedules."""
@@ -85,15 +52,15 @@ class Client:
 
     def schedule_history(self, name: str, *, limit: int = 50) -> list[models.ScheduleTickAnswer]:
         """What became of a schedule's instants, latest first."""
-        return self._many(models.ScheduleTickAnswer, f"schedules/{_safe(name)}/history", limit=limit)
+        return self._many(models.ScheduleTickAnswer, f"schedules/{quoted(name)}/history", limit=limit)
 
     def cursor(self, sensor: str) -> models.CursorAnswer:
         """What a sensor remembers."""
-        return self._one(models.CursorAnswer, "GET", f"sensors/{_safe(sensor)}/cursor")
+        return self._one(models.CursorAnswer, "GET", f"sensors/{quoted(sensor)}/cursor")
 
     def history(self, sensor: str, *, limit: int = 50) -> list[models.TickRowAnswer]:
         """A sensor's ticks that had an effect or failed, newest first."""
-        return self._many(models.TickRowAnswer, f"sensors/{_safe(sensor)}/history", limit=limit)
+        return self._many(models.TickRowAnswer, f"sensors/{quoted(sensor)}/history", limit=limit)
 
     def hooks(self) -> list[models.HookAnswer]:
         """All hooks, and what waits behind each."""
@@ -103,11 +70,11 @@ class Client:
         self, sensor: str, *, state: str | None = None, limit: int = 50, before: int | None = None
     ) -> list[models.DeliveryAnswer]:
         """Deliveries to a sensor's hook, newest first."""
-        return self._many(models.DeliveryAnswer, f"inbox/{_safe(sensor)}", state=state, limit=limit, before=before)
+        return self._many(models.DeliveryAnswer, f"inbox/{quoted(sensor)}", state=state, limit=limit, before=before)
 
     def delivery(self, sensor: str, number: int) -> models.DeliveryBodyAnswer:
         """One of them, with its body."""
-        return self._one(models.DeliveryBodyAnswer, "GET", f"inbox/{_safe(sensor)}/{number}")
+        return self._one(models.DeliveryBodyAnswer, "GET", f"inbox/{quoted(sensor)}/{number}")
 
     def runs(
         self, *, state: str | None = None, target: str | None = None, limit: int = 50, before: int | None = None
@@ -126,7 +93,7 @@ class Client:
 
     def journal(self, run_id: int, *, tail: int | None = None, follow: bool = False) -> Iterator[bytes]:
         """The journal's lines, each one JSON object; `follow`: until the run ends."""
-        params = _given(tail=tail, follow=follow)
+        params = given(tail=tail, follow=follow)
         with (
             self._asking(),
             self._client().stream(
@@ -135,7 +102,7 @@ class Client:
         ):
             if answer.status_code >= 400:
                 answer.read()
-                raise _error(answer)
+                raise error_of(answer)
             rest = b""
             for piece in answer.iter_bytes():
                 *lines, rest = (rest + piece).split(b"\n")
@@ -156,8 +123,8 @@ class Client:
         asset: str | None = None,
     ) -> models.PartitionsPage:
         """A page of a set's keys, or the last so many; `state`: those in this state of an asset."""
-        params = _given(limit=limit, after=after, last=last, state=state, asset=asset)
-        return self._one(models.PartitionsPage, "GET", f"partitions/{_safe(set)}", params=params)
+        params = given(limit=limit, after=after, last=last, state=state, asset=asset)
+        return self._one(models.PartitionsPage, "GET", f"partitions/{quoted(set)}", params=params)
 
     def artifacts(self, run_id: int) -> list[models.ArtifactAnswer]:
         """What the steps of a run kept to be looked at."""
@@ -165,7 +132,7 @@ class Client:
 
     def artifact(self, run_id: int, file: str) -> bytes:
         """The contents of one."""
-        return self._ask("GET", f"runs/{run_id}/artifacts/{_safe(file)}", None, None, _TIMEOUT).content
+        return self._ask("GET", f"runs/{run_id}/artifacts/{quoted(file)}", None, None, TIMEOUT).content
 
     def events(self, *, after: int = 0, limit: int = 100, timeout: float = 0) -> models.EventsPage:
         """Events after a sequence number, waiting up to `timeout` seconds for the first."""
@@ -188,16 +155,16 @@ class Client:
 
     def report(self, asset: str, body: models.ReportBody) -> models.ReportAnswer:
         """Say that an asset was made elsewhere."""
-        return self._one(models.ReportAnswer, "POST", f"assets/{_safe(asset)}/report", body=body)
+        return self._one(models.ReportAnswer, "POST", f"assets/{quoted(asset)}/report", body=body)
 
     def clear_cache(self, asset: str, partition: str | None) -> models.CacheCleared:
         """Forget what was made of an asset."""
         params = None if partition is None else {"partition": partition}
-        return self._one(models.CacheCleared, "DELETE", f"assets/{_safe(asset)}/cache", params=params)
+        return self._one(models.CacheCleared, "DELETE", f"assets/{quoted(asset)}/cache", params=params)
 
     def call(self, job: str, body: models.CallBody) -> models.RunsAdmitted:
         """Ask for a run of a job."""
-        return self._one(models.RunsAdmitted, "POST", f"jobs/{_safe(job)}/call", body=body)
+        return self._one(models.RunsAdmitted, "POST", f"jobs/{quoted(job)}/call", body=body)
 
     def pools(self) -> list[models.PoolAnswer]:
         """All pools."""
@@ -205,7 +172,7 @@ class Client:
 
     def change_pool(self, pool: str, change: str) -> models.PoolAnswer:
         """Pause or resume."""
-        return self._one(models.PoolAnswer, "POST", f"pools/{_safe(pool)}/{change}")
+        return self._one(models.PoolAnswer, "POST", f"pools/{quoted(pool)}/{change}")
 
     def set_priority(self, run_id: int, body: models.PriorityBody) -> models.RunAnswer:
         """Of what is still to start."""
@@ -237,47 +204,47 @@ class Client:
 
     def tick(self, sensor: str, body: models.TickBody) -> models.TickAnswer:
         """Tick now and wait for the outcome, as long as the sensor's own timeout lets it take."""
-        return self._one(models.TickAnswer, "POST", f"sensors/{_safe(sensor)}/tick", body=body, wait=None)
+        return self._one(models.TickAnswer, "POST", f"sensors/{quoted(sensor)}/tick", body=body, wait=None)
 
     def replay(self, sensor: str, body: models.ReplayBody) -> models.ReplayAnswer:
         """Let kept deliveries wait again, or say what that would ask for."""
-        return self._one(models.ReplayAnswer, "POST", f"inbox/{_safe(sensor)}/replay", body=body, wait=None)
+        return self._one(models.ReplayAnswer, "POST", f"inbox/{quoted(sensor)}/replay", body=body, wait=None)
 
     def set_cursor(self, sensor: str, cursor: Any) -> models.CursorAnswer:
         """Replace what a sensor remembers."""
         body = models.CursorBody(cursor=cursor)
-        return self._one(models.CursorAnswer, "PUT", f"sensors/{_safe(sensor)}/cursor", body=body)
+        return self._one(models.CursorAnswer, "PUT", f"sensors/{quoted(sensor)}/cursor", body=body)
 
     def roll_back(self, sensor: str, to: int, *, again: bool, dry_run: bool) -> models.RollbackAnswer:
         """Set a sensor back to the end of a tick, as long as that takes."""
         body = models.RollbackBody(to=to, again=again, dry_run=dry_run)
-        return self._one(models.RollbackAnswer, "POST", f"sensors/{_safe(sensor)}/rollback", body=body, wait=None)
+        return self._one(models.RollbackAnswer, "POST", f"sensors/{quoted(sensor)}/rollback", body=body, wait=None)
 
     def pause(self, sensor: str) -> models.SensorAnswer:
         """Stop ticking."""
-        return self._one(models.SensorAnswer, "POST", f"sensors/{_safe(sensor)}/pause")
+        return self._one(models.SensorAnswer, "POST", f"sensors/{quoted(sensor)}/pause")
 
     def resume(self, sensor: str) -> models.SensorAnswer:
         """Tick again."""
-        return self._one(models.SensorAnswer, "POST", f"sensors/{_safe(sensor)}/resume")
+        return self._one(models.SensorAnswer, "POST", f"sensors/{quoted(sensor)}/resume")
 
     def pause_schedule(self, schedule: str) -> models.ScheduleAnswer:
         """Fire nothing."""
-        return self._one(models.ScheduleAnswer, "POST", f"schedules/{_safe(schedule)}/pause")
+        return self._one(models.ScheduleAnswer, "POST", f"schedules/{quoted(schedule)}/pause")
 
     def resume_schedule(self, schedule: str) -> models.ScheduleAnswer:
         """Fire again."""
-        return self._one(models.ScheduleAnswer, "POST", f"schedules/{_safe(schedule)}/resume")
+        return self._one(models.ScheduleAnswer, "POST", f"schedules/{quoted(schedule)}/resume")
 
     def add_partitions(self, set: str, keys: dict[str, dict[str, Any]]) -> models.PartitionsChanged:
         """Add keys to a dynamic set."""
         body = models.AddPartitionsBody(keys=keys)
-        return self._one(models.PartitionsChanged, "POST", f"partitions/{_safe(set)}", body=body)
+        return self._one(models.PartitionsChanged, "POST", f"partitions/{quoted(set)}", body=body)
 
     def delete_partitions(self, set: str, keys: list[str]) -> models.PartitionsChanged:
         """Take keys out of a dynamic set."""
         body = models.DeletePartitionsBody(keys=tuple(keys))
-        return self._one(models.PartitionsChanged, "DELETE", f"partitions/{_safe(set)}", body=body)
+        return self._one(models.PartitionsChanged, "DELETE", f"partitions/{quoted(set)}", body=body)
 
     def stream_partitions(
         self, set: str, action: Literal["add", "delete"], lines: Iterable[bytes]
@@ -288,119 +255,11 @@ class Client:
         with self._asking():
             answer = self._client().request(
                 method,
-                f"partitions/{_safe(set)}",
+                f"partitions/{quoted(set)}",
                 content=lines,
                 headers=form,
                 timeout=httpx.Timeout(None, connect=5.0),
             )
         if answer.status_code >= 400:
-            raise _error(answer)
-        return _parsed(TypeAdapter(models.PartitionsChanged), answer)
-
-    # --- plumbing -------------------------------------------------------------------------------------------
-
-    def _one(
-        self,
-        model: type[_Model],
-        method: str,
-        path: str,
-        *,
-        params: dict[str, Any] | None = None,
-        body: BaseModel | None = None,
-        wait: float | None = 0.0,
-    ) -> _Model:
-        """`wait`: what the daemon was asked to wait, in seconds; None: as long as it takes."""
-        content = None if body is None else body.model_dump_json(exclude_unset=True).encode()
-        timeout = None if wait is None else max(60.0, wait + _MARGIN)
-        answer = self._ask(method, path, params, content, httpx.Timeout(timeout, connect=5.0))
-        return _parsed(TypeAdapter(model), answer)
-
-    def _many(self, model: type[_Model], path: str, **params: Any) -> list[_Model]:
-        every = cast("TypeAdapter[list[_Model]]", TypeAdapter(list[model]))  # type: ignore[valid-type]  # pyright: ignore[reportInvalidTypeForm]
-        return _parsed(every, self._ask("GET", path, _given(**params), None, _TIMEOUT))
-
-    def _ask(
-        self, method: str, path: str, params: dict[str, Any] | None, content: bytes | None, timeout: httpx.Timeout
-    ) -> httpx.Response:
-        headers = {} if content is None else {"content-type": "application/json"}
-        with self._asking():
-            answer = self._client().request(
-                method, path, params=params, content=content, headers=headers, timeout=timeout
-            )
-        if answer.status_code >= 400:
-            raise _error(answer)
-        return answer
-
-    def _client(self) -> httpx.Client:
-        if self._http is None:
-            if self._url is not None:
-                http = httpx.Client(base_url=f"{self._url.rstrip('/')}/api/v1/")
-            else:
-                assert self._socket is not None
-                path = self._open.enter_context(reachable(self._socket))
-                http = httpx.Client(transport=UnixTransport(path), base_url="http://freshet/api/v1/")
-            self._http = self._open.enter_context(http)
-        return self._http
-
-    @contextmanager
-    def _asking(self) -> Generator[None]:
-        """Say what could not be reached, and what to do."""
-        try:
-            yield
-        except httpx.InvalidURL as error:
-            raise DaemonUnreachable(f"{self._url}: {error}", hint="write it as http://host:port") from None
-        except httpx.ReadTimeout:
-            raise DaemonUnreachable(
-                f"the daemon at {self._where} took the request but does not answer",
-                hint="it may still be starting; its log says",
-            ) from None
-        except (httpx.TransportError, OSError) as error:
-            raise self._unreachable(error) from None
-
-    @property
-    def _where(self) -> str:
-        return self._url or str(self._socket)
-
-    def _unreachable(self, error: Exception) -> DaemonUnreachable:
-        said = str(error)
-        if "Permission denied" in said:
-            return DaemonUnreachable(
-                f"not allowed to use the socket {self._where}", hint="run this as the user that runs the daemon"
-            )
-        what = "at" if self._url else "on the socket"
-        return DaemonUnreachable(
-            f"no daemon answers {what} {self._where} ({said})",
-            hint="start it with `freshet run` (or `make run`), or name another with --config or --url",
-        )
-
-
-def _safe(name: str) -> str:
-    return quote(name, safe="")
-
-
-def _given(**params: Any) -> dict[str, Any]:
-    return {name: value for name, value in params.items() if value is not None}
-
-
-def _parsed(adapter: TypeAdapter[T], answer: httpx.Response) -> T:
-    try:
-        return adapter.validate_json(answer.content)
-    except ValidationError as error:
-        raise DaemonUnreachable(
-            f"{answer.url}: this is not the answer of a Freshet daemon of this release ({error.error_count()} errors)",
-            hint="use the freshet command of the release that the daemon runs",
-        ) from None
-
-
-def _error(answer: httpx.Response) -> FreshetError:
-    """The daemon's error as the class it was there."""
-    try:
-        body = models.ErrorAnswer.model_validate_json(answer.content).error
-    except ValidationError:
-        return DaemonUnreachable(
-            f"{answer.url}: status {answer.status_code}, and not from a Freshet daemon", hint="check --url"
-        )
-    kind: type[FreshetError] = getattr(errors, body.type) if body.type in errors.__all__ else FreshetError
-    if issubclass(kind, DefinitionError):
-        return kind(body.message, hint=body.hint, file=body.file, line=body.line)
-    return kind(body.message, hint=body.hint)
+            raise error_of(answer)
+        return parsed(TypeAdapter(models.PartitionsChanged), answer)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import shlex
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from freshet import __version__
 from freshet.definitions.graph import Definitions
 from freshet.definitions.names import nearest_hint
 from freshet.definitions.outcome import Json
-from freshet.engine.again import run_again
 from freshet.engine.automation import AssetCounts
 from freshet.engine.backfill.active import BackfillView
 from freshet.engine.backfill.select import BackfillRequest
@@ -32,28 +30,19 @@ from freshet.engine.control import (
 )
 from freshet.engine.engine import Engine
 from freshet.engine.inbox_desk import Chosen
-from freshet.engine.launcher import CANCEL_GRACE
 from freshet.engine.partitions.page import PartitionsQuery, page_of
 from freshet.engine.pieces import key_pieces
 from freshet.engine.queue_desk import QueueDesk
 from freshet.engine.requests import (
     call_job,
-    check_makable,
     check_partitions,
-    check_reports,
-    find_asset,
-    input_needs,
-    run_of_assets,
 )
 from freshet.engine.rollback import roll_back
+from freshet.engine.run_desk import RunDesk
 from freshet.engine.why import WhyView, blocked_by, why
 from freshet.errors import FreshetError, UnknownName
 from freshet.executors.base import ItemRef, LoadReport
-from freshet.store.admission import admit
-from freshet.store.queries import run as read_run
-from freshet.store.records import PartitionDelta, ReportedMaterialization, RunRow, RunToAdmit
-from freshet.store.reports import report as commit_report
-from freshet.store.steps import cancel_run
+from freshet.store.records import PartitionDelta, ReportedMaterialization, RunRow
 from freshet.store.store import Store
 
 __all__ = ["EngineControl"]
@@ -84,6 +73,7 @@ class EngineControl:
     def __init__(self, engine: Engine, store: Store) -> None:
         self._engine = engine
         self._store = store
+        self._runs = RunDesk(engine.instruments, engine.launcher)
 
     @property
     def store(self) -> Store:
@@ -194,38 +184,17 @@ class EngineControl:
         tags: dict[str, str] | None = None,
     ) -> tuple[int, ...]:
         """Admit one run of the selection, in dependency order."""
-        definitions = self.definitions
-        for name in assets:
-            check_makable(find_asset(definitions, name))
-        reached = definitions.select(assets, upstream=upstream, downstream=downstream)
-        names = [name for name in reached if not definitions.asset[name].external]
-        run = run_of_assets(
-            definitions,
-            names,
-            key=key,
-            origin="manual",
-            now=self._engine.instruments.clock.now(),
-            tags=tags,
-            priority=priority,
-            instead=_backfill(assets, key, upstream=upstream, downstream=downstream),
-        )
-        return (await self._engine.instruments.work.whole(self._admit(run)),)
+        run = self._runs.of_assets(assets, key, upstream=upstream, downstream=downstream)
+        return (await self._runs.admit(replace(run, priority=priority, tags=tags or {})),)
 
     @_loud
     async def report_made(self, report: ReportedMaterialization) -> bool:
         """Commit a materialization that happened elsewhere."""
-        now = self._engine.instruments.clock.now()
-        (checked,) = check_reports(self.definitions, (report,), now)
-        return await self._engine.instruments.work.whole(self._report(checked, now))
+        return await self._runs.report(report)
 
     async def clear_cache(self, asset: str, key: str | None = None) -> int:
         """Forget what was made."""
         return await self._engine.launcher.cache.clear(asset, key)
-
-    async def _report(self, report: ReportedMaterialization, now: float) -> bool:
-        done = await self._store.write(partial(commit_report, reported=report, now=now))
-        self._engine.instruments.bus.publish(done.events)
-        return done.counted
 
     @_loud
     async def call(
@@ -233,28 +202,7 @@ class EngineControl:
     ) -> int:
         """Admit one run of a job."""
         run = call_job(self.definitions, job, params, priority=priority, tags=tags or {})
-        return await self._engine.instruments.work.whole(self._admit(run))
-
-    async def _admit(self, run: RunToAdmit) -> int:
-        engine = self._engine
-        booking = engine.launcher.book([run])
-        try:
-            admitted, _ = await self._store.write(
-                partial(
-                    admit,
-                    runs=booking.runs,
-                    start=booking.start,
-                    needs=input_needs(self.definitions, (step.name for step in run.steps)),
-                    now=engine.instruments.clock.now(),
-                    version=self.definitions.version,
-                )
-            )
-        except BaseException:
-            engine.launcher.forgo(booking)
-            raise
-        engine.instruments.bus.publish(admitted.events)
-        engine.launcher.admitted(booking, [run], admitted.runs)
-        return admitted.runs[0].run_id
+        return await self._runs.admit(run)
 
     @_loud
     async def tick(self, sensor: str, *, dry_run: bool = False, cursor: Json = ..., full: bool = True) -> TickReport:
@@ -325,31 +273,16 @@ class EngineControl:
     @_loud
     async def cancel(self, run_id: int, item: ItemRef | None = None) -> RunRow:
         """Cancel a queued or running run, or an item of it."""
-        engine = self._engine
         if item is None:
-            await engine.instruments.work.whole(self._cancel(run_id))
+            await self._runs.cancel(run_id)
         else:
-            engine.launcher.cancel_item(run_id, item)
-        return await self._run(run_id)
-
-    async def _run(self, run_id: int) -> RunRow:
-        row = await self._store.read(partial(read_run, run_id=run_id))
-        if row is None:
-            raise UnknownName(f"there is no run {run_id}", hint="see freshet runs")
-        return row
+            self._engine.launcher.cancel_item(run_id, item)
+        return await self._runs.find(run_id)
 
     @_loud
     async def retry(self, run_id: int, *, whole: bool = False) -> int:
         """Admit one run of what another did not make, or of all of it."""
-        instruments = self._engine.instruments
-        run = run_again(self.definitions, await self._run(run_id), instruments.clock.now(), whole=whole)
-        return await instruments.work.whole(self._admit(run))
-
-    async def _cancel(self, run_id: int) -> None:
-        engine = self._engine
-        events = await self._store.write(partial(cancel_run, run_id=run_id, now=engine.instruments.clock.now()))
-        engine.instruments.bus.publish(events)
-        engine.launcher.cancel(run_id, grace=CANCEL_GRACE)
+        return await self._runs.again(run_id, whole=whole)
 
     @_loud
     async def begin_backfill(self, request: BackfillRequest) -> BackfillView:
@@ -377,13 +310,6 @@ class EngineControl:
     def subscribe(self) -> AbstractContextManager[Subscription]:
         """All events from now on."""
         return self._engine.instruments.bus.subscribe()
-
-
-def _backfill(assets: Sequence[str], key: str | None, *, upstream: bool, downstream: bool) -> str:
-    """What makes a selection of several partitions."""
-    which = "--all" if key is None else f"--partitions {shlex.quote(key)}"
-    more = " --upstream" * upstream + " --downstream" * downstream
-    return f"freshet backfill {' '.join(assets)} {which}{more} makes them in order, partition by partition"
 
 
 def starting(engine: Engine) -> EngineStatus:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from freshet.definitions.outcome import Json
 from freshet.definitions.sensor import SensorSpec
 from freshet.engine.attention import FULL, Attention
-from freshet.engine.control import SensorState, SensorStatus, TickReport
+from freshet.engine.views import SensorState, SensorStatus, TickReport
 from freshet.executors.base import TickEnd, TickOrder
 from freshet.store.records import DroppedRequest, TickerRow
 from freshet.store.records.ticks import RunKey
