@@ -29,6 +29,9 @@ ALLOWED: dict[str, set[str]] = {
         # What steps away from the code host are given: the plugins' texts, which nobody runs here.
         "host.boot",
         "host.sources",
+        # And what comes back from another machine is written as a worker here would have written it.
+        "host.remote",
+        "io.files",
     },
     "engine": {"executors", "store", "definitions", "secrets"},
     "http": {"engine", "executors", "store", "definitions", "settings"},

@@ -115,13 +115,10 @@ class Detached:
 class Dask:
     """A task of a Dask cluster that is there, reached at `address` (`tcp://scheduler:8786`) through `distributed`,
     which the extra `freshet[dask]` brings. The plugins' sources travel to its workers, and what the step returns comes
-    back with its journal. Raises `DefinitionError`.
-
-    `retries`: how often a task is started again, within its attempt, when the worker that ran it is lost.
+    back with its journal; its inputs travel there, unless they lie in a store. Raises `DefinitionError`.
     """
 
     address: str
-    retries: int = 3
     kind: Literal["dask"] = "dask"
 
     def __post_init__(self) -> None:
@@ -131,8 +128,6 @@ class Dask:
             raise DefinitionError(
                 f"Dask({self.address!r}) is no address of a scheduler", hint='write Dask("tcp://scheduler:8786")'
             )
-        if type(self.retries) is not int or not 0 <= self.retries <= 1000:
-            raise DefinitionError(f"Dask(retries={self.retries!r}) is out of range", hint="give 0 to 1000")
 
 
 ExecutorSpec = Process | Inline | Command | Detached | Dask

@@ -30,6 +30,7 @@ from freshet.executors.apart import StepExecutor
 from freshet.executors.base import Answers, CodeHost
 from freshet.executors.children import ChildrenLock
 from freshet.executors.codehost import ProcessCodeHost
+from freshet.executors.dask import DaskSteps
 from freshet.executors.detached import DetachedSteps
 from freshet.executors.hostsettings import HostSettings
 from freshet.http.serve import serve
@@ -113,7 +114,7 @@ async def _serve(settings: Settings, store: Store, children: ChildrenLock, clock
     gc.set_threshold(*_GARBAGE_AFTER_STARTING)
 
     def make_executors(answers: Answers) -> Mapping[Lane, StepExecutor]:
-        return {"detached": DetachedSteps(hosting, answers)}
+        return {"detached": DetachedSteps(hosting, answers), "dask": DaskSteps(hosting, answers)}
 
     engine = Engine(store=store, make_host=make_host, clock=clock, options=options, make_executors=make_executors)
     ready, stopped, hurry = anyio.Event(), anyio.Event(), anyio.Event()

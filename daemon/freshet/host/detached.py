@@ -8,7 +8,7 @@ does. What it would tell a daemon it leaves in the folder, for the one that is t
     begun.json     its process id, the machine's boot and the instant: user code begins, or has begun
     result.json    the `Ended`, durable; after this the process ends
 
-SIGTERM cancels the step.
+SIGTERM cancels the step. With `tied` in the order, so does the end of standard input.
 """
 
 from __future__ import annotations
@@ -74,6 +74,11 @@ class _Keeper:
         self._decoder = FrameDecoder()
         self._loop = Loop()
         self._over = False
+        self._tied: bool = told.get("tied", False)
+        self._parent = -1
+        if self._tied:  # no step is to read what only ends
+            self._parent = os.dup(0)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.chdir(told["root"])
 
     def serve(self) -> None:
@@ -95,6 +100,8 @@ class _Keeper:
         signal.set_wakeup_fd(waking.fileno())
         signal.signal(signal.SIGTERM, lambda number, frame: None)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if self._tied:
+            self._loop.watch(self._parent, self._parent_gone)
         self._loop.watch(woken.fileno(), lambda mask: self._cancel(woken))
         payload = orjson.dumps(self._order)
         self._workers.run(self._order, payload)
@@ -125,6 +132,12 @@ class _Keeper:
         with contextlib.suppress(BlockingIOError):
             woken.recv(64)
         self._workers.cancel(self._order["run"], self._order["position"], _GRACE)
+
+    def _parent_gone(self, mask: int) -> None:
+        """Standard input has ended: nobody waits for the result any more."""
+        self._loop.forget(self._parent)
+        self._workers.close(0.0)
+        self._loop.later(_LAST_WORD, self._loop.stop)
 
     def _failed(self, why: str) -> None:
         journal = Journal(self._state_dir / "runs")
