@@ -16,7 +16,7 @@ _Pool = Annotated[str, typer.Argument(metavar="NAME", help="A pool of the settin
 
 
 def pools(session: Session) -> None:
-    """Show the pools: how many slots are taken, and how many steps wait."""
+    """Show the pools, and how many steps wait for them."""
     from freshet.cli.commands import queue
 
     queue.pools(session)
@@ -46,7 +46,7 @@ def priority(
         typer.Argument(metavar="N", min=-PRIORITY_MAX, max=PRIORITY_MAX, help="Higher goes first [0 for most runs]."),
     ],
 ) -> None:
-    """Change the priority of a run: of what is still to start of it."""
+    """Change the priority of what a run has yet to start."""
     from freshet.cli.commands import queue
 
     queue.priority(session, run, number)

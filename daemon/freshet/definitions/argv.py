@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-import orjson
-
 from freshet.definitions.expect import expect
 from freshet.definitions.names import nearest_hint
 from freshet.errors import Conflict, DefinitionError
@@ -92,4 +90,8 @@ def _value(field: str, scope: Mapping[str, Any], text: str, what: str) -> Any:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+    if isinstance(value, str):
+        return value
+    import orjson  # the command line, which reads definitions too, does without
+
+    return orjson.dumps(value).decode()
