@@ -12,7 +12,9 @@ from tests.engine.rig import Rig, rig
 
 from freshet import AutomationCondition, CheckResult, DynamicPartitions, asset, check
 from freshet.engine.clock import SimulatedClock
-from freshet.store.records import Event
+from freshet.errors import FreshetError
+from freshet.store.checks import check_summaries
+from freshet.store.records import Event, ImportedCheck
 
 pytestmark = pytest.mark.anyio
 
@@ -275,3 +277,71 @@ async def test_what_is_held_is_held_after_a_restart_too(tmp_path: Path) -> None:
         await one.control.materialize(["sales"])
         await one.settle()
         assert await one.states("report") == ["succeeded"]
+
+
+async def test_checks_alone_let_through_what_they_held_and_make_nothing(tmp_path: Path) -> None:
+    limit = [0.0]
+    things, values = chain(lambda sales: sales > limit[0], blocking=True)
+    async with rig(tmp_path, things) as one:
+        values[0] = -1.0
+        await one.control.materialize(["sales"])
+        await one.settle()
+        limit[0] = -5.0
+        await one.control.verify("sales", checks=["good"])
+        await one.settle()
+        assert await steps(one, 1) == [("sales.good", "succeeded")]
+        assert [run.target for run in await one.runs()] == ["sales", "sales", "report"]
+        assert len(await one.events("materialized")) == 2
+        limit[0] = 0.0
+        await one.control.verify("sales")
+        await one.settle()
+        assert await one.states() == ["failed", "succeeded", "succeeded", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("asset_name", "key", "names", "words"),
+    [
+        ("raw", None, (), "each of one partition"),
+        ("raw", "a", ("file",), "has no check 'file' .*filled"),
+        ("total", None, (), "has no checks"),
+        ("rav", None, (), "no asset 'rav'"),
+        ("raw", "z", (), "'z'"),
+    ],
+)
+async def test_what_cannot_be_verified_is_told(
+    tmp_path: Path, asset_name: str, key: str | None, names: tuple[str, ...], words: str
+) -> None:
+    async with rig(tmp_path, partitioned()) as one:
+        await one.control.add_partitions("batches", {"a": {"rows": 1}})
+        with pytest.raises(FreshetError, match=words):
+            await one.control.verify(asset_name, key=key, checks=names)
+
+
+async def test_results_from_elsewhere_are_heard_by_conditions_and_stop_nothing(tmp_path: Path) -> None:
+    passed = AutomationCondition.any_deps_match(AutomationCondition.check_passed("dbt:unique"))
+
+    @asset(partitions=batches)
+    def raw() -> int:
+        return 1
+
+    @asset(partitions=batches, automation=passed.newly_true() & ~AutomationCondition.in_progress())
+    def published(raw: int) -> int:
+        return raw
+
+    async with rig(tmp_path, [raw, published]) as one:
+        await one.control.add_partitions("batches", {"a": {}, "b": {}})
+        for key in "ab":
+            await one.control.materialize(["raw"], key=key)
+        await one.settle()
+        results = [ImportedCheck("raw", "dbt:unique", key == "b", key=key, metadata={"failures": 1}) for key in "ab"]
+        assert await one.control.record_checks(results) == 2
+        await one.settle()
+        assert [run.key for run in await one.runs("published")] == ["b"]
+        (found,) = await one.store.read(partial(check_summaries, asset="raw"))
+        assert (found.name, found.passed, found.failed, found.failing) == ("dbt:unique", 1, 1, ("a",))
+        await one.control.materialize(["raw"], key="a")
+        await one.settle()
+        (found,) = await one.store.read(partial(check_summaries, asset="raw"))
+        assert (found.passed, found.failed) == (1, 0)  # what was looked at is there no more
+        with pytest.raises(FreshetError, match="declared one"):
+            await one.control.record_checks([ImportedCheck("raw", "plain", True)])

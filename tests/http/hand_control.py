@@ -28,6 +28,7 @@ from freshet.engine.automation import AssetCounts
 from freshet.engine.backfill.active import BackfillView
 from freshet.engine.backfill.select import BackfillRequest, check_request
 from freshet.engine.bus import Bus, Subscription
+from freshet.engine.check_desk import imported, verification
 from freshet.engine.control import (
     BackfillChange,
     EngineStatus,
@@ -52,12 +53,14 @@ from freshet.settings import Settings, load_settings
 from freshet.store.admission import admit
 from freshet.store.assets import asset_bits
 from freshet.store.caching import clear_cache
+from freshet.store.checks import record_checks
 from freshet.store.definitions import register_definitions
 from freshet.store.finishing import finish_step
 from freshet.store.inbox import keep_deliveries
 from freshet.store.partitions import change_partitions
 from freshet.store.queries import run as read_run
 from freshet.store.records import (
+    ImportedCheck,
     Kept,
     NewDelivery,
     PartitionDelta,
@@ -239,6 +242,14 @@ class HandControl:
         done = await self.store.write(partial(commit_report, reported=report, now=NOW))
         self.bus.publish(done.events)
         return done.counted
+
+    async def verify(self, asset: str, *, key: str | None = None, checks: Sequence[str] = ()) -> int:
+        return await self._admit(verification(self.definitions, asset, checks, key=key, now=NOW))
+
+    async def record_checks(self, results: Sequence[ImportedCheck]) -> int:
+        some = [imported(self.definitions, one, NOW) for one in results]
+        self.bus.publish(await self.store.write(partial(record_checks, results=some, now=NOW)))
+        return len(some)
 
     async def clear_cache(self, asset: str, key: str | None = None) -> int:
         return await self.store.write(partial(clear_cache, asset=asset, key=key))

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 import freshet
-from freshet.cli import backfilling, caching, explaining, inboxing, partitioning, queueing, showing
+from freshet.cli import backfilling, caching, checking, explaining, inboxing, partitioning, queueing, showing
 from freshet.cli.session import (
     ConfigOption,
     JsonOption,
@@ -385,6 +385,7 @@ def simulate(
 
 backfilling.add_commands(_command)
 caching.add_commands(_command, app)
+checking.add_commands(_command)
 explaining.add_commands(_command)
 inboxing.add_commands(_command)
 partitioning.add_commands(_command)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import httpx
 from pydantic import TypeAdapter
 
+from freshet.cli.check_calls import CheckCalls
 from freshet.cli.connection import TIMEOUT, Connection, error_of, given, parsed, quoted
 from freshet.http import models
 
@@ -19,6 +20,11 @@ class Client(Connection):
 
     Every method raises the `FreshetError` that the daemon answered with, and `DaemonUnreachable` where none answers.
     """
+
+    @property
+    def checks(self) -> CheckCalls:
+        """What is asked about checks."""
+        return CheckCalls(self._one, self._many)
 
     # --- reading --------------------------------------------------------------------------------------------
 

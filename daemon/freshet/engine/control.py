@@ -16,6 +16,7 @@ from freshet.definitions.outcome import Json
 from freshet.engine.automation import AssetCounts
 from freshet.engine.backfill.active import BackfillView
 from freshet.engine.backfill.select import BackfillRequest
+from freshet.engine.check_desk import CheckControl
 from freshet.engine.partitions.page import PartitionsQuery
 from freshet.engine.queue_desk import QueueDesk
 from freshet.engine.views import (
@@ -76,12 +77,11 @@ class EventStream(Protocol):
     """Committed events as they are published."""
 
     async def next(self) -> tuple[Event, ...]:
-        """The next transaction's events. A reader that falls 10,000 events behind is told by `Conflict` and must
-        read on from the store."""
+        """The next transaction's events. Who falls 10,000 events behind is told by `Conflict`: read on in the store."""
         ...
 
 
-class Control(Protocol):
+class Control(CheckControl, Protocol):
     """The engine, as HTTP sees it."""
 
     @property

@@ -17,6 +17,7 @@ from freshet.engine.automation import AssetCounts
 from freshet.engine.backfill.active import BackfillView
 from freshet.engine.backfill.select import BackfillRequest
 from freshet.engine.bus import Subscription
+from freshet.engine.check_desk import CheckDesk
 from freshet.engine.control import (
     BackfillChange,
     Door,
@@ -42,7 +43,7 @@ from freshet.engine.run_desk import RunDesk
 from freshet.engine.why import WhyView, blocked_by, why
 from freshet.errors import FreshetError, UnknownName
 from freshet.executors.base import ItemRef, LoadReport
-from freshet.store.records import PartitionDelta, ReportedMaterialization, RunRow
+from freshet.store.records import ImportedCheck, PartitionDelta, ReportedMaterialization, RunRow
 from freshet.store.store import Store
 
 __all__ = ["EngineControl"]
@@ -191,6 +192,16 @@ class EngineControl:
     async def report_made(self, report: ReportedMaterialization) -> bool:
         """Commit a materialization that happened elsewhere."""
         return await self._runs.report(report)
+
+    @_loud
+    async def verify(self, asset: str, *, key: str | None = None, checks: Sequence[str] = ()) -> int:
+        """Admit one run of checks alone."""
+        return await CheckDesk(self._engine.instruments, self._runs.admit).verify(asset, key, checks)
+
+    @_loud
+    async def record_checks(self, results: Sequence[ImportedCheck]) -> int:
+        """Keep results from elsewhere."""
+        return await CheckDesk(self._engine.instruments, self._runs.admit).record(results)
 
     async def clear_cache(self, asset: str, key: str | None = None) -> int:
         """Forget what was made."""

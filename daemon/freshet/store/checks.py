@@ -7,7 +7,7 @@ what was made: those below it are told of the update then, and not before. A fai
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +15,23 @@ from pyroaring import BitMap
 
 from freshet.definitions.check import check_step
 from freshet.definitions.outcome import Json
-from freshet.store.codec import dump, dump_optional, load
+from freshet.store.codec import dump, dump_optional, load, load_optional
 from freshet.store.ending import ACTIVE, is_current, set_of
 from freshet.store.events import EventLog
-from freshet.store.records import CheckedBits, CheckEnd, StepResult
+from freshet.store.interning import intern
+from freshet.store.records import CheckedBits, CheckEnd, Event, ImportedCheck, PartitionRef, StepResult
 
-__all__ = ["CURRENT", "Checked", "awaits_checks", "check_ended", "checked_bits", "held_numbers", "write_check"]
+__all__ = [
+    "CheckSummary",
+    "Checked",
+    "awaits_checks",
+    "check_ended",
+    "check_summaries",
+    "checked_bits",
+    "held_numbers",
+    "record_checks",
+    "write_check",
+]
 
 
 CURRENT = """
@@ -28,6 +39,14 @@ CURRENT = """
     SELECT s.materialized_seq FROM asset_state s WHERE s.asset_id = c.asset_id AND s.partition = c.partition))
 """
 """Of results `c` of assets `a`: those of what is there now; a check of the whole is of whatever is."""
+
+
+_RESULT = """
+SELECT c.passed, c.severity, c.at, c.run_id, p.key, c.metadata, c.error FROM assets a
+JOIN check_results c ON c.asset_id = a.id LEFT JOIN partitions p ON p.set_id = a.set_id AND p.number = c.partition
+WHERE a.name = ? AND c.name = ?
+"""
+_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,3 +212,53 @@ def checked_bits(db: sqlite3.Connection) -> dict[str, CheckedBits]:
         one = results.setdefault(asset, {}).setdefault(name, (BitMap(), BitMap()))
         one[0 if passed else 1].update(load(numbers))
     return {name: CheckedBits(held.get(name, BitMap()), results.get(name, {})) for name in {*held, *results}}
+
+
+def record_checks(
+    db: sqlite3.Connection, results: Sequence[tuple[ImportedCheck, PartitionRef | None]], now: float
+) -> tuple[Event, ...]:
+    """Write results from elsewhere, each of what is there now. Raises `UnknownName` for a key that its set does not
+    have."""
+    log = EventLog(db, now)
+    places = intern(db, log, (at for _, at in results if at is not None), now)
+    for one, at in results:
+        (asset_id,) = db.execute("SELECT id FROM assets WHERE name = ?", (one.asset,)).fetchone()
+        source = one.name.partition(":")[0]
+        number, end = 0 if at is None else places[at].number, CheckEnd(one.passed, one.severity)
+        write_check(
+            db, log, Checked(asset_id, one.asset, one.name, number, end, now, metadata=one.metadata, source=source)
+        )
+    return log.write()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSummary:
+    """What a check found, over the partitions as they are now. The `last` result: `passed`, `severity`, `at`, `run_id`,
+    the partition's `key`, `metadata` and `error`. `failing`: some of the keys of which it failed."""
+
+    name: str
+    passed: int
+    failed: int
+    last: dict[str, Json]
+    failing: tuple[str, ...]
+
+
+def check_summaries(db: sqlite3.Connection, asset: str) -> tuple[CheckSummary, ...]:
+    """Of an asset's checks that have run, by name. What is of data made anew since is left out of the counts."""
+    found: list[CheckSummary] = []
+    rows = db.execute(
+        f"""
+        SELECT c.name, total(c.passed AND {CURRENT}), total(NOT c.passed AND {CURRENT}), max(c.seq)
+        FROM assets a JOIN check_results c ON c.asset_id = a.id WHERE a.name = ? GROUP BY c.name ORDER BY c.name
+        """,  # noqa: S608  # a constant
+        (asset,),
+    ).fetchall()
+    for name, passed, failed, seq in rows:
+        last = db.execute(f"{_RESULT} AND c.seq = ?", (asset, name, seq)).fetchone()
+        failing = db.execute(f"{_RESULT} AND NOT c.passed AND {CURRENT} LIMIT ?", (asset, name, _SHOWN)).fetchall()
+        fields = ("passed", "severity", "at", "run_id", "key", "metadata", "error")
+        told: dict[str, Json] = dict(
+            zip(fields, (bool(last[0]), *last[1:5], *map(load_optional, last[5:])), strict=True)
+        )
+        found.append(CheckSummary(name, int(passed), int(failed), told, tuple(row[4] for row in failing if row[4])))
+    return tuple(found)

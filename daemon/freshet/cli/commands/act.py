@@ -24,6 +24,7 @@ from freshet.http.models import (
 )
 
 __all__ = [
+    "admitted",
     "call",
     "cancel",
     "clear_cache",
@@ -52,17 +53,18 @@ def materialize(
         assets=tuple(assets), partition=partition, upstream=upstream, downstream=downstream, priority=priority
     )
     with session.client() as client:
-        return _admitted(session, client, client.materialize(body), wait=wait)
+        return admitted(session, client, client.materialize(body), wait=wait)
 
 
 def call(session: Session, job: str, params: list[str], priority: int, *, wait: bool) -> int:
     """Ask for a run of a job, and watch if asked to."""
     body = CallBody(texts=parameters(params), priority=priority)
     with session.client() as client:
-        return _admitted(session, client, client.call(job, body), wait=wait)
+        return admitted(session, client, client.call(job, body), wait=wait)
 
 
-def _admitted(session: Session, client: Client, answer: RunsAdmitted, *, wait: bool) -> int:
+def admitted(session: Session, client: Client, answer: RunsAdmitted, *, wait: bool) -> int:
+    """Say which runs were admitted, or watch them."""
     if wait:
         from freshet.cli.watch import watch
 
@@ -110,7 +112,7 @@ def retry(session: Session, name: str, *, whole: bool, wait: bool | None) -> int
         return retry_backfill(session, found, wait=wait)
     run_id = _run_id(name)
     with session.client() as client:
-        return _admitted(session, client, client.retry(run_id, whole=whole), wait=bool(wait))
+        return admitted(session, client, client.retry(run_id, whole=whole), wait=bool(wait))
 
 
 def _run_id(name: str) -> int:

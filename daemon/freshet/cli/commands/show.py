@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.text import Text
 
+from freshet.cli.commands.checks import show_checks
 from freshet.cli.freshness import freshness_text
 from freshet.cli.session import Session, print_json
 from freshet.cli.tables import console, state_text, table
@@ -118,6 +119,7 @@ def assets(session: Session, name: str | None) -> None:
     """All assets, or one."""
     with session.client() as client:
         found = client.assets() if name is None else [client.asset(name)]
+        checks = [] if name is None or session.json else client.checks.of(name)
     if session.json:
         print_json(found if name is None else found[0])
         return
@@ -129,6 +131,7 @@ def assets(session: Session, name: str | None) -> None:
     )
     if name is not None:
         console().print(_versions(found[0]))
+        show_checks(checks)
 
 
 def _versions(one: AssetAnswer) -> Text:

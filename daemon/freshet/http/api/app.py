@@ -14,6 +14,7 @@ from freshet.http.api import (
     artifacts,
     assets,
     backfills,
+    checks,
     events,
     inbox,
     items,
@@ -53,6 +54,7 @@ def create_api(control: Control, state_dir: Path, closing: anyio.Event) -> FastA
     for room in (
         status,
         assets,
+        checks,
         why,
         sensors,
         schedules,

@@ -29,6 +29,14 @@ from freshet.http.models.backfills import (
     BackfillState,
 )
 from freshet.http.models.base import FreshnessState, Json, RunState, StepState
+from freshet.http.models.checks import (
+    CheckAnswer,
+    CheckResultAnswer,
+    ChecksRecorded,
+    ImportChecksBody,
+    ImportedResult,
+    VerifyBody,
+)
 from freshet.http.models.inbox import (
     DeliveryAnswer,
     DeliveryBodyAnswer,
@@ -87,6 +95,9 @@ __all__ = [
     "CacheCleared",
     "CallBody",
     "CancelItemBody",
+    "CheckAnswer",
+    "CheckResultAnswer",
+    "ChecksRecorded",
     "CursorAnswer",
     "CursorBody",
     "DeletePartitionsBody",
@@ -102,6 +113,8 @@ __all__ = [
     "FreshnessState",
     "HookAnswer",
     "HostAnswer",
+    "ImportChecksBody",
+    "ImportedResult",
     "ItemAnswer",
     "ItemState",
     "Json",
@@ -136,6 +149,7 @@ __all__ = [
     "TickAnswer",
     "TickBody",
     "TickRowAnswer",
+    "VerifyBody",
     "VersionsAnswer",
     "WhyAnswer",
     "WhyNode",

@@ -17,6 +17,7 @@ __all__ = [
     "CheckEnd",
     "DroppedRequest",
     "Finished",
+    "ImportedCheck",
     "InputNeed",
     "QueuedRun",
     "QueuedStep",
@@ -240,6 +241,19 @@ class CheckEnd:
     def stops(self) -> bool:
         """Whether nothing downstream may go on."""
         return self.blocking and not self.passed and self.severity == "error"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedCheck:
+    """A check's result from elsewhere: `name` begins with its source, as `dbt:unique_orders_id`. `key`: of the
+    partition; None of a partitioned asset is all of them together."""
+
+    asset: str
+    name: str
+    passed: bool
+    severity: Literal["error", "warn"] = "error"
+    key: str | None = None
+    metadata: dict[str, Json] = field(default_factory=dict[str, Json])
 
 
 @dataclass(frozen=True, slots=True)
