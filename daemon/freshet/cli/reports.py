@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 from xml.parsers import expat
@@ -45,7 +45,7 @@ def read_dbt(data: bytes, manifest: bytes | None) -> Iterator[Found]:
     results: Any = _object(data, "run_results.json").get("results")
     if not isinstance(results, list):
         raise ReportError("this is no run_results.json: it has no results", hint="dbt writes it to target/")
-    for one in cast("list[Any]", results):
+    for one in cast("Iterable[Any]", results):
         identity = str(one.get("unique_id", ""))
         verdict = _DBT.get(str(one.get("status")))
         if not identity.startswith("test.") or verdict is None:
