@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.bench.figure import Bar, Bench, Figure, Row
+from tests.bench.figures.graph import LAYERS, WIDTH, cascade
+from tests.bench.figures.layered import layered_plugin
 from tests.bench.lab import Lab
 from tests.bench.processes import cpu_seconds, own_seconds
 from tests.bench.waiting import until
@@ -15,7 +17,7 @@ __all__ = ["FIGURE"]
 _PLUGIN = """\
 from pathlib import Path
 
-from freshet import Inline, Process, RunRequest, job, sensor
+from freshet import Process, RunRequest, job, sensor
 
 
 @job
@@ -42,6 +44,7 @@ async def burst(ctx):
         yield RunRequest(target=target, params={"n": number})
 """
 
+_CASCADE = Bar(median=1)
 _BARS = {"fresh": 400, "reused": 2000, "inline": 2000}
 
 
@@ -61,6 +64,11 @@ def _measure(bench: Bench) -> Iterator[Row]:
             yield Row.of(f"trivial runs a second, {name}", "1/s", rates, Bar(median=bar, at_least=True))
             yield Row.of("  CPU of the daemon for one", "us", daemon, note="what other work does not change")
             yield Row.of("  CPU of all processes for one", "us", all_of_it)
+    with bench.lab("executors-cascade", layered_plugin(LAYERS, WIDTH, executor="inline")) as lab:
+        cascade(lab, 0)
+        again = [cascade(lab, turn) for turn in range(1, bench.pick(5, 2) + 1)]
+    yield Row.of("1,000 inline assets, roots asked for -> last made", "s", [took for took, _ in again], _CASCADE)
+    yield Row.of("  CPU of all processes for it", "s", [used for _, used in again])
 
 
 def _burst(lab: Lab, target: str, many: int) -> float:

@@ -11,10 +11,10 @@ from tests.bench.lab import Lab
 from tests.bench.processes import cpu_seconds, running_seconds
 from tests.bench.waiting import until
 
-__all__ = ["FIGURE", "idle_beside_empty"]
+__all__ = ["FIGURE", "LAYERS", "WIDTH", "cascade", "idle_beside_empty"]
 
-_LAYERS, _WIDTH = 100, 10
-_MANY = _LAYERS * _WIDTH
+LAYERS, WIDTH = 100, 10
+_MANY = LAYERS * WIDTH
 _IDLE = Bar(median=0.02)
 _CASCADE = Bar(median=5)
 _WINDOW = 60.0
@@ -22,11 +22,11 @@ _CALM_DOWN = 5.0
 
 
 def _measure(bench: Bench) -> Iterator[Row]:
-    with bench.lab("graph", layered_plugin(_LAYERS, _WIDTH)) as lab:
+    with bench.lab("graph", layered_plugin(LAYERS, WIDTH)) as lab:
         yield idle_beside_empty(bench, lab, f"{_MANY:,} eager assets", _IDLE)
-        first, used = _cascade(lab, 0)
-        again = [_cascade(lab, turn) for turn in range(1, bench.pick(5, 2) + 1)]
-    note = f"{_LAYERS} layers of {_WIDTH}, two parents each; 2 workers, each step a process"
+        first, used = cascade(lab, 0)
+        again = [cascade(lab, turn) for turn in range(1, bench.pick(5, 2) + 1)]
+    note = f"{LAYERS} layers of {WIDTH}, two parents each; 2 workers, each step a process"
     yield Row.of("10 roots asked for -> last of 990 below made", "s", [first], _CASCADE, note=note)
     yield Row.of("  CPU of all processes for it", "s", [used])
     yield Row.of("  the same again, when all are there", "s", [took for took, _ in again], _CASCADE)
@@ -48,12 +48,12 @@ def idle_beside_empty(bench: Bench, lab: Lab, what: str, bar: Bar) -> Row:
     return Row.of(f"idle: CPU over 60 s, {what}, more than without", "s", [(full - bare) * scale], bar, note=note)
 
 
-def _cascade(lab: Lab, turn: int) -> tuple[float, float]:
+def cascade(lab: Lab, turn: int) -> tuple[float, float]:
     """Seconds from the request to the end of the last step, and of CPU. Each asset is made exactly once."""
     before = cpu_seconds(lab.pid)
     with lab.api() as api:
         began = time.time()
-        api.post("runs", {"assets": [f"a0_{number}" for number in range(_WIDTH)]})
+        api.post("runs", {"assets": [f"a0_{number}" for number in range(WIDTH)]})
         until(lambda: _made(lab) >= (turn + 1) * _MANY, f"{_MANY} steps to succeed", timeout=120, every=0.1)
     lab.settle()
     used = cpu_seconds(lab.pid) - before

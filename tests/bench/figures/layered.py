@@ -11,8 +11,9 @@ from tests.bench.lab import Lab
 __all__ = ["ask", "layered_plugin"]
 
 
-def layered_plugin(layers: int, width: int) -> dict[str, str]:
+def layered_plugin(layers: int, width: int, *, executor: str = "process") -> dict[str, str]:
     """The asset (layer, number), by the name `aLAYER_NUMBER`, is below (layer - 1, number) and the one beside it."""
+    define = "async def" if executor == "inline" else "def"
     text = f"""\
 from freshet import AutomationCondition, asset
 
@@ -22,8 +23,8 @@ eager = AutomationCondition.eager()
 def make(layer, number):
     above = [f"a{{layer - 1}}_{{one % {width}}}" for one in (number, number + 1)] if layer else []
 
-    @asset(name=f"a{{layer}}_{{number}}", deps=above, automation=eager if layer else None)
-    def made():
+    @asset(name=f"a{{layer}}_{{number}}", deps=above, automation=eager if layer else None, executor="{executor}")
+    {define} made():
         return 1
 
     return made
