@@ -74,7 +74,11 @@ class EngineControl:
     def __init__(self, engine: Engine, store: Store) -> None:
         self._engine = engine
         self._store = store
-        self._runs = RunDesk(engine.instruments, engine.launcher)
+
+    @functools.cached_property
+    def _runs(self) -> RunDesk:
+        """Of an engine that has started."""
+        return RunDesk(self._engine.instruments, self._engine.launcher)
 
     @property
     def store(self) -> Store:
