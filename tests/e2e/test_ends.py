@@ -207,7 +207,7 @@ def test_a_bug_of_ours_ends_the_daemon(make_site: MakeSite, place: str) -> None:
     assert again.stop() == 0
 
 
-@pytest.mark.parametrize("place", ["freshet.engine.bus:Bus.publish", "freshet.engine.queue.queue:RunQueue.release"])
+@pytest.mark.parametrize("place", ["freshet.engine.bus:Bus.publish", "freshet.engine.queue.queue:RunQueue.settle"])
 def test_a_bug_of_ours_behind_a_request_ends_the_daemon(make_site: MakeSite, place: str) -> None:
     """What was admitted and not launched would otherwise stay started for ever."""
     site = make_site(PLUGIN, grace="1s")

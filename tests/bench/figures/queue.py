@@ -20,7 +20,7 @@ from freshet.store.store import Store
 
 __all__ = ["FIGURE"]
 
-_DISPATCH, _NEXT = Bar(median=0.003), Bar(median=0.005)
+_DISPATCH, _NEXT = Bar(median=3.0), Bar(median=5.0)
 _LIMITS = Limits({"db": PoolLimit(2), "shut": PoolLimit(0)}, runs=8, tags={"customer": 1})
 _USES = {"query": StepUse(PoolUse("db")), "never": StepUse(PoolUse("shut"))}
 _AT_ONCE = 1000
@@ -33,7 +33,7 @@ def _measure(bench: Bench) -> Iterator[Row]:
         (f"the next of {100_000:,} queued", 100_000, _NEXT),
     ):
         loading, seconds = anyio.run(_next_of, bench.scratch / f"queue-{count}", count + 2 * starts, starts)
-        yield Row.of(label, "s", seconds, bar)
+        yield Row.of(label, "ms", [1000 * one for one in seconds], bar)
         if count:
             yield Row.of("  read at the start", "s", [loading])
 
