@@ -56,6 +56,22 @@ def test_it_works_beside_a_running_daemon(tmp_path: Path, capsys: pytest.Capture
     assert said["schedules"] == ["nightly"]
 
 
+def test_a_pool_without_a_setting_is_named_with_its_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = 'from freshet import Pool, job\n\n@job(pool=Pool("wharehouse", slots=2))\ndef work(): ...\n'
+    argv = _site(tmp_path, one=source)
+    assert run(argv) == 1
+    said = capsys.readouterr().out
+    assert "one.py:3: job 'work': there is no pool 'wharehouse'" in said
+    assert "[pools] wharehouse = 4" in said
+    config = tmp_path / "freshet.toml"
+    plain = config.read_text()
+    config.write_text(plain + "[pools]\nwharehouse = 1\n")
+    assert run(argv) == 1
+    assert "takes 2 slots of the pool 'wharehouse', which has 1" in capsys.readouterr().out
+    config.write_text(plain + "[pools]\nwharehouse = 2\n")
+    assert run(argv) == 0
+
+
 @pytest.mark.parametrize(
     ("source", "place", "says", "hint"),
     [

@@ -152,6 +152,7 @@ class Launcher:
                 executor.cancel(*step_id, grace=grace)
             elif host is not None:
                 host.cancel(*step_id, grace=grace)
+        self.dispatch()  # what it held back may go
 
     def cancel_item(self, run_id: int, item: ItemRef) -> None:
         """One item of a step under way is ended, the others go on. Raises `Conflict` where it is not under way."""

@@ -93,7 +93,12 @@ def _simulate(
         begin=begin,
         end=end,
         database=database,
-        options=EngineOptions(workers=settings.process.workers, lanes=settings.lanes, timezone=settings.timezone),
+        options=EngineOptions(
+            workers=settings.process.workers,
+            lanes=settings.lanes,
+            timezone=settings.timezone,
+            limits=settings.run_limits,
+        ),
         durations={**recorded, **given},
         arrivals=_arrivals(wishes.files, settings, report.definitions, printer, begin, end),
         speed=wishes.speed,
