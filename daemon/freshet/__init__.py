@@ -5,6 +5,8 @@ Everything a plugin needs is here: `from freshet import asset, sensor, Freshness
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from freshet.definitions.asset import Asset, Dep, asset
 from freshet.definitions.cache import CacheKey
 from freshet.definitions.check import Check, CheckResult, check
@@ -49,7 +51,9 @@ from freshet.host.contexts import (
     StepContext,
 )
 from freshet.host.current import current
-from freshet.io.s3 import S3Values
+
+if TYPE_CHECKING:
+    from freshet.io.s3 import S3Values
 
 __version__ = "0.1.0"
 
@@ -134,3 +138,12 @@ __all__ = [
     "schedule",
     "sensor",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What brings more along than the command line needs is loaded when it is asked for."""
+    if name == "S3Values":
+        from freshet.io.s3 import S3Values
+
+        return S3Values
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from zoneinfo import ZoneInfo
 
 from freshet.definitions.asset import Asset
@@ -18,7 +18,9 @@ from freshet.definitions.listen import Happenings, ListenType
 from freshet.definitions.outcome import Json
 from freshet.definitions.partitions import MultiPartitions, PartitionsSpec, TimePartitions, resolved_set
 from freshet.definitions.retries import Retries
-from freshet.host.artifacts import Image, Table
+
+if TYPE_CHECKING:
+    from freshet.host.artifacts import Image, Table
 
 __all__ = [
     "JobContext",
