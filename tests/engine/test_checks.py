@@ -115,6 +115,8 @@ async def test_what_is_downstream_hears_of_an_update_once_blocking_checks_have_p
         assert await one.states("report") == []  # made, and not let through
         await one.advance(600.0)
         assert await one.states("report") == []
+        (above,) = (await one.control.why("report")).dependencies
+        assert (above.materialized, above.held.count, above.holds) == (1, 1, "hard")
         values[0] = 2.0
         await one.control.materialize(["sales"])
         await one.advance(15.0)

@@ -68,6 +68,7 @@ class Dependency:
     moving: Some
     missing: Some
     holds: Literal["hard", "soft"] | None
+    held: Some
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +252,7 @@ def _shown(tree: Explanation | None, standings: Iterable[Standing]) -> Iterator[
     for node in () if tree is None else _walk(tree):
         yield node.asset, _last(node.true_of, _SHOWN)
     for one in standings:
-        for bits in (one.failed, one.moving, one.missing):
+        for bits in (one.failed, one.moving, one.missing, one.held):
             yield one.asset, _last(bits, _SHOWN)
 
 
@@ -322,9 +323,10 @@ def _events(node: NodeView) -> Iterator[Event]:
 
 
 def _dependency(one: Standing, names: _Names) -> Dependency:
-    failed, moving, missing = (names.some(one.asset, bits) for bits in (one.failed, one.moving, one.missing))
+    bits = (one.failed, one.moving, one.missing, one.held)
+    failed, moving, missing, held = (names.some(one.asset, some) for some in bits)
     counts = len(one.named), len(one.materialized)
-    return Dependency(one.asset, one.mapping, *counts, failed, moving, missing, one.holds)
+    return Dependency(one.asset, one.mapping, *counts, failed, moving, missing, one.holds, held)
 
 
 def _makers(engine: Engine, asset: str) -> tuple[Maker, ...]:

@@ -36,6 +36,8 @@ _SAID = {
     "freshness_warned": "warned",
     "code_changed": "other code",
     "rewired": "other dependencies",
+    "check_passed": "a check passed",
+    "check_failed": "a check failed",
 }
 
 
@@ -173,12 +175,15 @@ def _dependency(one: DependencyAnswer) -> Text:
     if one.named == 0:
         line.append("no partition of it")
     elif one.named == 1:
-        states = [("failed", one.failed), ("on its way", one.moving), ("missing", one.missing)]
+        states = [("held by its checks", one.held), ("failed", one.failed)]
+        states += [("on its way", one.moving), ("missing", one.missing)]
         said = [word for word, some in states if some.count]
         line.append(", ".join(["materialized"] * bool(one.materialized) + said))
     else:
         line.append(f"{one.materialized:,} of {one.named:,} materialized")
-        for word, some in (("failed", one.failed), ("on their way", one.moving), ("missing", one.missing)):
+        states = [("held by their checks", one.held), ("failed", one.failed)]
+        states += [("on their way", one.moving), ("missing", one.missing)]
+        for word, some in states:
             if some.count:
                 line.append(f", {some.count:,} {word}{_keys(some)}")
     if one.holds is not None:

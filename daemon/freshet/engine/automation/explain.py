@@ -83,7 +83,7 @@ class Explanation:
 class Standing:
     """A dependency of one partition. `named`: the partitions that the mapping names; what of them is materialized,
     failed for good, under way (`moving`: queued, running, asked for or on its way) and none of these. `holds`: as the
-    table in `WhenDepsReady` says."""
+    table in `WhenDepsReady` says; `held`: of the materialized, those that blocking checks have not let through."""
 
     asset: str
     mapping: str
@@ -93,6 +93,7 @@ class Standing:
     moving: BitMap
     missing: BitMap
     holds: Hold | None
+    held: BitMap = EMPTY
 
 
 def explain(look: Look, root: Node, scope: Scope) -> Explanation:
@@ -166,4 +167,5 @@ def standing(look: Look, scope: Scope, edge: Edge) -> Standing:
     made, failed = named & levels.materialized, (named & levels.failed) - moving
     mapping = "one" if edge.kind in ("same", "one") else edge.kind
     rest = named - made - failed - moving
-    return Standing(edge.asset, mapping, named, made, failed, moving, rest, hold_of(look, edge, scope.candidates))
+    holds, held = hold_of(look, edge, scope.candidates), named & levels.held
+    return Standing(edge.asset, mapping, named, made, failed, moving, rest, holds, held)

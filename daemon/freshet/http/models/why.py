@@ -38,7 +38,8 @@ class WhyNode(Answer):
 
 class DependencyAnswer(Answer):
     """What the partition depends on. `named`: the partitions that the mapping names; `moving`: those queued, running,
-    asked for or on their way; `holds`: whether it holds back what waits for its dependencies: "soft" ends by itself."""
+    asked for or on their way; `holds`: whether it holds back what waits for its dependencies: "soft" ends by itself.
+    `held`: materialized, and not let through by blocking checks."""
 
     asset: str
     mapping: str
@@ -48,6 +49,7 @@ class DependencyAnswer(Answer):
     moving: SomeAnswer
     missing: SomeAnswer
     holds: Literal["hard", "soft"] | None
+    held: SomeAnswer
 
 
 class MakerAnswer(Answer):
