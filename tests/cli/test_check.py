@@ -60,14 +60,14 @@ def test_a_pool_without_a_setting_is_named_with_its_remedy(tmp_path: Path, capsy
     source = 'from freshet import Pool, job\n\n@job(pool=Pool("wharehouse", slots=2))\ndef work(): ...\n'
     argv = _site(tmp_path, one=source)
     assert run(argv) == 1
-    said = capsys.readouterr().out
-    assert "one.py:3: job 'work': there is no pool 'wharehouse'" in said
+    said = capsys.readouterr().err
+    assert "one.py:3: error: job 'work': there is no pool 'wharehouse'" in said
     assert "[pools] wharehouse = 4" in said
     config = tmp_path / "freshet.toml"
     plain = config.read_text()
     config.write_text(plain + "[pools]\nwharehouse = 1\n")
     assert run(argv) == 1
-    assert "takes 2 slots of the pool 'wharehouse', which has 1" in capsys.readouterr().out
+    assert "takes 2 slots of the pool 'wharehouse', which has 1" in capsys.readouterr().err
     config.write_text(plain + "[pools]\nwharehouse = 2\n")
     assert run(argv) == 0
 
