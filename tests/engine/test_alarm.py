@@ -43,6 +43,8 @@ def test_a_timer_of_the_kernel_is_never_early(wait: float) -> None:
     assert not due.poll(0), "and is over"
     timer.arm(0.0)
     assert due.poll(5000), "the beginning of time has passed"
+    timer.arm(-86_400.25)
+    assert due.poll(5000), "so has what lies before it: a deadline from before the machine was started"
     timer.disarm()
     assert not due.poll(0)
     timer.close()
@@ -66,7 +68,10 @@ async def test_an_alarm_rings_once_at_the_instant_it_was_set_to_last() -> None:
     rung.clear()
     alarm.set(begun)
     await rung.wait()
-    assert len(came) == 2
+    rung.clear()
+    alarm.set(-3600.5)  # from before the machine was started
+    await rung.wait()
+    assert len(came) == 3
     alarm.close()
 
 

@@ -41,10 +41,11 @@ class TimerFd:
         return self._file
 
     def arm(self, at: float, *, cancel_on_set: bool = False) -> None:
-        """Be readable from `at` on, in seconds of the clock, and never before. `cancel_on_set`: or when the clock is
-        set, or the machine wakes up."""
+        """Be readable from `at` on, in seconds of the clock, and never before; at once where that is before the clock
+        began. `cancel_on_set`: or when the clock is set, or the machine wakes up."""
+        at = max(at, 1 / _NANO)  # less than nothing is refused, and all zero would disarm it
         seconds = math.floor(at)
-        nanoseconds = math.ceil((at - seconds) * _NANO) or (1 if at <= 0 else 0)  # all zero would disarm it
+        nanoseconds = math.ceil((at - seconds) * _NANO)
         carried, self._spec.nanoseconds = divmod(nanoseconds, _NANO)
         self._spec.seconds = seconds + carried
         self._set(_ABSTIME | (_CANCEL_ON_SET if cancel_on_set else 0))
