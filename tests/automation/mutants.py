@@ -27,6 +27,7 @@ from freshet.engine.automation import (
     replay,
     state,
     timed,
+    verdicts,
 )
 from freshet.engine.partitions.order import Order
 
@@ -218,5 +219,16 @@ MUTANTS = (
         "float(2 ** min(int(count), lapse.attempts))",
         "1.0",
     ),
+    # checks
+    Mutant("what is held has arrived", vars(operands)["_newly_updated"], "pulses.arrived if scope.path else ", ""),
+    Mutant("what is held is there", vars(operands)["_missing"], "levels.usable if scope.path else ", ""),
+    Mutant("what is held does not hold one below", vars(ready)["_single"], "- levels.usable", "- levels.materialized"),
+    Mutant(
+        "what is held holds all below", vars(ready)["_below_failure"], "levels.failed | levels.held", "levels.failed"
+    ),
+    Mutant("a check's result outlives its data", state.Levels.made, "passed.discard(partition)", "pass"),
+    Mutant("what is let through lapses", vars(moment)["_check"], "pulses.cleared.add(partition)", "pass"),
+    Mutant("a check of the whole speaks of nothing", vars(verdicts)["_marked"], "if 0 in bits", "if False"),
+    Mutant("what was imported is of all", vars(verdicts)["_verdict"], "passed | failed if is_imported(name) else ", ""),
     Mutant("a first look at a lapse is none", lapses.newly_lapsed_above, "if look.first", "if False"),
 )

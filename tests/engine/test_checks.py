@@ -345,5 +345,8 @@ async def test_results_from_elsewhere_are_heard_by_conditions_and_stop_nothing(t
         await one.settle()
         (found,) = await one.store.read(partial(check_summaries, asset="raw"))
         assert (found.passed, found.failed) == (1, 0)  # what was looked at is there no more
+        await one.control.delete_partitions("batches", ["b"])
+        (found,) = await one.store.read(partial(check_summaries, asset="raw"))
+        assert (found.passed, found.failed) == (0, 0)
         with pytest.raises(FreshetError, match="declared one"):
             await one.control.record_checks([ImportedCheck("raw", "plain", True)])

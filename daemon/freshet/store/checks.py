@@ -44,7 +44,7 @@ CURRENT = """
 _RESULT = """
 SELECT c.passed, c.severity, c.at, c.run_id, p.key, c.metadata, c.error FROM assets a
 JOIN check_results c ON c.asset_id = a.id LEFT JOIN partitions p ON p.set_id = a.set_id AND p.number = c.partition
-WHERE a.name = ? AND c.name = ?
+WHERE a.name = ? AND c.name = ? AND p.deleted_at IS NULL
 """
 _SHOWN = 10
 
@@ -249,7 +249,9 @@ def check_summaries(db: sqlite3.Connection, asset: str) -> tuple[CheckSummary, .
     rows = db.execute(
         f"""
         SELECT c.name, total(c.passed AND {CURRENT}), total(NOT c.passed AND {CURRENT}), max(c.seq)
-        FROM assets a JOIN check_results c ON c.asset_id = a.id WHERE a.name = ? GROUP BY c.name ORDER BY c.name
+        FROM assets a JOIN check_results c ON c.asset_id = a.id
+        LEFT JOIN partitions p ON p.set_id = a.set_id AND p.number = c.partition
+        WHERE a.name = ? AND p.deleted_at IS NULL GROUP BY c.name ORDER BY c.name
         """,  # noqa: S608  # a constant
         (asset,),
     ).fetchall()
