@@ -234,12 +234,12 @@ def _runs_dry(world: World, order: Random) -> None:
     for run in {run for run, position in world.waiting if world.name((run, position)) == "shut"}:
         world.canceled(run)
     world.turn()
-    while world.running:
-        world.ends(order.choice(sorted(world.running)), again=False)
+    while world.running or world.queue.opens_at() is not None:
+        if world.running:
+            world.ends(order.choice(sorted(world.running)), again=False)
+        else:
+            world.now = world.queue.opens_at() or world.now
         world.turn()
-        if not world.running and (opens := world.queue.opens_at()) is not None:
-            world.now = opens
-            world.turn()
 
 
 def _something(world: World, order: Random) -> None:
