@@ -12,6 +12,8 @@ from freshet.host.process import restore_signals
 __all__ = ["Surroundings", "Wear"]
 
 _STATM = Path("/proc/self/statm")
+_INLINE = Process(steps=1_000_000_000)
+"""Of the process for inline steps, which does not mind how many they are."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -28,7 +30,7 @@ class Wear:
     def worn_by(self, name: str) -> bool:
         """Note a step of this asset or job; whether it was the last."""
         spec = self._definitions.asset.get(name) or self._definitions.job.get(name)
-        limits = spec.executor if spec is not None and isinstance(spec.executor, Process) else Process()
+        limits = spec.executor if spec is not None and isinstance(spec.executor, Process) else _INLINE
         self._steps += 1
         memory = int(_STATM.read_text().split()[1]) * _PAGE
         self._first = self._first or memory
