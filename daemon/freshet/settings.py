@@ -99,7 +99,7 @@ Seconds = Annotated[float, BeforeValidator(_seconds)]
 AbsolutePath = Annotated[Path, BeforeValidator(_path)]
 
 _DAY = 86400.0
-_AHEAD = 4
+_AHEAD = 8
 """Steps handed out for each kept worker: it has the next when one is done, and their ends are committed together."""
 
 
