@@ -88,6 +88,8 @@ def test_files_that_arrive_come_to_sales(tmp_path: Path) -> None:
         ("08:00:02.250+00:00", "succeeded", "clean_orders", "a"),
         ("08:00:02.250+00:00", "started", "sales", None),
         ("08:00:03.250+00:00", "succeeded", "sales", None),
+        ("08:00:03.250+00:00", "started", "sales.not_negative", None),
+        ("08:00:04.250+00:00", "succeeded", "sales.not_negative", None),
     ]
     assert told[-1]["ticks"] == {"landing": 2}
     assert told[-1]["runs"]["raw_orders"]["runs"] == 2
