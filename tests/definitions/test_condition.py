@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import orjson
 import pytest
 from hypothesis import given
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from tests.definitions.conditions import KINDS, joined, operands, trees
 
-from freshet import AutomationCondition
+from freshet import AutomationCondition, DefinitionError
 from freshet.definitions.condition import And, Operand, OperandKind, Or
 
 C = AutomationCondition
@@ -79,3 +82,44 @@ def test_labels_are_kept_and_change_nothing_else() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_factory_for_each_operand(kind: OperandKind) -> None:
     assert getattr(C, kind)() == Operand(kind)
+
+
+def _any(value: object) -> Any:
+    """What a plugin that no type checker sees may hand over."""
+    return value
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda a, b: a and b, lambda a, b: a or b, lambda a, b: not a, lambda a, b: b if a else a]
+)
+def test_what_python_would_decide_by_itself_is_refused(wrong: Callable[[Any, Any], object]) -> None:
+    """`a and b` would be `b` alone, and `not a` False: another condition than the one written."""
+    with pytest.raises(DefinitionError, match="neither true nor false") as caught:
+        wrong(C.eager(), C.missing())
+    assert "& instead of and" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says", "hint"),
+    [
+        (lambda: C.any_deps_match(_any("missing")), "any_deps_match() takes AutomationCondition", "C.missing()"),
+        (lambda: C.all_deps_match(_any(3)), "all_deps_match() takes AutomationCondition, not 3", "for example"),
+        (lambda: C.all_deps_match(_any(C.missing)), "all_deps_match() takes AutomationCondition", "call it: missing()"),
+        (lambda: C.missing() & _any("eager"), "takes AutomationCondition, not 'eager'", "C.eager()"),
+        (lambda: C.missing().since(_any("x")), "since() takes AutomationCondition, not 'x'", "for example"),
+        (lambda: C.all_of("a", reset=_any("c")), "all_of(reset=) takes AutomationCondition, not 'c'", "for example"),
+        (lambda: C.all_of("a", within="soon"), "all_of(within=): 'soon' is not a duration", "30s"),
+        (lambda: C.missing().with_label(_any(3)), "with_label() takes a text, not 3", "with_label("),
+        (lambda: C.on_lapse(_any("3")), "on_lapse(attempts=) takes a whole number, not '3'", "at least 1"),
+        (lambda: C.on_lapse(_any(2.5)), "on_lapse(attempts=) takes a whole number, not 2.5", "at least 1"),
+        (lambda: C.on_lapse(0), "on_lapse(attempts=0) allows no run", "at least 1"),
+        (lambda: C.missing().batch(_any("3")), "batch(count=) takes a whole number, not '3'", "at least 1"),
+        (lambda: C.missing().batch(0), "batch(count=0) is never full", "at least 1"),
+        (lambda: C.missing().debounce("10s", max_wait="5s"), "never waits for '10s'", "longer max_wait="),
+    ],
+)
+def test_a_wrong_part_is_refused_where_it_is_written(wrong: Callable[[], object], says: str, hint: str) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        wrong()
+    assert says in caught.value.message
+    assert hint.replace("C.", "AutomationCondition.") in caught.value.hint

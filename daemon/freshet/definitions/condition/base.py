@@ -5,12 +5,13 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from freshet.definitions.condition import nodes
 from freshet.definitions.condition.checks import Checks
 from freshet.definitions.condition.composites import Composites
 from freshet.definitions.condition.facts import Facts
+from freshet.definitions.condition.given import given_condition
 from freshet.definitions.condition.joins import Joins
 from freshet.definitions.condition.moments import Moments
 from freshet.definitions.condition.policies import Policies
@@ -49,9 +50,16 @@ class AutomationCondition(Policies, Moments, Composites, Joins, Waits, Facts, Ch
     def __invert__(self) -> AutomationCondition:
         return nodes.Not(self)
 
+    def __bool__(self) -> NoReturn:
+        """`and`, `or` and `not` would leave a part out without a word."""
+        raise DefinitionError(
+            "a condition is neither true nor false where it is declared",
+            hint="write & instead of and, | instead of or, ~ instead of not",
+        )
+
     def since(self, reset: AutomationCondition) -> AutomationCondition:
         """True from when this is true until `reset` is; where both are in one look, `reset` wins."""
-        return nodes.Since(self, expect(reset, (AutomationCondition,), "since()"))
+        return nodes.Since(self, given_condition(reset, AutomationCondition, "since()"))
 
     def since_last_handled(self) -> AutomationCondition:
         """`since(newly_handled())`."""
@@ -68,12 +76,12 @@ class AutomationCondition(Policies, Moments, Composites, Joins, Waits, Facts, Ch
 
     def with_label(self, label: str) -> AutomationCondition:
         """The same condition under a name, shown where it is explained."""
-        return replace(self, label=label)  # type: ignore[type-var]  # every node is a dataclass
+        return replace(self, label=expect(label, (str,), "with_label()", 'write with_label("nightly")'))  # type: ignore[type-var]  # every node is a dataclass
 
     def replace(self, old: AutomationCondition | str, new: AutomationCondition) -> AutomationCondition:
         """The same with `new` wherever `old` stands, a condition or a label. Raises `DefinitionError` if it stands
         nowhere."""
-        expect(new, (AutomationCondition,), "replace()")
+        given_condition(new, AutomationCondition, "replace()")
         made = self._mapped(lambda one: new if _is(one, old) else None)
         if made is self:
             raise DefinitionError(f"replace({str(old)!r}): {self} has no such part", hint="print the condition")
@@ -161,7 +169,7 @@ def _is(one: AutomationCondition, wanted: AutomationCondition | str) -> bool:
 
 
 def _flat(kind: type[nodes.And] | type[nodes.Or], condition: AutomationCondition) -> Iterator[AutomationCondition]:
-    expect(condition, (AutomationCondition,), "a condition's operator")
+    given_condition(condition, AutomationCondition, "a condition's operator")
     if isinstance(condition, kind) and condition.label is None:
         yield from condition.operands
     else:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from freshet.definitions.condition import nodes
+from freshet.definitions.condition.given import given_condition, given_count
 from freshet.definitions.durations import Duration, parse_duration
 from freshet.definitions.expect import expect_list, expect_tags
 from freshet.errors import DefinitionError
@@ -119,16 +120,16 @@ class Facts:
             raise DefinitionError("executed_with_tags() names no tag", hint='write tag_values={"team": "sales"}')
         return nodes.ExecutedWithTags(tuple(sorted(set(keys))), tuple(sorted(values.items())))
 
-    @staticmethod
-    def any_deps_match(condition: AutomationCondition) -> AutomationCondition:
+    @classmethod
+    def any_deps_match(cls, condition: AutomationCondition) -> AutomationCondition:
         """`condition` is true of at least one partition, that the mapping names, of at least one dependency."""
-        return nodes.AnyDepsMatch(condition)
+        return nodes.AnyDepsMatch(given_condition(condition, _base(cls), "any_deps_match()"))
 
-    @staticmethod
-    def all_deps_match(condition: AutomationCondition) -> AutomationCondition:
+    @classmethod
+    def all_deps_match(cls, condition: AutomationCondition) -> AutomationCondition:
         """`condition` is true of at least one partition, that the mapping names, of each dependency; a key for which
         a `Static` names nothing does not have that dependency."""
-        return nodes.AllDepsMatch(condition)
+        return nodes.AllDepsMatch(given_condition(condition, _base(cls), "all_deps_match()"))
 
     @staticmethod
     def any_downstream_conditions() -> AutomationCondition:
@@ -139,6 +140,9 @@ class Facts:
     @staticmethod
     def lapse_unserved(attempts: int = 3, delay: Duration = "30s") -> AutomationCondition:
         """A lapse that no run has answered, with attempts left; see `LapseUnserved`."""
-        if attempts < 1:
-            raise DefinitionError(f"on_lapse(attempts={attempts}) allows no run", hint="give at least 1")
+        given_count(attempts, "on_lapse(attempts=)", "allows no run")
         return nodes.LapseUnserved(attempts, parse_duration(delay, what="on_lapse(delay=)"))
+
+
+def _base(cls: type[Facts]) -> type[AutomationCondition]:
+    return cast("type[AutomationCondition]", cls)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from freshet.definitions.condition import nodes
-from freshet.definitions.durations import Duration
-from freshet.definitions.expect import expect
+from freshet.definitions.condition.given import given_condition
+from freshet.definitions.durations import Duration, parse_duration
 from freshet.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Joins:
         since = [part.since(until) for part in parts]
         if within is None:
             return nodes.And(tuple(since), label="all_of")
+        parse_duration(within, what="all_of(within=)")
         lately = [one & part.recently(within) for one, part in zip(since, parts, strict=True)]
         return nodes.And(tuple(lately)).since(until).with_label("all_of")
 
@@ -98,7 +99,7 @@ def _name(asset: object, what: str) -> str:
 
 
 def _given(cls: type[Joins], condition: AutomationCondition, what: str) -> AutomationCondition:
-    return expect(condition, (_factories(cls),), what)
+    return given_condition(condition, _factories(cls), what)
 
 
 def _factories(cls: type[Joins]) -> type[AutomationCondition]:

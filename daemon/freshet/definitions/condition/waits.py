@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from freshet.definitions.condition import nodes
+from freshet.definitions.condition.given import given_count
 from freshet.definitions.durations import Duration, parse_duration
 from freshet.errors import DefinitionError
 
@@ -44,8 +45,13 @@ class Waits:
                                                             over
         ==================================================  =============================================
         """
-        longest = None if max_wait is None else _seconds(max_wait, "debounce(max_wait=)")
-        return nodes.Debounce(_own(self), quiet=_seconds(quiet, "debounce()"), max_wait=longest)
+        silence, longest = _seconds(quiet, "debounce()"), None
+        if max_wait is not None:
+            longest = _seconds(max_wait, "debounce(max_wait=)")
+            if longest < silence:
+                said = f"debounce({quiet!r}, max_wait={max_wait!r}) never waits for {quiet!r}"
+                raise DefinitionError(said, hint="give a longer max_wait=; batch(within=) counts from the first alone")
+        return nodes.Debounce(_own(self), quiet=silence, max_wait=longest)
 
     def batch(self, count: int | None = None, *, within: Duration | None = None) -> AutomationCondition:
         """This, when it has come true `count` times, or `within` after the first of them, whichever is first.
@@ -64,8 +70,8 @@ class Waits:
                                                             `within` is over
         ==================================================  =============================================
         """
-        if count is not None and count < 1:
-            raise DefinitionError(f"batch(count={count}) is never full", hint="give at least 1")
+        if count is not None:
+            given_count(count, "batch(count=)", "is never full")
         if count is None and within is None:
             raise DefinitionError(
                 "batch() waits for nothing", hint='write batch(count=100, within="10s"), or one of them'
