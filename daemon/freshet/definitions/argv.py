@@ -50,8 +50,7 @@ def fill_arguments(arguments: Iterable[str], scope: Mapping[str, Any], what: str
         pieces = _pieces(text)
         if len(pieces) == 1 and pieces[0][1] is not None:
             value = _value(pieces[0][1], scope, text, what)
-            several: Any = value if isinstance(value, list) else [value]
-            filled += map(_text, several)
+            filled += [_text(value)] if not isinstance(value, list) else [_text(one) for one in cast("Any", value)]
         else:
             filled.append(
                 "".join(
