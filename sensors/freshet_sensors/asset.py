@@ -27,7 +27,9 @@ from freshet_sensors.events import Start, batches, checked_names, checked_start
 
 __all__ = ["AssetSensor"]
 
-Change = Literal["materialized", "failed", "lapsed", "warned", "restored", "check_passed", "check_failed"]
+Change = Literal[
+    "materialized", "failed", "lapsed", "warned", "restored", "exhausted", "recovered", "check_passed", "check_failed"
+]
 Result = RunRequest | AddPartitions | DeletePartitions | Report
 Mapped = Result | Iterable[Result] | None
 
@@ -37,6 +39,8 @@ _TYPES: dict[str, ListenType] = {
     "lapsed": "freshness_lapsed",
     "warned": "freshness_warned",
     "restored": "freshness_restored",
+    "exhausted": "refresh_exhausted",
+    "recovered": "refresh_recovered",
     "check_passed": "check_passed",
     "check_failed": "check_failed",
 }
@@ -48,8 +52,9 @@ class AssetSensor(Sensor):
     """Asks for a run of `target` for each event of an asset: at once, since the commit of the event wakes it.
 
     `asset`, or `assets`: whose events, by themselves or by name. `on`: which: "materialized", "failed" (for good),
-    "lapsed", "warned", "restored" (of its freshness), "check_passed", "check_failed" (each check by itself; of one that
-    looks at all partitions together the event has none). The run key is `ASSET@SEQ`, the event's number, so that each
+    "lapsed", "warned", "restored" (of its freshness), "exhausted" (all that `on_lapse` may try has failed), "recovered"
+    (after that), "check_passed", "check_failed" (each check by itself; of one that looks at all partitions together the
+    event has none). The run key is `ASSET@SEQ`, the event's number, so that each
     event is answered once by each target, through restarts and rollbacks, also where several sensors ask.
     `start`: "now", or "all" that ever happened.
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from tests.engine.rig import Rig, rig
 
-from freshet import Asset, AutomationCondition, Freshness, asset
+from freshet import Asset, AutomationCondition, Freshness, Job, asset, job
 from freshet.engine.clock import SimulatedClock
 from freshet.store.records import ReportedMaterialization
+from freshet_sensors import AssetSensor
 
 pytestmark = pytest.mark.anyio
 
@@ -28,6 +29,16 @@ def shaky(world: World) -> Asset:
         return 1
 
     return prices
+
+
+def alarmed(calls: list[str]) -> tuple[Job, AssetSensor]:
+    @job
+    def page(event: str) -> None:
+        calls.append(event)
+
+    return page, AssetSensor(
+        "alarm", asset="prices", on=("exhausted", "recovered"), target=page, params=["event"], interval="1d"
+    )
 
 
 async def told(engine: Rig) -> list[str]:
@@ -77,3 +88,14 @@ async def test_a_cancel_asks_for_no_more_and_is_no_exhaustion(tmp_path: Path) ->
         await engine.advance(1e4)
         assert await told(engine) == [] and len(await engine.runs()) == 1
         assert not engine.engine.automator.exhausted("prices")
+
+
+async def test_a_sensor_is_woken_when_a_refresh_is_exhausted_and_when_it_recovers(tmp_path: Path) -> None:
+    world, calls = World(), list[str]()
+    async with rig(tmp_path, [shaky(world), *alarmed(calls)]) as engine:
+        await engine.advance(3600 + 60)
+        assert calls == ["exhausted"]
+        world.broken = False
+        await engine.control.materialize(["prices"])
+        await engine.settle()
+        assert calls == ["exhausted", "recovered"]

@@ -21,6 +21,8 @@ ListenType = Literal[
     "freshness_warned",
     "freshness_lapsed",
     "freshness_restored",
+    "refresh_exhausted",
+    "refresh_recovered",
     "check_passed",
     "check_failed",
     "run_succeeded",
