@@ -88,7 +88,10 @@ def test_an_amount_that_is_no_number_fails_its_batch(orders: ModuleType, amount:
 
 @pytest.mark.parametrize(
     ("name", "defined"),
-    [("orders", "landing raw_orders clean_orders sales notify every_morning"), ("pulse", "pulse flatline")],
+    [
+        ("orders", "landing raw_orders clean_orders sales not_negative notify every_morning"),
+        ("pulse", "pulse flatline"),
+    ],
 )
 def test_each_defines_what_the_readme_shows(name: str, defined: str) -> None:
     found = load(name)[1]

@@ -143,7 +143,7 @@ def assets(
 def sensors(
     session: Session, name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only this one.")] = None
 ) -> None:
-    """Show sensors and schedules: how they are, and when they come."""
+    """Show sensors and schedules: how and when they look."""
     from freshet.cli.commands import show
 
     show.sensors(session, name)

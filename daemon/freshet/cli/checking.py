@@ -24,7 +24,7 @@ def verify(
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Watch it until it ends.")] = False,
 ) -> int:
-    """Run the checks of an asset on what is there; nothing is made."""
+    """Run the checks of an asset on what is there."""
     from freshet.cli.commands import checks
 
     return checks.verify(session, asset, partition, check or [], wait=wait)

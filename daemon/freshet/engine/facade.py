@@ -6,7 +6,6 @@ import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from freshet import __version__
@@ -189,8 +188,10 @@ class EngineControl:
         tags: dict[str, str] | None = None,
     ) -> tuple[int, ...]:
         """Admit one run of the selection, in dependency order."""
-        run = self._runs.of_assets(assets, key, upstream=upstream, downstream=downstream)
-        return (await self._runs.admit(replace(run, priority=priority, tags=tags or {})),)
+        run = self._runs.of_assets(
+            assets, key, upstream=upstream, downstream=downstream, priority=priority, tags=tags or {}
+        )
+        return (await self._runs.admit(run),)
 
     @_loud
     async def report_made(self, report: ReportedMaterialization) -> bool:

@@ -27,7 +27,16 @@ class RunDesk:
         self._in = instruments
         self._launcher = launcher
 
-    def of_assets(self, assets: Sequence[str], key: str | None, *, upstream: bool, downstream: bool) -> RunToAdmit:
+    def of_assets(
+        self,
+        assets: Sequence[str],
+        key: str | None,
+        *,
+        upstream: bool,
+        downstream: bool,
+        priority: int,
+        tags: dict[str, str],
+    ) -> RunToAdmit:
         """One run of a selection, in dependency order. Raises `UnknownName` and `Conflict`."""
         definitions = self._in.in_force.definitions
         for name in assets:
@@ -39,6 +48,8 @@ class RunDesk:
             key=key,
             origin="manual",
             now=self._in.clock.now(),
+            tags=tags,
+            priority=priority,
             instead=_backfill(assets, key, upstream=upstream, downstream=downstream),
         )
 
