@@ -69,7 +69,7 @@ def served_engine(
     config = folder / "freshet.toml"
     config.write_text(f'state_dir = "{folder}/state"\nplugins_dir = "."\n[http]\nport = 0\n')
     settings = load_settings(config)
-    settings.state_dir.mkdir()
+    settings.state_dir.mkdir(exist_ok=True)
     with (
         capture_logs(),
         anyio.from_thread.start_blocking_portal(backend_options={"use_uvloop": True}) as portal,

@@ -25,7 +25,8 @@ def freshness_text(one: AssetAnswer, now: float) -> Text:
         text = Text("never made").append(", lapsed" if lapsed else ", lapses", "red" if lapsed else "")
     else:
         text = state_text(policy.state or "-").append("" if lapsed else ", lapses")
-    return _spent(text if policy.deadline is None else text.append(f" {age(policy.deadline, now)}"), one)
+    moved = lapsed and policy.deadline is not None and policy.deadline > now  # the policy was edited since
+    return _spent(text if policy.deadline is None or moved else text.append(f" {age(policy.deadline, now)}"), one)
 
 
 def _spent(text: Text, one: AssetAnswer) -> Text:

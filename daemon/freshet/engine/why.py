@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pyroaring import BitMap
 
 from freshet.definitions.asset import AssetSpec
+from freshet.definitions.deadlines import FreshState, lapse_deadline, state_at
 from freshet.definitions.partitions import DynamicPartitions, PartitionsSpec, TimePartitions
 from freshet.engine.automation import Explanation, Standing
 from freshet.engine.automation.needs import needs
@@ -17,6 +18,7 @@ from freshet.engine.partitions.refs import partition_ref
 from freshet.engine.queue import Gate, RateGate
 from freshet.engine.requests import find_asset
 from freshet.errors import Conflict
+from freshet.store.freshness import freshness_at
 from freshet.store.records import Event, RunRow
 from freshet.store.views import PartitionState
 from freshet.store.why import LAST_OF, Asked, LastOf, find_key, history, keys_of
@@ -24,7 +26,7 @@ from freshet.store.why import LAST_OF, Asked, LastOf, find_key, history, keys_of
 if TYPE_CHECKING:
     from freshet.engine.engine import Engine
 
-__all__ = ["Dependency", "Maker", "NodeView", "Some", "WhyView", "blocked_by", "why"]
+__all__ = ["Dependency", "Maker", "NodeView", "Promise", "Some", "WhyView", "blocked_by", "why"]
 
 _SHOWN = 5
 
@@ -83,16 +85,28 @@ class Maker:
 
 
 @dataclass(frozen=True, slots=True)
+class Promise:
+    """Where it stands under its freshness policy. `deadline`: when it lapses, or lapsed; None where no instant comes,
+    or where the policy that it lapsed under is another now."""
+
+    state: FreshState
+    deadline: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class WhyView:
     """`condition`: its digest; `tree` None without a condition. `needs`: what would make it true. `added_at`: when the
     partition came to be, of windows and static keys where that is known. `run`: the last that
     makes this partition; `blocked_by`: why it does not go on; `earlier`: the condition that asked for it, where it is
-    another now. `stopped`: the end of a chain since then."""
+    another now. `stopped`: the end of a chain since then. `freshness`: of the partition, where the policy is for each;
+    else of the asset; None without one. `external`: no run makes it."""
 
     asset: str
+    external: bool
     partition: str | None
     partitions: int | None
     now: float
+    freshness: Promise | None
     definitions_version: str
     state: PartitionState
     condition: str | None
@@ -118,12 +132,15 @@ async def why(engine: Engine, asset: str, key: str | None) -> WhyView:
     wanted = (added, *(() if tree is None else (one for node in _walk(tree) for one in _last_of(node))))
     state, digest = engine.automator.state(asset, number), engine.automator.digest(asset)
     asked = await engine.instruments.store.read(partial(history, asset=asset, partition=number, wanted=wanted))
+    promise = await _promise(engine, spec, number, now)
     names = await _Names.read(engine, [(asset, (number,)), *_shown(tree, standings)])
     return WhyView(
         asset=asset,
+        external=spec.external,
         partition=None if spec.partitions is None else names.key(asset, number),
         partitions=None if spec.partitions is None else engine.automator.counts(asset).partitions,
         now=now,
+        freshness=promise,
         definitions_version=engine.instruments.in_force.definitions.version,
         state=state,
         condition=digest,
@@ -158,6 +175,20 @@ async def _number(engine: Engine, spec: AssetSpec, key: str | None) -> int:
     if number is not None and number in sets.live(spec.partitions):
         return number
     return await engine.instruments.store.read(partial(find_key, set=spec.partitions.name, key=ref.key))
+
+
+async def _promise(engine: Engine, spec: AssetSpec, number: int, now: float) -> Promise | None:
+    policy = spec.freshness
+    if policy is None:
+        return None
+    row = await engine.instruments.store.read(
+        partial(freshness_at, asset=spec.name, partition=number if policy.per_partition else 0)
+    )
+    if row is None:  # a partition that came just now
+        return None
+    state, deadline = state_at(policy, row.counts, now, row.state), lapse_deadline(policy, row.counts)
+    moved = state == "lapsed" and deadline is not None and deadline > now
+    return Promise(state, None if moved else deadline)
 
 
 # --- what happened ----------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from freshet.store.ending import set_of
 from freshet.store.events import EventLog
 from freshet.store.records import Event, EventType, FreshnessChange, FreshnessRow
 
-__all__ = ["Fresh", "asset_freshness", "commit_freshness", "freshness_rows", "keep_fresh"]
+__all__ = ["Fresh", "asset_freshness", "commit_freshness", "freshness_at", "freshness_rows", "keep_fresh"]
 
 _RESTORED: EventType = "freshness_restored"
 
@@ -54,6 +54,11 @@ def asset_freshness(db: sqlite3.Connection) -> tuple[FreshnessRow, ...]:
 def freshness_rows(db: sqlite3.Connection) -> tuple[FreshnessRow, ...]:
     """Where each asset under a policy stands, and each partition that is not fresh under a policy for each."""
     return _rows(db.execute(f"{_ROWS} WHERE f.partition = 0 OR f.state <> 'fresh' ORDER BY a.name, f.partition"))
+
+
+def freshness_at(db: sqlite3.Connection, asset: str, partition: int) -> FreshnessRow | None:
+    """Where an asset (partition 0) or one of its partitions stands; None without a policy."""
+    return next(iter(_rows(db.execute(f"{_ROWS} WHERE a.name = ? AND f.partition = ?", (asset, partition)))), None)
 
 
 def _rows(rows: Iterable[Any]) -> tuple[FreshnessRow, ...]:

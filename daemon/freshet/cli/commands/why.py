@@ -11,8 +11,17 @@ from rich.text import Text
 
 from freshet.cli.session import Session, print_json
 from freshet.cli.tables import console, state_text
-from freshet.cli.text import age, clock, in_line
-from freshet.http.models import DependencyAnswer, EventAnswer, MakerAnswer, RunAnswer, SomeAnswer, WhyAnswer, WhyNode
+from freshet.cli.text import age, clock, error_line, in_line
+from freshet.http.models import (
+    DependencyAnswer,
+    EventAnswer,
+    MakerAnswer,
+    PromiseAnswer,
+    RunAnswer,
+    SomeAnswer,
+    WhyAnswer,
+    WhyNode,
+)
 
 __all__ = ["lines_of", "why"]
 
@@ -60,12 +69,16 @@ def lines_of(one: WhyAnswer) -> Iterator[Text]:
     if one.partition is not None:
         title.append(f"  partition {in_line(one.partition)} of {one.partitions:,}" if one.partitions else "")
     yield title.append("  ").append(state_text(one.state))
+    if one.freshness is not None:
+        yield _freshness(one.freshness, now)
     yield from _run(one, now)
     if one.stopped is not None:
         yield _stopped(one.stopped, now)
     yield from (_maker(maker) for maker in one.makers)
     if one.tree is None:
-        if not one.makers:
+        if one.external:
+            yield Text(f"made by something else: freshet report {in_line(one.asset)} says so, or a sensor's Report")
+        elif not one.makers:
             yield Text("no condition, sensor or schedule asks for it: freshet materialize does")
     else:
         yield from _condition(one, one.tree, now)
@@ -74,13 +87,25 @@ def lines_of(one: WhyAnswer) -> Iterator[Text]:
         yield from (_cut(Text("  ").append(_dependency(dep))) for dep in one.dependencies)
 
 
+def _freshness(one: PromiseAnswer, now: float) -> Text:
+    line = state_text(one.state)
+    if one.deadline is None:
+        return line
+    return line.append(f"{'' if one.state == 'lapsed' else ', lapses'} {_when(one.deadline, now)}")
+
+
 def _run(one: WhyAnswer, now: float) -> Iterator[Text]:
     run = one.run
+    if run is None and one.external:
+        return
     if run is None:
         yield Text("never asked for" + (f", added {_when(one.added_at, now)}" if one.added_at is not None else ""))
         return
     line = Text(f"run {run.id} ").append(state_text(run.state)).append(f"  asked for by {in_line(run.origin)} ")
     yield line.append(f"{_when(run.created_at, now)}{_ended(run, now)}")
+    errors = [step.error for step in run.steps if step.name == one.asset and step.state == "failed"]
+    if run.state == "failed" and (error := next(iter(errors), run.error)) is not None:
+        yield _cut(Text(f"  {error_line(error)}", "red"))
     if run.blocked_by:
         yield Text(f"  {in_line(run.blocked_by)}", "yellow")
     if one.earlier is not None:
@@ -112,6 +137,8 @@ def _condition(one: WhyAnswer, tree: WhyNode, now: float) -> Iterator[Text]:
         "true" if tree.value else "not true", "green" if tree.value else "yellow"
     )
     yield from _tree(tree, one.asset, 1, now)
+    if tree.value and one.state != "in_progress" and one.run is not None and one.run.ended:
+        yield Text("it was asked for when this became true, and is again once it has been false")
     if one.needs:
         yield Text("it is asked for when")
         yield from (_cut(Text(f"  {'or ' if at else ''}{in_line(said)}")) for at, said in enumerate(one.needs))

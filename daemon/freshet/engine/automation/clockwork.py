@@ -12,10 +12,15 @@ from freshet.definitions.instants import CronTimes
 from freshet.engine.automation.memory import Memory
 from freshet.engine.automation.program import Node, Program
 
-__all__ = ["Clockwork"]
+__all__ = ["Clockwork", "next_instant"]
 
 _ONE = BitMap([0])
 _NEXT = ".next"
+
+
+def next_instant(memory: Memory, node: Node) -> float | None:
+    """The instant that a `CronTickPassed` waits for; None where none comes any more, or it has not been looked at."""
+    return min(memory.stamps(node.key + _NEXT).values, default=None)
 
 
 class Clockwork:

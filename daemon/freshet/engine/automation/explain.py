@@ -13,11 +13,13 @@ from freshet.definitions.condition import (
     AssetMatches,
     CheckIs,
     ChecksMatch,
+    CronTickPassed,
     ExecutedWithTags,
     LapseUnserved,
     Operand,
     WhenDepsReady,
 )
+from freshet.engine.automation.clockwork import next_instant
 from freshet.engine.automation.look import Look, Scope
 from freshet.engine.automation.memory import Stamps
 from freshet.engine.automation.operators import value
@@ -58,10 +60,10 @@ _OF_SOURCES = frozenset({"upstream_lapsed", "lapse_unserved"})
 class Explanation:
     """A node: of which asset, its expression and label, whether it is true now.
 
-    `asked`: the partitions that it was evaluated for, of a dependency those that the mapping names; `true_of`: those of
-    them of which it is true. `since`: from when on, where that is remembered. `until`: when what holds back ends at the
-    latest. `attempts`: of a lapse, how many runs failed, and how many may. `events`: the types it rests on, to be found
-    in the history of `of`.
+    `asked`: the partitions that it was evaluated for, of a dependency those that the mapping names; `true_of`:
+    those of them of which it is true. `since`: from when on, where that is remembered. `until`: when what holds
+    back ends at the latest, or the instant comes that it waits for. `attempts`: of a lapse, how many runs failed,
+    and how many may. `events`: the types it rests on, to be found in the history of `of`.
     """
 
     asset: str
@@ -140,6 +142,8 @@ def _explain(look: Look, node: Node, scope: Scope) -> Explanation:
 
 def _waits(look: Look, node: Node, scope: Scope) -> tuple[float | None, float | None]:
     """Since when, if that is known, and until when at the latest something of the node waits."""
+    if isinstance(node.condition, CronTickPassed):
+        return None, next_instant(look.memory, node)
     times = look.memory.deadlines(look.key(node, scope), scope.candidates)
     if not times:
         return None, None

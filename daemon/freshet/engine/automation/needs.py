@@ -43,6 +43,8 @@ _FALSE = {
     "any_checks_match": "the checks of {} find something else",
     "all_checks_match": "a check of {} finds something else",
 }
+_SPENT = "{} is made by hand, or an asset above it lapses: its attempts are used up"
+_AGAIN = "it is time for the next attempt at {}"
 _WEAK = frozenset({"newly_missing", "will_be_requested", "initial_evaluation"})
 """Said only where nothing else would do."""
 
@@ -96,6 +98,11 @@ def _no_hold(holding: list[str]) -> str:
 
 def _leaf(node: Explanation, wanted: bool) -> list[_All]:
     said = (_TRUE if wanted else _FALSE).get(node.kind)
+    if wanted and node.kind == "cron_tick_passed":
+        said = f"the next instant of {node.expression.partition('(')[2].removesuffix(')')} comes"
+    elif wanted and node.attempts is not None:
+        failed, most = node.attempts
+        said = _SPENT if failed >= most else _AGAIN
     text = f"{'' if wanted else 'not '}{node.expression} of {{}}" if said is None else said
     return [((text.format(node.asset), node.kind in _WEAK),)]
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from freshet.engine.why import NodeView
 from freshet.http.api.context import Api
 from freshet.http.api.convert import event_answer, run_answer
-from freshet.http.models import DependencyAnswer, MakerAnswer, SomeAnswer, WhyAnswer, WhyNode
+from freshet.http.models import DependencyAnswer, MakerAnswer, PromiseAnswer, SomeAnswer, WhyAnswer, WhyNode
 
 __all__ = ["router"]
 
@@ -25,9 +25,13 @@ async def why(
     view = await api.control.why(name, partition)
     return WhyAnswer(
         asset=view.asset,
+        external=view.external,
         partition=view.partition,
         partitions=view.partitions,
         now=view.now,
+        freshness=None
+        if view.freshness is None
+        else PromiseAnswer.model_validate(view.freshness, from_attributes=True),
         definitions_version=view.definitions_version,
         state=view.state,
         condition=view.condition,

@@ -80,7 +80,7 @@ from freshet.http.models.tickers import (
     TickBody,
     TickRowAnswer,
 )
-from freshet.http.models.why import DependencyAnswer, MakerAnswer, SomeAnswer, WhyAnswer, WhyNode
+from freshet.http.models.why import DependencyAnswer, MakerAnswer, PromiseAnswer, SomeAnswer, WhyAnswer, WhyNode
 
 __all__ = [
     "AddPartitionsBody",
@@ -128,6 +128,7 @@ __all__ = [
     "PoolAnswer",
     "PriorityBody",
     "ProblemAnswer",
+    "PromiseAnswer",
     "RateAnswer",
     "ReplayAnswer",
     "ReplayBody",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from freshet.http.models.base import Answer
+from freshet.http.models.base import Answer, FreshnessState
 from freshet.http.models.runs import EventAnswer, RunAnswer
 
-__all__ = ["DependencyAnswer", "MakerAnswer", "SomeAnswer", "WhyAnswer", "WhyNode"]
+__all__ = ["DependencyAnswer", "MakerAnswer", "PromiseAnswer", "SomeAnswer", "WhyAnswer", "WhyNode"]
 
 
 class SomeAnswer(Answer):
@@ -62,16 +62,27 @@ class MakerAnswer(Answer):
     waiting: int
 
 
+class PromiseAnswer(Answer):
+    """Where it stands under its freshness policy. `deadline`: when it lapses, or lapsed; None where no instant comes,
+    or where the policy that it lapsed under is another now."""
+
+    state: FreshnessState
+    deadline: float | None
+
+
 class WhyAnswer(Answer):
     """`partitions`: how many the asset has, None without. `condition`: names the condition in force; `tree`: None
     without one. `needs`: what would make it true, each by itself. `added_at`: when the partition came to be, where that
     is known. `run`: the last that makes this partition; `earlier`: the condition that asked for it, where another is in
-    force now. `stopped`: the end of a chain of automatic runs since then."""
+    force now. `stopped`: the end of a chain of automatic runs since then. `freshness`: of the partition, where the
+    policy is for each; else of the asset; None without one. `external`: no run makes it."""
 
     asset: str
+    external: bool
     partition: str | None
     partitions: int | None
     now: float
+    freshness: PromiseAnswer | None
     definitions_version: str
     state: Literal["missing", "materialized", "failed", "in_progress"]
     condition: str | None

@@ -1,0 +1,86 @@
+"""`freshet why` answers what is asked first: how fresh it is, what went wrong, and when it comes again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.engine.test_why import named
+from tests.support.served import served_engine
+
+from freshet import AutomationCondition, DynamicPartitions, Freshness, asset, external_asset
+from freshet.cli.freshness import freshness_text
+from freshet.http.models import AssetAnswer
+
+C = AutomationCondition
+SHOPS = DynamicPartitions("shops")
+
+orders = external_asset("orders", freshness=Freshness(within="1h", warn="30m"))
+stock = external_asset("stock", partitions=SHOPS, freshness=Freshness(within="1h", per_partition=True))
+
+
+def test_how_fresh_it_is_and_who_reports_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with served_engine(tmp_path, [orders, stock], capsys) as one:
+        one.cli("partitions", "shops", "add", "a")
+        one.advance(1200)
+        one.cli("report", "orders")
+        one.cli("partitions", "shops", "add", "b")
+        said = one.cli("why", "orders").out
+        assert "fresh, lapses in 1h" in said
+        assert "made by something else: freshet report orders says so" in said and "freshet materialize" not in said
+        one.advance(2400)
+        assert "warn, lapses in 20m" in one.cli("why", "orders").out
+        assert one.cli("--json", "why", "stock", "-p", "a").json["freshness"]["state"] == "lapsed"
+        assert "lapsed now" in one.cli("why", "stock", "-p", "a").out
+        assert "fresh, lapses in 20m" in one.cli("why", "stock", "-p", "b").out
+        one.advance(1800)
+        found = one.cli("--json", "why", "orders").json
+        assert found["freshness"] == {"state": "lapsed", "deadline": found["now"] - 600.0}
+        assert "lapsed 10m ago" in one.cli("why", "orders").out
+
+
+def test_what_lapsed_stays_so_though_its_deadline_has_moved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with served_engine(tmp_path, [orders], capsys) as one:
+        one.advance(4000)
+        clock = one.rig.clock
+    longer = external_asset("orders", freshness=Freshness(within="1d"))
+    with served_engine(tmp_path, [longer], capsys, clock=clock) as one:
+        assert one.cli("--json", "why", "orders").json["freshness"] == {"state": "lapsed", "deadline": None}
+        shown = AssetAnswer.model_validate(one.cli("--json", "assets", "orders").json)
+        assert freshness_text(shown, clock.now()).plain == "never made, lapsed"
+
+
+def test_when_an_instant_comes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    @asset(automation=C.on_cron("0 * * * *"))
+    def hourly() -> int:
+        return 1
+
+    with served_engine(tmp_path, [hourly], capsys) as one:
+        one.advance(3600)
+        found = one.cli("--json", "why", "hourly").json
+        tick = named(found, "cron_tick_passed('0 * * * *', 'UTC')")
+        assert 0 < tick["until"] - found["now"] <= 3600 and tick["until"] % 3600 == 0
+        assert found["needs"] == ["the next instant of '0 * * * *', 'UTC' comes"]
+        assert "cron_tick_passed('0 * * * *', 'UTC')  waits until in " in one.cli("why", "hourly").out
+
+
+def test_what_failed_says_how_and_what_helps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    @asset(freshness=Freshness(within="1m"), automation=C.on_lapse(attempts=2, delay="10s"))
+    def stale() -> int:
+        raise ValueError("the exchange\nis closed")
+
+    @asset(automation=C.missing())
+    def lone() -> int:
+        raise ValueError("no")
+
+    with served_engine(tmp_path, [stale, lone], capsys) as one:
+        said = one.cli("why", "lone").out
+        assert "condition" in said and "it was asked for when this became true" in said
+        one.advance(65)
+        assert one.cli("--json", "why", "stale").json["needs"] == ["it is time for the next attempt at stale"]
+        one.advance(600)
+        said = one.cli("why", "stale").out
+        assert "ValueError: the exchange" in said
+        assert one.cli("--json", "why", "stale").json["needs"] == [
+            "stale is made by hand, or an asset above it lapses: its attempts are used up"
+        ]
