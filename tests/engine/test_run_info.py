@@ -47,6 +47,24 @@ async def test_steps_of_a_run_know_it_alike(tmp_path: Path) -> None:
         assert (info.attempt, info.partition, dict(info.tags)) == (1, None, {"team": "sales"})
 
 
+async def test_a_run_by_hand_has_what_its_assets_say_and_what_is_asked_on_top(tmp_path: Path) -> None:
+    seen: list[RunInfo] = []
+
+    @asset(tags={"kind": "nightly", "team": "sales"}, priority=3)
+    def orders(ctx: Any) -> None:
+        seen.append(ctx.run)
+
+    async with rig(tmp_path, [orders]) as one:
+        await one.control.materialize(["orders"])
+        await one.settle()
+        await one.control.materialize(["orders"], priority=4, tags={"team": "books", "by": "me"})
+        await one.settle()
+    assert [(info.priority, dict(info.tags)) for info in seen] == [
+        (3, {"kind": "nightly", "team": "sales"}),
+        (7, {"kind": "nightly", "team": "books", "by": "me"}),
+    ]
+
+
 async def test_a_job_that_a_sensor_asked_for_says_so_in_each_attempt(tmp_path: Path) -> None:
     seen: list[RunInfo] = []
 
