@@ -38,7 +38,7 @@ from freshet.definitions.resource import Resource, resource
 from freshet.definitions.retries import Retries
 from freshet.definitions.schedule import Schedule, schedule
 from freshet.definitions.sensor import FunctionSensor, Hints, Sensor, sensor
-from freshet.errors import DefinitionError, FreshetError, ItemsFailed, NoStep, PartitionKeyError
+from freshet.errors import DefinitionError, FreshetError, ItemsFailed, NoStep, PartitionKeyError, RunFailed
 from freshet.host.contexts import (
     JobContext,
     Ledger,
@@ -111,6 +111,7 @@ __all__ = [
     "Resource",
     "Retries",
     "RetryLater",
+    "RunFailed",
     "RunInfo",
     "RunRequest",
     "S3Values",

@@ -17,6 +17,7 @@
     ├── Conflict                    the request does not fit the present state
     ├── NoStep                      the current context was asked for where no step runs
     ├── ItemsFailed                 some of the items of a `ctx.map` failed for good
+    ├── RunFailed                   a run that a step asked for with `ctx.call` failed, or was canceled
     ├── HostError                   the code host could not start or broke its protocol
     └── DaemonUnreachable           the CLI found no daemon
 
@@ -25,6 +26,8 @@ outside the tree inside `engine/` is a bug of ours and ends the process.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 __all__ = [
     "Conflict",
@@ -38,6 +41,7 @@ __all__ = [
     "ItemsFailed",
     "NoStep",
     "PartitionKeyError",
+    "RunFailed",
     "SchemaTooNew",
     "SettingsError",
     "StateDirectoryLocked",
@@ -136,6 +140,24 @@ class ItemsFailed(FreshetError):
 
 
 _ITEMS_SHOWN = 5
+
+
+class RunFailed(FreshetError):
+    """A run that a step asked for with `ctx.call` did not succeed. `run_id`: its number, None where it was not
+    admitted; `state`: "failed" or "canceled"; `error`: type and message of what failed first in it, else empty."""
+
+    def __init__(
+        self, target: str, run_id: int | None, state: str, error: Mapping[str, str] | None = None, *, hint: str = ""
+    ) -> None:
+        said = f"{error['type']}: {error['message']:.2000}" if error else ""
+        if run_id is None:
+            super().__init__(f"no run of {target!r}: {said}", hint=hint)
+        else:
+            what = "was canceled" if state == "canceled" else f"failed: {said}" if said else "failed"
+            super().__init__(f"run {run_id} of {target!r} {what}", hint=hint or f"freshet logs {run_id} says more")
+        self.run_id = run_id
+        self.state = state
+        self.error = dict(error or {})
 
 
 class NoStep(FreshetError, LookupError):

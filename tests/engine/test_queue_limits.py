@@ -54,6 +54,7 @@ class World:
     steps: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
     waiting: set[StepId] = field(default_factory=set[StepId])
     running: set[StepId] = field(default_factory=set[StepId])
+    resting: set[StepId] = field(default_factory=set[StepId])
     fresh: set[StepId] = field(default_factory=set[StepId])
     begun: set[int] = field(default_factory=set[int])
     sure: set[int] = field(default_factory=set[int])
@@ -97,7 +98,8 @@ class World:
             if len(self.begun) >= 5 or any(counts[name] >= most for name, most in LIMITS.of_tags(self.tags[step[0]])):
                 return True
         use = POOLS.get(self.name(step))
-        return use is not None and (use.pool in self.paused or (use.pool == "r" and self.rate_is_spent()))
+        spent = step not in self.resting and self.rate_is_spent()
+        return use is not None and (use.pool in self.paused or (use.pool == "r" and spent))
 
     def lacks_slots(self, step: StepId) -> bool:
         use = POOLS.get(self.name(step))
@@ -124,8 +126,11 @@ class World:
     def starts_now(self, step: StepId) -> None:
         self.waiting.discard(step)
         self.running.add(step)
-        self.fresh.add(step)
         self.begun.add(step[0])
+        if step in self.resting:
+            self.resting.discard(step)
+            return
+        self.fresh.add(step)
         if self.name(step) == "r":
             self.starts.append(self.now)
 
@@ -167,14 +172,38 @@ class World:
                 self.put((run, at))
 
     def ends(self, step: StepId, *, again: bool) -> None:
-        self.running.discard(step)
-        self.sure.add(step[0])
+        for of in (self.running, self.resting, self.waiting):
+            of.discard(step)
+        if step[0] in self.begun:
+            self.sure.add(step[0])
         self.queue.release(step)
+        self.uncounts(step[0])
         if again:
             self.put(step)
-        elif not any(run == step[0] for run, _ in (*self.running, *self.waiting)):
+        elif not any(run == step[0] for run, _ in (*self.running, *self.resting, *self.waiting)):
             self.begun.discard(step[0])
             self.queue.left(step[0])
+
+    def uncounts(self, run: int) -> None:
+        """A run of which all that is under way rests counts in no limit."""
+        if any(one == run for one, _ in self.resting) and not any(one == run for one, _ in self.running):
+            self.begun.discard(run)
+            self.sure.discard(run)
+
+    def rests(self, step: StepId) -> None:
+        self.running.discard(step)
+        self.fresh.discard(step)
+        self.resting.add(step)
+        self.queue.rest(step)
+        self.uncounts(step[0])
+
+    def goes_on(self, step: StepId) -> None:
+        """It is put again; one that was, rests further."""
+        if step in self.waiting:
+            self.waiting.discard(step)
+            self.queue.stay(step)
+        else:
+            self.put(step)
 
     def refunded(self, step: StepId) -> None:
         """Its start was not committed."""
@@ -183,13 +212,14 @@ class World:
             self.starts.pop()
         if step[0] not in self.sure and not any(run == step[0] for run, _ in self.running):
             self.begun.discard(step[0])
+        self.uncounts(step[0])
         self.queue.refund(step)
         self.put(step)
 
     def canceled(self, run: int) -> None:
         self.waiting = {step for step in self.waiting if step[0] != run}
         self.queue.discard_run(run)
-        if not any(one == run for one, _ in self.running):
+        if not any(one == run for one, _ in (*self.running, *self.resting)):
             self.begun.discard(run)
             self.queue.left(run)
 
@@ -224,7 +254,7 @@ def test_limits_are_never_exceeded_and_nothing_admissible_waits(
         for _ in range(order.randrange(3)):
             _something(world, order)
     _runs_dry(world, order)
-    assert not world.waiting, "all that can be done was done"
+    assert not world.waiting and not world.resting, "all that can be done was done"
 
 
 def _runs_dry(world: World, order: Random) -> None:
@@ -233,6 +263,9 @@ def _runs_dry(world: World, order: Random) -> None:
         world.queue.pause(pool, paused=False)
     for run in {run for run, position in world.waiting if world.name((run, position)) == "shut"}:
         world.canceled(run)
+    world.turn()
+    for step in sorted(world.resting - world.waiting):
+        world.goes_on(step)
     world.turn()
     while world.running or world.queue.opens_at() is not None:
         if world.running:
@@ -243,7 +276,7 @@ def _runs_dry(world: World, order: Random) -> None:
 
 
 def _something(world: World, order: Random) -> None:
-    match order.randrange(6):
+    match order.randrange(9):
         case 0 | 1 if world.running:
             world.ends(order.choice(sorted(world.running)), again=order.random() < 0.2)
         case 5 if world.starts_of_now():
@@ -256,6 +289,12 @@ def _something(world: World, order: Random) -> None:
             pool = order.choice(sorted(LIMITS.pools))
             world.paused ^= {pool}
             world.queue.pause(pool, paused=pool in world.paused)
+        case 6 if world.running:
+            world.rests(order.choice(sorted(world.running)))
+        case 7 if world.resting:
+            world.goes_on(order.choice(sorted(world.resting)))
+        case 8 if world.resting:
+            world.ends(order.choice(sorted(world.resting)), again=order.random() < 0.2)
         case _:
             world.now += order.choice([1.0, 5.0, 11.0])
     world.turn()

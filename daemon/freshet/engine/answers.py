@@ -11,7 +11,7 @@ import structlog
 
 from freshet.definitions.frames import own_places
 from freshet.definitions.listen import Happenings
-from freshet.executors.base import StepEnd, TickEnd
+from freshet.executors.base import StepCall, StepEnd, TickEnd
 from freshet.store.records import LedgerEntry, WaitingDelivery
 from freshet.store.tickers import ledger_keys, ledger_page
 
@@ -46,6 +46,14 @@ class EngineAnswers:
     def step_ended(self, end: StepEnd) -> None:
         """To the launcher."""
         self._engine.launcher.ended(end)
+
+    def step_calls(self, call: StepCall) -> None:
+        """To who admits sub-runs."""
+        self._engine.launcher.sub_runs.called(call)
+
+    def call_left(self, run_id: int, position: int, attempt: int, number: int) -> None:
+        """To who admits sub-runs."""
+        self._engine.launcher.sub_runs.call_left((run_id, position), attempt, number)
 
     @asynccontextmanager
     async def load_ledger(self, sensor: str) -> AsyncGenerator[AsyncIterator[tuple[LedgerEntry, ...]]]:

@@ -229,6 +229,7 @@ class Engine:
         bus.listen(self.automator.published)
         bus.listen(self.refresher.published)
         bus.listen(self.launcher.published)
+        bus.listen(self.launcher.sub_runs.published)
         bus.listen(self.calendar.published)
         bus.listen(self.retirer.published)
         bus.listen(self.backfills.published)

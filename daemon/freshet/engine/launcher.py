@@ -17,6 +17,7 @@ from freshet.engine.inputs import read_bulk
 from freshet.engine.instruments import STORE_RETRY, Instruments, persist
 from freshet.engine.queue import Booking, RunQueue, StepId
 from freshet.engine.requests import input_needs
+from freshet.engine.sub_runs import SubRuns
 from freshet.errors import Conflict, StoreUnavailable
 from freshet.executors.apart import StepExecutor
 from freshet.executors.base import ItemRef, StepEnd
@@ -42,6 +43,9 @@ CANCEL_GRACE = 5.0
 _AT_ONCE = 64
 """Steps that one transaction starts at most."""
 
+_FIRST = 1 << 30
+"""As deep as no asset lies in the graph."""
+
 _ENDS = ("run_succeeded", "run_failed", "run_canceled")
 
 _log = structlog.get_logger("freshet.runs")
@@ -62,6 +66,7 @@ class Launcher:
         self._in = instruments
         self.cache = Caching(instruments, values_dir)
         self.queue = RunQueue(capacity, limits, lanes=lanes)
+        self.sub_runs = SubRuns(instruments, self)
         self.running: dict[StepId, StepToRun] = {}
         self.retry_at: dict[StepId, float] = {}
         self._reading: set[StepId] = set()
@@ -142,8 +147,10 @@ class Launcher:
         self._in.heap.after(("retry", *step_id), max(0.0, when - self._in.clock.now()), due)
 
     def cancel(self, run_id: int, *, grace: float) -> None:
-        """The run is canceled: none of its steps waits any more, and those under way are ended."""
+        """The run is canceled: none of its steps waits any more, and those under way are ended. So are the runs that
+        they wait for."""
         self._forget(run_id)
+        self._in.work.spawn(self.sub_runs.canceled(run_id))
         host = self._in.in_force.host
         for step_id in [step_id for step_id in self.running if step_id[0] == run_id]:
             if step_id in self._reading:
@@ -173,6 +180,12 @@ class Launcher:
         """Start the waiting steps that may."""
         now = self._in.clock.monotonic()
         taken = self.queue.take(now)
+        going_on = [step for step in taken if (step.run_id, step.position) in self.running]
+        if going_on:
+            taken = [step for step in taken if (step.run_id, step.position) not in self.running]
+        for step in going_on:
+            self._in.work.begin()
+            self.sub_runs.goes_on((step.run_id, step.position))
         opens_at = self.queue.opens_at()
         if opens_at is not None:
             self._in.heap.after("rates", max(0.0, opens_at - now), self.dispatch)
@@ -283,6 +296,21 @@ class Launcher:
                         del self.running[step_id]
                         self._in.work.end()
 
+    # --- resting --------------------------------------------------------------------------------------------
+
+    def rest(self, step_id: StepId) -> None:
+        """A step under way waits for other runs: what it has is free, and time may pass."""
+        self.queue.rest(step_id)
+        self._in.work.end()
+        self.dispatch()
+
+    def go_on(self, step_id: StepId) -> None:
+        """A step that rests has what it waited for: it goes on when it has a slot again, before what has not begun."""
+        step, uses = self.running[step_id], self._in.in_force.definitions.uses
+        queued = QueuedStep(*step_id, step.name, step.priority, None)
+        self.queue.put(queued, depth=_FIRST, use=uses.get(step.name))
+        self.dispatch()
+
     # --- ending ---------------------------------------------------------------------------------------------
 
     def ended(self, end: StepEnd) -> None:
@@ -291,6 +319,8 @@ class Launcher:
         if step is None or step.attempt != end.attempt:
             raise AssertionError(f"the end of a step that is not under way: {end}")
         self.queue.release((end.run_id, end.position))
+        if self.sub_runs.over((end.run_id, end.position)):
+            self._in.work.begin()
         self._in.work.spawn(self._finish(step, self._result(step, end)))
         self._in.work.end()
         self.dispatch()

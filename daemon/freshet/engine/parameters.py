@@ -18,7 +18,7 @@ from freshet.errors import Conflict, UnknownName
 __all__ = ["check_params", "typed"]
 
 
-def check_params(spec: JobSpec, params: Mapping[str, Json], *, by: Literal["hand", "request"]) -> None:
+def check_params(spec: JobSpec, params: Mapping[str, Json], *, by: Literal["hand", "request", "call"]) -> None:
     """Raise `UnknownName` for a parameter that the job does not have, and `Conflict` for one that it needs or that is
     of another type. `by`: who asks, for the remedy. What only the plugin can tell is left to the worker."""
     known: dict[str, Json] = spec.parameters.get("properties", {})
@@ -27,7 +27,8 @@ def check_params(spec: JobSpec, params: Mapping[str, Json], *, by: Literal["hand
             raise UnknownName(f"the job {spec.name!r} has no parameter {given!r}", hint=nearest_hint(given, known))
     for required in spec.parameters.get("required", []):
         if required not in params:
-            give = f"--param {required}=..." if by == "hand" else f"params={{{required!r}: ...}}"
+            ways = {"hand": f"--param {required}=...", "request": f"params={{{required!r}: ...}}"}
+            give = ways.get(by, f"{required}=...")
             raise Conflict(f"the job {spec.name!r} needs the parameter {required!r}", hint=f"give it: {give}")
     for name, value in params.items():
         if (plain := spec.plain.get(name)) is None:

@@ -237,8 +237,10 @@ def _blocked_by(engine: Engine, asked: Asked) -> str | None:
 def blocked_by(engine: Engine, run_id: int) -> str | None:
     """Why no step of a run is under way."""
     launcher = engine.launcher
-    if any(step_id[0] == run_id for step_id in launcher.running):
+    if any(step_id[0] == run_id and not launcher.sub_runs.rests(step_id) for step_id in launcher.running):
         return None
+    if (below := launcher.sub_runs.waited_for(run_id)) is not None:
+        return below
     if any(step_id[0] == run_id for step_id in launcher.retry_at):
         when = min(at for step_id, at in launcher.retry_at.items() if step_id[0] == run_id)
         return f"tried again in {max(0.0, when - engine.instruments.clock.now()):.1f} s"

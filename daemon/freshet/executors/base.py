@@ -31,6 +31,7 @@ from freshet.store.records import (
 
 __all__ = [
     "Answers",
+    "CallEnd",
     "CodeHost",
     "DeliveryEnd",
     "HostStatus",
@@ -38,6 +39,7 @@ __all__ = [
     "LoadProblem",
     "LoadReport",
     "RequestedRun",
+    "StepCall",
     "StepEnd",
     "TickEnd",
     "TickOrder",
@@ -162,6 +164,36 @@ class ItemRef:
 
 
 @dataclass(frozen=True, slots=True)
+class StepCall:
+    """A step under way asks for a run of `target`: see `host.messages.Call`."""
+
+    run_id: int
+    position: int
+    attempt: int
+    number: int
+    call: str
+    target: str
+    params: dict[str, Json]
+    partition: str | None
+    waits: bool
+
+    @property
+    def step(self) -> tuple[int, int]:
+        """Run and position of the caller."""
+        return self.run_id, self.position
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnd:
+    """What a call came to: the run as it stands. `error`: of one that failed, or why there is none."""
+
+    sub_run: int | None
+    state: str
+    error: dict[str, str] | None = None
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class StepEnd:
     """How a launch ended. `not_received`: user code certainly did not begin. `died`: the worker ended without an
     answer; `error` says how (exit status, signal). `interrupted`: the host itself ended.
@@ -215,6 +247,14 @@ class Answers(Protocol):
 
     def step_ended(self, end: StepEnd) -> None:
         """A launch is over; its slot is free."""
+        ...
+
+    def step_calls(self, call: StepCall) -> None:
+        """A step asks for a run; answered through `CodeHost.call_ended` unless the step ends before."""
+        ...
+
+    def call_left(self, run_id: int, position: int, attempt: int, number: int) -> None:
+        """A step does not wait for the answer to this call any more."""
         ...
 
     def load_ledger(self, sensor: str) -> AbstractAsyncContextManager[AsyncIterator[tuple[LedgerEntry, ...]]]:
@@ -286,6 +326,10 @@ class CodeHost(Protocol):
 
     def cancel_item(self, run_id: int, item: ItemRef) -> None:
         """End one item of a `ctx.map`; nothing happens if it is over, or never was."""
+        ...
+
+    def call_ended(self, call: StepCall, end: CallEnd) -> None:
+        """Answer a call; nothing happens if the attempt that made it is over."""
         ...
 
     async def watch(self, *, active: bool) -> None:

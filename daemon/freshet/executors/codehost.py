@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from freshet.errors import HostError
-from freshet.executors.base import Answers, HostStatus, ItemRef, LoadReport, StepEnd, TickOrder
+from freshet.executors.base import Answers, CallEnd, HostStatus, ItemRef, LoadReport, StepCall, StepEnd, TickOrder
 from freshet.executors.children import ChildrenLock
 from freshet.executors.evaluators import EvaluatorPool
 from freshet.executors.forked import ForkedEvaluator
@@ -23,7 +23,7 @@ from freshet.executors.hostprocess import HostProcess
 from freshet.executors.hostsettings import HostSettings
 from freshet.executors.input_files import InputFiles, is_large
 from freshet.executors.strays import kill_until_gone, marked
-from freshet.executors.translate import load_report, run_order, step_end
+from freshet.executors.translate import called, load_report, run_order, step_call, step_end
 from freshet.host.frames import encode
 from freshet.host.messages import Cancel, CancelItem, Close, ForkEvaluator, FromHost, InputsFile, Kill, Open
 from freshet.store.records import StepToRun, TickError
@@ -193,6 +193,11 @@ class ProcessCodeHost:
         """End one item of a `ctx.map`."""
         self._send(CancelItem(op="cancel_item", run=run_id, position=item.position, call=item.call, item=item.item))
 
+    def call_ended(self, call: StepCall, end: CallEnd) -> None:
+        """Answer a call."""
+        if (*call.step, call.attempt) in self._steps:
+            self._send(called(call, end))
+
     def status(self) -> HostStatus:
         """A cheap snapshot."""
         return HostStatus(
@@ -259,6 +264,10 @@ class ProcessCodeHost:
                 if step is not None:
                     self._inputs.remove(step)
                     self._answers.step_ended(step_end(said))
+            case "call":
+                self._answers.step_calls(step_call(said))
+            case "left":
+                self._answers.call_left(said["run"], said["position"], said["attempt"], said["number"])
             case "idle":
                 self._idle = said["workers"]
             case "evaluator":

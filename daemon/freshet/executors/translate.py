@@ -10,14 +10,14 @@ from pydantic import ValidationError
 from freshet.definitions.graph import Definitions
 from freshet.definitions.source import Source
 from freshet.definitions.wire import unpacked
-from freshet.executors.base import LoadProblem, LoadReport, StepEnd
-from freshet.host.messages import Ended, InputsFile, Loaded, Run, ValueData
+from freshet.executors.base import CallEnd, LoadProblem, LoadReport, StepCall, StepEnd
+from freshet.host.messages import Call, Called, Ended, InputsFile, Loaded, Run, ValueData
 from freshet.store.records import CheckEnd, StepToRun, TickError, ValueRef
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-__all__ = ["load_report", "run_order", "step_end"]
+__all__ = ["called", "load_report", "run_order", "step_call", "step_end"]
 
 _MOST_MISSING = 5_000
 """Keys without a value that are named for each upstream; of the others it is said how many there are."""
@@ -105,4 +105,34 @@ def step_end(told: Ended) -> StepEnd:
         version=told["version"],
         code=told["code"],
         check=CheckEnd(**told["check"]) if "check" in told else None,
+    )
+
+
+def step_call(told: Call) -> StepCall:
+    """What a step asks for, for the engine."""
+    return StepCall(
+        run_id=told["run"],
+        position=told["position"],
+        attempt=told["attempt"],
+        number=told["number"],
+        call=told["call"],
+        target=told["target"],
+        params=told["params"],
+        partition=told["partition"],
+        waits=told["waits"],
+    )
+
+
+def called(call: StepCall, end: CallEnd) -> Called:
+    """The answer to a call, for the host."""
+    return Called(
+        op="called",
+        run=call.run_id,
+        position=call.position,
+        attempt=call.attempt,
+        number=call.number,
+        sub_run=end.sub_run,
+        state=end.state,
+        error=end.error,
+        hint=end.hint,
     )

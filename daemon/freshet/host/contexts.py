@@ -351,6 +351,19 @@ class JobContext(Protocol):
         """
         ...
 
+    def call(
+        self, target: str | Job | Asset, /, *, wait: bool = True, partition: str | None = None, **params: Any
+    ) -> Any:
+        """Let a job, or an asset (`partition`: its key), be run, with retries of its own, and wait until that run has
+        ended: `ctx.call(notify, order_id=7)`, with `await` before it in an `async def`. Returns the run's number;
+        `wait=False`: at once. Raises `RunFailed` where it failed or was canceled, or cannot be.
+
+        Each call of a step comes to one run, known by what it asks for and, among equal calls, by their order: what
+        one asked for in an earlier attempt is waited for, and not done again if it succeeded; what failed is run anew.
+        While a step waits, others have its slot; its `timeout` goes on. To cancel its run cancels what it waits for.
+        """
+        ...
+
 
 class StepContext(JobContext, Protocol):
     """What an asset's `ctx` offers."""

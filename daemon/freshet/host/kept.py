@@ -18,7 +18,7 @@ from freshet.host.frames import decode, wrap
 from freshet.host.launch import Launch
 from freshet.host.loop import Loop, Timer
 from freshet.host.memory import MemoryWatch
-from freshet.host.messages import ErrorData, FromWorker, Run
+from freshet.host.messages import Called, CancelItem, ErrorData, FromWorker, Run
 from freshet.host.process import complain
 
 __all__ = ["Kept"]
@@ -90,10 +90,12 @@ class Kept:
         if worker is not None and worker.launch is not None:
             self._end_early(worker, worker.launch, "canceled", grace)
 
-    def pass_on(self, run: int, position: int, payload: bytes) -> None:
+    def pass_on(self, said: CancelItem | Called, payload: bytes) -> None:
         """Hand a message to the worker of a step; nothing happens if it has none."""
-        worker = self._busy.get((run, position))
+        worker = self._busy.get((said["run"], said["position"]))
         if worker is not None:
+            if said["op"] == "called" and worker.launch is not None:
+                worker.launch.answered(said)
             worker.channel.send(wrap(payload))
             self._watch(worker)
 
@@ -114,7 +116,8 @@ class Kept:
         while self._pending and self._idle:
             self._hand(self._idle.pop(), self._pending.popleft())
         starting = sum(not worker.ready for worker in self._workers)
-        lacking = min(len(self._pending) - starting, self._most - len(self._workers))
+        resting = sum(worker.launch is not None and bool(worker.launch.calls) for worker in self._workers)
+        lacking = min(len(self._pending) - starting, self._most + resting - len(self._workers))
         if lacking > 0 and not self._closing and self._again is None:
             self._start(lacking)
 
@@ -180,6 +183,9 @@ class Kept:
                 over = partial(self._out_of_memory, worker, launch)
                 launch.timers.append(MemoryWatch(self._loop, worker.child.pid, limit, over))
             self._tell(launch.told_received(worker.child.pid))
+        elif said["op"] == "call" or said["op"] == "left":
+            self._tell(launch.told_said(said))
+            self._assign()  # what rests takes the place of none
         else:
             launch.ended = said
             self._children.drain(worker.child)

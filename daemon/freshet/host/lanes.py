@@ -14,7 +14,7 @@ from freshet.host.describe import Catalog
 from freshet.host.inline.lane import InlineLane
 from freshet.host.kept import Kept
 from freshet.host.loop import Loop
-from freshet.host.messages import Run
+from freshet.host.messages import Called, CancelItem, Run
 from freshet.host.workers import Workers
 
 __all__ = ["Lane", "Lanes"]
@@ -35,8 +35,8 @@ class Lane(Protocol):
         """End a step before its time; nothing happens if it is not here."""
         ...
 
-    def pass_on(self, run: int, position: int, payload: bytes) -> None:
-        """Hand a message to whom works on a step; nothing happens if nobody does."""
+    def pass_on(self, said: CancelItem | Called, payload: bytes) -> None:
+        """Hand a message to whom works on a step; nothing happens if nobody does. `payload`: as it came."""
         ...
 
     def close(self, grace: float) -> None:
@@ -83,10 +83,10 @@ class Lanes:
         for lane in self._all:
             lane.cancel(run, position, grace)
 
-    def pass_on(self, run: int, position: int, payload: bytes) -> None:
+    def pass_on(self, said: CancelItem | Called, payload: bytes) -> None:
         """Hand a message to whom works on a step."""
         for lane in self._all:
-            lane.pass_on(run, position, payload)
+            lane.pass_on(said, payload)
 
     def close(self, grace: float) -> None:
         """End all."""

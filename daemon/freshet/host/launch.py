@@ -12,7 +12,18 @@ from freshet.definitions.surroundings import Surroundings
 from freshet.errors import HostError
 from freshet.host.frames import encode
 from freshet.host.journal import Journal, LineCutter
-from freshet.host.messages import Ended, ErrorData, Received, Run, WorkerEnded
+from freshet.host.messages import (
+    Call,
+    Called,
+    CallLeft,
+    Ended,
+    ErrorData,
+    Received,
+    Run,
+    WorkerCall,
+    WorkerEnded,
+    WorkerLeft,
+)
 
 __all__ = ["Launch", "died", "untold"]
 
@@ -32,7 +43,8 @@ class Cancelable(Protocol):
 
 @dataclass(eq=False)
 class Launch:
-    """What is known of a launch. `ending`: what was done to end it before its time."""
+    """What is known of a launch. `ending`: what was done to end it before its time. `calls`: it waits for answers to
+    these."""
 
     order: Run
     payload: bytes
@@ -46,6 +58,7 @@ class Launch:
     timers: list[Cancelable] = field(default_factory=list[Cancelable])
     stack: str = ""
     used: int = 0
+    calls: set[int] = field(default_factory=set[int])
     _cutters: dict[str, LineCutter] = field(default_factory=dict[str, LineCutter])
 
     @property
@@ -89,6 +102,35 @@ class Launch:
         run, position = self.step
         attempt = self.order["attempt"]
         return encode(Received(op="received", run=run, position=position, attempt=attempt, pid=pid))
+
+    def told_said(self, said: WorkerCall | WorkerLeft) -> bytes:
+        """What the step asks of the daemon."""
+        run, position = self.step
+        attempt = self.order["attempt"]
+        if said["op"] == "left":
+            self.calls.discard(said["number"])
+            return encode(CallLeft(op="left", run=run, position=position, attempt=attempt, number=said["number"]))
+        if said["waits"]:
+            self.calls.add(said["number"])
+        return encode(
+            Call(
+                op="call",
+                run=run,
+                position=position,
+                attempt=attempt,
+                number=said["number"],
+                call=said["call"],
+                target=said["target"],
+                params=said["params"],
+                partition=said["partition"],
+                waits=said["waits"],
+            )
+        )
+
+    def answered(self, said: Called) -> None:
+        """One that it waits for is answered."""
+        if said["attempt"] == self.order["attempt"]:
+            self.calls.discard(said["number"])
 
     def told_ended(self, ended: WorkerEnded) -> bytes:
         """The worker's own answer; after a signal of ours an error counts as the signal's."""

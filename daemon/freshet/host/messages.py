@@ -1,11 +1,12 @@
 """What is said on each channel of the code host: one TypedDict for each message, told apart by `op`.
 
-    daemon  -> host     Open, Run, Cancel, CancelItem, ForkEvaluator, Kill, Close
-    host    -> daemon   Loading, Loaded, Idle, Received, Ended, EvaluatorForked, EvaluatorEnded
-    host    -> worker   Run and CancelItem, the bytes passed on as they came
-    worker  -> host     Ready (spawned ones), WorkerReceived, WorkerEnded
+    daemon  -> host     Open, Run, Cancel, CancelItem, Called, ForkEvaluator, Kill, Close
+    host    -> daemon   Loading, Loaded, Idle, Received, Call, CallLeft, Ended, EvaluatorForked, EvaluatorEnded
+    host    -> worker   Run, CancelItem and Called, the bytes passed on as they came
+    worker  -> host     Ready (spawned ones), WorkerReceived, WorkerCall, WorkerLeft, WorkerEnded
 
-A step is named by (run, position) and its attempt. Times are seconds. The evaluator's channel has its own vocabulary.
+A step is named by (run, position) and its attempt. Times are seconds. The evaluator's channel has its own vocabulary,
+and so has the process for inline steps.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from typing import Any, Literal, NotRequired, TypedDict
 import orjson
 
 __all__ = [
+    "Call",
+    "CallLeft",
+    "Called",
     "Cancel",
     "CancelItem",
     "CheckData",
@@ -26,12 +30,9 @@ __all__ = [
     "EvaluatorForked",
     "ForkEvaluator",
     "FromHost",
-    "FromInline",
     "FromWorker",
     "HostPlan",
     "Idle",
-    "InlineEnded",
-    "InlineReceived",
     "InputsFile",
     "Kill",
     "Loaded",
@@ -41,10 +42,11 @@ __all__ = [
     "Ready",
     "Received",
     "Run",
-    "Stop",
     "ToHost",
     "ValueData",
+    "WorkerCall",
     "WorkerEnded",
+    "WorkerLeft",
     "WorkerReceived",
 ]
 
@@ -177,6 +179,21 @@ class CancelItem(TypedDict):
     item: int
 
 
+class Called(TypedDict):
+    """The answer to a `Call`: the run as it stands. `error`: why it failed, or (without a `sub_run`) is none. Passed on
+    to the worker as it came."""
+
+    op: Literal["called"]
+    run: int
+    position: int
+    attempt: int
+    number: int
+    sub_run: int | None
+    state: str
+    error: dict[str, str] | None
+    hint: str
+
+
 class ForkEvaluator(TypedDict):
     """Start an evaluator; answered by `EvaluatorForked` with the same `label`."""
 
@@ -198,7 +215,7 @@ class Close(TypedDict):
     grace: float
 
 
-ToHost = Open | Run | Cancel | CancelItem | ForkEvaluator | Kill | Close
+ToHost = Open | Run | Cancel | CancelItem | Called | ForkEvaluator | Kill | Close
 
 
 # --- host -> daemon ------------------------------------------------------------------------------------------
@@ -254,6 +271,42 @@ class Ended(TypedDict):
     check: NotRequired[CheckData]
 
 
+class WorkerCall(TypedDict):
+    """A step asks for a run of `target`. `number`: counts the calls of this attempt; `call`: which one it is, the same
+    in each attempt; `waits`: it goes on when the run has ended. Answered by `Called`."""
+
+    op: Literal["call"]
+    number: int
+    call: str
+    target: str
+    params: dict[str, Any]
+    partition: str | None
+    waits: bool
+
+
+class Call(WorkerCall):
+    """The same, as the host says it."""
+
+    run: int
+    position: int
+    attempt: int
+
+
+class WorkerLeft(TypedDict):
+    """The step does not wait for the answer any more."""
+
+    op: Literal["left"]
+    number: int
+
+
+class CallLeft(WorkerLeft):
+    """The same, as the host says it."""
+
+    run: int
+    position: int
+    attempt: int
+
+
 class EvaluatorForked(TypedDict):
     """An evaluator runs. The frame carries two descriptors: its socket's other end, and its page (a memfd).
 
@@ -274,7 +327,7 @@ class EvaluatorEnded(TypedDict):
     how: str
 
 
-FromHost = Loading | Loaded | Idle | Received | Ended | EvaluatorForked | EvaluatorEnded
+FromHost = Loading | Loaded | Idle | Received | Call | CallLeft | Ended | EvaluatorForked | EvaluatorEnded
 
 
 # --- worker -> host ------------------------------------------------------------------------------------------
@@ -308,31 +361,4 @@ class WorkerEnded(TypedDict):
     check: NotRequired[CheckData]
 
 
-class InlineReceived(TypedDict):
-    """Of the process for inline steps, which has many: this `Run` is here."""
-
-    op: Literal["received"]
-    run: int
-    position: int
-
-
-class InlineEnded(TypedDict):
-    """And this step is done. `last`: the process takes no other, and ends with those that it has."""
-
-    op: Literal["ended"]
-    run: int
-    position: int
-    ended: WorkerEnded
-    last: bool
-
-
-class Stop(TypedDict):
-    """To that process: cancel this step."""
-
-    op: Literal["stop"]
-    run: int
-    position: int
-
-
-FromInline = Ready | InlineReceived | InlineEnded
-FromWorker = Ready | WorkerReceived | WorkerEnded
+FromWorker = Ready | WorkerReceived | WorkerCall | WorkerLeft | WorkerEnded

@@ -17,6 +17,18 @@ def said_by_worker(payload: bytes) -> FromWorker:
     match said:
         case {"op": "received"} | {"op": "ready", "problem": None | str()}:
             return cast("FromWorker", said)
+        case {"op": "left", "number": int()}:
+            return cast("FromWorker", said)
+        case {
+            "op": "call",
+            "number": int(),
+            "call": str(),
+            "target": str(),
+            "params": dict(),
+            "partition": None | str(),
+            "waits": bool(),
+        }:
+            return cast("FromWorker", said)
         case {
             "op": "ended",
             "value": value,

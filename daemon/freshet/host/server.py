@@ -128,8 +128,8 @@ class Server:
                 self._lanes.run(said, payload)
             case "cancel":
                 self._lanes.cancel(said["run"], said["position"], said["grace"])
-            case "cancel_item":
-                self._lanes.pass_on(said["run"], said["position"], payload)
+            case "cancel_item" | "called":
+                self._lanes.pass_on(said, payload)
             case "open":
                 self._lanes.open(said["workers"])
             case "evaluator":

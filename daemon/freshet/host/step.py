@@ -24,6 +24,7 @@ from freshet.host.describe import Catalog
 from freshet.host.fits import check_returned
 from freshet.host.inputs import read_arguments, set_of
 from freshet.host.journal import Journal
+from freshet.host.line import Line
 from freshet.host.messages import CheckData, ErrorData, Run, ValueData, WorkerEnded
 from freshet.host.resources import Resources
 from freshet.host.step_context import RunningAsset, RunningCheck, RunningJob
@@ -44,10 +45,10 @@ def perform(
     *,
     values_dir: Path,
     kept: Resources | None = None,
-    line: int = -1,
+    line: Line | None = None,
 ) -> WorkerEnded:
     """Run the step. Whatever user code raises, also to end the process, is an error of the step. `kept`: the resources
-    of a worker that outlives it; without, what it opens is closed with it. `line`: the worker's socket, if it has one.
+    of a worker that outlives it; without, what it opens is closed with it. `line`: to the daemon, if there is one.
     """
     context = _context(order, catalog, journal, line)
     value: ValueData | None = None
@@ -98,7 +99,7 @@ def _spec(order: Run, catalog: Catalog) -> AssetSpec | JobSpec | None:
     return catalog.definitions.job.get(order["step"]) or catalog.definitions.stepped(order["step"])
 
 
-def _context(order: Run, catalog: Catalog, journal: Journal, line: int) -> RunningJob:
+def _context(order: Run, catalog: Catalog, journal: Journal, line: Line | None) -> RunningJob:
     if order["kind"] == "job":
         return RunningJob(order, journal, line=line)
     kind = RunningCheck if order["kind"] == "check" else RunningAsset

@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from freshet.definitions.asset import Asset
+from freshet.definitions.job import Job
 from freshet.definitions.names import check_version
 from freshet.definitions.outcome import Json
 from freshet.definitions.partitions import PartitionsSpec
 from freshet.host.artifacts import Artifacts
 from freshet.host.contexts import MissingKeys, Partition, RunInfo
 from freshet.host.journal import Journal
+from freshet.host.line import Line
 from freshet.host.messages import Run
 from freshet.host.output import JournalLogger
 
 if TYPE_CHECKING:
+    from freshet.host.calls import Calls
     from freshet.host.fanout.fans import Fans
 
 __all__ = ["RunningAsset", "RunningCheck", "RunningJob"]
@@ -28,16 +32,16 @@ _PROGRESS_EVERY = 0.1
 
 
 class RunningJob:
-    """What a job's function gets. `collected` is what `metadata()` was given. `line`: the worker's socket, where the
-    host says which items are canceled; -1 without."""
+    """What a job's function gets. `collected`: what `metadata()` was given. `line`: to the daemon, if there is one."""
 
     def __init__(
-        self, order: Run, journal: Journal, *, line: int = -1, clock: Callable[[], float] = time.monotonic
+        self, order: Run, journal: Journal, *, line: Line | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._order = order
         self._journal = journal
         self._line = line
         self._fans: Fans | None = None
+        self._calls: Calls | None = None
         self._clock = clock
         self._log = JournalLogger(journal)
         self._progress: tuple[float, float | None] | None = None
@@ -116,6 +120,16 @@ class RunningJob:
             self._fans = Fans(self._order, self._journal.folder, self._line)
         return self._fans.map(self, function, items, **options)
 
+    def call(
+        self, target: str | Job | Asset, /, *, wait: bool = True, partition: str | None = None, **params: Any
+    ) -> Any:
+        """Another run."""
+        if self._calls is None:
+            from freshet.host.calls import Calls
+
+            self._calls = Calls(self._order, self._line)
+        return self._calls.call(target, wait=wait, partition=partition, params=params)
+
     def write_progress(self) -> None:
         """Write the last state, if it is not written yet."""
         if self._progress is not None:
@@ -133,7 +147,7 @@ class RunningAsset(RunningJob):
         journal: Journal,
         set: PartitionsSpec | None = None,
         *,
-        line: int = -1,
+        line: Line | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(order, journal, line=line, clock=clock)

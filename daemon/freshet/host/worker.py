@@ -23,7 +23,8 @@ from freshet.host.describe import Catalog
 from freshet.host.frames import FrameDecoder, decode, encode
 from freshet.host.journal import Journal
 from freshet.host.launch import untold
-from freshet.host.messages import CancelItem, ErrorData, Run, WorkerEnded, WorkerReceived
+from freshet.host.line import Line
+from freshet.host.messages import Called, CancelItem, ErrorData, Run, WorkerEnded, WorkerReceived
 from freshet.host.output import Output
 from freshet.host.process import children_of, complain, kill_all
 from freshet.host.rehearsal import Rehearsal
@@ -52,6 +53,7 @@ class Bench:
         self._values_dir = state_dir / "values"
         self._journal = Journal(state_dir / "runs", unwritten=_say_unwritten)
         self._decoder = FrameDecoder()
+        self._line = Line(self._decoder)
         self._rehearsal = Rehearsal(perform, self._values_dir)
         self._output = Output(self._journal)
         self.install = self._output.install
@@ -86,7 +88,8 @@ class Bench:
         journal.begin(order["run"], order["step"], order["attempt"])
         _send(sock, _RECEIVED)
         journal.state("started", pid=pid)
-        ended = perform(order, self._catalog, journal, values_dir=self._values_dir, kept=kept, line=sock)
+        self._line.begin(sock, pid)
+        ended = perform(order, self._catalog, journal, values_dir=self._values_dir, kept=kept, line=self._line)
         if os.getpid() != pid:
             os._exit(0)  # a fork of user code that came back from it: only the worker itself reports
         _flush_output()
@@ -111,8 +114,8 @@ class Bench:
             if not data:
                 return None
             for payload in self._decoder.feed(data):
-                said: Run | CancelItem = decode(payload)
-                if said["op"] == "run":  # an item's cancel may come when its step has ended
+                said: Run | CancelItem | Called = decode(payload)
+                if said["op"] == "run":  # what was for a step may come when that has ended
                     return said
 
 

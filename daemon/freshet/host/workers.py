@@ -21,7 +21,7 @@ from freshet.host.journal import Journal
 from freshet.host.launch import Launch
 from freshet.host.loop import Loop, Timer
 from freshet.host.memory import MemoryWatch
-from freshet.host.messages import ErrorData, FromWorker, Idle, Run
+from freshet.host.messages import Called, CancelItem, ErrorData, FromWorker, Idle, Run
 from freshet.host.process import complain
 from freshet.host.said import said_by_worker
 
@@ -128,9 +128,9 @@ class Workers:
         if worker is not None and worker.launch is not None:
             self._end_early(worker, worker.launch, "canceled", grace)
 
-    def pass_on(self, run: int, position: int, payload: bytes) -> None:
+    def pass_on(self, said: CancelItem | Called, payload: bytes) -> None:
         """Hand a message to the worker of a step; nothing happens if it has none."""
-        worker = self._busy.get((run, position))
+        worker = self._busy.get((said["run"], said["position"]))
         if worker is not None:
             worker.channel.send(wrap(payload))
             self._watch(worker)
@@ -284,6 +284,8 @@ class Workers:
             if launch.surroundings is not None and launch.surroundings.memory is not None:
                 self._limit_memory(worker, launch, launch.surroundings.memory)
             self._tell(launch.told_received(worker.child.pid))
+        elif said["op"] == "call" or said["op"] == "left":
+            self._tell(launch.told_said(said))
         else:
             launch.ended = said
             launch.quiet()

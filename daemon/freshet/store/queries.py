@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from freshet.definitions.deadlines import FreshState
@@ -14,6 +15,7 @@ from freshet.store.partition_freshness import not_fresh
 from freshet.store.partitions import set_id_of
 from freshet.store.records import RunRow, RunState, StepRow
 from freshet.store.sets import LIVE_STATE
+from freshet.store.sub_runs import sub_runs
 from freshet.store.tickers import load_tickers
 from freshet.store.views import AssetSummary, Failures, PartitionRow, PartitionState, TickRow, Versions
 
@@ -32,8 +34,9 @@ __all__ = [
 _LAST_NUMBER = 2**62
 _RUN = """
 SELECT r.id, r.kind, r.target, ps.name, r.partition, p.key, r.state, r.priority, r.params, r.tags, r.run_key, r.origin,
-       r.version, r.interruptions, r.created_at, r.started_at, r.ended_at, r.error, r.depth, r.condition
-FROM runs r LEFT JOIN partition_sets ps ON ps.id = r.set_id
+       r.version, r.interruptions, r.created_at, r.started_at, r.ended_at, r.error, r.depth, r.condition,
+       c.parent
+FROM runs r LEFT JOIN sub_runs c ON c.run_id = r.id LEFT JOIN partition_sets ps ON ps.id = r.set_id
 LEFT JOIN partitions p ON p.set_id = r.set_id AND p.number = r.partition
 """
 
@@ -64,9 +67,9 @@ def runs(
 
 
 def run(db: sqlite3.Connection, run_id: int) -> RunRow | None:
-    """One run, None if it never was."""
+    """One run, with the runs that its steps asked for; None if it never was."""
     found = _with_steps(db, db.execute(f"{_RUN} WHERE r.id = ?", (run_id,)).fetchall())
-    return found[0] if found else None
+    return replace(found[0], sub_runs=sub_runs(db, run_id)) if found else None
 
 
 def run_key_holders(

@@ -47,6 +47,10 @@ LEFT JOIN partitions p ON p.set_id = ps.id AND p.number = s.partition
 ORDER BY wanted.key
 """
 
+_WAITED_FOR = """
+SELECT c.run_id FROM sub_runs c CROSS JOIN runs r ON r.id = c.run_id
+WHERE c.parent = ? AND c.waited AND r.state IN ('queued', 'started', 'interrupted')
+"""
 
 # A step that started since then is of a run that has not ended, or has ended since then.
 _STARTED_SINCE = """
@@ -153,10 +157,13 @@ def cancel_run(db: sqlite3.Connection, run_id: int, now: float) -> tuple[Event, 
 
 
 def cancel_into(db: sqlite3.Connection, log: EventLog, run_id: int, now: float) -> None:
-    """As `cancel_run`, of a run that has not ended, as a part of a larger transaction whose events are in `log`."""
+    """As `cancel_run`, of a run that has not ended, as a part of a larger transaction whose events are in `log`.
+    With it the runs are canceled that its steps wait for."""
     db.execute("UPDATE runs SET state = 'canceling' WHERE id = ?", (run_id,))
     waiting = db.execute(
         "SELECT position FROM steps WHERE run_id = ? AND state IN ('queued', 'retrying', 'interrupted')", (run_id,)
     ).fetchall()
     release(db, log, run_id, [position for (position,) in waiting], "canceled", now)
     end_run(db, log, run_id, now)
+    for (below,) in db.execute(_WAITED_FOR, (run_id,)).fetchall():
+        cancel_into(db, log, below, now)

@@ -12,7 +12,17 @@ from typing import Any, Literal, Protocol
 
 import structlog
 
-from freshet.executors.base import Answers, HostStatus, ItemRef, LoadProblem, LoadReport, StepEnd, TickOrder
+from freshet.executors.base import (
+    Answers,
+    CallEnd,
+    HostStatus,
+    ItemRef,
+    LoadProblem,
+    LoadReport,
+    StepCall,
+    StepEnd,
+    TickOrder,
+)
 from freshet.executors.input_files import is_large, remove_inputs, write_inputs
 from freshet.executors.translate import run_order, step_end
 from freshet.host.describe import catalog
@@ -216,6 +226,9 @@ class InlineHost:
 
     def cancel_item(self, run_id: int, item: ItemRef) -> None:
         """Items are no processes of their own here."""
+
+    def call_ended(self, call: StepCall, end: CallEnd) -> None:
+        """No step asks for a run here."""
 
     def _wake_up(self, key: tuple[int, int], outcome: Literal["canceled", "interrupted"] | None = None) -> None:
         asleep = self._asleep.pop(key, None)

@@ -381,6 +381,15 @@ def _one_run(session: Session, one: RunAnswer) -> None:
         ),
         empty="no steps",
     )
+    if one.sub_runs:
+        table(
+            ("#run", "of step", "target", "partition", "state"),
+            (
+                (sub.id, one.steps[sub.position].name, sub.target, sub.partition or "-", state_text(sub.state))
+                for sub in one.sub_runs
+            ),
+            empty="",
+        )
     for step in one.steps:
         if step.error:
             print(f"{in_line(step.name)}: {plain(error_text(step.error))}")  # noqa: T201

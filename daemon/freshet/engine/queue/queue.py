@@ -45,7 +45,7 @@ class PoolView:
 @dataclass(slots=True, eq=False)
 class _Run:
     """A run that has not ended. `tags`: the limits by tags that count it; `begun`: it is counted; `sure`: a step of it
-    certainly began, so that it stays counted until it ends."""
+    certainly began, so that it stays counted until it ends. `resting`: of its steps under way, those that `rest`."""
 
     origin: str
     priority: int
@@ -54,6 +54,7 @@ class _Run:
     sure: bool = False
     under_way: int = 0
     waiting: set[int] = field(default_factory=set[int])
+    resting: set[int] = field(default_factory=set[int])
     held: dict[int, tuple[QueuedStep, int, StepUse | None]] = field(
         default_factory=dict[int, tuple[QueuedStep, int, "StepUse | None"]]
     )
@@ -176,6 +177,8 @@ class RunQueue:
         if step.priority != run.priority:
             step = replace(step, priority=run.priority)
         tags, wants = ((), self._gates.of_step(use)) if run.begun else (run.tags, self._gates.first(use))
+        if step.position in run.resting:  # a rate counts starts
+            wants = tuple(one for one in wants if one[0].kind != "rate")
         self._room.add(step, run.origin, tags=tags, wants=wants, depth=depth, use=use, order=order)
 
     def _place_anew(self, run_id: int, run: _Run) -> None:
@@ -242,7 +245,10 @@ class RunQueue:
         return taken
 
     def _hold(self, run: _Run, step_id: StepId, use: StepUse | None) -> None:
-        run.under_way += 1
+        if step_id[1] in run.resting:
+            run.resting.discard(step_id[1])
+        else:
+            run.under_way += 1
         if use is not None:
             self._holds[step_id] = self._gates.of_step(use)
 
@@ -254,13 +260,41 @@ class RunQueue:
 
     def release(self, step_id: StepId) -> None:
         """An attempt is over: what it had is free."""
-        for gate, amount in self._holds.pop(step_id, self._gates.plain):
-            gate.give(amount)
-            self._room.freed(gate)
         run = self._runs.get(step_id[0])
+        if run is not None and step_id[1] in run.resting:
+            self.stay(step_id)
+            run.resting.discard(step_id[1])
+        else:
+            self._give_back(step_id)
         if run is not None:
             run.under_way -= 1
             run.sure = run.begun
+            self._uncount_resting(step_id[0], run)
+
+    def _give_back(self, step_id: StepId) -> None:
+        for gate, amount in self._holds.pop(step_id, self._gates.plain):
+            gate.give(amount)
+            self._room.freed(gate)
+
+    def rest(self, step_id: StepId) -> None:
+        """A step under way waits for what is not in this queue: what it had is free, and what counted its run if
+        all of that rests. To go on it is `put`, and taken."""
+        run = self._runs[step_id[0]]
+        self._give_back(step_id)
+        run.resting.add(step_id[1])
+        self._uncount_resting(step_id[0], run)
+
+    def stay(self, step_id: StepId) -> None:
+        """It was put to go on, and rests further."""
+        run = self._runs[step_id[0]]
+        if step_id[1] in run.waiting:
+            run.waiting.discard(step_id[1])
+            self._room.remove(step_id)
+
+    def _uncount_resting(self, run_id: int, run: _Run) -> None:
+        if run.begun and run.resting and len(run.resting) == run.under_way:
+            self._uncount(run)
+            self._place_anew(run_id, run)
 
     def refund(self, step_id: StepId) -> None:
         """A step that was taken did not start: it was canceled, or the commit failed."""
@@ -272,6 +306,7 @@ class RunQueue:
             run.under_way -= 1
             if not run.sure:
                 self.requeued(step_id[0])
+            self._uncount_resting(step_id[0], run)
 
     def opens_at(self) -> float | None:
         """When a rate that something waits for lets the next one go; None if there is none."""

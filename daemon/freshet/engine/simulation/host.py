@@ -11,7 +11,17 @@ from typing import Literal
 from freshet.definitions.graph import Definitions
 from freshet.engine.clock import SimulatedClock, Timer
 from freshet.engine.simulation.arrivals import Arrival
-from freshet.executors.base import Answers, HostStatus, ItemRef, LoadReport, StepEnd, TickEnd, TickOrder
+from freshet.executors.base import (
+    Answers,
+    CallEnd,
+    HostStatus,
+    ItemRef,
+    LoadReport,
+    StepCall,
+    StepEnd,
+    TickEnd,
+    TickOrder,
+)
 from freshet.store.records import CheckEnd, StepToRun
 
 __all__ = ["SimulatedHost", "as_played"]
@@ -141,6 +151,9 @@ class SimulatedHost:
 
     def cancel_item(self, run_id: int, item: ItemRef) -> None:
         """Items are no processes of their own here."""
+
+    def call_ended(self, call: StepCall, end: CallEnd) -> None:
+        """No step runs, so that none asks for a run."""
 
     def _wake_up(self, key: tuple[int, int], outcome: Literal["canceled", "interrupted"] | None = None) -> None:
         asleep = self._asleep.pop(key, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,12 +11,10 @@ from freshet.definitions.durations import Duration
 from freshet.definitions.retries import Retries
 from freshet.host.fanout.call import MapCall, checked
 from freshet.host.fanout.fan import Fan, Place
-from freshet.host.frames import FrameDecoder, decode
-from freshet.host.messages import CancelItem, Run
+from freshet.host.line import Line
+from freshet.host.messages import Run
 
 __all__ = ["Fans"]
-
-_CHUNK = 1 << 16
 
 
 class _Context(Protocol):
@@ -25,15 +22,13 @@ class _Context(Protocol):
 
 
 class Fans:
-    """Of one step. `line`: the worker's socket, -1 without."""
+    """Of one step. `line`: where the host says which items are canceled."""
 
-    def __init__(self, order: Run, folder: str, line: int) -> None:
+    def __init__(self, order: Run, folder: str, line: Line | None) -> None:
         self._order = order
         self._folder = Path(folder)
         self._line = line
         self._calls = 0
-        self._fans: dict[int, Fan] = {}
-        self._decoder = FrameDecoder()
 
     def map(
         self,
@@ -53,8 +48,8 @@ class Fans:
         return work if _in_loop() else asyncio.run(work)
 
     async def _run(self, context: _Context, call: MapCall, number: int) -> list[Any]:
-        order, loop = self._order, asyncio.get_running_loop()
-        close = (self._line,) if self._line >= 0 else ()
+        order, line = self._order, self._line
+        close = (line.fd,) if line is not None and line.fd >= 0 and line.mine else ()
         by, _, run = order["origin"].partition(":")
         place = Place(
             runs=self._folder.parent,
@@ -67,25 +62,10 @@ class Fans:
             close=close,
         )
         fan = Fan(call, place, context, context.progress)
-        if not self._fans and self._line >= 0:
-            loop.add_reader(self._line, self._listen)
-        self._fans[number] = fan
-        try:
+        if line is None:
             return await fan.run()
-        finally:
-            del self._fans[number]
-            if not self._fans and self._line >= 0:
-                loop.remove_reader(self._line)
-
-    def _listen(self) -> None:
-        data = os.read(self._line, _CHUNK)
-        if not data:
-            os._exit(1)  # the host is gone
-        for payload in self._decoder.feed(data):
-            said: CancelItem = decode(payload)
-            fan = self._fans.get(said["call"])
-            if fan is not None and said["op"] == "cancel_item":
-                fan.cancel(said["item"])
+        with line.hears("cancel_item", number, lambda said: fan.cancel(said["item"])):
+            return await fan.run()
 
 
 def _in_loop() -> bool:

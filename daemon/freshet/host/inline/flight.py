@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from freshet.host.evaluator.steps import Words, signed
+from freshet.host.line import Line
 
 __all__ = ["CURRENT", "Flight", "LoopHeld", "mark_of", "step_of", "task_factory"]
 
@@ -48,6 +49,7 @@ class Flight:
     mark: int
     name: str
     loop: asyncio.AbstractEventLoop
+    line: Line
     threads: set[int] = field(default_factory=set[int])
     tasks: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])
     main: asyncio.Task[None] | None = None

@@ -23,9 +23,10 @@ from freshet.host.children import Child, Children
 from freshet.host.describe import Catalog
 from freshet.host.frames import decode, encode, wrap
 from freshet.host.inline.flight import step_of
+from freshet.host.inline.messages import FromInline, Stop
 from freshet.host.launch import Launch
 from freshet.host.loop import Loop, Timer
-from freshet.host.messages import ErrorData, FromInline, Run, Stop
+from freshet.host.messages import Called, CancelItem, ErrorData, Run
 from freshet.host.process import complain
 
 __all__ = ["InlineLane"]
@@ -106,8 +107,12 @@ class InlineLane:
                 launch.ending = "canceled"
                 self._stop(process, launch, grace)
 
-    def pass_on(self, run: int, position: int, payload: bytes) -> None:
-        """There is no line to a single step here: its items end with it."""
+    def pass_on(self, said: CancelItem | Called, payload: bytes) -> None:
+        """Hand a message to the process that has a step; nothing happens if none has."""
+        for process in self._all:
+            if (said["run"], said["position"]) in process.flights:
+                process.channel.send(wrap(payload))
+                self._listen(process)
 
     def close(self, grace: float) -> None:
         """Cancel all, and kill what is left after `grace`."""
@@ -172,6 +177,9 @@ class InlineLane:
             if launch.timeout is not None:
                 launch.timers.append(self._loop.later(launch.timeout, lambda: self._time_out(process, launch)))
             self._tell(launch.told_received(process.child.pid))
+            return
+        if said["op"] == "said":
+            self._tell(launch.told_said(said["said"]))
             return
         launch.ended = ended = said["ended"]
         del process.flights[launch.step]

@@ -16,6 +16,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from pathlib import Path
@@ -29,10 +30,12 @@ from freshet.definitions.job import JobSpec
 from freshet.host.describe import Catalog
 from freshet.host.frames import FrameDecoder, decode, encode
 from freshet.host.inline.flight import Flight, LoopHeld, mark_of, step_of, task_factory
+from freshet.host.inline.messages import InlineEnded, InlineReceived, InlineSaid
 from freshet.host.inline.resources import FLIGHT, InlineResources
 from freshet.host.journal import Journal
 from freshet.host.launch import untold
-from freshet.host.messages import InlineEnded, InlineReceived, Run, WorkerEnded
+from freshet.host.line import Line
+from freshet.host.messages import Run, WorkerEnded
 from freshet.host.output import Output
 from freshet.host.step import perform
 from freshet.host.wear import Wear
@@ -79,6 +82,26 @@ def run(sock: int, page: mmap.mmap, catalog: Catalog, state_dir: Path) -> None:
     _Process(loop, socket.socket(fileno=sock), page, catalog, state_dir).serve()
 
 
+class _Line(Line):
+    """Of one step: the process reads for all of them."""
+
+    def __init__(self, step: tuple[int, int], send: Callable[[bytes], None]) -> None:
+        super().__init__(FrameDecoder())
+        self._step = step
+        self._send = send
+        self.begin(-1, os.getpid())
+
+    def say(self, message: Any) -> None:
+        run, position = self._step
+        self._send(encode(InlineSaid(op="said", run=run, position=position, said=message)))
+
+    def _attend(self, loop: asyncio.AbstractEventLoop) -> None:
+        """There is nothing to read."""
+
+    def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
+        """There was nothing to read."""
+
+
 class _Process:
     def __init__(
         self, loop: asyncio.AbstractEventLoop, sock: socket.socket, page: mmap.mmap, catalog: Catalog, state_dir: Path
@@ -123,10 +146,13 @@ class _Process:
             step = order["run"], order["position"]
             if order["op"] == "run":
                 self._busy.set()
-                self._flights[step] = flight = Flight(mark_of(*step), order["step"], self._loop)
+                line = _Line(step, self._send)
+                self._flights[step] = flight = Flight(mark_of(*step), order["step"], self._loop, line)
                 self._threads.submit(contextvars.Context().run, self._perform, order, flight)
-            elif step in self._flights:
+            elif step in self._flights and order["op"] == "stop":
                 self._flights[step].stop()
+            elif step in self._flights:
+                self._flights[step].line.take(order)
 
     def _close(self) -> None:
         """In a thread: what is open is closed in the loop, and then the loop ends."""
@@ -148,7 +174,9 @@ class _Process:
         _JOURNAL.set(journal)
         FLIGHT.set(flight)
         journal.state("started", pid=os.getpid())
-        ended = perform(order, self._catalog, journal, values_dir=self._values_dir, kept=self._resources)
+        ended = perform(
+            order, self._catalog, journal, values_dir=self._values_dir, kept=self._resources, line=flight.line
+        )
         sys.stdout.flush()
         sys.stderr.flush()
         with self._saying:

@@ -25,6 +25,7 @@ from freshet.http.models import (
     RunAnswer,
     SensorAnswer,
     StepAnswer,
+    SubRunAnswer,
     TickAnswer,
     VersionsAnswer,
 )
@@ -201,6 +202,11 @@ def run_answer(row: RunRow, blocked_by: str | None = None) -> RunAnswer:
         blocked_by=blocked_by,
         depth=row.depth,
         condition=row.condition,
+        parent=row.parent,
+        sub_runs=tuple(
+            SubRunAnswer(id=one.id, position=one.position, target=one.target, partition=one.key, state=one.state)
+            for one in row.sub_runs
+        ),
     )
 
 

@@ -59,6 +59,7 @@ from freshet.http.models.runs import (
     RunAnswer,
     RunsAdmitted,
     StepAnswer,
+    SubRunAnswer,
 )
 from freshet.http.models.status import (
     ErrorAnswer,
@@ -147,6 +148,7 @@ __all__ = [
     "StatusAnswer",
     "StepAnswer",
     "StepState",
+    "SubRunAnswer",
     "TickAnswer",
     "TickBody",
     "TickRowAnswer",

@@ -23,6 +23,7 @@ __all__ = [
     "RunAnswer",
     "RunsAdmitted",
     "StepAnswer",
+    "SubRunAnswer",
 ]
 
 
@@ -43,9 +44,20 @@ class StepAnswer(Answer):
     cached: int | None
 
 
+class SubRunAnswer(Answer):
+    """A run that the step at `position` of another asked for (`ctx.call`)."""
+
+    id: int
+    position: int
+    target: str
+    partition: str | None
+    state: RunState
+
+
 class RunAnswer(Answer):
-    """A run and its steps in order. `blocked_by`: why none of its steps is under way, while it waits. `depth`:
-    how many automatic runs led to it. `condition`: names the condition that asked for it, see `freshet why`."""
+    """A run and its steps in order. `blocked_by`: why none of its steps goes on, while it waits. `depth`:
+    how many automatic runs led to it. `condition`: names the condition that asked for it, see `freshet why`. `parent`:
+    the run of which a step asked for it. `sub_runs`: of one run alone, the last 1,000 that its steps asked for."""
 
     id: int
     kind: Literal["asset", "job"]
@@ -68,6 +80,8 @@ class RunAnswer(Answer):
     blocked_by: str | None = None
     depth: int = 0
     condition: str | None = None
+    parent: int | None = None
+    sub_runs: tuple[SubRunAnswer, ...] = ()
 
     @property
     def ended(self) -> bool:

@@ -39,6 +39,8 @@ from freshet.store.records.keys import BareKeys, Pair, names_of
 from freshet.store.records.runs import (
     Admission,
     Admitted,
+    CalledRun,
+    Caller,
     Cause,
     CheckEnd,
     DroppedRequest,
@@ -57,6 +59,7 @@ from freshet.store.records.runs import (
     StepState,
     StepToAdmit,
     StepToRun,
+    SubRunRow,
     ValueRef,
 )
 from freshet.store.records.sets import AddedAgain, AssetBits, CheckedBits, PartitionRef, SetState
@@ -83,6 +86,8 @@ __all__ = [
     "BackfillRow",
     "BackfillState",
     "BareKeys",
+    "CalledRun",
+    "Caller",
     "Cause",
     "CheckEnd",
     "CheckedBits",
@@ -122,6 +127,7 @@ __all__ = [
     "StepState",
     "StepToAdmit",
     "StepToRun",
+    "SubRunRow",
     "TickCommit",
     "TickError",
     "TickResult",

@@ -13,6 +13,8 @@ from freshet.store.records.sets import PartitionRef
 __all__ = [
     "Admission",
     "Admitted",
+    "CalledRun",
+    "Caller",
     "Cause",
     "CheckEnd",
     "DroppedRequest",
@@ -32,6 +34,7 @@ __all__ = [
     "StepState",
     "StepToAdmit",
     "StepToRun",
+    "SubRunRow",
     "ValueRef",
 ]
 
@@ -203,8 +206,44 @@ class StepRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SubRunRow:
+    """A run that the step at `position` of another asked for."""
+
+    id: int
+    position: int
+    target: str
+    key: str | None
+    state: RunState
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The attempt of a step that asks for a run. `call`: which of its calls; `waits`: it goes on when the run has
+    ended, and the run is canceled with it."""
+
+    run_id: int
+    position: int
+    attempt: int
+    call: str
+    waits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CalledRun:
+    """What a call came to: the run as it stands, and how it was `admitted`, if it was now. `refused`: the caller is not
+    in force any more, or is being canceled. Without a run otherwise: too many automatic runs led to it."""
+
+    run_id: int | None
+    state: RunState | None = None
+    admitted: tuple[Admission, ...] = ()
+    events: tuple[Event, ...] = ()
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RunRow:
-    """A run as remembered, with its steps in order. `depth`, `condition`: as in `RunToAdmit`."""
+    """A run as remembered, with its steps in order. `depth`, `condition`: as in `RunToAdmit`. `parent`: of which run
+    a step asked for it; `sub_runs`: those that its steps asked for, where one run alone is read."""
 
     id: int
     kind: Literal["asset", "job"]
@@ -227,6 +266,8 @@ class RunRow:
     steps: tuple[StepRow, ...] = ()
     depth: int = 0
     condition: str | None = None
+    parent: int | None = None
+    sub_runs: tuple[SubRunRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
