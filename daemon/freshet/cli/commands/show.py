@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.text import Text
 
 from freshet.cli.commands.checks import show_checks
+from freshet.cli.commands.sub_runs import show_sub_runs
 from freshet.cli.freshness import freshness_text
 from freshet.cli.session import Session, print_json
 from freshet.cli.tables import console, state_text, table
@@ -381,15 +382,7 @@ def _one_run(session: Session, one: RunAnswer) -> None:
         ),
         empty="no steps",
     )
-    if one.sub_runs:
-        table(
-            ("#run", "of step", "target", "partition", "state"),
-            (
-                (sub.id, one.steps[sub.position].name, sub.target, sub.partition or "-", state_text(sub.state))
-                for sub in one.sub_runs
-            ),
-            empty="",
-        )
+    show_sub_runs(one)
     for step in one.steps:
         if step.error:
             print(f"{in_line(step.name)}: {plain(error_text(step.error))}")  # noqa: T201

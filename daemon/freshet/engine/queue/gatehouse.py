@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from freshet.definitions.executor import Lane
 from freshet.definitions.limits import Limits
 from freshet.definitions.names import nearest_hint
-from freshet.definitions.pool import StepUse
+from freshet.definitions.pool import Rate, StepUse
 from freshet.engine.queue.gates import Demand, Gate, RateGate
 from freshet.errors import UnknownName
 
-__all__ = ["Gatehouse"]
+__all__ = ["Gatehouse", "PoolView"]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolView:
+    """A pool as it stands: how many slots, how many of them are taken, and how many steps wait that want some."""
+
+    name: str
+    slots: int
+    in_use: int
+    waiting: int
+    paused: bool
+    rate: Rate | None
 
 
 class Gatehouse:

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 
 from freshet.definitions.executor import Lane
 from freshet.definitions.limits import Limits
-from freshet.definitions.pool import Rate, StepUse
+from freshet.definitions.pool import StepUse
 from freshet.engine.queue.booking import Booking, book_each, count_first
-from freshet.engine.queue.gatehouse import Gatehouse
+from freshet.engine.queue.gatehouse import Gatehouse, PoolView
 from freshet.engine.queue.gates import Demand, Gate
 from freshet.engine.queue.lines import Lines
 from freshet.engine.queue.rows import StepId
@@ -25,21 +25,9 @@ from freshet.engine.queue.waitingroom import WaitingRoom
 from freshet.store.records import Admission, QueuedStep, RunToAdmit
 from freshet.store.records.runs import RunGroup
 
-__all__ = ["PoolView", "RunQueue", "StepId"]
+__all__ = ["RunQueue", "StepId"]
 
 _NO_USES: Mapping[str, StepUse] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class PoolView:
-    """A pool as it stands: how many slots, how many of them are taken, and how many steps wait that want some."""
-
-    name: str
-    slots: int
-    in_use: int
-    waiting: int
-    paused: bool
-    rate: Rate | None
 
 
 @dataclass(slots=True, eq=False)
