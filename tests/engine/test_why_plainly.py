@@ -84,3 +84,21 @@ def test_what_failed_says_how_and_what_helps(tmp_path: Path, capsys: pytest.Capt
         assert one.cli("--json", "why", "stale").json["needs"] == [
             "stale is made by hand, or an asset above it lapses: its attempts are used up"
         ]
+
+
+def test_a_report_of_long_ago_has_lapsed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before the machine was started, before 1970, before there were calendars."""
+    daily = external_asset("daily", freshness=Freshness(cron="0 6 * * *", window="2h"))
+    each = external_asset(
+        "each", partitions=SHOPS, freshness=Freshness(cron="0 6 * * *", window="2h", warn="1h", per_partition=True)
+    )
+    with served_engine(tmp_path, [daily, each, stock], capsys) as one:
+        one.cli("partitions", "shops", "add", "a")
+        for name, *of in (["daily"], ["each", "-p", "a"], ["stock", "-p", "a"]):
+            said = one.cli("report", name, *of, "--at", "0001-01-01T00:00:00Z")
+            assert (said.status, said.out) == (0, f"{' '.join([name, *of[1:]])}: reported\n"), said.err
+            assert f"{name}" in one.cli("assets").out
+        assert one.cli("--json", "why", "stock").json["freshness"]["state"] == "lapsed"
+        assert "\nlapsed " in one.cli("why", "stock").out
+        for name in ("daily", "each"):  # by an instant before it had a policy nothing can be late
+            assert "\nfresh, lapses in 6h" in one.cli("why", name).out

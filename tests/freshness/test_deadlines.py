@@ -80,6 +80,15 @@ def test_work_that_took_too_long_does_not_end_the_lapse_it_ran_into() -> None:
     assert lapse_deadline(POLICY, late.counts) == SIX + 86_400
 
 
+@pytest.mark.parametrize("zone", sorted(ZONES))
+@pytest.mark.parametrize("counts", [-1.0, -1e9, -62135596800.0, -62135596800.0 + 86_400 * 20, -253402300799.0])
+def test_what_was_made_before_all_calendars_has_lapsed(zone: str, counts: float) -> None:
+    policy = FreshnessSpec(cron="0 6 * * *", timezone=zone, window=3600.0, warn=60.0)
+    deadline = lapse_deadline(policy, counts)
+    assert deadline is not None and 0 < deadline <= 2 * 86_400.0
+    assert state_at(policy, counts, 1e9) == "lapsed"
+
+
 def test_a_text_that_never_comes_again_lapses_no_more() -> None:
     assert lapse_deadline(FreshnessSpec(cron="0 0 1 1 *", timezone="UTC", window=1.0), 16_725_225_600.0) is None
 

@@ -199,7 +199,9 @@ def logs(
 def materialize(
     session: Session,
     assets: Annotated[list[str], typer.Argument(metavar="ASSET...", help="The assets to make.")],
-    partition: Annotated[str | None, typer.Option(metavar="KEY", help="Of this partition.")] = None,
+    partition: Annotated[
+        str | None, typer.Option("--partition", "-p", metavar="KEY", help="Of this partition.")
+    ] = None,
     upstream: Annotated[bool, typer.Option("--upstream", help="And all that lies above.")] = False,
     downstream: Annotated[bool, typer.Option("--downstream", help="And all that lies below.")] = False,
     priority: Priority = 0,
@@ -215,7 +217,9 @@ def materialize(
 def report(
     session: Session,
     asset: Annotated[str, typer.Argument(metavar="ASSET", help="What was made.")],
-    partition: Annotated[str | None, typer.Option(metavar="KEY", help="Of this partition.")] = None,
+    partition: Annotated[
+        str | None, typer.Option("--partition", "-p", metavar="KEY", help="Of this partition.")
+    ] = None,
     metadata: Annotated[
         list[str] | None, typer.Option("--metadata", metavar="K=V", help="Kept with it; V is JSON, or else text.")
     ] = None,

@@ -21,6 +21,9 @@ __all__ = [
 
 FreshState = Literal["fresh", "warn", "lapsed"]
 
+_FIRST = 0.0
+"""Cron texts reach back to 1970; a report may speak of a time before there were calendars."""
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -45,7 +48,7 @@ def lapse_deadline(policy: FreshnessSpec, counts: float) -> float | None:
     if policy.cron is None:
         return counts + (policy.within or 0.0)
     try:
-        return CronTimes(policy.cron, policy.timezone or "UTC").after(counts)
+        return CronTimes(policy.cron, policy.timezone or "UTC").after(max(counts, _FIRST))
     except OverflowError:
         return None
 

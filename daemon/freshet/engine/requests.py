@@ -304,10 +304,10 @@ def _check_report(definitions: Definitions, report: ReportedMaterialization, now
     if spec.partitions is None and report.key is None:
         return report
     if spec.partitions is None or report.key is None:
-        problem = "has no partitions" if spec.partitions is None else "is partitioned; the report names no partition"
-        raise Conflict(
-            f"a Report for the asset {report.asset!r}, which {problem}", hint="mend Report(asset, partition=)"
-        )
+        problem, hint = "has no partitions", "leave partition= (--partition) out"
+        if spec.partitions is not None:
+            problem, hint = "is partitioned; the report names no partition", "name it: partition= (--partition KEY)"
+        raise Conflict(f"a Report for the asset {report.asset!r}, which {problem}", hint=hint)
     ref = partition_ref(spec.partitions, report.key, now, repr(spec.name))
     return replace(report, key=ref.key, number=ref.number, parts=ref.parts)
 

@@ -219,7 +219,9 @@ def _dependency(one: DependencyAnswer) -> Text:
 
 
 def _when(at: float, now: float) -> str:
-    """`3m ago (12:00:05.123)`, with the date instead of the time where it is long ago."""
+    """`3m ago (12:00:05.123)`, with the date instead of the time where it is long ago, and neither before 1970."""
+    if at < 0:
+        return age(at, now)
     long = abs(now - at) >= _LONG
     return (
         f"{age(at, now)} ({datetime.fromtimestamp(at).astimezone():%Y-%m-%d %H:%M})"
