@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from graphlib import CycleError
 
 from hypothesis import strategies as st
 from tests.definitions.conditions import joined, operands, trees
@@ -12,9 +11,8 @@ from tests.definitions.conditions import joined, operands, trees
 from freshet.definitions.asset import AssetSpec, DepSpec
 from freshet.definitions.check import CheckSpec
 from freshet.definitions.condition import AutomationCondition
-from freshet.definitions.condition_check import condition_problems
 from freshet.definitions.freshness import FreshnessSpec
-from freshet.definitions.graph import Definitions
+from freshet.definitions.graph import Definitions, validate
 from freshet.definitions.mapping import All, ByDimension, DimensionMapping, Identity, Last, Mapping, Static, TimeWindow
 from freshet.definitions.mapping_check import misfit
 from freshet.definitions.partitions import (
@@ -196,24 +194,20 @@ def graphs(draw: st.DrawFn) -> Definitions:
         for spec in assets
         for name, blocking in draw(st.sampled_from(CHECKS)).items()
     )
-    definitions = Definitions(assets=tuple(assets), partitions=kept, checks=checks)
-    try:
-        _ = definitions.order
-    except CycleError:  # what one below names may lie below one that takes over its condition
-        assets = [replace(one, automation=None) if _takes_over(one) else one for one in assets]
-        definitions = Definitions(assets=tuple(assets), partitions=kept, checks=checks)
-    if any("any_downstream_conditions within" in str(problem) for problem in condition_problems(assets)):
-        assets = [replace(one, automation=None) if _takes_over(one) else one for one in assets]
-        definitions = Definitions(assets=tuple(assets), partitions=kept, checks=checks)
-    for spec in assets:
-        for dep in spec.deps:
-            sides = definitions.asset[dep.asset].partitions, spec.partitions
-            assert misfit(definitions.mapping(spec, dep), *sides) == ("", "")
+    return _allowed(Definitions(assets=tuple(assets), partitions=kept, checks=checks))
+
+
+def _allowed(definitions: Definitions) -> Definitions:
+    """The same without the conditions that validation refuses here: they name what there is not, or what lies below."""
+    while validate(definitions):
+        fewer = (_without(definitions, spec) for spec in definitions.assets if spec.automation is not None)
+        definitions = min(fewer, key=lambda one: len(validate(one)))
     return definitions
 
 
-def _takes_over(spec: AssetSpec) -> bool:
-    return "any_downstream_conditions" in str(spec.automation)
+def _without(definitions: Definitions, spec: AssetSpec) -> Definitions:
+    others = (replace(one, automation=None) if one is spec else one for one in definitions.assets)
+    return replace(definitions, assets=tuple(others))
 
 
 def sketch(definitions: Definitions) -> str:
