@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, cast, get_args
 
-from freshet.store.records import Admission, Admitted, FreshnessChange, Started, StepToRun, TickResult
+from freshet.store.records import Admission, Admitted, CalledRun, FreshnessChange, Started, StepToRun, TickResult
 
 __all__ = ["BOUNDARIES", "STORE_BOUNDARIES", "Boundary", "Point", "kind_of", "started_by"]
 
@@ -71,7 +71,7 @@ def _word(change: FreshnessChange) -> str:
 def started_by(result: object) -> Iterator[StepToRun]:
     """The steps that a transaction committed as started, by what its function returned."""
     match result:
-        case TickResult(admitted=admissions) | Admitted(runs=admissions):
+        case TickResult(admitted=admissions) | Admitted(runs=admissions) | CalledRun(admitted=admissions):
             yield from _steps(admissions)
         case Started(steps=steps):
             yield from steps
