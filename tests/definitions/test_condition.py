@@ -50,6 +50,7 @@ def test_what_is_no_condition_is_refused(text: str) -> None:
 def test_they_print_as_expressions() -> None:
     assert str(C.missing() & ~C.in_progress() | C.newly_updated()) == "((missing & ~in_progress) | newly_updated)"
     assert str(C.any_deps_updated().since_last_handled()) == "any_deps_match(newly_updated).since(newly_handled)"
+    assert str(~C.any_deps_in_progress()) == "~any_deps_match(in_progress)"
     assert str(C.eager(max_wait="90s")) == (
         "(((newly_missing | any_deps_match(newly_updated)).since(newly_handled).when_deps_ready(1m30s)"
         " | any_deps_match(will_be_requested).when_deps_ready(None)) & ~in_progress)"

@@ -21,6 +21,13 @@ class Composites:
         return own.any_deps_match(own.missing() & ~own.will_be_requested()).with_label("any_deps_missing")
 
     @classmethod
+    def any_deps_in_progress(cls) -> AutomationCondition:
+        """A partition of a dependency is queued or running. Unlike Dagster's `eager`, ours waits for those by
+        `when_deps_ready`, and for `max_wait` at most."""
+        own = _factories(cls)
+        return own.any_deps_match(own.in_progress()).with_label("any_deps_in_progress")
+
+    @classmethod
     def any_deps_updated(cls) -> AutomationCondition:
         """A partition of a dependency was materialized in this transaction."""
         own = _factories(cls)
