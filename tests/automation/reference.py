@@ -89,8 +89,10 @@ class Reference(World):
         for number in range(8):
             before = self._remembered(asset)
             one_pass = Pass(self, asset, news, pulsing=number == 0, first=first, asked=asked, ticked=ticked)
-            true = one_pass.true(condition, ())
-            risen = true if guarded(condition) else one_pass.risen(condition, true)
+            kept, rising = set[int](), set[int]()
+            for part in alternatives(condition):
+                (kept if guarded(part) else rising).update(one_pass.true(part, ()))
+            risen = kept if guarded(condition) else kept | one_pass.risen(condition, rising)
             fresh = {p for p in risen if not self.flying((asset, p))}
             asked |= fresh
             self.facts.asked |= {(asset, p) for p in fresh}
@@ -139,6 +141,13 @@ def _next(text: str, after: float) -> float:
     """Of `*/N * * * *`, where N divides 60: the next multiple of N minutes."""
     (minutes,) = re.findall(r"\*/(\d+) \* \* \* \*", text)
     return (after // (60 * int(minutes)) + 1) * 60 * int(minutes)
+
+
+def alternatives(condition: AutomationCondition) -> list[AutomationCondition]:
+    """What it is the `|` of."""
+    if not isinstance(condition, Or):
+        return [condition]
+    return [one for part in condition.operands for one in alternatives(part)]
 
 
 def guarded(condition: AutomationCondition) -> bool:

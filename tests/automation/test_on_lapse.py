@@ -9,6 +9,8 @@ from tests.automation.plant import Plant
 from freshet.definitions.condition import AutomationCondition
 from freshet.errors import DefinitionError
 
+C = AutomationCondition
+
 
 def made(plant: Plant, *assets: str) -> Plant:
     for asset in assets:
@@ -159,3 +161,16 @@ def test_the_mark_of_a_lapse_moves_with_the_newest_partition() -> None:
         plant.cancel(run)
     plant.delete("batches", 2)
     assert [number for _, _, number in plant.waves] == [1, 2, 1]
+
+
+@pytest.mark.parametrize("other", [C.missing(), C.freshness_warned(), C.missing() | C.freshness_warned()])
+def test_what_is_true_beside_it_does_not_hide_a_lapse(other: AutomationCondition) -> None:
+    plant = Plant(graph(node("a", automation=(other | ON_LAPSE).with_label("mine"), within=60)))
+    plant.restart()
+    plant.freshness("a", "warn")
+    for run in plant.admit():
+        plant.start(run, "a")
+        plant.fail(run, "a")
+    plant.waves.clear()
+    plant.freshness("a", "lapsed")
+    assert plant.waves == [(("a",), None, 0)]

@@ -32,8 +32,9 @@ class AutomationCondition(Policies, Moments, Composites, Joins, Waits, Facts, Ch
     """The base of all nodes: operators, and the factories that plugins use.
 
     A condition is looked at for each partition of its asset, after every committed transaction that touches
-    something it reads. Where it becomes true, the partition is requested. `newly_...` is true in the look at the
-    transaction in which it happened and false right after it.
+    something it reads. Where it becomes true, the partition is requested; of `a | b`, an alternative that says `&
+    ~in_progress()`, as all policies do, requests wherever it is true, whatever the other is. `newly_...` is true
+    in the look at the transaction in which it happened and false right after it.
 
     No condition makes a second run beside one: where a run of the partition is queued, a request joins it; where
     one is running, it is remembered as one mark and gives one run after it.

@@ -26,7 +26,7 @@ from freshet.engine.automation.look import Look, Scope
 from freshet.engine.automation.memory import Memory
 from freshet.engine.automation.moment import Moment, apply
 from freshet.engine.automation.operators import value
-from freshet.engine.automation.program import Program
+from freshet.engine.automation.program import Node, Program
 from freshet.engine.automation.replay import rewind
 from freshet.engine.automation.state import EMPTY, AssetCounts, World
 from freshet.engine.automation.waves import waves
@@ -273,9 +273,11 @@ class Automation:
             ticked = moment.ticked.get(asset, frozenset())
             look = Look(self._world, moment, memory, program, number == 0, first, asked, ticked)
             scope = Scope(asset, candidates)
-            true = value(look, program.root, scope)
+            risen, rising = _true_of(look, program.kept, scope), _true_of(look, program.rising, scope)
+            true = risen | rising
             self._tell(asset, look)
-            risen = true if program.guarded else self._risen(look, scope, true)
+            if program.rising:
+                risen = risen | self._risen(look, scope, rising)
             fresh = risen - self._world.levels(asset).in_flight(risen) - moment.of(asset).stopped
             if fresh:
                 self._world.change(asset).asked |= fresh
@@ -375,6 +377,14 @@ class Automation:
     def _check(self, asset: str) -> None:
         if asset not in self._world.topology.set_of:
             raise UnknownName(f"there is no asset {asset!r}", hint=nearest_hint(asset, self._world.topology.set_of))
+
+
+def _true_of(look: Look, nodes: Iterable[Node], scope: Scope) -> BitMap:
+    """Of which at least one of these is true."""
+    found = EMPTY
+    for node in nodes:
+        found = found | value(look, node, scope)
+    return found
 
 
 def _one(asset: str, partition: int) -> Scope:

@@ -78,6 +78,7 @@ class Program:
 
     `restless`: the end of a pulse (`newly_...` turning false) may make something true, so that a second look without
     pulses is due. `guarded`: true only where nothing is in progress, so that each truth is a request of its own.
+    `kept`: the alternatives that are so by themselves; `rising`: the others, which request where they become true.
     `fading`: not so, and it may end to be true with the pulses, which is to be remembered. `brief`: nodes for which it
     does not matter, once a partition is requested, that what it could share a run with is asked for no longer. `calm`:
     true only where what it depends on is at rest, which is not remembered, so that it need not be looked at when
@@ -95,6 +96,9 @@ class Program:
         self.freshness = any(node.freshness for node in self.nodes)
         self.restless = _restless(condition)
         self.guarded = _guarded(condition)
+        ways = _alternatives(self.root)
+        self.kept = tuple(node for node in ways if _guarded(node.condition))
+        self.rising = tuple(node for node in ways if not _guarded(node.condition))
         self.fading = not self.guarded and _pulsing(condition)
         self.brief = frozenset(node.index for node in _brief(self.root)) if self.guarded else frozenset[int]()
         self.calm = self.guarded and all(
@@ -292,6 +296,13 @@ def _restless(condition: AutomationCondition) -> bool:
     if isinstance(condition, (Recently, Debounce, Batch)) and _pulsing(condition.operand):
         return True
     return any(_restless(child) for child in condition.children())
+
+
+def _alternatives(node: Node) -> list[Node]:
+    """What it is the `|` of."""
+    if not isinstance(node.condition, Or):
+        return [node]
+    return [one for kid in node.kids for one in _alternatives(kid)]
 
 
 def _guarded(condition: AutomationCondition) -> bool:
