@@ -19,7 +19,7 @@ from freshet.engine.requests import call_job, input_needs, run_of_assets
 from freshet.errors import Conflict, FreshetError, UnknownName
 from freshet.executors.base import CallEnd, StepCall
 from freshet.store.records import CalledRun, Caller, Event, RunToAdmit
-from freshet.store.sub_runs import call_run, canceled_with, failure_of
+from freshet.store.sub_runs import being_canceled, call_run, canceled_with, failure_of
 
 if TYPE_CHECKING:
     from freshet.engine.launcher import Launcher
@@ -170,6 +170,10 @@ class SubRuns:
         if state == "failed":
             found: dict[str, Any] = await recall(self._in, partial(failure_of, run_id=run_id), what=f"run {run_id}")
             error = {name: str(found[name]) for name in ("type", "message") if name in found} or None
+        if state == "canceled" and calls:  # those who are canceled themselves are to hear nothing, but to end
+            callers = [call.run_id for call in calls]
+            leaving = await recall(self._in, partial(being_canceled, run_ids=callers), what=f"run {run_id}")
+            calls = [call for call in calls if call.run_id not in leaving]
         for call in calls:
             self._answer(call, CallEnd(run_id, state, error))
 

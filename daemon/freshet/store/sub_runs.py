@@ -9,11 +9,11 @@ from typing import Any
 
 from freshet.definitions.outcome import Json
 from freshet.store.admission import Admitting, admit_into
-from freshet.store.codec import load_optional
+from freshet.store.codec import dump, load_optional
 from freshet.store.events import EventLog
 from freshet.store.records import CalledRun, Caller, InputNeed, RunToAdmit, SubRunRow
 
-__all__ = ["call_run", "canceled_with", "failure_of", "sub_runs"]
+__all__ = ["being_canceled", "call_run", "canceled_with", "failure_of", "sub_runs"]
 
 _MOST = 1000
 _CALLER = """
@@ -93,6 +93,15 @@ def failure_of(db: sqlite3.Connection, run_id: int) -> dict[str, Json]:
     ).fetchone()
     found: Any = None if row is None else load_optional(row[0])
     return found or {}
+
+
+def being_canceled(db: sqlite3.Connection, run_ids: Sequence[int]) -> frozenset[int]:
+    """Those of these runs that are being canceled, or are."""
+    rows = db.execute(
+        "SELECT id FROM runs WHERE id IN (SELECT value FROM json_each(?)) AND state IN ('canceling', 'canceled')",
+        (dump(list(run_ids)),),
+    )
+    return frozenset(one for (one,) in rows)
 
 
 def canceled_with(db: sqlite3.Connection, run_id: int) -> tuple[int, ...]:

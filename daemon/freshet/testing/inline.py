@@ -7,6 +7,7 @@ import inspect
 import os
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -28,9 +29,12 @@ from freshet.executors.translate import run_order, step_end
 from freshet.host.describe import catalog
 from freshet.host.evaluator.holder import Holder
 from freshet.host.journal import Journal
+from freshet.host.line import Line
 from freshet.host.messages import Ended, Run, WorkerEnded
-from freshet.host.step import perform
+from freshet.host.resources import Resources
+from freshet.host.step import error_data, perform
 from freshet.store.records import StepToRun
+from freshet.testing.inline_calls import InlineCalls, may_call
 from freshet.testing.inline_looks import InlineLooks
 
 __all__ = ["InlineHost"]
@@ -50,7 +54,8 @@ class InlineHost:
     `objects`: assets, jobs and sensors, as a plugin file would declare them. Values are kept under `values_dir`,
     journals under `runs_dir` (beside it, unless given).
 
-    Looks and steps run at once and block the loop while they do; a `def` sensor runs on the loop too, so that the order
+    Looks and steps run at once and block the loop while they do (but for steps whose own text has a `ctx.call`: these
+    run in threads); a `def` sensor runs on the loop too, so that the order
     of things is the same each time (its `checkpoint_sync()` is refused). A look's timeout counts real seconds.
 
     `duration(step)`: how many seconds of `clock` a step takes: its function runs at once, its end arrives that much
@@ -88,6 +93,7 @@ class InlineHost:
         self._holders: dict[str, Holder] = {}
         self._looks = InlineLooks(answers, self._log, self._catalog.check)
         self._asleep: dict[tuple[int, int], tuple[Any, StepEnd]] = {}
+        self._calls = InlineCalls(answers, self._perform, self._performed)
         self._closed = False
 
     # --- life ----------------------------------------------------------------------------------------------
@@ -120,7 +126,7 @@ class InlineHost:
         """Cancel looks, interrupt the steps that are asleep, close the sensors."""
         self._closed = True
         await self._looks.close()
-        for key in list(self._asleep):
+        for key in [*self._asleep, *self._calls.steps()]:
             self._wake_up(key, "interrupted")
         for holder in self._holders.values():
             await holder.close()
@@ -160,7 +166,14 @@ class InlineHost:
             self._answers.step_ended(StepEnd(step.run_id, step.position, step.attempt, "not_received"))
             return
         self._answers.step_received(step.run_id, step.position, step.attempt, os.getpid())
-        end = self._end(step, self._perform(step))
+        found: Any = self._catalog.assets.get(step.name) or self._catalog.jobs.get(step.name)
+        if step.kind != "check" and found is not None and found.spec.wants_ctx and may_call(found.function):
+            self._calls.run(step)
+        else:
+            self._performed(step, self._perform(step))
+
+    def _performed(self, step: StepToRun, told: WorkerEnded) -> None:
+        end = self._end(step, told)
         seconds = self._duration(step) if self._duration is not None else 0.0
         if seconds <= 0 or self._clock is None:
             self._answers.step_ended(end)
@@ -170,7 +183,7 @@ class InlineHost:
         self._asleep[key] = (timer, end)
         self._rest(True)
 
-    def _perform(self, step: StepToRun) -> WorkerEnded:
+    def _perform(self, step: StepToRun, line: Line | None = None) -> WorkerEnded:
         journal = Journal(self._runs_dir) if self._clock is None else Journal(self._runs_dir, clock=self._clock.now)
         journal.begin(step.run_id, step.name, step.attempt)
         large = is_large(step)
@@ -179,8 +192,9 @@ class InlineHost:
             order = run_order(step, timezone=self._timezone, inputs_file=written)
             catalog = self._catalog
             found: Any = catalog.assets.get(step.name) or catalog.jobs.get(step.name) or catalog.checks.get(step.name)
-            if found is None or not (inspect.iscoroutinefunction(found.function) or found.spec.resources):
-                return perform(order, self._catalog, journal, values_dir=self._values_dir)
+            apart = found is not None and (inspect.iscoroutinefunction(found.function) or found.spec.resources)
+            if line is not None or not apart:
+                return self._work(order, journal, line)
             return self._perform_apart(order, journal)
         finally:
             journal.close()
@@ -191,12 +205,24 @@ class InlineHost:
         """An `async def` step, or one whose resources may be, gets an event loop of its own, as in a worker; this one's
         waits for it."""
         ended: list[WorkerEnded] = []
-        thread = threading.Thread(
-            target=lambda: ended.append(perform(order, self._catalog, journal, values_dir=self._values_dir))
-        )
+        thread = threading.Thread(target=lambda: ended.append(self._work(order, journal, None)))
         thread.start()
         thread.join()
         return ended[0]
+
+    def _work(self, order: Run, journal: Journal, line: Line | None) -> WorkerEnded:
+        if line is None and not self._calls:
+            return perform(order, self._catalog, journal, values_dir=self._values_dir)
+        kept = Resources(self._catalog.resources)  # with these, each knows its own `freshet.current()`
+        with ExitStack() as stack:
+            stack.enter_context(kept)
+            told = perform(order, self._catalog, journal, values_dir=self._values_dir, kept=kept, line=line)
+            closing = stack.pop_all()
+        try:
+            closing.close()
+        except Exception as raised:  # of a resource's own
+            told["error"] = told["error"] or error_data(raised)
+        return told
 
     @staticmethod
     def _end(step: StepToRun, told: WorkerEnded) -> StepEnd:
@@ -221,16 +247,20 @@ class InlineHost:
             self._resting(rests)
 
     def cancel(self, run_id: int, position: int, *, grace: float) -> None:
-        """End a step that is asleep."""
+        """End a step that is asleep, or waits for a run."""
         self._wake_up((run_id, position), "canceled")
 
     def cancel_item(self, run_id: int, item: ItemRef) -> None:
         """Items are no processes of their own here."""
 
     def call_ended(self, call: StepCall, end: CallEnd) -> None:
-        """No step asks for a run here."""
+        """Answer a call."""
+        self._calls.answer(call, end)
 
     def _wake_up(self, key: tuple[int, int], outcome: Literal["canceled", "interrupted"] | None = None) -> None:
+        calling = self._calls.end(*key)
+        if calling is not None:
+            self._answers.step_ended(StepEnd(*key, calling.attempt, outcome or "canceled"))
         asleep = self._asleep.pop(key, None)
         if asleep is None:
             return
