@@ -99,3 +99,20 @@ async def test_a_sensor_is_woken_when_a_refresh_is_exhausted_and_when_it_recover
         await engine.control.materialize(["prices"])
         await engine.settle()
         assert calls == ["exhausted", "recovered"]
+
+
+async def test_what_is_made_when_it_warns_does_not_lapse(tmp_path: Path) -> None:
+    before = AutomationCondition.freshness_warned() | AutomationCondition.on_lapse()
+
+    @asset(freshness=Freshness(within="1h", warn="45m"), automation=before)
+    def hourly() -> int:
+        return 1
+
+    @asset(freshness=Freshness(cron="0 6 * * *", window="2h", warn="30m"), automation=before)
+    def by_six() -> int:
+        return 1
+
+    async with rig(tmp_path, [hourly, by_six]) as engine:
+        await engine.advance(2 * 86_400)
+        assert await engine.events("freshness_lapsed") == []
+        assert len(await engine.runs("by_six")) == 2 and len(await engine.runs("hourly")) == 64
