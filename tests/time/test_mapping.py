@@ -331,6 +331,6 @@ def test_mappings_that_cannot_be(make: object) -> None:
 def test_a_million_windows_cost_their_runs() -> None:
     hourly, daily = in_time("hourly", "UTC"), in_time("daily", "UTC")
     hours = BitMap(range(100_000, 1_100_000))
-    began = time.perf_counter()
+    began = time.process_time()
     days = link_between(TimeWindow(), hourly, daily, WORLD).below(hours)
-    assert len(days) == 41_668 and time.perf_counter() - began < 0.5
+    assert len(days) == 41_668 and time.process_time() - began < 2.0, "a window each would take a minute"
