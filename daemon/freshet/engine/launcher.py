@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -72,6 +71,7 @@ class Launcher:
         self._reading: set[StepId] = set()
         self.executors: Mapping[Lane, StepExecutor] = {}
         self._adopting: dict[Lane, Sequence[StepToRun]] = {}
+        self._dispatching = False
 
     # --- waiting --------------------------------------------------------------------------------------------
 
@@ -109,10 +109,8 @@ class Launcher:
     def published(self, events: tuple[Event, ...]) -> None:
         """A run that has ended is counted in no limit any more, and lets the next of its line go."""
         ended = [event.run_id for event in events if event.type in _ENDS]
-        for run_id in ended:
-            self.queue.left(run_id or 0)
-        if ended and len(self.queue):
-            self.dispatch()
+        if any([self.queue.left(run_id or 0) for run_id in ended]):
+            self._dispatch_soon()
 
     def load(self, runs: Sequence[QueuedRun], steps: Sequence[QueuedStep]) -> None:
         """What was queued or under way before this daemon."""
@@ -178,6 +176,10 @@ class Launcher:
 
     def dispatch(self) -> None:
         """Start the waiting steps that may."""
+        for some in self._take():
+            self._in.work.spawn(self._start(some))
+
+    def _take(self) -> list[list[QueuedStep]]:
         now = self._in.clock.monotonic()
         taken = self.queue.take(now)
         going_on = [step for step in taken if (step.run_id, step.position) in self.running]
@@ -189,8 +191,22 @@ class Launcher:
         opens_at = self.queue.opens_at()
         if opens_at is not None:
             self._in.heap.after("rates", max(0.0, opens_at - now), self.dispatch)
-        for start in range(0, len(taken), _AT_ONCE):
-            self._in.work.spawn(self._start(taken[start : start + _AT_ONCE]))
+        return [taken[start : start + _AT_ONCE] for start in range(0, len(taken), _AT_ONCE)]
+
+    def _dispatch_soon(self) -> None:
+        """Once for all that ends in this turn of the loop. The commits of the ends are asked for in the next turn: what
+        starts in their place is committed with them."""
+        if len(self.queue) and not self._dispatching:
+            self._dispatching = True
+            self._in.work.spawn(self._dispatch_now())
+
+    async def _dispatch_now(self) -> None:
+        self._dispatching = False
+        first, *others = self._take() or [[]]
+        for some in others:
+            self._in.work.spawn(self._start(some))
+        if first:
+            await self._start(first)
 
     async def _start(self, taken: list[QueuedStep]) -> None:
         definitions = self._in.in_force.definitions
@@ -323,27 +339,30 @@ class Launcher:
             self._in.work.begin()
         self._in.work.spawn(self._finish(step, self._result(step, end)))
         self._in.work.end()
-        self.dispatch()
+        self._dispatch_soon()
 
     def _result(self, step: StepToRun, end: StepEnd) -> StepResult:
         now = self._in.clock.now()
         error = None if end.error is None else {"type": end.error.type, "message": end.error.message}
         if end.error is not None and end.error.traceback:
             error = {**(error or {}), "traceback": end.error.traceback}
-        base = StepResult(step.run_id, step.position, step.attempt, "succeeded", now, end.value, end.metadata, error)
-        if gates := self._in.in_force.definitions.gates:
-            base = replace(base, gates=gates.get(step.name.partition(".")[0], ()))
-        key = self.cache.ended(end)
-        match end.outcome:
-            case "succeeded":
-                base = replace(base, version=end.version, code=end.code, check=end.check)
-                return replace(base, cached=end.cached, cache_key=key)
-            case "failed" | "died":
-                return replace(base, outcome="failed", retry_at=self._retry_at(step, end, now))
-            case "not_received":
-                return replace(base, outcome="lost")
-            case "interrupted" | "canceled":
-                return replace(base, outcome=end.outcome)
+        gates = self._in.in_force.definitions.gates
+        key, made, failed = self.cache.ended(end), end.outcome == "succeeded", end.outcome in ("failed", "died")
+        return StepResult(
+            *(step.run_id, step.position, step.attempt),
+            "failed" if end.outcome == "died" else "lost" if end.outcome == "not_received" else end.outcome,
+            now,
+            end.value,
+            end.metadata,
+            error,
+            self._retry_at(step, end, now) if failed else None,
+            version=end.version if made else None,
+            code=end.code if made else None,
+            cached=end.cached if made else None,
+            cache_key=key if made else None,
+            check=end.check if made else None,
+            gates=gates.get(step.name.partition(".")[0], ()) if gates else (),
+        )
 
     def _retry_at(self, step: StepToRun, end: StepEnd, now: float) -> float | None:
         definitions = self._in.in_force.definitions

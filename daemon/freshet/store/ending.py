@@ -14,6 +14,7 @@ from freshet.store.records import EventType, RunState
 __all__ = [
     "ACTIVE",
     "dependents",
+    "end_known_run",
     "end_run",
     "fail_for_good",
     "is_current",
@@ -151,6 +152,14 @@ def set_of(db: sqlite3.Connection, asset_id: int, partition: int) -> str | None:
 def end_run(db: sqlite3.Connection, log: EventLog, run_id: int, at: float) -> RunState:
     """End the run if all its steps have ended; returns its state."""
     kind, target, state = db.execute("SELECT kind, target, state FROM runs WHERE id = ?", (run_id,)).fetchone()
+    return end_known_run(db, log, run_id, (kind, target, state), at)
+
+
+def end_known_run(
+    db: sqlite3.Connection, log: EventLog, run_id: int, known: tuple[str, str, RunState], at: float
+) -> RunState:
+    """As `end_run`, of a run whose kind, target and state are known."""
+    kind, target, state = known
     active, failed, unmade = db.execute(
         f"""
         SELECT total(state IN {ACTIVE}), total(state = 'failed'), total(state IN ('canceled', 'skipped'))
@@ -159,8 +168,7 @@ def end_run(db: sqlite3.Connection, log: EventLog, run_id: int, at: float) -> Ru
         (run_id,),
     ).fetchone()
     if active:
-        found: RunState = state
-        return found
+        return state
     ended, event = _FAILED if failed else _CANCELED if unmade else _SUCCEEDED
     db.execute("UPDATE runs SET state = ?, ended_at = ? WHERE id = ?", (ended, at, run_id))
     log.add(event, run_id=run_id, data={"kind": kind, "target": target})

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import replace
 
 from freshet.store.caching import keep_cached
 from freshet.store.checks import awaits_checks, check_ended
 from freshet.store.codec import dump, dump_optional, load
-from freshet.store.ending import dependents, end_run, fail_for_good, is_current, is_idle, release, set_of, settle_run
+from freshet.store.ending import (
+    dependents,
+    end_known_run,
+    fail_for_good,
+    is_current,
+    is_idle,
+    release,
+    set_of,
+    settle_run,
+)
 from freshet.store.events import EventLog
 from freshet.store.made import Made, write_made
-from freshet.store.records import Finished, QueuedStep, RunState, StepResult
+from freshet.store.records import Finished, QueuedStep, StepResult
 
 __all__ = ["INTERRUPTION_BUDGET", "finish_step", "give_up", "too_often"]
+
+_ENDED = ("succeeded", "failed", "canceled")
 
 INTERRUPTION_BUDGET = 10
 """How often a run may be cut off before it counts as failed."""
@@ -34,7 +44,7 @@ def finish_step(db: sqlite3.Connection, result: StepResult, *, budget: int = INT
     """
     run = db.execute(
         """
-        SELECT r.state, r.priority, r.tags FROM runs r JOIN steps s ON s.run_id = r.id
+        SELECT r.state, r.priority, r.tags, r.kind, r.target FROM runs r JOIN steps s ON s.run_id = r.id
         WHERE r.id = ? AND s.position = ? AND s.attempt = ? AND s.state = 'started'
         """,
         (result.run_id, result.position, result.attempt),
@@ -42,15 +52,13 @@ def finish_step(db: sqlite3.Connection, result: StepResult, *, budget: int = INT
     if run is None:
         row = db.execute("SELECT state FROM runs WHERE id = ?", (result.run_id,)).fetchone()
         return Finished(result.run_id, "failed" if row is None else row[0], (), (), refused=True)
-    state, priority, tags = run
+    state, priority, tags, kind, target = run
     canceling = state == "canceling"
     log = EventLog(db, result.at)
     queued: list[QueuedStep] = []
     match result.outcome:
         case "succeeded":
             _succeed(db, log, result, load(tags))
-            if not canceling:
-                queued = _ready_below(db, result.run_id, result.position, priority)
         case "failed" if result.retry_at is None:
             db.execute(
                 "UPDATE steps SET failures = failures + 1, metadata = ? WHERE run_id = ? AND position = ?",
@@ -64,14 +72,13 @@ def finish_step(db: sqlite3.Connection, result: StepResult, *, budget: int = INT
             queued = _again(db, log, result, priority, budget)
         case "failed" | "lost" | "interrupted" | "canceled":
             _cancel(db, log, result)
-    return Finished(result.run_id, _run_state(db, log, result), tuple(queued), log.write())
-
-
-def _run_state(db: sqlite3.Connection, log: EventLog, result: StepResult) -> RunState:
-    state = end_run(db, log, result.run_id, result.at)
-    if state == "started" and result.outcome in ("lost", "interrupted"):
-        return settle_run(db, result.run_id)
-    return state
+    state = end_known_run(db, log, result.run_id, (kind, target, state), result.at)
+    if result.outcome == "succeeded":
+        if not canceling and state not in _ENDED:
+            queued = _ready_below(db, result.run_id, result.position, priority)
+    elif state == "started" and result.outcome in ("lost", "interrupted"):
+        state = settle_run(db, result.run_id)
+    return Finished(result.run_id, state, tuple(queued), log.write())
 
 
 def _succeed(db: sqlite3.Connection, log: EventLog, result: StepResult, tags: dict[str, str]) -> None:
@@ -90,9 +97,14 @@ def _succeed(db: sqlite3.Connection, log: EventLog, result: StepResult, tags: di
     begun = result.at if started is None else started
     set_name = set_of(db, asset_id, partition)
     if is_current(db, result.run_id, result.position):
-        made = Made(asset_id, name, set_name, partition, result.at, begun, result.version, result.code, result.value)
-        held = bool(result.gates) and awaits_checks(db, result, name, asset_id, partition)
-        made = replace(made, metadata=result.metadata, run_id=result.run_id, cached=result.cached, held=held, tags=tags)
+        made = Made(
+            *(asset_id, name, set_name, partition, result.at, begun, result.version, result.code, result.value),
+            metadata=result.metadata,
+            run_id=result.run_id,
+            tags=tags,
+            cached=result.cached,
+            held=bool(result.gates) and awaits_checks(db, result, name, asset_id, partition),
+        )
         write_made(db, log, made)
         if result.cache_key is not None:
             keep_cached(db, made, result.cache_key)

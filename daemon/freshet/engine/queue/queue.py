@@ -113,16 +113,18 @@ class RunQueue:
             for gate, amount in (*run.tags, *self._gates.runs):
                 gate.take(amount, 0.0)
 
-    def left(self, run_id: int) -> None:
-        """The run has ended: what counted it has room, and the next one of its line may go."""
+    def left(self, run_id: int) -> bool:
+        """The run has ended: what counted it has room, and the next one of its line may go. Whether there is either."""
         self.discard_run(run_id)
         run = self._runs.pop(run_id, None)
+        counted = run is not None and run.begun and bool(run.tags or self._gates.runs)
         if run is not None:
             self._uncount(run)
             self._gates.dropped(run.tags)
         following = self._lines.left(run_id)
         if following is not None:
             self._release_line(following)
+        return counted or following is not None
 
     def _uncount(self, run: _Run) -> None:
         if run.begun:
@@ -298,6 +300,8 @@ class RunQueue:
 
     def opens_at(self) -> float | None:
         """When a rate that something waits for lets the next one go; None if there is none."""
+        if not self._gates.rates:
+            return None
         return min((one.opens_at for one in self._gates.rates.values() if one.parties), default=None)
 
     # --- committed as already started -----------------------------------------------------------------------

@@ -146,7 +146,10 @@ class WaitingRoom:
         return found
 
     def _full(self, demand: Demand, but: Gate | None = None) -> Gate | None:
-        return next((gate for gate, amount in demand if gate is not but and not gate.room(amount, self._now)), None)
+        for gate, amount in demand:
+            if gate is not but and not gate.room(amount, self._now):
+                return gate
+        return None
 
     def _obstacle(self, key: Key, party: Party) -> Gate | None:
         """The first gate that the party cannot pass now."""
