@@ -35,7 +35,7 @@ _LAST_NUMBER = 2**62
 _RUN = """
 SELECT r.id, r.kind, r.target, ps.name, r.partition, p.key, r.state, r.priority, r.params, r.tags, r.run_key, r.origin,
        r.version, r.interruptions, r.created_at, r.started_at, r.ended_at, r.error, r.depth, r.condition,
-       c.parent
+       c.parent, EXISTS (SELECT 1 FROM sub_runs below WHERE below.parent = r.id AND below.waited)
 FROM runs r LEFT JOIN sub_runs c ON c.run_id = r.id LEFT JOIN partition_sets ps ON ps.id = r.set_id
 LEFT JOIN partitions p ON p.set_id = r.set_id AND p.number = r.partition
 """
@@ -103,8 +103,8 @@ def _with_steps(db: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> tuple[
 
 
 def _run(row: Sequence[Any], steps: tuple[StepRow, ...]) -> RunRow:
-    values: list[Any] = [*row[:8], load(row[8]), load(row[9]), *row[10:17], load_optional(row[17]), steps, *row[18:]]
-    return RunRow(*values)
+    values: list[Any] = [*row[:8], load(row[8]), load(row[9]), *row[10:17], load_optional(row[17]), steps, *row[18:21]]
+    return RunRow(*values, bool(row[21]))
 
 
 def ticks(

@@ -94,7 +94,9 @@ async def find_run(api: Context, run_id: int) -> RunRow:
 
 
 def _answer(api: Context, row: RunRow) -> RunAnswer:
-    waits = row.state in ("queued", "interrupted", "started")
+    waits = row.state in ("queued", "interrupted") or (
+        row.state == "started" and (row.calls or not any(step.state == "started" for step in row.steps))
+    )
     return run_answer(row, api.control.blocked_by(row.id) if waits else None)
 
 

@@ -243,7 +243,8 @@ class CalledRun:
 @dataclass(frozen=True, slots=True)
 class RunRow:
     """A run as remembered, with its steps in order. `depth`, `condition`: as in `RunToAdmit`. `parent`: of which run
-    a step asked for it; `sub_runs`: those that its steps asked for, where one run alone is read."""
+    a step asked for it; `calls`: its own steps wait, or
+    have waited, for runs; `sub_runs`: those that its steps asked for, where one run alone is read."""
 
     id: int
     kind: Literal["asset", "job"]
@@ -267,6 +268,7 @@ class RunRow:
     depth: int = 0
     condition: str | None = None
     parent: int | None = None
+    calls: bool = False
     sub_runs: tuple[SubRunRow, ...] = ()
 
 
