@@ -103,8 +103,17 @@ def _with_steps(db: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> tuple[
 
 
 def _run(row: Sequence[Any], steps: tuple[StepRow, ...]) -> RunRow:
-    values: list[Any] = [*row[:8], load(row[8]), load(row[9]), *row[10:17], load_optional(row[17]), steps, *row[18:21]]
-    return RunRow(*values, bool(row[21]))
+    values: list[Any] = [
+        *row[:8],
+        load(row[8]),
+        load(row[9]),
+        *row[10:17],
+        load_optional(row[17]),
+        steps,
+        *row[18:21],
+        bool(row[21]),
+    ]
+    return RunRow(*values)
 
 
 def ticks(
