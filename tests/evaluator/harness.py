@@ -24,7 +24,7 @@ from typing import Any
 from tests.evaluator.zoo import DEFINITIONS
 
 from freshet.definitions.listen import Happened, Happenings
-from freshet.executors.base import StepEnd, TickEnd, TickOrder
+from freshet.executors.base import StepCall, StepEnd, TickEnd, TickOrder
 from freshet.executors.evaluators import EvaluatorPool
 from freshet.executors.forked import ForkedEvaluator
 from freshet.store.records import LedgerEntry, WaitingDelivery
@@ -213,6 +213,12 @@ class World:
     def woken(self, sensor: str, hints: tuple[str, ...] | None) -> None:
         self.wakes.append((sensor, hints))
         self.changed.set()
+
+    def step_calls(self, call: StepCall) -> None:
+        raise AssertionError(call)
+
+    def call_left(self, run_id: int, position: int, attempt: int, number: int) -> None:
+        raise AssertionError(number)
 
     def step_received(self, run_id: int, position: int, attempt: int, pid: int) -> None:
         raise AssertionError

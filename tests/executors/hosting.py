@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from freshet.definitions.listen import Happenings
-from freshet.executors.base import LoadReport, StepEnd, TickEnd
+from freshet.executors.base import LoadReport, StepCall, StepEnd, TickEnd
 from freshet.executors.children import ChildrenLock
 from freshet.executors.codehost import ProcessCodeHost
 from freshet.executors.hostsettings import HostSettings
@@ -67,6 +67,14 @@ class Recorder:
 
     def woken(self, sensor: str, hints: tuple[str, ...] | None) -> None:
         """See `Answers`."""
+
+    def step_calls(self, call: StepCall) -> None:
+        """See `Answers`."""
+        raise AssertionError(call)
+
+    def call_left(self, run_id: int, position: int, attempt: int, number: int) -> None:
+        """See `Answers`."""
+        raise AssertionError(number)
 
     def step_received(self, run_id: int, position: int, attempt: int, pid: int) -> None:
         """See `Answers`."""

@@ -13,7 +13,7 @@ import pytest
 from freshet import RunRequest, asset, job, sensor
 from freshet.definitions.listen import Happenings
 from freshet.engine.clock import SimulatedClock
-from freshet.executors.base import StepEnd, TickEnd, TickOrder
+from freshet.executors.base import StepCall, StepEnd, TickEnd, TickOrder
 from freshet.io.registry import ValueRef as KeptRef
 from freshet.io.registry import read_value
 from freshet.store.records import LedgerEntry, StepToRun, ValueRef, WaitingDelivery
@@ -73,6 +73,12 @@ class Recorder:
 
     def woken(self, sensor: str, hints: tuple[str, ...] | None) -> None:
         raise AssertionError
+
+    def step_calls(self, call: StepCall) -> None:
+        raise AssertionError(call)
+
+    def call_left(self, run_id: int, position: int, attempt: int, number: int) -> None:
+        raise AssertionError(number)
 
     def step_received(self, run_id: int, position: int, attempt: int, pid: int) -> None:
         self.received.append((run_id, position, attempt))
