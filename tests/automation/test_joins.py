@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.automation.build import BATCHES, EAGER, graph, node
 from tests.automation.plant import Plant
+from tests.automation.watched import Watched
 
 from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.graph import Definitions, validate
@@ -255,3 +256,11 @@ def test_what_is_wrong_is_said_where_it_is_written(write: object, said: str) -> 
     assert callable(write)
     with pytest.raises(DefinitionError, match=said):
         write()
+
+
+def test_what_all_of_no_dependencies_match_asks_again_once_a_run_is_canceled() -> None:
+    plant = Watched(graph(node("a", automation=C.all_deps_match(C.newly_updated()).since_last_handled())))
+    plant.tick()
+    (first,) = plant.admit_first()
+    plant.cancel(first)
+    assert plant.waves == [(("a",), None, 0)] * 2

@@ -252,7 +252,7 @@ def _pulse_bound(condition: AutomationCondition) -> bool:
         return any(_pulse_bound(child) for child in condition.operands)
     if isinstance(condition, Or):
         return all(_pulse_bound(child) for child in condition.operands)
-    if isinstance(condition, _LOOKING):
+    if isinstance(condition, (AnyDepsMatch, AssetMatches)):  # of all there may be none
         return _pulse_bound(condition.operand)
     return False
 
