@@ -68,8 +68,8 @@ class ValueStore:
     def write(self, path: str, data: bytes) -> None:
         """Keep `data` under `path` (`ASSET/PARTITION/RUN-ATTEMPT.FORMAT`), whole or not at all; durable on return.
         No path is written twice, but by the same attempt."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__}.write(path, data) is to keep the bytes")
 
     def read(self, path: str) -> bytes:
         """What was written. Raises `FileNotFoundError` where nothing was, or it is gone."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__}.read(path) is to give the bytes that were written")
