@@ -317,6 +317,22 @@ async def test_definitions_that_cannot_be_described_together_are_a_problem(tmp_p
     assert report.definitions.assets == ()
 
 
+async def test_polars_has_threads_from_its_import_on_so_its_workers_are_spawned(tmp_path: Path) -> None:
+    source = """
+    import polars
+    from freshet import asset
+
+    @asset
+    def total():
+        frame = polars.DataFrame({"key": [n % 10 for n in range(100_000)], "n": range(100_000)})
+        return frame.group_by("key").agg(polars.col("n").sum())["n"].sum()
+    """
+    async with hosting(tmp_path, frames=source) as site:
+        assert site.report.start_method == "spawn"
+        assert [warning.file for warning in site.report.warnings] == [str(tmp_path / "plugins" / "frames.py")]
+        assert site.value(await site.asset("total")) == sum(range(100_000))
+
+
 async def test_pyarrow_computes_in_forked_workers(tmp_path: Path) -> None:
     source = """
     import io

@@ -9,10 +9,12 @@ from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from freshet.errors import ValueFormatError
 from freshet.io import ValueRef, read_value, write_value
@@ -101,24 +103,58 @@ def test_rows_are_no_table(tmp_path: Path) -> None:
     assert "from_pylist" in caught.value.hint
 
 
-def test_a_frame_of_polars(tmp_path: Path) -> None:
-    polars = pytest.importorskip("polars")
-    frame = polars.DataFrame(ROWS)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.none() | st.integers(-(2**63), 2**63 - 1),
+            st.none() | st.floats(allow_nan=False),
+            st.none() | st.text(max_size=5),
+            st.none() | st.datetimes(),
+            st.none() | st.lists(st.integers(0, 9), max_size=3),
+            st.none() | st.sampled_from(["low", "high"]),
+        ),
+        max_size=20,
+    )
+)
+def test_a_frame_of_polars(tmp_path: Path, rows: list[tuple[Any, ...]]) -> None:
+    schema: dict[str, Any] = {
+        "n": pl.Int64,
+        "x": pl.Float64,
+        "text": pl.String,
+        "at": pl.Datetime("us"),
+        "some": pl.List(pl.Int64),
+        "kind": pl.Enum(["low", "high"]),
+    }
+    frame = pl.DataFrame(rows, schema=schema, orient="row")
     ref = keep(tmp_path, frame)
     assert ref.io == "parquet"
-    assert read_value(tmp_path, ref).equals(frame)
-    assert read_value(tmp_path, ref, wanted=polars.LazyFrame).collect().equals(frame)
-    assert read_value(tmp_path, ref, wanted=pa.Table).num_rows == 2
+    back = read_value(tmp_path, ref)
+    assert isinstance(back, pl.DataFrame)
+    assert_frame_equal(back, frame, categorical_as_str=True)
 
 
-def test_a_kind_that_is_not_installed_is_told(tmp_path: Path) -> None:
-    try:
-        import polars  # type: ignore[import-not-found,unused-ignore]  # noqa: F401  # pyright: ignore
-    except ModuleNotFoundError:
-        ref = keep(tmp_path, pa.Table.from_pylist(ROWS))
-        wanted = type("LazyFrame", (), {"__module__": "polars.lazyframe"})
-        with pytest.raises(ValueFormatError, match="polars is not installed"):
-            read_value(tmp_path, ref, wanted=wanted)
+def test_a_frame_of_polars_is_what_the_parameter_wants(tmp_path: Path) -> None:
+    frame = pl.DataFrame(ROWS)
+    ref = keep(tmp_path / "whole", frame)
+    back = read_value(tmp_path / "whole", ref, wanted=pl.LazyFrame)
+    assert isinstance(back, pl.LazyFrame)
+    assert_frame_equal(back.collect(), frame)
+    assert read_value(tmp_path / "whole", ref, wanted=pa.Table).to_pylist() == ROWS
+    lazy = keep(tmp_path / "lazy", frame.lazy().filter(pl.col("n") > 1))
+    back = read_value(tmp_path / "lazy", lazy)
+    assert isinstance(back, pl.LazyFrame)
+    assert back.collect().to_dicts() == ROWS[1:]
+    assert_frame_equal(read_value(tmp_path / "lazy", lazy, wanted=pl.DataFrame), frame[1:])
+    of_pandas = keep(tmp_path / "pandas", pd.DataFrame(ROWS))
+    assert_frame_equal(read_value(tmp_path / "pandas", of_pandas, wanted=pl.DataFrame), frame)
+
+
+def test_a_kind_that_is_not_installed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = keep(tmp_path, pl.DataFrame(ROWS))
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(ValueFormatError, match="polars is not installed"):
+        read_value(tmp_path, ref)
 
 
 def test_damage_is_told(tmp_path: Path) -> None:
@@ -131,7 +167,8 @@ def test_no_library_is_loaded_for_those_who_keep_no_tables(tmp_path: Path) -> No
     code = (
         "import sys; from pathlib import Path; from freshet.io import write_value\n"
         "write_value([1], values_dir=Path(sys.argv[1]), asset='a', partition_key=None, run_id=1, attempt=1, io=None)\n"
-        "print([name for name in ('pyarrow', 'pandas', 'boto3', 'botocore', 'pydantic') if name in sys.modules])"
+        "names = 'pyarrow', 'pandas', 'polars', 'boto3', 'botocore', 'pydantic'\n"
+        "print([name for name in names if name in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "values")],
