@@ -195,7 +195,7 @@ def test_who_waits_hears_what_for_and_when_that_changes(served: Served, cli: Cli
 
     ended = served.soon(go_on)
     said = cli("logs", "1", "-f")
-    ended.result(timeout=10)
+    ended.result(timeout=60)
     assert said.status == 0
     assert said.err.splitlines()[:2] == ["run 1 waits for a slot (2 of 2 in use)", "run 1 waits: no code host"]
 
@@ -227,7 +227,7 @@ def test_waiting_prints_the_journal_and_ends_with_the_run(
 
     ended = served.soon(end)
     said = cli("call", "notify", "--param", "order_id=1", "--wait")
-    ended.result(timeout=5)
+    ended.result(timeout=60)
     assert said.status == status
     assert "notify | working" in said.out
     assert f"run 1 {outcome}" in said.out
@@ -241,7 +241,7 @@ def test_waiting_as_json_prints_the_runs(served: Served, cli: Cli) -> None:
 
     ended = served.soon(end)
     said = cli("materialize", "sales", "--wait", "--json")
-    ended.result(timeout=5)
+    ended.result(timeout=60)
     assert (said.status, said.json[0]["state"]) == (0, "succeeded")
 
 

@@ -43,7 +43,7 @@ class Terminal:
         while self._read():
             pass
         os.close(self._own)
-        self.process.communicate(timeout=10)
+        self.process.communicate(timeout=60)
         return self.process.returncode
 
 
@@ -73,7 +73,7 @@ def test_interrupting_the_watcher_leaves_the_run_alone(tmp_path: Path) -> None:
         terminal = Terminal("materialize", "sales", "--wait", "--config", str(tmp_path / "freshet.toml"))
         terminal.until("run 1")
         terminal.process.send_signal(2)
-        _, err = terminal.process.communicate(timeout=10)
+        _, err = terminal.process.communicate(timeout=60)
         assert terminal.end() == 130
         assert b"run 1 goes on: freshet logs 1 -f" in err
         served.call(served.control.end, 1)

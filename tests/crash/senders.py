@@ -58,7 +58,7 @@ def send(url: str, id: str, body: int) -> httpx.Response | None:
     """The answer; None where the daemon went before it had answered."""
     signed = sign("hmac-sha256", json.dumps({"id": id, "body": body}).encode(), id=id)
     try:
-        return httpx.post(url, content=signed.body, headers=signed.headers, timeout=20)
+        return httpx.post(url, content=signed.body, headers=signed.headers, timeout=60)
     except httpx.TransportError:
         return None
 

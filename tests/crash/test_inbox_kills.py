@@ -185,7 +185,7 @@ def test_a_full_disk_is_told_and_loses_nothing_that_was_acknowledged(site: Site)
         if answer.status_code == 503:
             assert answer.headers["retry-after"] == "5"
     assert codes == {503}
-    health = httpx.get(url.replace("/hooks/hook", "/readyz"), timeout=20)
+    health = httpx.get(url.replace("/hooks/hook", "/readyz"), timeout=60)
     assert health.status_code == 503
     resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, before)
     for number in range(5):

@@ -102,7 +102,7 @@ def test_a_state_directory_that_is_deep_and_has_a_blank(make_site: MakeSite, tmp
     daemon.wait_until(lambda: covers(daemon, 1), "the file arrives at the bottom")
     assert site.cli_json("status")["state"] == "ready"
     (number,) = site.cli_json("materialize", "sales")["runs"]
-    assert daemon.client.wait(number, timeout=10).state == "succeeded"
+    assert daemon.client.wait(number, timeout=60).state == "succeeded"
     assert site.cli("logs", str(number)).returncode == 0
     assert (state / "freshet.sock").is_socket()
     daemon.kill()

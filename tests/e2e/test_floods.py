@@ -65,7 +65,7 @@ def test_without_a_pause(make_site: MakeSite, files: int, a_second: float, max_w
         aside.write_text(text(number))
         os.rename(aside, site.inbox / name(number))  # noqa: PTH104
         time.sleep(max(0.0, began + (number + 1) / a_second - time.time()))  # the pace is what is tested
-    check(site, daemon, files, began=began, max_wait=max_wait, within=30)
+    check(site, daemon, files, began=began, max_wait=max_wait, within=120)
 
 
 def name(number: int) -> str:
@@ -92,7 +92,7 @@ def check(site: Site, daemon: Daemon, files: int, *, began: float, max_wait: flo
     print(  # noqa: T201  # shown with -rP and on failure
         f"{files} files: {took:.1f} s, {len(runs)} runs of sales, gaps {[round(gap, 2) for gap in gaps]}"
     )
-    assert max(gaps) < max_wait + 1.5 + slowest, (gaps, slowest)
+    assert max(gaps) < max_wait + 5 + slowest, (gaps, slowest)
     assert len(runs) <= 8 + 4 * took / max_wait, f"{len(runs)} runs in {took:.1f} s"
     assert len(daemon.runs("raw")) == files
     assert all(run.state == "succeeded" for run in runs)

@@ -152,7 +152,7 @@ def test_what_was_made_is_not_made_again_after_the_daemon_ended(make_site: MakeS
     if how == "kill":
         daemon.kill()
     else:
-        daemon.stop(within=15)
+        daemon.stop()
     Path(site.folder, "go").touch()
     daemon = site.start().ready()
     assert ended(daemon, number).state == "succeeded"

@@ -137,13 +137,18 @@ def test_a_tick_over_a_large_ledger_is_dropped_or_applied() -> None:
 
 
 def test_no_frame_takes_much_longer_than_the_others() -> None:
-    entries, took = Entries(), list[float]()
-    for start in range(0, 60 * PIECE, PIECE):
-        piece = b"".join(digest_of(str(number)) + bytes(8) for number in range(start, start + PIECE))
-        began = time.thread_time()
-        entries.load(piece)
-        took.append(time.thread_time() - began)
-    assert max(took) < 12 * sorted(took)[30], "the table grows a little at a time"
+    pieces = [
+        b"".join(digest_of(str(number)) + bytes(8) for number in range(start, start + PIECE))
+        for start in range(0, 60 * PIECE, PIECE)
+    ]
+    least = [float("inf")] * len(pieces)
+    for _ in range(5):  # what a busy machine adds to one frame it does not add to the same five times
+        entries = Entries()
+        for number, piece in enumerate(pieces):
+            began = time.thread_time()
+            entries.load(piece)
+            least[number] = min(least[number], time.thread_time() - began)
+    assert max(least) < 12 * sorted(least)[30], "the table grows a little at a time"
 
 
 _MEMORY = """\

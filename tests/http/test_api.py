@@ -26,7 +26,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 def http(served: Served) -> Iterator[httpx.Client]:
     with reachable(served.socket) as path:
         transport = httpx.HTTPTransport(uds=path)
-        with httpx.Client(transport=transport, base_url="http://x/api/v1/", timeout=20) as client:
+        with httpx.Client(transport=transport, base_url="http://x/api/v1/", timeout=60) as client:
             yield client
 
 
@@ -131,7 +131,7 @@ def test_waiting_ends_with_the_run(served: Served, http: httpx.Client) -> None:
 
     ended = served.soon(end_when_somebody_waits)
     found = _ok(http.get(f"runs/{run}/wait", params={"timeout": 15}))
-    ended.result(timeout=5)
+    ended.result(timeout=60)
     assert found["state"] == "failed"
     assert found["steps"][0]["error"]["message"] == "no"
     assert _ok(http.get(f"runs/{run}/wait", params={"timeout": 15}))["state"] == "failed"
@@ -162,7 +162,7 @@ def test_events_come_in_order_and_may_be_waited_for(served: Served, http: httpx.
 
     added = served.soon(add_when_somebody_waits)
     found = _ok(http.get("events", params={"after": last, "timeout": 15}))
-    added.result(timeout=5)
+    added.result(timeout=60)
     assert [(one["type"], one["set"]) for one in found["events"]] == [("partition_added", "batches")]
     assert found["next"] == found["events"][-1]["seq"] > last
 

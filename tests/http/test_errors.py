@@ -16,7 +16,7 @@ from freshet.http.unixpath import reachable
 def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     with served_in(tmp_path_factory.mktemp("served")) as served, reachable(served.socket) as path:
         transport = httpx.HTTPTransport(uds=path)
-        with httpx.Client(transport=transport, base_url="http://x/api/v1/", timeout=20) as client:
+        with httpx.Client(transport=transport, base_url="http://x/api/v1/", timeout=60) as client:
             yield client
 
 

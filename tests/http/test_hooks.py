@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import select
 import socket
 import sqlite3
 import threading
@@ -52,7 +53,7 @@ def take(served: Served, intake: Intake) -> None:
 
 def post(served: Served, signed: Signed, *, path: str = "orders/new", method: str = "POST", **how: Any) -> Any:
     """(status, body, headers) of one request on a connection of its own."""
-    with closing(http.client.HTTPConnection("127.0.0.1", served.sockets.port, timeout=20)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", served.sockets.port, timeout=60)) as connection:
         connection.request(method, f"/hooks/{path}", body=signed.body, headers=signed.headers, **how)
         answer = connection.getresponse()
         text = answer.read()
@@ -183,17 +184,16 @@ def test_a_body_that_comes_in_single_bytes_is_taken(served: Served) -> None:
 
 
 def test_a_sender_that_dawdles_is_let_go_and_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hooks, "BODY_WITHIN", 1.0)
+    monkeypatch.setattr(hooks, "BODY_WITHIN", 3.0)
     with served_in(tmp_path) as served:
         take(served, INTAKE)
         slow = [socket.create_connection(("127.0.0.1", served.sockets.port)) for _ in range(50)]
         for one in slow:
             one.sendall(b"POST /hooks/orders/new HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nab")
-        began = time.monotonic()
         assert post(served, sign("hmac-sha256", b"{}"))[0] == 202
-        assert time.monotonic() - began < 0.9
+        assert not select.select(slow, [], [], 0)[0], "they are still being waited for"
         for one in slow:
-            one.settimeout(10)
+            one.settimeout(30)
             assert one.recv(100).startswith(b"HTTP/1.1 408 ")
             one.close()
 

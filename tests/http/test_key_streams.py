@@ -33,7 +33,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 def http(served: Served) -> Iterator[httpx.Client]:
     with reachable(served.socket) as path:
         transport = httpx.HTTPTransport(uds=path)
-        with httpx.Client(transport=transport, base_url="http://x/api/v1/", timeout=20) as client:
+        with httpx.Client(transport=transport, base_url="http://x/api/v1/", timeout=60) as client:
             yield client
 
 

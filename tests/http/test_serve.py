@@ -31,7 +31,7 @@ def _settings(folder: Path, http: str) -> Settings:
 
 
 def _get(served: Served, path: str) -> httpx.Response:
-    return httpx.get(f"http://127.0.0.1:{served.sockets.port}{path}", timeout=10)
+    return httpx.get(f"http://127.0.0.1:{served.sockets.port}{path}", timeout=60)
 
 
 def test_health_is_answered_before_the_engine_is_ready(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_health_is_answered_before_the_engine_is_ready(tmp_path: Path) -> None:
             assert not asked.done()
             served.control.state = "ready"
             served.portal.call(served.ready.set)
-            assert asked.result(timeout=20) == "ready"
+            assert asked.result(timeout=60) == "ready"
         assert _get(served, "/readyz").status_code == 200
 
 
@@ -93,7 +93,7 @@ def test_tcp_serves_health_alone(tmp_path: Path, path: str) -> None:
 def test_a_hook_that_is_not_there_is_refused_as_a_bad_signature_is(tmp_path: Path, method: str) -> None:
     with served_in(tmp_path) as served:
         url = f"http://127.0.0.1:{served.sockets.port}/hooks/orders/new"
-        answer = httpx.request(method, url, content=b"{}", timeout=10)
+        answer = httpx.request(method, url, content=b"{}", timeout=60)
     assert answer.status_code == 401
     assert answer.json()["error"]["type"] == "Unauthorized"
 

@@ -195,4 +195,4 @@ async def test_a_steady_trickle_holds_nothing_back(inbox: Path) -> None:
             land(inbox / f"{number}.csv")
             await life.until(lambda upto=number + 1: len(life.world.runs) >= upto)  # type: ignore[misc]
             late.append(anyio.current_time() - began)
-    assert sorted(late)[50] < 0.1
+    assert sorted(late)[50] < 0.4, "a median far below what a hundred would take, one after the other"

@@ -31,7 +31,7 @@ T = TypeVar("T")
 IMPORT_TESTS = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])}
 """The environment of a command that is one of the tests' modules."""
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds after which what should have happened did not."""
 _EVERY = 0.02
 _LOG_TAIL = 16_000
