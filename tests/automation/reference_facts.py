@@ -290,6 +290,12 @@ class World:
         """Whether a policy's state, 0 for that of a whole asset, is a partition's."""
         return ((asset, 0) in places and p in self.newest(asset)) or (p > 0 and (asset, p) in places)
 
+    def promised(self, asset: str, p: int) -> bool:
+        """Whether a policy is about a partition."""
+        policy = self.definitions.asset[asset].freshness
+        each = policy is not None and policy.per_partition and self.set_of(asset) is not None
+        return policy is not None and (each or p in self.newest(asset))
+
     def below(self, asset: str, p: int, places: set[Place]) -> bool:
         """Whether a partition lies below any of these lapses: the newest below that of a whole asset, others where they
         depend on the one that lapsed."""

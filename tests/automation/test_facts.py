@@ -157,3 +157,29 @@ def test_what_lapsed_above_and_is_asked_for_in_this_look_comes_first(partitions:
     plant.freshness("raw", "lapsed")
     assert plant.waves == [(("raw", "made"), None, 0) if partitions is None else (("raw",), None, 0)]
     assert plant.run_all() == [("raw", 0), ("made", partition)]
+
+
+def test_a_policy_passes_until_it_warns_and_again_when_it_is_restored() -> None:
+    passes = C.any_deps_match(C.freshness_passed())
+    plant = Watched(graph(node("raw", within=60.0), node("made", "raw", automation=passes), node("none")))
+    assert plant.waves == [MADE], "its time has begun"
+    plant.run_all()
+    for state in ("warn", "lapsed"):
+        plant.waves.clear()
+        plant.freshness("raw", state)
+        assert plant.waves == []
+        plant.freshness("raw", "fresh")
+        assert plant.waves == [MADE]
+        plant.run_all()
+
+
+def test_without_a_policy_none_passes() -> None:
+    assert below(C.any_deps_match(C.freshness_passed())).waves == []
+
+
+def test_the_newest_partition_passes_or_each_that_has_not_lapsed() -> None:
+    passes = C.freshness_passed() & C.newly_missing()
+    for one in ({"within": 60.0}, {"each": 60.0}):
+        plant = Watched(graph(node("made", partitions=BATCHES, automation=passes, **one)))
+        plant.add("batches", 1, 2)
+        assert {number for _, _, number in plant.waves} == ({2} if "within" in one else {1, 2})

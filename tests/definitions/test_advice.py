@@ -43,6 +43,7 @@ def _said(*things: Any) -> list[str]:
     ("condition", "says"),
     [
         (C.freshness_lapsed() | C.missing(), "freshness_lapsed() never comes: it has no freshness policy"),
+        (C.freshness_passed(), "freshness_passed() never comes: it has no freshness policy"),
         (C.freshness_warned(), "freshness_warned() never comes: it has no freshness policy"),
         (C.upstream_lapsed(), "upstream_lapsed() never comes: no asset above it has a freshness policy"),
     ],

@@ -67,6 +67,13 @@ def test_they_print_as_expressions() -> None:
     assert str(C.on_lapse()) == "(lapse_unserved(3, 30s).when_deps_ready(1m, after_lapsed) & ~in_progress)"
 
 
+def test_other_names_for_the_same() -> None:
+    assert C.freshness_failed() == C.freshness_lapsed()
+    every, some = (make(["a"], {"b": "1"}) for make in (C.all_new_updates_have_run_tags, C.any_new_update_has_run_tags))
+    assert str(every) == str(some) == "(newly_updated & executed_with_tags('a', 'b': '1'))"
+    assert (every.label, some.label) == ("all_new_updates_have_run_tags", "any_new_update_has_run_tags")
+
+
 def test_equal_operators_in_a_row_are_one_node() -> None:
     one, two, three = C.missing(), C.in_progress(), C.newly_updated()
     assert one & two & three == And((one, two, three))
@@ -113,6 +120,8 @@ def test_what_python_would_decide_by_itself_is_refused(wrong: Callable[[Any, Any
 @pytest.mark.parametrize(
     ("wrong", "says", "hint"),
     [
+        (lambda: C(), "AutomationCondition() is no condition", "C.eager()"),
+        (lambda: C("eager"), "AutomationCondition() is no condition", "C.eager()"),
         (lambda: C.any_deps_match(_any("missing")), "any_deps_match() takes AutomationCondition", "C.missing()"),
         (lambda: C.all_deps_match(_any(3)), "all_deps_match() takes AutomationCondition, not 3", "for example"),
         (lambda: C.all_deps_match(_any(C.missing)), "all_deps_match() takes AutomationCondition", "call it: missing()"),

@@ -25,7 +25,7 @@ from freshet.errors import DefinitionError
 __all__ = ["advice"]
 
 
-_OWN = frozenset({"freshness_lapsed", "freshness_warned"})
+_OWN = frozenset({"freshness_passed", "freshness_lapsed", "freshness_warned"})
 _LAPSES = _OWN | {"upstream_lapsed"}
 _PROMISED = frozenset({"freshness_lapsed", "freshness_warned", "freshness_restored"})
 _REFRESHED = frozenset({"refresh_exhausted", "refresh_recovered"})

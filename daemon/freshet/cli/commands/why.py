@@ -43,6 +43,7 @@ _SAID = {
     "partition_added": "added",
     "freshness_lapsed": "lapsed",
     "freshness_warned": "warned",
+    "freshness_restored": "fresh again",
     "code_changed": "other code",
     "rewired": "other dependencies",
     "check_passed": "a check passed",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self
 
 from freshet.definitions.condition import nodes
 from freshet.definitions.condition.checks import Checks
@@ -41,6 +41,14 @@ class AutomationCondition(Policies, Moments, Composites, Joins, Waits, Facts, Ch
     """
 
     label: str | None
+
+    def __new__(cls, *_: object, **__: object) -> Self:
+        """Raises `DefinitionError` for the base itself, which says nothing."""
+        if cls is AutomationCondition:
+            raise DefinitionError(
+                "AutomationCondition() is no condition", hint="call one of its methods, such as AutomationCondition.eager()"
+            )
+        return super().__new__(cls)
 
     def __and__(self, other: AutomationCondition) -> AutomationCondition:
         return nodes.And((*_flat(nodes.And, self), *_flat(nodes.And, other)))

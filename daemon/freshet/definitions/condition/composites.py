@@ -37,11 +37,19 @@ class Composites:
     def any_new_update_has_run_tags(
         cls, tag_keys: Iterable[str] | None = None, tag_values: Mapping[str, str] | None = None
     ) -> AutomationCondition:
-        """It was materialized in this transaction by a run with these tags; as in `executed_with_tags`. A look sees one
-        transaction, so that `any` and Dagster's `all_new_updates_have_run_tags` are the same."""
+        """It was materialized in this transaction by a run with these tags; as in `executed_with_tags`."""
         own = _factories(cls)
         tagged = own.newly_updated() & own.executed_with_tags(tag_keys, tag_values)
         return tagged.with_label("any_new_update_has_run_tags")
+
+    @classmethod
+    def all_new_updates_have_run_tags(
+        cls, tag_keys: Iterable[str] | None = None, tag_values: Mapping[str, str] | None = None
+    ) -> AutomationCondition:
+        """The same as `any_new_update_has_run_tags`: a look sees one transaction, and in one a run makes a partition
+        once. Dagster's sees all that came since its last evaluation, and asks whether each of them was such."""
+        tagged = cls.any_new_update_has_run_tags(tag_keys, tag_values)
+        return tagged.with_label("all_new_updates_have_run_tags")
 
     @classmethod
     def all_deps_blocking_checks_passed(cls) -> AutomationCondition:

@@ -67,6 +67,18 @@ class Facts:
         return nodes.Operand("will_be_requested")
 
     @staticmethod
+    def freshness_passed() -> AutomationCondition:
+        """It has a freshness policy that neither warns nor has lapsed; partitions as in `freshness_lapsed`. Unlike
+        Dagster's also before it was ever made, as long as the policy, which counts from when it was there first, gives
+        it time."""
+        return nodes.Operand("freshness_passed")
+
+    @classmethod
+    def freshness_failed(cls) -> AutomationCondition:
+        """Dagster's name for `freshness_lapsed`, which differs in one point: what was never made lapses, too."""
+        return _base(cls).freshness_lapsed()
+
+    @staticmethod
     def freshness_lapsed() -> AutomationCondition:
         """Its freshness policy has lapsed. For a partitioned asset true of its newest partition alone: the policy
         is about the latest activity, and making all partitions again would not make it more recent. Where the policy is

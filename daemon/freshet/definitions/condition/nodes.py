@@ -44,6 +44,7 @@ OperandKind = Literal[
     "newly_missing",
     "newly_handled",
     "will_be_requested",
+    "freshness_passed",
     "freshness_lapsed",
     "freshness_warned",
     "upstream_lapsed",

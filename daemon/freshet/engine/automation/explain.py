@@ -39,6 +39,7 @@ _EVENTS: dict[str, tuple[str, ...]] = {
     "newly_requested": ("requested", "started"),
     "newly_missing": ("partition_added",),
     "newly_handled": ("started", "released"),
+    "freshness_passed": ("freshness_restored", "freshness_warned", "freshness_lapsed"),
     "freshness_lapsed": ("freshness_lapsed",),
     "freshness_warned": ("freshness_warned",),
     "upstream_lapsed": ("freshness_lapsed",),

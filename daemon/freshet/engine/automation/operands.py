@@ -52,6 +52,16 @@ def _will_be_requested(look: Look, scope: Scope) -> BitMap:
     return scope.candidates & look.moment.asked_of(scope.asset)
 
 
+def _freshness_passed(look: Look, scope: Scope) -> BitMap:
+    topology, levels = look.world.topology, look.levels(scope)
+    if scope.asset not in topology.policies:
+        return EMPTY
+    stale = levels.lapsed | levels.warned
+    if scope.asset in topology.by_partition:
+        return scope.candidates - stale
+    return EMPTY if stale else scope.candidates & look.world.newest(scope.asset)
+
+
 def _freshness_lapsed(look: Look, scope: Scope) -> BitMap:
     return scope.candidates & look.world.marked(scope.asset, look.levels(scope).lapsed)
 
@@ -86,6 +96,7 @@ OPERANDS: dict[OperandKind, Callable[[Look, Scope], BitMap]] = {
     "newly_missing": _newly_missing,
     "newly_handled": _newly_handled,
     "will_be_requested": _will_be_requested,
+    "freshness_passed": _freshness_passed,
     "freshness_lapsed": _freshness_lapsed,
     "freshness_warned": _freshness_warned,
     "upstream_lapsed": _upstream_lapsed,
