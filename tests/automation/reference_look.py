@@ -173,7 +173,9 @@ class Pass:
             case "will_be_requested":
                 return bool(path) and self.shares(path) and place in news.asked
             case "freshness_passed":
-                return self.reference.promised(asset, p) and not self.reference.marked(asset, p, facts.lapsed | facts.warned)
+                return self.reference.promised(asset, p) and not self.reference.marked(
+                    asset, p, facts.lapsed | facts.warned
+                )
             case "freshness_lapsed":
                 return self.reference.marked(asset, p, facts.lapsed)
             case "freshness_warned":

@@ -68,6 +68,39 @@ def test_a_choice_that_names_nobody() -> None:
         assert _said(_raw(), _below(one)) == []
 
 
+@pytest.mark.parametrize(
+    "condition",
+    [
+        C.any_deps_updated().since_last_handled() & ~C.in_progress(),
+        C.any_deps_match(C.newly_updated()).when_deps_ready() | C.cron_tick_passed("@daily", "UTC"),
+        (C.any_deps_match(C.newly_updated()) | C.any_deps_missing()).debounce("10s"),
+    ],
+)
+def test_what_waits_for_dependencies_that_there_are_not(condition: AutomationCondition) -> None:
+    @asset(automation=condition)
+    def lone() -> int:
+        return 1
+
+    assert _said(lone) == ["asset 'lone': any_deps_match(newly_updated) never comes: it has no dependencies"]
+    assert _said(_raw(), _below(condition)) == []
+    (said,) = _said(_raw(), _below(C.any_deps_updated().ignore("raw")))
+    assert said.endswith(
+        "any_deps_match(newly_updated).ignore('raw') never comes: it has no dependencies of those that it chooses"
+    )
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [C.eager(), C.on_missing(), C.on_cron("@daily", "UTC"), ~C.any_deps_missing() & C.newly_missing(), C.missing()],
+)
+def test_what_comes_without_dependencies_too(condition: AutomationCondition) -> None:
+    @asset(automation=condition)
+    def lone() -> int:
+        return 1
+
+    assert _said(lone) == []
+
+
 def test_a_policy_for_each_partition_of_an_asset_that_has_none() -> None:
     each = Freshness(within="1h", per_partition=True)
     (said,) = _said(_raw(each))

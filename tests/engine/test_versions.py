@@ -12,6 +12,7 @@ from freshet import AutomationCondition, DynamicPartitions, Report, asset, senso
 from freshet.definitions.graph import Definitions
 from freshet.engine.clock import SimulatedClock
 from freshet.store.definitions import register_definitions
+from freshet.store.records import ReportedMaterialization
 from freshet.store.store import Store
 
 pytestmark = pytest.mark.anyio
@@ -128,6 +129,15 @@ async def test_a_report_may_say_its_version(tmp_path: Path) -> None:
             await one.advance(60)
             counts.append(len(await one.runs("copied")))
         assert counts == [1, 1, 2, 3, 3]
+
+
+async def test_a_report_of_what_freshet_makes_leaves_its_value_to_those_below(tmp_path: Path) -> None:
+    async with rig(tmp_path, _chain([], [["kept"], ["anew"]])) as one:
+        assert await _made(one, 1) == [(1, 1)]
+        await one.control.report_made(ReportedMaterialization("raw"))
+        await one.settle()
+        below = [step for run in await one.runs() for step in run.steps if step.name == "clean"]
+        assert [step.state for step in below] == ["succeeded", "succeeded"], "it reads what raw kept"
 
 
 async def test_a_report_of_what_is_no_version_is_the_sensors_failure(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.text import Text
 from tests.engine.rig import Duration, rig
 from tests.support.served import served_engine
 
@@ -236,11 +237,18 @@ def test_names_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[
             assert answer.status == 1 and said in answer.err
 
 
-def test_a_line_fits_a_hundred_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_fits_the_terminal_and_a_pipe_gets_it_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     keys = [f"a-rather-long-name-of-a-batch-{number:06}" for number in range(40)]
     with served_engine(tmp_path, [raw, clean, sales], capsys, duration=lasting(5.0)) as one:
         one.cli("partitions", "batches", "add", *keys)
         one.cli("materialize", "raw", "--partition", keys[3])
         one.advance(12)
+        whole = one.cli("why", "sales").out
+        assert "…" not in whole and f"{', '.join(keys[-5:])}); holds back\n" in whole
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+        monkeypatch.setenv("COLUMNS", "100")
         for said in (one.cli("why", "sales").out, one.cli("why", "clean", "-p", keys[3]).out):
-            assert said and max(map(len, said.splitlines())) <= 100
+            lines = Text.from_ansi(said).plain.splitlines()
+            assert lines and max(map(len, lines)) <= 100 and any(line.endswith("…") for line in lines)

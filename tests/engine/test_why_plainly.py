@@ -102,3 +102,18 @@ def test_a_report_of_long_ago_has_lapsed(tmp_path: Path, capsys: pytest.CaptureF
         assert "\nlapsed " in one.cli("why", "stock").out
         for name in ("daily", "each"):  # by an instant before it had a policy nothing can be late
             assert "\nfresh, lapses in 6h" in one.cli("why", name).out
+
+
+def test_what_a_join_and_a_choice_are_about_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    @asset(
+        deps=[orders, stock],
+        automation=C.asset_matches("late", C.newly_updated()) | C.any_deps_updated().ignore("stock"),
+    )
+    def made() -> int:
+        return 1
+
+    with served_engine(tmp_path, [made, orders, stock, external_asset("late")], capsys) as one:
+        said = one.cli("why", "made").out
+        assert "asset_matches('late')\n" in said and "late: newly_updated" in said
+        assert "any_deps_updated.ignore('stock')\n" in said and "orders: newly_updated" in said
+        assert "stock: newly_updated" not in said

@@ -2,6 +2,7 @@ CREATE TABLE asset_state ( asset_id INTEGER NOT NULL REFERENCES assets, partitio
 CREATE INDEX asset_state_failed ON asset_state (asset_id, partition) WHERE failed_seq IS NOT NULL;
 CREATE INDEX asset_state_held ON asset_state (asset_id, partition) WHERE held > 0;
 CREATE INDEX asset_state_latest ON asset_state (asset_id, materialized_seq);
+CREATE INDEX asset_state_made ON asset_state (asset_id, materialized_at, materialized_seq);
 CREATE TABLE assets ( id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, set_id INTEGER REFERENCES partition_sets , code_version TEXT, wiring TEXT) STRICT;
 CREATE INDEX assets_of_set ON assets (set_id) WHERE set_id IS NOT NULL;
 CREATE TABLE backfill_bits ( backfill_id INTEGER NOT NULL REFERENCES backfills, asset_id INTEGER NOT NULL REFERENCES assets, what TEXT NOT NULL CHECK (what IN ('wanted', 'asked', 'done', 'failed')), chunk INTEGER NOT NULL, bits BLOB NOT NULL, PRIMARY KEY (backfill_id, asset_id, what, chunk) ) STRICT, WITHOUT ROWID;

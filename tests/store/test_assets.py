@@ -16,6 +16,7 @@ from freshet.store.assets import (
     commit_automation,
     condition_chunks,
 )
+from freshet.store.codec import dump_value
 from freshet.store.definitions import register_definitions
 from freshet.store.events import EventLog, events_after, last_seq
 from freshet.store.finishing import finish_step
@@ -29,9 +30,11 @@ from freshet.store.records import (
     FreshnessChange,
     FreshnessRow,
     PartitionDelta,
+    ReportedMaterialization,
     RunToAdmit,
     StepResult,
 )
+from freshet.store.reports import report
 from freshet.store.steps import cancel_run
 
 
@@ -209,6 +212,26 @@ def test_assets_as_they_were_made_last(db: sqlite3.Connection) -> None:
     assert (sales.set, sales.materialized_at, sales.deadline) == (None, None, 61.0)
     assert (clean.materialized_at, clean.freshness, clean.deadline) == (None, None, None)
     assert by_region.set == "regions"
+
+
+def test_a_report_of_long_ago_is_not_what_was_made_last(db: sqlite3.Connection) -> None:
+    populate(db, "a", "b", "c")
+    make(db, one_step("raw", set="batches", key="a"), 100.0)
+    for key, at in (("b", 50.0), ("c", 99.0)):
+        report(db, ReportedMaterialization("raw", key, metadata={"by": key}, at=at), 200.0)
+    raw = next(one for one in asset_summaries(db) if one.asset == "raw")
+    assert (raw.materialized_at, raw.materialized_run, raw.metadata) == (100.0, 1, {"rows": 1})
+    report(db, ReportedMaterialization("raw", "c", metadata={"by": "c"}, at=101.0), 200.0)
+    raw = next(one for one in asset_summaries(db) if one.asset == "raw")
+    assert (raw.materialized_at, raw.materialized_run, raw.metadata) == (101.0, None, {"by": "c"})
+
+
+def test_a_report_leaves_the_value_that_a_run_kept(db: sqlite3.Connection) -> None:
+    make(db, one_step("raw", set="batches", key="a"), 100.0)
+    for at in (None, 150.0):
+        report(db, ReportedMaterialization("raw", "a", at=at, data_version="other"), 120.0)
+        kept = db.execute("SELECT value, data_version, run_id FROM asset_state WHERE partition = 1").fetchone()
+        assert kept == (dump_value(VALUE), "other", None)
 
 
 def test_partitions_with_their_states(db: sqlite3.Connection) -> None:

@@ -12,8 +12,11 @@ from freshet.definitions.condition import (
     AssetMatches,
     AutomationCondition,
     LapseUnserved,
+    Not,
     Operand,
+    Or,
     Selection,
+    Since,
 )
 from freshet.definitions.graph import Definitions
 from freshet.definitions.listen import Listen
@@ -34,19 +37,21 @@ _POLICY = 'give one of them freshness=Freshness(within="1h")'
 
 @dataclass(frozen=True, slots=True)
 class _Asks:
-    """What a condition asks of its own asset: operands about lapses, whether one is to be answered; and the labels it
-    chooses dependencies by."""
+    """What a condition asks of its own asset: operands about lapses, whether one is to be answered; the labels it
+    chooses dependencies by; and whether it asks for what any dependency does."""
 
     kinds: frozenset[str]
     lapse: bool
     labels: frozenset[str]
+    looks_up: bool
 
 
-_NOTHING = _Asks(frozenset(), False, frozenset())
+_NOTHING = _Asks(frozenset(), False, frozenset(), False)
 
 
 def advice(definitions: Definitions) -> Iterator[DefinitionError]:
-    """One for each asset or sensor that waits for a lapse where no promise can lapse, for each choice of dependencies
+    """One for each asset or sensor that waits for a lapse where no promise can lapse, for each asset that waits for
+    dependencies which it does not have, for each choice of dependencies
     by a group or tag that no asset has, for a policy for partitions that there are not, and for each parameter that is
     annotated as one value where its mapping gives several. `definitions` are valid, and resolved: their zones are
     known."""
@@ -82,9 +87,41 @@ def _idle(definitions: Definitions, spec: AssetSpec, asks: _Asks, labels: frozen
             yield _about(spec, said, _POLICY)
         if above and not policies - {spec.name}:
             yield _about(spec, "upstream_lapsed() never comes: no asset above it has a freshness policy", _POLICY)
+    for way in _ways(spec.automation) if asks.looks_up and spec.automation is not None else ():
+        if (looks := _dead(definitions, spec, way)) is not None:
+            said = "has no dependencies" if not spec.deps else "has no dependencies of those that it chooses"
+            hint = 'give it deps=["upstream"], or name the asset: AutomationCondition.asset_matches("upstream", ...)'
+            yield _about(spec, f"{looks} never comes: it {said}", hint)
     for label in sorted(asks.labels - labels):
         said = f"its condition allows or ignores {label!r}, which no asset has"
         yield _about(spec, said, nearest_hint(label, labels) or "no asset has a group or a tag")
+
+
+def _ways(condition: AutomationCondition) -> Iterator[AutomationCondition]:
+    """What it is the `|` of."""
+    if isinstance(condition, Or):
+        for one in condition.operands:
+            yield from _ways(one)
+    else:
+        yield condition
+
+
+def _dead(definitions: Definitions, spec: AssetSpec, condition: AutomationCondition) -> AnyDepsMatch | None:
+    """What it would need of dependencies that there are not, if it can never be true for the lack of them."""
+    match condition:
+        case AnyDepsMatch(deps=deps):
+            above = (definitions.asset[dep.asset] for dep in spec.deps)
+            return None if any(deps.has(one.name, one.group, one.tags) for one in above) else condition
+        case Or():
+            found = [_dead(definitions, spec, one) for one in condition.operands]
+            return None if None in found else found[0]
+        case Since():
+            return _dead(definitions, spec, condition.trigger)
+        case Not() | AllDepsMatch() | AssetMatches():
+            return None
+        case _:
+            found = [_dead(definitions, spec, one) for one in condition.children()]
+            return next((one for one in found if one is not None), None)
 
 
 def _deaf(
@@ -116,19 +153,20 @@ def _about(spec: AssetSpec, said: str, hint: str) -> DefinitionError:
 
 
 def _asks(condition: AutomationCondition) -> _Asks:
-    kinds, labels, lapse = set[str](), set[str](), False
+    kinds, labels, lapse, looks_up = set[str](), set[str](), False, False
     stack = [(condition, True)]
     while stack:
         one, own = stack.pop()
         if isinstance(one, Operand) and own and one.kind in _LAPSES:
             kinds.add(one.kind)
         lapse = lapse or isinstance(one, LapseUnserved)
+        looks_up = looks_up or isinstance(one, AnyDepsMatch)
         deps: object = getattr(one, "deps", None)
         if isinstance(deps, Selection):
             labels.update(name for name in (*(deps.allow or ()), *deps.ignore) if ":" in name)
         own = own and not isinstance(one, AnyDepsMatch | AllDepsMatch | AssetMatches)
         stack.extend((child, own) for child in one.children())
-    return _Asks(frozenset(kinds), lapse, frozenset(labels))
+    return _Asks(frozenset(kinds), lapse, frozenset(labels), looks_up)
 
 
 def _labels(definitions: Definitions) -> frozenset[str]:

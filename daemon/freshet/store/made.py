@@ -48,6 +48,8 @@ def write_made(db: sqlite3.Connection, log: EventLog, made: Made) -> int:
     `at` where a report said when; `cached` where it was made before, by which run; `stale` (True: its freshness stays
     warned or lapsed all the same); `held` (True: those below it are not to be told before its blocking checks have
     passed); the run's `tags`, if any.
+
+    A report of what runs make too leaves the value that the last of them kept: those below go on reading that one.
     """
     place = (made.asset_id, made.partition)
     before = None
@@ -81,7 +83,9 @@ def write_made(db: sqlite3.Connection, log: EventLog, made: Made) -> int:
     db.execute(
         """
         INSERT OR REPLACE INTO asset_state (asset_id, partition, materialized_seq, materialized_at, run_id, value,
-            metadata, data_version, code_version, begun_at, held) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            metadata, data_version, code_version, begun_at, held) VALUES (?1, ?2, ?3, ?4, ?5,
+            CASE WHEN ?5 IS NULL THEN (SELECT value FROM asset_state WHERE asset_id = ?1 AND partition = ?2) ELSE ?6 END,
+            ?7, ?8, ?9, ?10, ?11)
         """,
         (
             *(*place, seq, made.at, made.run_id, dump_value(made.value), dump_optional(made.metadata or None)),

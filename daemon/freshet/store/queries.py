@@ -255,15 +255,17 @@ def failures(db: sqlite3.Connection, *, since: float) -> Failures:
 
 
 def asset_summaries(db: sqlite3.Connection) -> tuple[AssetSummary, ...]:
-    """Every asset that ever was declared, by name. Looks at no partitions, however many there are."""
+    """Every asset that ever was declared, by name, with the partition that was made last: a report may be of one that
+    was made long before others. Looks at no partitions besides, however many there are."""
     freshness = {row.asset: row for row in asset_freshness(db)}
     counts, none = not_fresh(db), dict[FreshState, int]()
     rows = db.execute(
         """
         SELECT a.name, ps.name, s.materialized_at, s.run_id, s.metadata, s.data_version, s.code_version
         FROM assets a LEFT JOIN partition_sets ps ON ps.id = a.set_id
-        LEFT JOIN asset_state s INDEXED BY asset_state_latest ON s.asset_id = a.id AND s.materialized_seq =
-            (SELECT max(m.materialized_seq) FROM asset_state m WHERE m.asset_id = a.id)
+        LEFT JOIN asset_state s ON s.asset_id = a.id AND s.partition =
+            (SELECT m.partition FROM asset_state m INDEXED BY asset_state_made WHERE m.asset_id = a.id
+             AND m.materialized_at IS NOT NULL ORDER BY m.materialized_at DESC, m.materialized_seq DESC LIMIT 1)
         ORDER BY a.name
         """
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from datetime import datetime
@@ -25,7 +26,6 @@ from freshet.http.models import (
 
 __all__ = ["lines_of", "why"]
 
-_WIDE = 100
 _LONG = 12 * 3600.0
 _JOINED = {
     "and": "all of",
@@ -34,6 +34,7 @@ _JOINED = {
     "any_deps_match": "any dependency",
     "all_deps_match": "every dependency",
 }
+_CHOSEN = re.compile(r"(?:\.(?:allow|ignore)\([^()]*\))+$")
 _SAID = {
     "materialized": "materialized",
     "requested": "asked for",
@@ -60,11 +61,13 @@ def why(session: Session, asset: str, partition: str | None) -> None:
         return
     out = console()
     for line in lines_of(answer):
+        if line.no_wrap and sys.stdout.isatty():
+            line.truncate(out.width, overflow="ellipsis")
         out.print(line, soft_wrap=True)
 
 
 def lines_of(one: WhyAnswer) -> Iterator[Text]:
-    """All that is said, line by line."""
+    """All that is said, line by line. A terminal shows of those with `no_wrap` what its width has room for."""
     now = one.now
     title = Text(in_line(one.asset), "bold")
     if one.partition is not None:
@@ -85,7 +88,7 @@ def lines_of(one: WhyAnswer) -> Iterator[Text]:
         yield from _condition(one, one.tree, now)
     if one.dependencies:
         yield Text("depends on")
-        yield from (_cut(Text("  ").append(_dependency(dep))) for dep in one.dependencies)
+        yield from (_long(Text("  ").append(_dependency(dep))) for dep in one.dependencies)
 
 
 def _freshness(one: PromiseAnswer, now: float) -> Text:
@@ -106,11 +109,11 @@ def _run(one: WhyAnswer, now: float) -> Iterator[Text]:
     yield line.append(f"{_when(run.created_at, now)}{_ended(run, now)}")
     errors = [step.error for step in run.steps if step.name == one.asset and step.state == "failed"]
     if run.state == "failed" and (error := next(iter(errors), run.error)) is not None:
-        yield _cut(Text(f"  {error_line(error)}", "red"))
+        yield _long(Text(f"  {error_line(error)}", "red"))
     if run.blocked_by:
         yield Text(f"  {in_line(run.blocked_by)}", "yellow")
     if one.earlier is not None:
-        yield _cut(Text(f"  under an earlier condition: {in_line(one.earlier)}"))
+        yield _long(Text(f"  under an earlier condition: {in_line(one.earlier)}"))
     if run.version is not None and run.version != one.definitions_version:
         was, now_is = in_line(run.version[:12]), in_line(one.definitions_version[:12])
         yield Text(f"  with version {was} of the plugins; {now_is} is in force now")
@@ -142,12 +145,12 @@ def _condition(one: WhyAnswer, tree: WhyNode, now: float) -> Iterator[Text]:
         yield Text("it was asked for when this became true, and is again once it has been false")
     if one.needs:
         yield Text("it is asked for when")
-        yield from (_cut(Text(f"  {'or ' if at else ''}{in_line(said)}")) for at, said in enumerate(one.needs))
+        yield from (_long(Text(f"  {'or ' if at else ''}{in_line(said)}")) for at, said in enumerate(one.needs))
 
 
 def _tree(node: WhyNode, of: str, depth: int, now: float) -> Iterator[Text]:
     mark, style = (_marks()[0], "green") if node.value else (_marks()[1], "red")
-    yield _cut(Text("  " * depth).append(mark, style).append(" ").append(_said(node, of, now)))
+    yield _long(Text("  " * depth).append(mark, style).append(" ").append(_said(node, of, now)))
     for child in () if _bare_not(node) else node.children:
         yield from _tree(child, of, depth + 1, now)
 
@@ -160,7 +163,7 @@ def _bare_not(node: WhyNode) -> bool:
 def _said(node: WhyNode, of: str, now: float) -> str:
     if _bare_not(node):
         return f"not {_said(node.children[0], of, now)}"
-    name = in_line(node.label or _JOINED.get(node.kind) or _own(node))
+    name = in_line((node.label or _JOINED.get(node.kind) or _own(node)) + _chosen(node))
     line = f"{in_line(node.asset)}: {name}" if node.asset != of else name
     if node.asked != 1:
         line += f"  {_some(node.true_of, node.asked)}"
@@ -174,11 +177,19 @@ def _said(node: WhyNode, of: str, now: float) -> str:
     return line
 
 
+def _chosen(node: WhyNode) -> str:
+    """The dependencies that it is about, where those are chosen."""
+    found = _CHOSEN.search(node.expression) if node.kind.endswith("_deps_match") else None
+    return "" if found is None else found[0]
+
+
 def _own(node: WhyNode) -> str:
     """A node without what it is made of, which is in the lines below it."""
     inner = node.children[0].expression if node.children else None
     if node.kind == "since":
         return f"since {node.children[1].expression}"
+    if node.kind == "asset_matches":
+        return f"asset_matches({node.children[0].asset!r})"
     if inner is not None and node.expression.startswith(inner):
         return node.expression.removeprefix(inner).lstrip(".")
     return node.kind if inner is not None else node.expression
@@ -231,8 +242,8 @@ def _when(at: float, now: float) -> str:
     )
 
 
-def _cut(line: Text) -> Text:
-    line.truncate(_WIDE, overflow="ellipsis")
+def _long(line: Text) -> Text:
+    line.no_wrap = True
     return line
 
 

@@ -46,7 +46,8 @@ class AutomationCondition(Policies, Moments, Composites, Joins, Waits, Facts, Ch
         """Raises `DefinitionError` for the base itself, which says nothing."""
         if cls is AutomationCondition:
             raise DefinitionError(
-                "AutomationCondition() is no condition", hint="call one of its methods, such as AutomationCondition.eager()"
+                "AutomationCondition() is no condition",
+                hint="call one of its methods, such as AutomationCondition.eager()",
             )
         return super().__new__(cls)
 
