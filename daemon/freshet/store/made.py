@@ -84,7 +84,7 @@ def write_made(db: sqlite3.Connection, log: EventLog, made: Made) -> int:
         """
         INSERT OR REPLACE INTO asset_state (asset_id, partition, materialized_seq, materialized_at, run_id, value,
             metadata, data_version, code_version, begun_at, held) VALUES (?1, ?2, ?3, ?4, ?5,
-            CASE WHEN ?5 IS NULL THEN (SELECT value FROM asset_state WHERE asset_id = ?1 AND partition = ?2) ELSE ?6 END,
+            iif(?5 IS NULL, (SELECT value FROM asset_state WHERE asset_id = ?1 AND partition = ?2), ?6),
             ?7, ?8, ?9, ?10, ?11)
         """,
         (
