@@ -162,10 +162,15 @@ MUTANTS = (
     Mutant("what it was is no more", timed.recently, "ends.put(_after(look, condition.within), ended)", "pass"),
     Mutant("what has ended ends again", timed.recently, "(true | ends", "(ends"),
     Mutant("what comes again waits no longer", timed.debounce, "came - quiet.known(came)", "came"),
-    Mutant("what is no more waits on", timed.debounce, "over | (moving - true)", "over"),
-    Mutant("what is no more counts on", timed.batch, "over | (moving - true)", "over"),
+    Mutant("what is no more waits on", timed.debounce, "over | (scope.candidates - true)", "over"),
+    Mutant("what is no more counts on", timed.batch, "over | (scope.candidates - true)", "over"),
     Mutant("a full batch waits on", timed.batch, "first.clear(full)", "pass"),
-    Mutant("what is asked for moves on", vars(timed)["_moving"], "if asked else", "if False else"),
+    Mutant(
+        "what is asked for is in progress",
+        vars(operands)["_in_progress"],
+        "if scope.path else scope.candidates & levels.in_progress",
+        "",
+    ),
     Mutant("nothing comes true again", vars(timed)["_came"], "came | (true & value(look, trigger, scope))", "came"),
     # restarts
     Mutant("what moved behind is left alone", _run, "self._gather(agenda, self._moved)", "pass"),

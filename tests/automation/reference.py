@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from tests.automation.reference_facts import News, Path, Place, World
+from tests.automation.reference_facts import News, Place, World
 from tests.automation.reference_look import Pass
 from tests.automation.reference_timed import INSTANTS
 
@@ -56,19 +56,14 @@ class Reference(World):
         return found
 
     def _instants(self, *, live: bool = False) -> set[float]:
-        """What is held against the time of transactions; `live`: of what is there, and moves."""
+        """What is held against the time of transactions; `live`: of what is there."""
         return {
             when
             for (asset, path, _, which), values in self.held.numbers.items()
             if which in INSTANTS
             for partition, when in values.items()
-            if not live or self._moves(asset, path, partition)
+            if not live or partition in self.live(path[-1] if path else asset)
         }
-
-    def _moves(self, asset: str, path: Path, partition: int) -> bool:
-        if path:
-            return partition in self.live(path[-1])
-        return partition in self.live(asset) and (asset, partition) not in self.facts.asked
 
     def moments(self, now: float) -> tuple[set[float], set[float]]:
         """What anything waits for; and what it must be looked at for: what is asked for already has no need of it."""
@@ -88,7 +83,7 @@ class Reference(World):
         asked: set[int] = set()
         for number in range(8):
             before = self._remembered(asset)
-            one_pass = Pass(self, asset, news, pulsing=number == 0, first=first, asked=asked, ticked=ticked)
+            one_pass = Pass(self, asset, news, pulsing=number == 0, first=first, ticked=ticked)
             kept, rising = set[int](), set[int]()
             for part in alternatives(condition):
                 (kept if guarded(part) else rising).update(one_pass.true(part, ()))

@@ -43,7 +43,6 @@ class Pass:
         *,
         pulsing: bool,
         first: bool,
-        asked: set[int],
         ticked: set[str],
     ) -> None:
         self.reference = reference
@@ -55,7 +54,6 @@ class Pass:
         self.being_asked = news.asked if pulsing else set[Place]()
         self.pulsing = pulsing
         self.first = first
-        self.asked = set(asked)
         self.ticked = ticked if pulsing else set[str]()
         self.done: dict[tuple[str, Path], set[int]] = {}
         self.coming: dict[tuple[str, int], bool] = {}
@@ -159,7 +157,7 @@ class Pass:
             case "missing":
                 return not self.reference.usable(place) if path else place not in facts.materialized
             case "in_progress":
-                return self.reference.flying(place) and (bool(path) or p not in self.asked)
+                return self.reference.flying(place) if path else place in facts.in_progress
             case "execution_failed":
                 return place in facts.failed
             case "newly_updated":

@@ -35,42 +35,39 @@ _MOMENTS = ("newly_", "will_be_requested", "initial_evaluation", "code_version_c
 
 
 def timed(one_pass: Pass, condition: Recently | Debounce | Batch, path: Path, asset: str) -> set[int]:
-    """The partitions of which it is true. What was asked for and is not committed stands still."""
-    live, true = set(one_pass.reference.live(asset)), one_pass.true(condition.operand, path)
-    still = {p for p in live if not path and (asset, p) in one_pass.facts.asked}
+    """The partitions of which it is true."""
+    live, true = one_pass.reference.live(asset), one_pass.true(condition.operand, path)
     if isinstance(condition, Recently):
-        return _recently(one_pass, condition, path, live - still, true)
-    came = _came(one_pass, condition, path, true, still)
+        return _recently(one_pass, condition, path, live, true)
+    came = _came(one_pass, condition, path, true)
     never, found = momentary(condition.operand), set[int]()
-    for p in live - still:
+    for p in live:
         lasting = None if never else p in true
         if isinstance(condition, Debounce):
             now = _debounced(one_pass, condition, path, p, came, lasting)
         else:
             now = _full(one_pass, condition, path, p, came, lasting)
         found |= {p} if now else set()
-    waits = one_pass.numbers(condition, path, "pause" if isinstance(condition, Debounce) else "count")
-    return found | {p for p in still & true if p not in waits and not never}
+    return found
 
 
-def _recently(one_pass: Pass, condition: Recently, path: Path, moving: set[int], true: set[int]) -> set[int]:
+def _recently(one_pass: Pass, condition: Recently, path: Path, live: set[int], true: set[int]) -> set[int]:
     was, ends = one_pass.bits(condition, path, "was"), one_pass.numbers(condition, path, "ends")
-    for p in moving:
+    for p in live:
         if p in true or ends.get(p, math.inf) <= one_pass.at:
             ends.pop(p, None)
         if p in was and p not in true:
             ends[p] = up_to(one_pass.at + condition.within, condition.within / 64)
-    was -= moving
-    was |= true & moving
+    was.clear()
+    was.update(true)
     return true | set(ends)
 
 
-def _came(one_pass: Pass, condition: Debounce | Batch, path: Path, true: set[int], still: set[int]) -> set[int]:
+def _came(one_pass: Pass, condition: Debounce | Batch, path: Path, true: set[int]) -> set[int]:
     was = one_pass.bits(condition, path, "was")
     came = true - was
-    kept = was & still
     was.clear()
-    was.update(kept, true - still)
+    was.update(true)
     for trigger in awaited(condition.operand):
         came |= true & one_pass.true(trigger, path)
     return came

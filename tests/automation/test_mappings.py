@@ -340,6 +340,7 @@ def test_explain_shows_which_of_its_hours_a_day_waits_for() -> None:
     plant.open("hours", 48)
     plant.open("days", 2)
     report(plant, *range(HOUR, HOUR + 48), but=HOUR + 30)
+    plant.admit()
     first, second = (plant.automation.explain("made", day, plant.now) for day in (DAY, DAY + 1))
     assert first is not None and second is not None
     assert not first.value  # its run is asked for already

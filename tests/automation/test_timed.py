@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.automation.build import EAGER, graph, node
 from tests.automation.plant import Plant
+from tests.automation.watched import Watched
 
 from freshet.definitions.condition import AutomationCondition
 from freshet.engine.automation.needs import needs
@@ -135,6 +136,16 @@ def test_a_batch_by_time_alone() -> None:
     assert plant.waves == []
     plant.wait(15)
     assert plant.run_all() == [("b", 0)]
+
+
+def test_what_is_asked_for_is_in_progress_from_its_commit_on_whatever_is_looked_at_before() -> None:
+    for between in (False, True):
+        plant = Watched(graph(node("a", automation=~C.in_progress().newly_true().batch(2, within="64s"))))
+        if between:
+            plant.recode("a")
+        assert plant.wake_at is None
+        plant.admit_first()
+        assert plant.wake_at == 64.0
 
 
 def test_what_was_true_lately() -> None:

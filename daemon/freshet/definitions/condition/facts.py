@@ -27,7 +27,8 @@ class Facts:
 
     @staticmethod
     def in_progress() -> AutomationCondition:
-        """Queued or running, whoever asked for it; also between the decision to ask and its commit."""
+        """Queued or running, whoever asked for it: for the asset itself from the commit of the request on; for others
+        that look at it (`any_deps_match`, `asset_matches`) from the decision to ask on."""
         return nodes.Operand("in_progress")
 
     @staticmethod

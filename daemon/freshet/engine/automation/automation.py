@@ -271,7 +271,7 @@ class Automation:
         for number in range(_PASSES):
             before = memory.changes
             ticked = moment.ticked.get(asset, frozenset())
-            look = Look(self._world, moment, memory, program, number == 0, first, asked, ticked)
+            look = Look(self._world, moment, memory, program, number == 0, first, ticked)
             scope = Scope(asset, candidates)
             risen, rising = _true_of(look, program.kept, scope), _true_of(look, program.rising, scope)
             true = risen | rising

@@ -30,8 +30,7 @@ class Scope:
 @dataclass(slots=True)
 class Look:
     """What a node's evaluation may read: facts, the moment, memory. `pulsing` is False at rest, when the moment is
-    over and `newly_...` is false. `first`: the condition has never been evaluated for this asset. `asked`: what this
-    asset's look has already requested; for itself that counts as in progress from the next look on. `ticked`: the
+    over and `newly_...` is false. `first`: the condition has never been evaluated for this asset. `ticked`: the
     nodes of which an instant has passed. `leant`: partitions judged by what they could share a run with, which ends
     with the moment; `joined`: likewise, of no more interest once requested. `exhausted`, `recovered`: of which it is to
     be told that their refresh is."""
@@ -42,7 +41,6 @@ class Look:
     program: Program
     pulsing: bool
     first: bool
-    asked: BitMap = field(default_factory=BitMap)
     ticked: frozenset[str] = frozenset()
     leant: BitMap = field(default_factory=BitMap)
     joined: BitMap = field(default_factory=BitMap)

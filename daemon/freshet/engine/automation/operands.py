@@ -20,8 +20,8 @@ def _missing(look: Look, scope: Scope) -> BitMap:
 
 
 def _in_progress(look: Look, scope: Scope) -> BitMap:
-    flying = look.levels(scope).in_flight(scope.candidates)
-    return flying if scope.path or not look.asked else flying - look.asked
+    levels = look.levels(scope)
+    return levels.in_flight(scope.candidates) if scope.path else scope.candidates & levels.in_progress
 
 
 def _execution_failed(look: Look, scope: Scope) -> BitMap:

@@ -1,8 +1,4 @@
-"""`Recently`, `Debounce` and `Batch`: what has come true, over time. It goes by when transactions were committed.
-
-What is asked for stands still until that is committed: when it counts as in progress does not depend on what else is
-looked at before.
-"""
+"""`Recently`, `Debounce` and `Batch`: what has come true, over time. It goes by when transactions were committed."""
 
 from __future__ import annotations
 
@@ -14,7 +10,6 @@ from freshet.definitions.condition import Batch, Debounce, Recently
 from freshet.engine.automation.look import Look, Scope
 from freshet.engine.automation.memory import Stamps, round_up
 from freshet.engine.automation.program import Node
-from freshet.engine.automation.state import EMPTY
 
 __all__ = ["batch", "debounce", "recently"]
 
@@ -26,11 +21,11 @@ Values = Callable[[Look, Node, Scope], BitMap]
 def recently(look: Look, node: Node, condition: Recently, scope: Scope, true: BitMap) -> BitMap:
     """Those of which the operand is `true`, and those of which it was. Remembered: of which it was (`.was`), and until
     when that counts of those of which it is no longer."""
-    memory, moving = look.memory, _moving(look, scope)
+    memory = look.memory
     ends = _instants(look, node, scope, ".ends")
-    ended = (memory.get(look.key(node, scope, ".was")) & moving) - true
-    memory.assign(look.key(node, scope, ".was"), moving, true & moving)
-    ends.clear((true | ends.until(look.moment.time)) & moving)
+    ended = (memory.get(look.key(node, scope, ".was")) & scope.candidates) - true
+    memory.assign(look.key(node, scope, ".was"), scope.candidates, true)
+    ends.clear((true | ends.until(look.moment.time)) & scope.candidates)
     ends.put(_after(look, condition.within), ended)
     return true | ends.known(scope.candidates)
 
@@ -39,12 +34,12 @@ def debounce(look: Look, node: Node, condition: Debounce, scope: Scope, true: Bi
     """Those that have not come true for long enough. Remembered: until when each must not (`.pause`), and when it has
     waited for the longest time (`.latest`). What comes true as the time is over is part of that."""
     quiet, latest = _instants(look, node, scope, ".pause"), _instants(look, node, scope, ".latest")
-    time, moving = look.moment.time, _moving(look, scope)
-    over = (quiet.until(time) | latest.until(time)) & moving
-    gone = over if node.momentary else over | (moving - true)
+    time = look.moment.time
+    over = (quiet.until(time) | latest.until(time)) & scope.candidates
+    gone = over if node.momentary else over | (scope.candidates - true)
     quiet.clear(gone)
     latest.clear(gone)
-    came = _came(look, node, scope, moving, true, value) - over
+    came = _came(look, node, scope, true, value) - over
     if came:
         if condition.max_wait is not None:
             latest.put(_after(look, condition.max_wait), came - quiet.known(came))
@@ -55,13 +50,12 @@ def debounce(look: Look, node: Node, condition: Debounce, scope: Scope, true: Bi
 def batch(look: Look, node: Node, condition: Batch, scope: Scope, true: BitMap, value: Values) -> BitMap:
     """Those that came true often enough, or first so long ago. Remembered: how often (`.count`), and until when the
     others are waited for (`.first`). What comes true as the time is over is part of that."""
-    memory, moving = look.memory, _moving(look, scope)
-    count, first = memory.stamps(look.key(node, scope, ".count")), _instants(look, node, scope, ".first")
-    over = first.until(look.moment.time) & moving
-    gone = over if node.momentary else over | (moving - true)
+    count, first = look.memory.stamps(look.key(node, scope, ".count")), _instants(look, node, scope, ".first")
+    over = first.until(look.moment.time) & scope.candidates
+    gone = over if node.momentary else over | (scope.candidates - true)
     count.clear(gone)
     first.clear(gone)
-    came = _came(look, node, scope, moving, true, value) - over
+    came = _came(look, node, scope, true, value) - over
     if came:
         begun, full = came - count.known(came), BitMap()
         for number, bits in [(0.0, begun), *count.items(came)]:
@@ -77,17 +71,11 @@ def batch(look: Look, node: Node, condition: Batch, scope: Scope, true: BitMap, 
     return over if node.momentary else true - count.known(true)
 
 
-def _moving(look: Look, scope: Scope) -> BitMap:
-    asked = EMPTY if scope.path else look.levels(scope).asked
-    return scope.candidates - asked if asked else scope.candidates
-
-
-def _came(look: Look, node: Node, scope: Scope, moving: BitMap, true: BitMap, value: Values) -> BitMap:
+def _came(look: Look, node: Node, scope: Scope, true: BitMap, value: Values) -> BitMap:
     """Those that have come true in this look: `true` and not before (`.was`), or with what a `since` waits for."""
     key = look.key(node, scope, ".was")
-    true = true & moving
     came = true - look.memory.get(key)
-    look.memory.assign(key, moving, true)
+    look.memory.assign(key, scope.candidates, true)
     for trigger in node.triggers:
         came = came | (true & value(look, trigger, scope))
     return came
