@@ -17,6 +17,7 @@ from freshet.engine.automation import (
     deadlines,
     lapse,
     lapses,
+    lasting,
     look,
     moment,
     operands,
@@ -162,8 +163,8 @@ MUTANTS = (
     Mutant("what it was is no more", timed.recently, "ends.put(_after(look, condition.within), ended)", "pass"),
     Mutant("what has ended ends again", timed.recently, "(true | ends", "(ends"),
     Mutant("what comes again waits no longer", timed.debounce, "came - quiet.known(came)", "came"),
-    Mutant("what is no more waits on", timed.debounce, "over | (scope.candidates - true)", "over"),
-    Mutant("what is no more counts on", timed.batch, "over | (scope.candidates - true)", "over"),
+    Mutant("what is no more waits on", timed.debounce, "over | (lasts - true)", "over"),
+    Mutant("what is no more counts on", timed.batch, "over | (lasts - true)", "over"),
     Mutant("a full batch waits on", timed.batch, "first.clear(full)", "pass"),
     Mutant(
         "what is asked for is in progress",
@@ -171,7 +172,11 @@ MUTANTS = (
         "if scope.path else scope.candidates & levels.in_progress",
         "",
     ),
-    Mutant("nothing comes true again", vars(timed)["_came"], "came | (true & value(look, trigger, scope))", "came"),
+    Mutant("nothing comes true again", vars(timed)["_came"], "came = came | (true", "came | (true"),
+    Mutant("what lasts comes true again", vars(timed)["_came"], "- lasting(look, trigger, scope)", ""),
+    Mutant("what lasts is for a moment", timed.batch, "lasting(look, node.kids[0], scope)", "BitMap()"),
+    Mutant("what is for a moment lasts", timed.debounce, "lasting(look, node.kids[0], scope)", "scope.candidates"),
+    Mutant("all of none is for a moment", lasting.lasting, "look.world.having(edge, found)", "found"),
     # restarts
     Mutant("what moved behind is left alone", _run, "self._gather(agenda, self._moved)", "pass"),
     Mutant(

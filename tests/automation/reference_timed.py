@@ -25,6 +25,7 @@ from freshet.definitions.condition import (
 )
 
 if TYPE_CHECKING:
+    from tests.automation.reference_facts import Dependency
     from tests.automation.reference_look import Pass, Path
 
 __all__ = ["INSTANTS", "timed"]
@@ -39,14 +40,14 @@ def timed(one_pass: Pass, condition: Recently | Debounce | Batch, path: Path, as
     live, true = one_pass.reference.live(asset), one_pass.true(condition.operand, path)
     if isinstance(condition, Recently):
         return _recently(one_pass, condition, path, live, true)
-    came = _came(one_pass, condition, path, true)
-    never, found = momentary(condition.operand), set[int]()
+    came = _came(one_pass, condition, path, asset, true)
+    lasts, found = lasting(one_pass, condition.operand, path, asset), set[int]()
     for p in live:
-        lasting = None if never else p in true
+        stays = p in true if p in lasts else None
         if isinstance(condition, Debounce):
-            now = _debounced(one_pass, condition, path, p, came, lasting)
+            now = _debounced(one_pass, condition, path, p, came, stays)
         else:
-            now = _full(one_pass, condition, path, p, came, lasting)
+            now = _full(one_pass, condition, path, p, came, stays)
         found |= {p} if now else set()
     return found
 
@@ -63,13 +64,13 @@ def _recently(one_pass: Pass, condition: Recently, path: Path, live: set[int], t
     return true | set(ends)
 
 
-def _came(one_pass: Pass, condition: Debounce | Batch, path: Path, true: set[int]) -> set[int]:
+def _came(one_pass: Pass, condition: Debounce | Batch, path: Path, asset: str, true: set[int]) -> set[int]:
     was = one_pass.bits(condition, path, "was")
     came = true - was
     was.clear()
     was.update(true)
     for trigger in awaited(condition.operand):
-        came |= true & one_pass.true(trigger, path)
+        came |= true & (one_pass.true(trigger, path) - lasting(one_pass, trigger, path, asset))
     return came
 
 
@@ -105,24 +106,57 @@ def _full(one_pass: Pass, condition: Batch, path: Path, p: int, came: set[int], 
     return (over or full) if lasting is None else lasting and p not in count
 
 
-def momentary(condition: AutomationCondition) -> bool:
-    """Never true for longer than a moment."""
+def lasting(one_pass: Pass, condition: AutomationCondition, path: Path, asset: str) -> set[int]:
+    """The partitions of which it may be true for longer than a moment."""
+    live, world = set(one_pass.reference.live(asset)), one_pass.reference
+    spans = _spans(condition)
+    if len(spans) == 1:
+        return live if spans == {"lasting"} else set()
+
+    def leading(dep: Dependency) -> set[int]:
+        above = lasting(one_pass, condition.children()[0], (*path, dep.asset), dep.asset)
+        return {p for p in live if world.named(asset, dep, p) & above}
+
+    match condition:
+        case And():
+            return live.intersection(*(lasting(one_pass, one, path, asset) for one in condition.operands))
+        case Or():
+            return set[int]().union(*(lasting(one_pass, one, path, asset) for one in condition.operands))
+        case AllDepsMatch():
+            found = live
+            for dep in world.chosen(asset, condition.deps):
+                found = found & leading(dep) | {p for p in found if not world.counts(asset, dep, p)}
+            return found
+        case AnyDepsMatch():
+            return set[int]().union(*(leading(dep) for dep in world.chosen(asset, condition.deps)))
+        case AssetMatches():
+            return leading(world.by_name(asset, condition.asset))
+        case _:
+            return lasting(one_pass, condition.children()[0], path, asset)
+
+
+def _spans(condition: AutomationCondition) -> set[str]:
+    """For how long it may be true: for a moment, for longer, or now the one, now the other."""
+    parts = [_spans(one) for one in condition.children()]
     if isinstance(condition, Operand):
-        return condition.kind.startswith(_MOMENTS)
+        return {"moment" if condition.kind.startswith(_MOMENTS) else "lasting"}
     if isinstance(condition, And):
-        return any(momentary(one) for one in condition.operands)
+        return {"moment"} if {"moment"} in parts else set[str]().union(*parts) or {"lasting"}
     if isinstance(condition, Or):
-        return all(momentary(one) for one in condition.operands)
-    of_others = isinstance(condition, AnyDepsMatch | AllDepsMatch | AssetMatches)
-    if of_others or isinstance(condition, WhenDepsReady | Debounce | Batch):
-        return momentary(condition.children()[0])
-    return isinstance(condition, CronTickPassed | NewlyTrue)
+        return {"lasting"} if {"lasting"} in parts else set[str]().union(*parts) or {"moment"}
+    if isinstance(condition, AllDepsMatch):  # of none there is nothing that could end
+        return parts[0] | {"lasting"}
+    if isinstance(condition, AnyDepsMatch | AssetMatches | WhenDepsReady | Debounce | Batch):
+        return parts[0]
+    return {"moment" if isinstance(condition, CronTickPassed | NewlyTrue) else "lasting"}
 
 
 def awaited(condition: AutomationCondition) -> list[AutomationCondition]:
-    """What a `since` in it waits for, where that lasts only for a moment."""
+    """What a `since` in it waits for, where that may last only for a moment."""
     if isinstance(condition, Since):
-        return [condition.trigger] if momentary(condition.trigger) else awaited(condition.trigger)
+        spans = _spans(condition.trigger)
+        own = [condition.trigger] if "moment" in spans else []
+        return own + (awaited(condition.trigger) if "lasting" in spans else [])
     if isinstance(condition, And | Or | WhenDepsReady):
         return [one for child in condition.children() for one in awaited(child)]
     return []

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.automation.build import EAGER, graph, node
 from tests.automation.plant import Plant
 from tests.automation.watched import Watched
 
-from freshet.definitions.condition import AutomationCondition
+from freshet.definitions.condition import AnyDepsMatch, AutomationCondition
 from freshet.engine.automation.needs import needs
 
 C = AutomationCondition
@@ -146,6 +147,25 @@ def test_what_is_asked_for_is_in_progress_from_its_commit_on_whatever_is_looked_
         assert plant.wake_at is None
         plant.admit_first()
         assert plant.wake_at == 64.0
+
+
+EVERY = C.all_deps_match(C.newly_updated())
+
+
+@pytest.mark.parametrize("condition", [EVERY, EVERY.since(C.execution_failed()), C.any_deps_match(EVERY)], ids=str)
+def test_all_of_no_dependencies_comes_true_once_and_stays_so(condition: AutomationCondition) -> None:
+    batch = condition.batch(2, within="64s") & ~C.in_progress()
+    above = ("a",) if isinstance(condition, AnyDepsMatch) else ()
+    plant = Watched(graph(node("a"), node("b", *above, automation=batch)))
+    for name in "abab":
+        plant.recode(name)
+    assert plant.waves == []
+    plant.wait(64)
+    for _ in range(3):
+        (run,) = plant.active()
+        plant.cancel(run)
+        plant.admit()
+    assert plant.waves == [(("b",), None, 0)] * 4
 
 
 def test_what_was_true_lately() -> None:

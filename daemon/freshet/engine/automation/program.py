@@ -29,10 +29,12 @@ from freshet.definitions.condition import (
     WhenDepsReady,
 )
 
-__all__ = ["Node", "Program", "Reaction"]
+__all__ = ["Node", "Program", "Reaction", "Span"]
 
 Reaction = Literal["missing", "update"]
 """What of an automated asset follows what is made above it: only partitions that are missing, or any (`update`)."""
+Span = Literal["moment", "lasting", "mixed"]
+"""Never longer than a look; until something else happens; or the one for some partitions, the other for others."""
 
 _PULSES = frozenset(
     {
@@ -57,8 +59,8 @@ class Node:
     """`key` names the node's memory: it is made from the expression, so that an edit elsewhere in the condition
     keeps it. `depth`: how many dependencies up it looks. `shared`: part of several others. `instant`: remembers
     nothing, and is true only of an asset that something happened to in this look, or that was requested in it.
-    `deps`: the dependencies that it looks at, None for all. Of what counts how often its operand comes true:
-    `momentary`, the operand is never true for longer than a look; `triggers`: what makes it come true again."""
+    `deps`: the dependencies that it looks at, None for all. `span`: for how long it is true. Of what counts how often
+    its operand comes true, `triggers`: what makes it come true again."""
 
     index: int
     condition: AutomationCondition
@@ -69,7 +71,7 @@ class Node:
     shared: bool
     instant: bool
     deps: Selection | None
-    momentary: bool = False
+    span: Span
     triggers: tuple[Node, ...] = ()
 
 
@@ -131,11 +133,20 @@ class Program:
             key = f"{_kind(condition)}-{_digest(plain)}"
             shared, instant = self._uses[plain] > 1, _instant(condition)
             counted = condition.operand if isinstance(condition, (Debounce, Batch)) else None
-            momentary = counted is not None and _momentary(counted)
             triggers = () if counted is None else tuple(map(self._add, _triggers(counted)))
             node = self._known[plain] = Node(
-                *(len(self.nodes), condition, key, kids, depth, fresh, shared, instant, _deps(condition)),
-                momentary=momentary,
+                *(
+                    len(self.nodes),
+                    condition,
+                    key,
+                    kids,
+                    depth,
+                    fresh,
+                    shared,
+                    instant,
+                    _deps(condition),
+                    _span(condition),
+                ),
                 triggers=triggers,
             )
             self.nodes.append(node)
@@ -257,29 +268,38 @@ def _pulse_bound(condition: AutomationCondition) -> bool:
     return False
 
 
-def _momentary(condition: AutomationCondition) -> bool:
-    """Whether it is never true for longer than a look."""
+def _span(condition: AutomationCondition) -> Span:
+    """All of a pulse above is one, except where there is nothing above."""
     match condition:
         case Operand():
-            return condition.kind in _PULSES
+            return "moment" if condition.kind in _PULSES else "lasting"
         case CronTickPassed() | NewlyTrue():
-            return True
+            return "moment"
         case And():
-            return any(map(_momentary, condition.operands))
+            return _joint(condition.operands, first="moment", rest="lasting")
         case Or():
-            return all(map(_momentary, condition.operands))
-        case AnyDepsMatch() | AllDepsMatch() | AssetMatches() | WhenDepsReady() | Debounce() | Batch():
-            return _momentary(condition.operand)
+            return _joint(condition.operands, first="lasting", rest="moment")
+        case AllDepsMatch():
+            return "lasting" if _span(condition.operand) == "lasting" else "mixed"
+        case AnyDepsMatch() | AssetMatches() | WhenDepsReady() | Debounce() | Batch():
+            return _span(condition.operand)
         case _:
-            return False
+            return "lasting"
+
+
+def _joint(operands: Iterable[AutomationCondition], *, first: Span, rest: Span) -> Span:
+    """`first` if any of them is, `rest` if all are."""
+    spans = set(map(_span, operands))
+    return first if first in spans else rest if spans <= {rest} else "mixed"
 
 
 def _triggers(condition: AutomationCondition) -> Iterator[AutomationCondition]:
     """What a `since` in it waits for, where that happens in a moment: though it stays true, it comes true again."""
     if isinstance(condition, Since):
-        if _momentary(condition.trigger):
+        span = _span(condition.trigger)
+        if span != "lasting":
             yield condition.trigger
-        else:
+        if span != "moment":
             yield from _triggers(condition.trigger)
     elif isinstance(condition, (And, Or, WhenDepsReady)):
         for child in condition.children():

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pyroaring import BitMap
 
 from freshet.definitions.condition import Batch, Debounce, Recently
+from freshet.engine.automation.lasting import lasting
 from freshet.engine.automation.look import Look, Scope
 from freshet.engine.automation.memory import Stamps, round_up
 from freshet.engine.automation.program import Node
@@ -36,7 +37,8 @@ def debounce(look: Look, node: Node, condition: Debounce, scope: Scope, true: Bi
     quiet, latest = _instants(look, node, scope, ".pause"), _instants(look, node, scope, ".latest")
     time = look.moment.time
     over = (quiet.until(time) | latest.until(time)) & scope.candidates
-    gone = over if node.momentary else over | (scope.candidates - true)
+    lasts = lasting(look, node.kids[0], scope)
+    gone = over | (lasts - true)
     quiet.clear(gone)
     latest.clear(gone)
     came = _came(look, node, scope, true, value) - over
@@ -44,7 +46,7 @@ def debounce(look: Look, node: Node, condition: Debounce, scope: Scope, true: Bi
         if condition.max_wait is not None:
             latest.put(_after(look, condition.max_wait), came - quiet.known(came))
         quiet.put(_after(look, condition.quiet), came)
-    return over if node.momentary else true - quiet.known(true)
+    return (over - lasts) | ((true & lasts) - quiet.known(true))
 
 
 def batch(look: Look, node: Node, condition: Batch, scope: Scope, true: BitMap, value: Values) -> BitMap:
@@ -52,7 +54,8 @@ def batch(look: Look, node: Node, condition: Batch, scope: Scope, true: BitMap, 
     others are waited for (`.first`). What comes true as the time is over is part of that."""
     count, first = look.memory.stamps(look.key(node, scope, ".count")), _instants(look, node, scope, ".first")
     over = first.until(look.moment.time) & scope.candidates
-    gone = over if node.momentary else over | (scope.candidates - true)
+    lasts = lasting(look, node.kids[0], scope)
+    gone = over | (lasts - true)
     count.clear(gone)
     first.clear(gone)
     came = _came(look, node, scope, true, value) - over
@@ -68,7 +71,7 @@ def batch(look: Look, node: Node, condition: Batch, scope: Scope, true: BitMap, 
         count.clear(full)
         first.clear(full)
         over = over | full
-    return over if node.momentary else true - count.known(true)
+    return (over - lasts) | ((true & lasts) - count.known(true))
 
 
 def _came(look: Look, node: Node, scope: Scope, true: BitMap, value: Values) -> BitMap:
@@ -77,7 +80,7 @@ def _came(look: Look, node: Node, scope: Scope, true: BitMap, value: Values) -> 
     came = true - look.memory.get(key)
     look.memory.assign(key, scope.candidates, true)
     for trigger in node.triggers:
-        came = came | (true & value(look, trigger, scope))
+        came = came | (true & (value(look, trigger, scope) - lasting(look, trigger, scope)))
     return came
 
 
