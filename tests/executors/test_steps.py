@@ -154,8 +154,13 @@ def leaves_a_grandchild_and_dies():
     os._exit(9)
 
 @job
+def asks_for_little():
+    pass
+
+@job
 def returns_twice():
     os.fork()
+    print("here")
 
 @job
 def closes_everything():
@@ -398,6 +403,13 @@ async def test_a_fork_that_comes_back_does_not_report(tmp_path: Path) -> None:
         assert states == ["started", "succeeded"]
 
 
+async def test_a_step_without_a_word_leaves_no_folder(tmp_path: Path) -> None:
+    async with hosting(tmp_path, plugin=PLUGIN) as site:
+        run_id = site.launch("asks_for_little")
+        assert (await site.end(run_id)).outcome == "succeeded"
+        assert not (site.state_dir / "runs" / str(run_id)).exists()
+
+
 async def test_a_worker_is_its_own_process(tmp_path: Path) -> None:
     async with hosting(tmp_path, plugin=PLUGIN) as site:
         run_id = site.launch("shows_itself")
@@ -439,12 +451,12 @@ async def _until(condition: object) -> None:
 
 async def test_a_journal_that_cannot_be_written_costs_its_lines_and_nothing_else(tmp_path: Path) -> None:
     source = """
-    import os, shutil, subprocess
+    import os, subprocess
     from freshet import job
 
     @job
     def spoils(ctx, folder: str):
-        shutil.rmtree(folder)
+        os.makedirs(os.path.dirname(folder), exist_ok=True)
         open(folder, "w").close()
         subprocess.run(["echo", "this goes through the host"])
         os._exit(3)

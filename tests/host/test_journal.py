@@ -45,6 +45,61 @@ def test_each_kind_of_line(journal: Journal, tmp_path: Path) -> None:
     ]
 
 
+def test_that_a_step_has_started_is_said_with_its_first_line(journal: Journal, tmp_path: Path) -> None:
+    journal.started(4)
+    assert not (tmp_path / "not").exists()
+    journal.text("stdout", "hello")
+    journal.text("stdout", "again")
+    journal.succeeded()
+    said = [line.get("text", line.get("message")) for line in lines(tmp_path)]
+    assert said == ["started", "hello", "again", "succeeded"]
+
+
+def test_who_says_nothing_has_no_journal_of_its_own(journal: Journal, tmp_path: Path) -> None:
+    journal.started(4)
+    journal.succeeded()
+    journal.close()
+    assert not (tmp_path / "not").exists()
+    journal.begin(7, "orders", 3)
+    journal.text("stdout", "hello")
+    assert [line.get("text") for line in lines(tmp_path)] == ["hello"]
+
+
+def test_who_says_nothing_has_its_states_in_the_journal_that_others_made(journal: Journal, tmp_path: Path) -> None:
+    journal.started(4)
+    other = Journal(tmp_path / "not" / "yet" / "runs")
+    other.begin(7, "orders", 2)
+    other.texts("stdout", ["through the pipe"])
+    journal.succeeded()
+    assert [line.get("text", line.get("message")) for line in lines(tmp_path)] == [
+        "through the pipe",
+        "started",
+        "succeeded",
+    ]
+
+
+def test_what_a_fork_says_first_does_not_start_the_step_twice(journal: Journal, tmp_path: Path) -> None:
+    journal.started(4)
+    pid = os.fork()
+    if pid == 0:
+        journal.text("stdout", "below")
+        os._exit(0)
+    os.waitpid(pid, 0)
+    journal.text("stdout", "above")
+    assert [line.get("text", line.get("message")) for line in lines(tmp_path)] == ["below", "started", "above"]
+
+
+def test_first_lines_of_many_threads_are_all_kept(journal: Journal, tmp_path: Path) -> None:
+    journal.started(4)
+    threads = [threading.Thread(target=journal.text, args=("stdout", str(one))) for one in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    said = [line.get("text", line.get("message")) for line in lines(tmp_path)]
+    assert said[0] == "started" and set(said[1:]) == {str(one) for one in range(20)} and len(said) == 21
+
+
 @pytest.mark.parametrize(
     ("given", "kept"),
     [

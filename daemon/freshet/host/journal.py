@@ -21,12 +21,16 @@ are always written.
 Each line is written whole by one `write` to a descriptor opened with O_APPEND, so the worker, its threads and
 subprocesses and the host (which writes what came through a worker's pipes) may all append at once. A reader may see a
 last line without its end: it is still being written.
+
+A journal is made for what is said: that a step has started is written with its first line, and without anybody's word
+there is no file. The store knows as much, and to make a folder and a file costs more than many a step does.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -80,6 +84,9 @@ class Journal:
         self.folder = ""
         self._head: dict[str, Any] = {}
         self._fd = -1
+        self._opening = threading.Lock()
+        self._held = b""
+        self._holder = 0
         self._torn = False
         self._start_over()
 
@@ -95,12 +102,9 @@ class Journal:
         """From here on, lines are this attempt's."""
         self.folder = f"{self._runs_dir}/{run_id}"
         self._head = {"t": 0.0, "step": step, "attempt": attempt}
+        self._held = b""
         if self._written:
             self._start_over()
-
-    def open(self) -> None:
-        """Make the file now, where the first line would."""
-        self._write(b"")
 
     def text(self, stream: Literal["stdout", "stderr"], line: str) -> None:
         """A line of output, without its end."""
@@ -136,6 +140,16 @@ class Journal:
         """What became of the step; before it, the end of what was cut."""
         self.settle()
         self._write(self._dumped({"stream": "state", "message": message, "fields": fields}))
+
+    def started(self, pid: int) -> None:
+        """The step has started: said before its next line."""
+        self._holder = os.getpid()
+        self._held = self._dumped({"stream": "state", "message": "started", "fields": {"pid": pid}})
+
+    def succeeded(self) -> None:
+        """The step has succeeded: said where there is a journal."""
+        if self._fd >= 0 or os.access(f"{self.folder}/{_FILE}", os.F_OK):
+            self.state("succeeded")
 
     def skip(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         """Output that is too much: count it, and remember its end."""
@@ -195,18 +209,28 @@ class Journal:
 
     def _write(self, text: bytes) -> None:
         try:
-            if self._fd < 0:
-                self._fd = self._open()
-            if text:
-                if self._torn:
-                    text = b"\n" + text
-                self._torn = os.write(self._fd, text) < len(text)
-                if self._torn:  # the disk took a part of it
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if self._fd < 0 or self._held:
+                self._begin()
+            self._put(text)
         except OSError as error:
             if self._unwritten is None:
                 raise
             self._unwritten(error)
+
+    def _begin(self) -> None:
+        with self._opening:
+            if self._fd < 0:
+                self._fd = self._open()
+            held, self._held = self._held, b""
+            if held and os.getpid() == self._holder:  # else of whom this process was forked from, who says it itself
+                self._put(held)
+
+    def _put(self, text: bytes) -> None:
+        if self._torn:
+            text = b"\n" + text
+        self._torn = os.write(self._fd, text) < len(text)
+        if self._torn:  # the disk took a part of it
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _open(self) -> int:
         # The folder is not there in nearly every case: it is made without asking, and without pathlib, whose objects

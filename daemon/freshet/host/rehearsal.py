@@ -61,8 +61,9 @@ class Rehearsal:
         for payload in FrameDecoder().feed(self._frame):
             order: Run = decode(payload)
             journal.begin(order["run"], order["step"], order["attempt"])
-            journal.state("started", pid=os.getpid())
+            journal.started(os.getpid())
             encode(self._perform(order, self._catalog, journal, values_dir=self._values_dir))
+            journal.state("succeeded")
         journal.close()
 
 

@@ -87,7 +87,7 @@ class Bench:
         pid, journal = os.getpid(), self._journal
         journal.begin(order["run"], order["step"], order["attempt"])
         _send(sock, _RECEIVED)
-        journal.state("started", pid=pid)
+        journal.started(pid)
         self._line.begin(sock, pid)
         ended = perform(order, self._catalog, journal, values_dir=self._values_dir, kept=kept, line=self._line)
         if os.getpid() != pid:
@@ -99,7 +99,7 @@ class Bench:
             ended["last"] = True
         frame, error = _fitting(ended)
         if error is None:
-            journal.state("succeeded")
+            journal.succeeded()
         else:
             journal.state("failed", error=error)
         _send(sock, frame)

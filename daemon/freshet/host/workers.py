@@ -97,12 +97,10 @@ class Workers:
         """Launch a step; `payload` is the order as it came."""
         if self._pending or not self._waiting:
             self._pending.append(self.launch(order, payload))
-        else:  # while the worker wakes up, its journal is laid out and the rest is noted
+        else:  # the rest is noted while the worker wakes up
             worker = self._waiting.popleft()
             worker.channel.send(wrap(payload))
-            launch = self.launch(order, payload)
-            launch.journal.open()
-            self._handed(worker, launch)
+            self._handed(worker, self.launch(order, payload))
         self._assign()
 
     def launch(self, order: Run, payload: bytes) -> Launch:

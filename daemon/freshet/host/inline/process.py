@@ -173,7 +173,7 @@ class _Process:
         self._say(InlineReceived(op="received", run=step[0], position=step[1]))
         _JOURNAL.set(journal)
         FLIGHT.set(flight)
-        journal.state("started", pid=os.getpid())
+        journal.started(os.getpid())
         ended = perform(
             order, self._catalog, journal, values_dir=self._values_dir, kept=self._resources, line=flight.line
         )
@@ -193,7 +193,7 @@ class _Process:
             ended = WorkerEnded(op="ended", value=None, metadata={}, error=untold(error), version=None, code=None)
             frame = encode(InlineEnded(op="ended", run=step[0], position=step[1], ended=ended, last=last))
         if ended["error"] is None:
-            journal.state("succeeded")
+            journal.succeeded()
         else:
             journal.state("failed", error=ended["error"])
         self._send(frame)
