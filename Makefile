@@ -9,7 +9,7 @@ CONFIG ?= config/freshet.toml
 KILLS ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help run check test lint types unit crash bench fmt audit lock env env-dev clean
+.PHONY: help run check test lint types unit crash zoo bench fmt audit lock env env-dev clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ unit: env-dev ## the tests, without those marked slow (ARGS=... goes to pytest)
 
 crash: env-dev ## the crash proofs at full length: the daemon killed KILLS times (2000)
 	FRESHET_CRASH_KILLS=$(KILLS) $(PYTHON) -m pytest tests/crash -m "slow or not slow" $(ARGS)
+
+zoo: env-dev ## bad steps in every executor, each kind 20 times, with healthy ones beside them
+	FRESHET_ZOO=20 $(PYTHON) -m pytest tests/executors/test_zoo.py -m slow $(ARGS)
 
 bench: env-dev ## the benchmarks
 	$(PYTHON) -m tests.bench $(ARGS)

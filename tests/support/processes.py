@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["alive", "children", "command_line", "descendants", "kill", "marked"]
+__all__ = ["alive", "children", "command_line", "descendants", "kill", "marked", "zombies"]
 
 
 def marked(mark: str) -> list[int]:
@@ -25,6 +25,11 @@ def alive(pid: int) -> bool:
 def children(pid: int) -> list[int]:
     """The living children of a process."""
     return [child for child in _pids() if (stat := _stat(child)) and stat[1] == str(pid) and stat[0] not in "ZX"]
+
+
+def zombies(pid: int) -> list[str]:
+    """The children of a process that have ended and are not reaped."""
+    return [f"zombie {child}" for child in _pids() if _stat(child) == ["Z", str(pid)]]
 
 
 def descendants(pid: int) -> list[int]:

@@ -43,7 +43,8 @@ class ChildPlan:
 def become(plan: ChildPlan) -> None:
     """Leave the host behind: its descriptors, session, signals. Ends with the host from here on."""
     die_with_parent(plan.parent)
-    become_subreaper()
+    if plan.kind != "inline":  # there nobody knows whose an orphan is: it is the host's
+        become_subreaper()
     os.setsid()
     if plan.out != 1:
         os.dup2(plan.out, 1)

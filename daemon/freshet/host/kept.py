@@ -12,14 +12,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
+from freshet.errors import HostError
 from freshet.host.channel import Channel
 from freshet.host.children import Child, Children
-from freshet.host.frames import decode, wrap
+from freshet.host.frames import wrap
 from freshet.host.launch import Launch
 from freshet.host.loop import Loop, Timer
 from freshet.host.memory import MemoryWatch
 from freshet.host.messages import Called, CancelItem, ErrorData, FromWorker, Run
 from freshet.host.process import complain
+from freshet.host.said import said_by_worker
 
 __all__ = ["Kept"]
 
@@ -40,6 +42,8 @@ class _Worker:
         self.ready = ready
         self.launch: Launch | None = None
         self.leaving = False
+        self.garbled = ""
+        """What came from it that it cannot have said: see `workers`."""
         self.rest: Timer | None = None
 
 
@@ -158,12 +162,21 @@ class Kept:
 
     def _talk(self, worker: _Worker) -> None:
         worker.channel.flush()
-        for payload in worker.channel.read():
-            self._hear(worker, decode(payload))
-        if worker.channel.ended:
+        self._listen(worker)
+        if worker.channel.ended or worker.garbled:
             self._loop.forget(worker.channel.fileno())  # its end shows on the pidfd
         else:
             self._watch(worker)
+
+    def _listen(self, worker: _Worker) -> None:
+        try:
+            for payload in () if worker.garbled else worker.channel.read():
+                self._hear(worker, said_by_worker(payload))
+        except HostError as error:
+            worker.garbled = f"something of its own wrote on its socket ({error.message})"
+            if worker in self._idle:
+                self._idle.remove(worker)
+            self._children.kill(worker.child)
 
     def _hear(self, worker: _Worker, said: FromWorker) -> None:
         launch = worker.launch
@@ -222,8 +235,8 @@ class Kept:
         self._loop.later(grace, partial(self._children.kill, worker.child))
 
     def _gone(self, worker: _Worker, how: str) -> None:
-        for payload in worker.channel.read():
-            self._hear(worker, decode(payload))
+        self._listen(worker)
+        how = worker.garbled or how
         self._loop.forget(worker.channel.fileno())
         worker.channel.close()
         self._workers.discard(worker)

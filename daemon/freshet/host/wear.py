@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
 from pathlib import Path
 
 from freshet.definitions.executor import Process
@@ -15,6 +17,7 @@ _STATM = Path("/proc/self/statm")
 _INLINE = Process(steps=1_000_000_000)
 """Of the process for inline steps, which does not mind how many they are."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_LIMITS = tuple(number for name, number in vars(resource).items() if name.startswith("RLIMIT_"))
 
 
 class Wear:
@@ -39,15 +42,27 @@ class Wear:
 
 
 class Surroundings:
-    """The working directory, the environment and the handlers of signals, as they are now."""
+    """The working directory, the environment, limits, the mask of files, and what is to become of signals, as they are
+    now."""
 
     def __init__(self) -> None:
         self._folder = Path.cwd()
         self._environment = dict(os.environ)
+        self._mask = os.umask(0o22)
+        os.umask(self._mask)
+        self._blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        self._limits = [(number, resource.getrlimit(number)) for number in _LIMITS]
 
     def restore(self) -> None:
-        """As they were."""
+        """As they were. Raises `OSError` or `ValueError` for what cannot be put back: a folder that is gone, a limit
+        that was lowered for good."""
         restore_signals()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
+        os.umask(self._mask)
+        for number, limit in self._limits:
+            if resource.getrlimit(number) != limit:
+                resource.setrlimit(number, limit)
         if Path.cwd() != self._folder:
             os.chdir(self._folder)
         if os.environ != self._environment:

@@ -17,17 +17,19 @@ from typing import Literal
 from freshet.definitions.asset import AssetSpec
 from freshet.definitions.executor import Inline
 from freshet.definitions.job import JobSpec
+from freshet.errors import HostError
 from freshet.host.channel import Channel
 from freshet.host.child import PAGE_SIZE
 from freshet.host.children import Child, Children
 from freshet.host.describe import Catalog
-from freshet.host.frames import decode, encode, wrap
+from freshet.host.frames import encode, wrap
 from freshet.host.inline.flight import step_of
 from freshet.host.inline.messages import FromInline, Stop
 from freshet.host.launch import Launch
 from freshet.host.loop import Loop, Timer
 from freshet.host.messages import Called, CancelItem, ErrorData, Run
 from freshet.host.process import complain
+from freshet.host.said import said_by_inline
 
 __all__ = ["InlineLane"]
 
@@ -54,6 +56,8 @@ class _Process:
         self.seen: tuple[int, int] = (0, 0)
         self.since = 0.0
         self.guilty: Launch | None = None
+        self.garbled = ""
+        """What came from it that it cannot have said: see `workers`."""
 
     def close(self) -> None:
         self.channel.close()
@@ -81,6 +85,7 @@ class InlineLane:
         self._process: _Process | None = None
         self._all: set[_Process] = set()
         self._watching: Timer | None = None
+        self._sweep: Timer | None = None
         self._failures = 0
         self._closing = False
 
@@ -156,12 +161,21 @@ class InlineLane:
 
     def _talk(self, process: _Process) -> None:
         process.channel.flush()
-        for payload in process.channel.read():
-            self._hear(process, decode(payload))
-        if process.channel.ended:
+        self._take(process)
+        if process.channel.ended or process.garbled:
             self._loop.forget(process.channel.fileno())  # its end shows on the pidfd
         else:
             self._listen(process)
+
+    def _take(self, process: _Process) -> None:
+        try:
+            for payload in () if process.garbled else process.channel.read():
+                self._hear(process, said_by_inline(payload))
+        except HostError as error:
+            process.garbled = f"something of its own wrote on its socket ({error.message})"
+            if self._process is process:
+                self._process = None
+            self._children.kill(process.child)
 
     def _hear(self, process: _Process, said: FromInline) -> None:
         if said["op"] == "ready":
@@ -190,7 +204,17 @@ class InlineLane:
         else:
             self._tell(launch.told_ended(ended))
         launch.close()
+        self._sweep_soon()
         self._end_if_left(process)
+
+    def _sweep_soon(self) -> None:
+        """What steps have started and let go of is ended: once for many steps."""
+        if self._sweep is None:
+            self._sweep = self._loop.later(_TURN, self._swept)
+
+    def _swept(self) -> None:
+        self._sweep = None
+        self._children.sweep()
 
     def _leave(self, process: _Process) -> None:
         """It takes no more, and ends with the last step that it has."""
@@ -204,9 +228,9 @@ class InlineLane:
             self._end(process, _GRACE)
 
     def _gone(self, process: _Process, how: str) -> None:
-        for payload in process.channel.read():
-            self._hear(process, decode(payload))
-        guilty = process.guilty or process.flights.get(step_of(process.words[0]))
+        self._take(process)
+        how = process.garbled or how
+        guilty = process.guilty or process.flights.get(step_of(process.words[0])) or _only(process.flights)
         self._loop.forget(process.channel.fileno())
         process.close()
         self._all.discard(process)
@@ -266,6 +290,11 @@ class InlineLane:
         process.child.output = launch.output
         self._children.signal(process.child, signal.SIGUSR2)  # faulthandler: where does it stand
         self._loop.later(_DUMP_TIME, lambda: self._children.kill(process.child))
+
+
+def _only(flights: dict[tuple[int, int], Launch]) -> Launch | None:
+    """Whose doing it was that the process ended, where it has no other step."""
+    return next(iter(flights.values())) if len(flights) == 1 else None
 
 
 def _dead(how: str) -> ErrorData:
