@@ -105,10 +105,17 @@ class Site:
         name, _, value = self.mark.partition("=")
         return {**own, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", name: value, **self._env}
 
-    def start(self, command: Sequence[str] | None = None, *, env: Mapping[str, str] | None = None) -> Daemon:
+    def start(
+        self,
+        command: Sequence[str] | None = None,
+        *,
+        env: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+        stdin: int = subprocess.DEVNULL,
+    ) -> Daemon:
         """Start a daemon: `freshet run`, or another command (of the interpreter) that ends up in one."""
         argv = [sys.executable, *(command or ("-m", "freshet", "run")), "--config", str(self.config)]
-        daemon = Daemon(self, argv, {**self.environment, **(env or {})})
+        daemon = Daemon(self, argv, {**self.environment, **(env or {})}, pass_fds=pass_fds, stdin=stdin)
         self._daemons.append(daemon)
         return daemon
 
@@ -151,7 +158,15 @@ class Site:
 class Daemon:
     """One process of a daemon on a site."""
 
-    def __init__(self, site: Site, argv: Sequence[str], env: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        site: Site,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        pass_fds: Sequence[int] = (),
+        stdin: int = subprocess.DEVNULL,
+    ) -> None:
         self.site = site
         self._log_begins = len(site.log_text())
         with site.log.open("ab") as log:
@@ -159,10 +174,11 @@ class Daemon:
                 argv,
                 env=dict(env),
                 cwd=site.folder,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=pass_fds,
             )
         self.client = Client(site.state / "freshet.sock")
 

@@ -7,10 +7,14 @@ inner: everything that creates work     ends at the first SIGTERM
 from __future__ import annotations
 
 import asyncio
+import errno
+import faulthandler
 import gc
+import os
 import signal
+import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -24,7 +28,8 @@ from freshet.engine.clock import SystemClock
 from freshet.engine.engine import Engine, EngineOptions
 from freshet.engine.facade import EngineControl
 from freshet.engine.logs import configure_logs
-from freshet.engine.notify import notify
+from freshet.engine.notify import Manager
+from freshet.engine.views import EngineStatus
 from freshet.errors import FreshetError
 from freshet.executors.apart import StepExecutor
 from freshet.executors.base import Answers, CodeHost
@@ -33,7 +38,8 @@ from freshet.executors.codehost import ProcessCodeHost
 from freshet.executors.dask import DaskSteps
 from freshet.executors.detached import DetachedSteps
 from freshet.executors.hostsettings import HostSettings
-from freshet.http.serve import serve
+from freshet.http.handed import handed_down
+from freshet.http.serve import Outside, serve
 from freshet.http.sockets import Sockets, bind
 from freshet.settings import Settings, check_folders
 from freshet.store.lock import lock_state_dir
@@ -56,11 +62,15 @@ def run_daemon(settings: Settings) -> int:
     An engine bug passes through as its exception: the process ends with the traceback.
     """
     configure_logs(settings.log.level, settings.log.format)
+    faulthandler.enable()  # systemd's watchdog ends with SIGABRT what does not turn: the log then says where it stood
+    manager = Manager.taken_from(os.environ)
     mistakes: list[FreshetError] = []
     try:
-        anyio.run(_main, settings, backend_options={"use_uvloop": sys.platform != "win32"})
+        anyio.run(_main, settings, manager, backend_options={"use_uvloop": sys.platform != "win32"})
     except* FreshetError as group:
         mistakes = _flatten(group)
+    if mistakes:
+        manager.tell(STATUS=mistakes[0].message, ERRNO=errno.EINVAL)
     for error in mistakes:
         print(f"error: {error.message}", file=sys.stderr)  # noqa: T201  # for people, also where the log is JSON
         if error.hint:
@@ -75,21 +85,29 @@ def _flatten(group: BaseExceptionGroup[FreshetError]) -> list[FreshetError]:
     return found
 
 
-async def _main(settings: Settings) -> None:
+async def _main(settings: Settings, manager: Manager) -> None:
+    handed = handed_down(os.environ)
     check_folders(settings)
     with lock_state_dir(settings.state_dir):
         children = await ChildrenLock.acquire(settings.state_dir)
         clock = SystemClock()
         store = await Store.open(settings.state_dir / "freshet.db", now=clock.now())
         try:
-            await _serve(settings, store, children, clock)
+            await _serve(settings, store, children, clock, manager, handed)
         finally:
             with anyio.CancelScope(shield=True):
                 await store.close()
                 children.close()
 
 
-async def _serve(settings: Settings, store: Store, children: ChildrenLock, clock: SystemClock) -> None:
+async def _serve(
+    settings: Settings,
+    store: Store,
+    children: ChildrenLock,
+    clock: SystemClock,
+    manager: Manager,
+    handed: socket.socket | None,
+) -> None:
     hosting = HostSettings(
         plugins_dir=settings.plugins_dir,
         root=settings.root,
@@ -118,29 +136,43 @@ async def _serve(settings: Settings, store: Store, children: ChildrenLock, clock
 
     engine = Engine(store=store, make_host=make_host, clock=clock, options=options, make_executors=make_executors)
     ready, stopped, hurry = anyio.Event(), anyio.Event(), anyio.Event()
-    with closing(bind(settings)) as sockets:
+    control, outside = EngineControl(engine, store), Outside()
+    with closing(bind(settings, handed)) as sockets:
         async with anyio.create_task_group() as outer:
             outer.start_soon(store.wait_failed)
-            outer.start_soon(partial(serve, EngineControl(engine, store), settings, ready=ready, sockets=sockets))
-            await outer.start(_watch_signals, engine, stopped, hurry)
+            outer.start_soon(partial(serve, control, settings, ready=ready, sockets=sockets, outside=outside))
+            await outer.start(_watch_signals, engine, stopped, hurry, partial(_reload, manager))
+            outer.start_soon(manager.keep, lambda: _at_a_glance(control.status()), lambda: bool(control.status().stuck))
             async with anyio.create_task_group() as inner:
-                inner.start_soon(_run, engine, ready, settings, sockets)
+                inner.start_soon(_run, engine, ready, settings, sockets, manager)
                 await stopped.wait()
                 inner.cancel_scope.cancel()
-            notify(STOPPING=1, STATUS="finishing what runs")
+            manager.tell(STOPPING=1, STATUS="finishing what runs")
+            if sockets.handed:
+                await outside.leave()
             await engine.stop(hurry=hurry)
             outer.cancel_scope.cancel()
     _log.info("stopped")
 
 
-async def _run(engine: Engine, ready: anyio.Event, settings: Settings, sockets: Sockets) -> None:
+def _at_a_glance(status: EngineStatus) -> str:
+    said = f"{status.state}: {status.running} running, {status.queued} queued"
+    return f"{said}; {status.problem}" if status.problem else said
+
+
+async def _reload(manager: Manager) -> None:
+    with manager.reloading():
+        _log.warning("not reloaded: edited plugins come into force when the daemon starts anew")
+
+
+async def _run(engine: Engine, ready: anyio.Event, settings: Settings, sockets: Sockets, manager: Manager) -> None:
     await engine.start()
     asyncio.get_running_loop().set_exception_handler(partial(_callback_failed, engine))
     gc.collect(1)  # not what has lasted: of a hundred thousand assets it is a million objects
     gc.freeze()
     gc.set_threshold(*_GARBAGE_AFTER)
     ready.set()
-    notify(READY=1, STATUS="ready")
+    manager.tell(READY=1)
     found = engine.instruments.in_force.definitions
     _log.info(
         "ready",
@@ -174,14 +206,20 @@ async def _watch_signals(
     engine: Engine,
     stopped: anyio.Event,
     hurry: anyio.Event,
+    reload: Callable[[], Awaitable[None]],
     *,
     task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """The first SIGTERM or SIGINT asks to stop, the second to stop now."""
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    """The first SIGTERM or SIGINT asks to stop, the second to stop now; SIGHUP asks to reload, unless it says that the
+    terminal of the daemon is gone."""
+    on_terminal = os.isatty(0)
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         task_status.started()
         async for number in signals:
-            if stopped.is_set():
+            if number == signal.SIGHUP and (not on_terminal or os.isatty(0)):
+                if engine.state == "ready" and not stopped.is_set():
+                    await reload()
+            elif stopped.is_set():
                 _log.warning("stopping now", signal=number.name)
                 hurry.set()
             else:

@@ -22,6 +22,10 @@ __all__ = [
 ]
 
 
+STUCK_AFTER = 30.0
+"""Seconds without a turn after which a loop that has work counts as stuck."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
     """The engine at a glance. `loops`: by name, seconds since each loop's last turn, None while it rests.
@@ -40,6 +44,11 @@ class EngineStatus:
     loops: dict[str, float | None] = field(default_factory=dict[str, float | None])
     problem: str | None = None
     needs_restart: bool = False
+
+    @property
+    def stuck(self) -> list[str]:
+        """The loops that have work and took no turn for too long."""
+        return sorted(name for name, idle in self.loops.items() if idle is not None and idle > STUCK_AFTER)
 
 
 SensorStatus = Literal["ok", "waiting", "failing", "paused", "quarantined"]

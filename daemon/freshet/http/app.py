@@ -12,17 +12,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from freshet.engine.control import Control, EngineStatus
+from freshet.engine.control import Control
 from freshet.http.bucket import HOOK_RATE
 from freshet.http.hooks import PREFIX, Hooks
 
-__all__ = ["create_app", "stuck"]
+__all__ = ["create_app"]
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 """An ASGI application."""
-
-STUCK_AFTER = 30.0
-"""Seconds without a turn after which a loop that has work counts as stuck."""
 
 
 def create_app(control: Control, *, hook_rate: float = HOOK_RATE) -> Application:
@@ -32,7 +29,7 @@ def create_app(control: Control, *, hook_rate: float = HOOK_RATE) -> Application
     async def healthz(request: Request) -> Response:
         """200 while the daemon turns: 'degraded' names a problem that a restart would not mend. 503 if it is stuck."""
         status = control.status()
-        hanging = stuck(status)
+        hanging = status.stuck
         word = "stuck" if hanging else "degraded" if status.problem else "ok"
         body: dict[str, Any] = {"status": word, "state": status.state, "problem": status.problem, "stuck": hanging}
         return JSONResponse(body, status_code=503 if hanging else 200)
@@ -40,7 +37,7 @@ def create_app(control: Control, *, hook_rate: float = HOOK_RATE) -> Application
     async def readyz(request: Request) -> Response:
         """200 while it takes work: ready, no problem, no loop stuck."""
         status = control.status()
-        fine = status.state == "ready" and status.problem is None and not stuck(status)
+        fine = status.state == "ready" and status.problem is None and not status.stuck
         body: dict[str, Any] = {"ready": fine, "state": status.state, "problem": status.problem}
         return JSONResponse(body, status_code=200 if fine else 503)
 
@@ -57,11 +54,6 @@ def create_app(control: Control, *, hook_rate: float = HOOK_RATE) -> Application
             await others(scope, receive, send)
 
     return application
-
-
-def stuck(status: EngineStatus) -> list[str]:
-    """The loops that have work and took no turn for too long."""
-    return sorted(name for name, idle in status.loops.items() if idle is not None and idle > STUCK_AFTER)
 
 
 async def _problem(request: Request, error: Exception) -> Response:

@@ -12,7 +12,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-__all__ = ["BODY_PHASE", "HEADER_SIZE", "HEADER_WITHIN", "IDLE_WITHIN", "Addresses", "guarded"]
+__all__ = ["BODY_PHASE", "HEADER_SIZE", "HEADER_WITHIN", "IDLE_WITHIN", "LAST_WITHIN", "Addresses", "guarded"]
 
 HEADER_WITHIN = 5.0
 """Seconds from the first byte of a request to the end of its header."""
@@ -20,6 +20,8 @@ BODY_PHASE = 15.0
 """Seconds for a body, whether anybody reads it or not; the hooks answer 408 before."""
 IDLE_WITHIN = 30.0
 """Seconds that a connection may stay without a request."""
+LAST_WITHIN = 0.5
+"""Seconds that a connection has at the end for the header of a request that is on its way."""
 
 HEADER_SIZE = 64 << 10
 """Bytes of a header at the most; of one that comes in one piece, that piece."""
@@ -56,6 +58,8 @@ class _Guarded(HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None
     _address: str | None = None
     _begun = False
+    _ends = False
+    """The server does: this request is the last."""
     _header = 0
     """Bytes of a header that is not complete."""
 
@@ -91,6 +95,17 @@ class _Guarded(HttpToolsProtocol):
         self._header = 0
         self._within(BODY_PHASE)
         super().on_headers_complete()
+        if self._ends:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """The server ends. Who has connected and said nothing yet is no idle one: his request is on its way."""
+        self._ends = True
+        earlier: Any = self.cycle  # None before the first request
+        if earlier is None or (self._begun and earlier.response_complete):
+            self._within(LAST_WITHIN)
+        else:
+            super().shutdown()
 
     def on_message_complete(self) -> None:
         self._begun = False

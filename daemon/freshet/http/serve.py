@@ -20,32 +20,71 @@ if TYPE_CHECKING:
     from freshet.engine.control import Control
     from freshet.settings import HttpSettings, Settings
 
-__all__ = ["serve"]
+__all__ = ["Outside", "serve"]
 
 _GRACE = 1
 """Whole seconds that requests in flight get at the end; long polls and streams end at once by themselves."""
 
 
-async def serve(control: Control, settings: Settings, *, ready: anyio.Event, sockets: Sockets | None = None) -> None:
+class Outside:
+    """The end of what answers on TCP, where that is to be before all else ends: who comes later waits in the socket
+    for the next daemon, if the service manager holds it."""
+
+    def __init__(self) -> None:
+        self.over = anyio.Event()
+        """Nothing more is taken."""
+        self.begun = False
+        self.ended = anyio.Event()
+
+    async def leave(self) -> None:
+        """Take nothing more, and return when what was taken has been answered."""
+        self.over.set()
+        if self.begun:
+            await self.ended.wait()
+
+
+async def serve(
+    control: Control,
+    settings: Settings,
+    *,
+    ready: anyio.Event,
+    sockets: Sockets | None = None,
+    outside: Outside | None = None,
+) -> None:
     """Answer on both sockets until cancelled.
 
     `ready` is set by the daemon once the engine is: only then is fastapi imported, which takes longer than all the
-    rest; who asks the API earlier waits. `sockets`: already bound by the caller, who then need not wait for this task
-    to know that the addresses are free. Raises `SettingsError` where an address cannot be had.
+    rest; who asks the API earlier waits, and so does who comes to a TCP socket that was handed down. `sockets`: already
+    bound by the caller, who then need not wait for this task to know that the addresses are free. `outside`: lets the
+    caller end TCP first. Raises `SettingsError` where an address cannot be had.
     """
     bound = sockets or bind(settings)
+    outside = outside or Outside()
     closing = anyio.Event()
+
+    async def answer_outside() -> None:
+        if bound.handed:
+            await ready.wait()
+        if not outside.over.is_set():
+            outside.begun = True
+            try:
+                await _answer(bound.tcp, lambda: _tcp_app(control, settings), outside.over, settings.http)
+            finally:
+                outside.ended.set()
+
     try:
         async with anyio.create_task_group() as group:
-            group.start_soon(_answer, bound.tcp, lambda: _tcp_app(control, settings), closing, settings.http)
+            group.start_soon(answer_outside)
             await ready.wait()
             group.start_soon(_answer, bound.unix, lambda: _api_app(control, settings, closing), closing)
             try:
                 await anyio.sleep_forever()
             finally:
                 closing.set()
+                outside.over.set()
     finally:
         closing.set()
+        outside.over.set()
         bound.close()
 
 
@@ -64,13 +103,13 @@ def _api_app(control: Control, settings: Settings, closing: anyio.Event) -> Any:
 async def _answer(
     bound: socket, make: Callable[[], Any], closing: anyio.Event, anybody: HttpSettings | None = None
 ) -> None:
-    """Serve one application on one socket until cancelled, and then end in good order. `anybody`: it is open to
-    strangers, within these bounds."""
+    """Serve one application on one socket until cancelled or `closing`, and then end in good order. `anybody`: it is
+    open to strangers, within these bounds."""
     server = await to_thread.run_sync(_server, make, anybody)
     async with anyio.create_task_group() as group:
         group.start_soon(_shielded, server, bound)
         try:
-            await anyio.sleep_forever()
+            await closing.wait()
         finally:
             closing.set()
             server.leave.set()

@@ -23,12 +23,14 @@ _BACKLOG = 2048
 
 @dataclass(frozen=True)
 class Sockets:
-    """Bound and listening. `host` and `port` are those in use, also where the settings ask for a free port."""
+    """Bound and listening. `host` and `port` are those in use, also where the settings ask for a free port. `handed`:
+    the TCP socket is the service manager's, which keeps it when this process ends."""
 
     tcp: socket.socket
     unix: socket.socket
     path: Path
     inode: int
+    handed: bool = False
 
     @property
     def host(self) -> str:
@@ -49,18 +51,19 @@ class Sockets:
                 self.path.unlink()
 
 
-def bind(settings: Settings) -> Sockets:
+def bind(settings: Settings, handed: socket.socket | None = None) -> Sockets:
     """Bind and listen on both. The caller holds the lock of the state directory, so a socket left there is stale.
 
-    Raises `SettingsError` naming the key where an address or a path cannot be had.
+    `handed`: the TCP socket to take, whatever the settings say of host and port. Raises `SettingsError` naming the key
+    where an address or a path cannot be had.
     """
-    tcp = _bind_tcp(settings.http.host, settings.http.port)
+    tcp = handed or _bind_tcp(settings.http.host, settings.http.port)
     try:
         unix, inode = _bind_unix(settings.socket_path, guarded=settings.state_dir in settings.socket_path.parents)
     except BaseException:
         tcp.close()
         raise
-    return Sockets(tcp, unix, settings.socket_path, inode)
+    return Sockets(tcp, unix, settings.socket_path, inode, handed=handed is not None)
 
 
 def _bind_tcp(host: str, port: int) -> socket.socket:
