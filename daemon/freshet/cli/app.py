@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 import freshet
-from freshet.cli import backfilling, caching, checking, explaining, inboxing, partitioning, queueing, showing
+from freshet.cli import backfilling, caching, checking, explaining, inboxing, partitioning, queueing, serving, showing
 from freshet.cli.session import (
     ConfigOption,
     JsonOption,
@@ -394,5 +394,6 @@ explaining.add_commands(_command)
 inboxing.add_commands(_command)
 partitioning.add_commands(_command)
 queueing.add_commands(_command)
+serving.add_commands(_command, app)
 showing.add_commands(_command)
 app.add_typer(cursor_app)
