@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.engine.test_why import named
-from tests.support.served import served_engine
+from tests.support.served import ServedEngine, served_engine
 
-from freshet import AutomationCondition, DynamicPartitions, Freshness, asset, external_asset
+from freshet import AutomationCondition, DynamicPartitions, Freshness, asset, check, external_asset
 from freshet.cli.freshness import freshness_text
 from freshet.http.models import AssetAnswer
 
@@ -64,6 +65,20 @@ def test_when_an_instant_comes(tmp_path: Path, capsys: pytest.CaptureFixture[str
         assert "cron_tick_passed('0 * * * *', 'UTC')  waits until in " in one.cli("why", "hourly").out
 
 
+def test_a_pause_is_waited_for_and_no_longer_than_it_may(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    @asset(deps=[orders], automation=C.any_deps_updated().since_last_handled().debounce("10s", max_wait="25s"))
+    def calm() -> int:
+        return 1
+
+    with served_engine(tmp_path, [orders, calm], capsys) as one:
+        for left in (10, 10, 9, 1):  # at 0, 8, 16 and 24 s
+            one.cli("report", "orders")
+            found = one.cli("--json", "why", "calm").json
+            assert found["tree"]["until"] - found["now"] == pytest.approx(left, abs=0.5)
+            one.advance(8)
+        assert one.cli("--json", "why", "calm").json["state"] == "materialized"
+
+
 def test_what_failed_says_how_and_what_helps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     @asset(freshness=Freshness(within="1m"), automation=C.on_lapse(attempts=2, delay="10s"))
     def stale() -> int:
@@ -117,3 +132,51 @@ def test_what_a_join_and_a_choice_are_about_is_named(tmp_path: Path, capsys: pyt
         assert "asset_matches('late')\n" in said and "late: newly_updated" in said
         assert "any_deps_updated.ignore('stock')\n" in said and "orders: newly_updated" in said
         assert "stock: newly_updated" not in said
+
+
+def test_what_blocking_checks_hold_says_which_and_what_helps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that is canceled before its check has looked leaves what it made held: nobody has said that it is good."""
+    values = {"a": 1, "b": -1}
+
+    @asset(partitions=SHOPS)
+    def takings(ctx: Any) -> int:
+        return values[ctx.partition.key]
+
+    @asset(partitions=SHOPS, automation=C.eager())
+    def below(takings: int) -> int:
+        return takings
+
+    @check(asset=takings, blocking=True)
+    def positive(takings: int) -> bool:
+        return takings > 0
+
+    def lasting(step: Any) -> float:
+        return 10.0 if step.name == "takings.positive" else 1.0
+
+    def held(one: ServedEngine, key: str) -> str:
+        return next((line for line in one.cli("why", "takings", "-p", key).out.splitlines() if "held back" in line), "")
+
+    with served_engine(tmp_path, [takings, below, positive], capsys, duration=lasting) as one:
+        one.cli("partitions", "shops", "add", "a", "b")
+        one.cli("materialize", "takings", "-p", "a")
+        one.advance(5)
+        said = "held back from those below: the check positive "
+        assert held(one, "a") == f"{said}is still to look at it, in run 1"
+        one.cli("cancel", "1")
+        one.advance(60)
+        assert held(one, "a") == f"{said}has not looked at it; freshet verify takings -p a lets it look"
+        assert one.cli("--json", "why", "below", "-p", "a").json["state"] == "missing"
+        assert "takings: materialized, held by its checks (freshet why takings -p a); holds back" in (
+            one.cli("why", "below", "-p", "a").out
+        )
+        one.cli("verify", "takings", "-p", "a")
+        one.advance(60)
+        assert held(one, "a") == ""
+        assert one.cli("--json", "why", "below", "-p", "a").json["state"] == "materialized"
+        one.cli("materialize", "takings", "-p", "b")
+        one.advance(60)
+        assert held(one, "b").startswith(f"{said}failed 49s ago (")
+        assert held(one, "b").endswith("in run 4; freshet verify takings -p b lets it look")
+        assert "CheckFailed: the blocking check" in one.cli("why", "takings", "-p", "b").out

@@ -18,6 +18,7 @@ from freshet.engine.partitions.refs import partition_ref
 from freshet.engine.queue import Gate, RateGate
 from freshet.engine.requests import find_asset
 from freshet.errors import Conflict
+from freshet.store.checks import ShutGate, gates_shut
 from freshet.store.freshness import freshness_at
 from freshet.store.records import Event, RunRow
 from freshet.store.views import PartitionState
@@ -98,7 +99,8 @@ class WhyView:
     """`condition`: its digest; `tree` None without a condition. `needs`: what would make it true. `added_at`: when the
     partition came to be, of windows and static keys where that is known. `run`: the last that
     makes this partition; `blocked_by`: why it does not go on; `earlier`: the condition that asked for it, where it is
-    another now. `stopped`: the end of a chain since then. `freshness`: of the partition, where the policy is for each;
+    another now. `gates`: the blocking checks that hold back what is there from those below. `stopped`: the end of a
+    chain since then. `freshness`: of the partition, where the policy is for each;
     else of the asset; None without one. `external`: no run makes it."""
 
     asset: str
@@ -118,6 +120,7 @@ class WhyView:
     run: RunRow | None
     blocked_by: str | None
     earlier: str | None
+    gates: tuple[ShutGate, ...]
     stopped: Event | None
 
 
@@ -152,6 +155,7 @@ async def why(engine: Engine, asset: str, key: str | None) -> WhyView:
         run=asked.run,
         blocked_by=_blocked_by(engine, asked),
         earlier=_earlier(asset, asked, digest),
+        gates=await _gates(engine, asset, number),
         stopped=asked.stopped,
     )
 
@@ -189,6 +193,12 @@ async def _promise(engine: Engine, spec: AssetSpec, number: int, now: float) -> 
     state, deadline = state_at(policy, row.counts, now, row.state), lapse_deadline(policy, row.counts)
     moved = state == "lapsed" and deadline is not None and deadline > now
     return Promise(state, None if moved else deadline)
+
+
+async def _gates(engine: Engine, asset: str, number: int) -> tuple[ShutGate, ...]:
+    names = engine.instruments.in_force.definitions.gates.get(asset, ())
+    read = partial(gates_shut, asset=asset, partition=number, names=names)
+    return await engine.instruments.store.read(read) if names else ()
 
 
 # --- what happened ----------------------------------------------------------------------------------------------

@@ -24,10 +24,12 @@ from freshet.store.records import CheckedBits, CheckEnd, Event, ImportedCheck, P
 __all__ = [
     "CheckSummary",
     "Checked",
+    "ShutGate",
     "awaits_checks",
     "check_ended",
     "check_summaries",
     "checked_bits",
+    "gates_shut",
     "held_numbers",
     "record_checks",
     "write_check",
@@ -178,6 +180,51 @@ def awaits_checks(db: sqlite3.Connection, result: StepResult, asset: str, asset_
         (result.run_id, asset_id, partition, dump(names)),
     ).fetchone()
     return row is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ShutGate:
+    """A blocking check that has not let through what was made: it failed, at `at` in `run_id`; or it has not looked at
+    it, and a step of the run `run_id` is to, or none."""
+
+    check: str
+    failed: bool
+    at: float | None
+    run_id: int | None
+
+
+def gates_shut(db: sqlite3.Connection, asset: str, partition: int, names: Sequence[str]) -> tuple[ShutGate, ...]:
+    """Of these blocking checks, those that hold a partition; none where nothing holds it."""
+    row = db.execute(
+        """
+        SELECT s.asset_id, s.materialized_seq FROM assets a
+        JOIN asset_state s ON s.asset_id = a.id AND s.partition = ? WHERE a.name = ? AND s.held > 0
+        """,
+        (partition, asset),
+    ).fetchone()
+    if row is None:
+        return ()
+    asset_id, of_seq = row
+    found: list[ShutGate] = []
+    for name in names:
+        told = db.execute(
+            """
+            SELECT passed OR severity = 'warn', at, run_id FROM check_results
+            WHERE asset_id = ? AND name = ? AND partition = ? AND of_seq IS ?
+            """,
+            (asset_id, name, partition, of_seq),
+        ).fetchone()
+        coming = db.execute(
+            f"""
+            SELECT max(run_id) FROM steps WHERE check_of = ? AND partition = ? AND name = ? AND state IN {ACTIVE}
+            """,  # noqa: S608  # a constant
+            (asset_id, partition, check_step(asset, name)),
+        ).fetchone()[0]
+        if coming is not None or told is None:
+            found.append(ShutGate(name, False, None, coming))
+        elif not told[0]:
+            found.append(ShutGate(name, True, told[1], told[2]))
+    return tuple(found)
 
 
 def held_numbers(db: sqlite3.Connection, asset: str) -> BitMap:

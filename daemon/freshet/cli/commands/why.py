@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from datetime import datetime
@@ -16,6 +17,7 @@ from freshet.cli.text import age, clock, error_line, in_line
 from freshet.http.models import (
     DependencyAnswer,
     EventAnswer,
+    GateAnswer,
     MakerAnswer,
     PromiseAnswer,
     RunAnswer,
@@ -76,6 +78,7 @@ def lines_of(one: WhyAnswer) -> Iterator[Text]:
     if one.freshness is not None:
         yield _freshness(one.freshness, now)
     yield from _run(one, now)
+    yield from (_gate(gate, one, now) for gate in one.gates)
     if one.stopped is not None:
         yield _stopped(one.stopped, now)
     yield from (_maker(maker) for maker in one.makers)
@@ -108,6 +111,7 @@ def _run(one: WhyAnswer, now: float) -> Iterator[Text]:
     line = Text(f"run {run.id} ").append(state_text(run.state)).append(f"  asked for by {in_line(run.origin)} ")
     yield line.append(f"{_when(run.created_at, now)}{_ended(run, now)}")
     errors = [step.error for step in run.steps if step.name == one.asset and step.state == "failed"]
+    errors += [step.error for step in run.steps if step.name.startswith(f"{one.asset}.") and step.state == "failed"]
     if run.state == "failed" and (error := next(iter(errors), run.error)) is not None:
         yield _long(Text(f"  {error_line(error)}", "red"))
     if run.blocked_by:
@@ -117,6 +121,22 @@ def _run(one: WhyAnswer, now: float) -> Iterator[Text]:
     if run.version is not None and run.version != one.definitions_version:
         was, now_is = in_line(run.version[:12]), in_line(one.definitions_version[:12])
         yield Text(f"  with version {was} of the plugins; {now_is} is in force now")
+
+
+def _gate(gate: GateAnswer, one: WhyAnswer, now: float) -> Text:
+    said = f"held back from those below: the check {in_line(gate.check)} "
+    if gate.failed and gate.at is not None:
+        said += f"failed {_when(gate.at, now)}" + (f" in run {gate.run_id}" if gate.run_id is not None else "")
+    elif gate.run_id is not None:
+        return Text(f"{said}is still to look at it, in run {gate.run_id}", "yellow")
+    else:
+        said += "has not looked at it"
+    return Text(f"{said}; freshet verify {_of(one.asset, one.partition)} lets it look", "red")
+
+
+def _of(asset: str, key: str | None) -> str:
+    """As a command names them."""
+    return in_line(asset if key is None else f"{asset} -p {shlex.quote(key)}")
 
 
 def _ended(run: RunAnswer, now: float) -> str:
@@ -214,7 +234,8 @@ def _dependency(one: DependencyAnswer) -> Text:
     if one.named == 0:
         line.append("no partition of it")
     elif one.named == 1:
-        states = [("held by its checks", one.held), ("failed", one.failed)]
+        look = _of(one.asset, next(iter(one.held.keys), None))
+        states = [(f"held by its checks (freshet why {look})", one.held), ("failed", one.failed)]
         states += [("on its way", one.moving), ("missing", one.missing)]
         said = [word for word, some in states if some.count]
         line.append(", ".join(["materialized"] * bool(one.materialized) + said))

@@ -14,6 +14,7 @@ from freshet.definitions.condition import (
     CheckIs,
     ChecksMatch,
     CronTickPassed,
+    Debounce,
     ExecutedWithTags,
     LapseUnserved,
     Operand,
@@ -148,8 +149,8 @@ def _waits(look: Look, node: Node, scope: Scope) -> tuple[float | None, float | 
     times = look.memory.deadlines(look.key(node, scope), scope.candidates)
     if not times:
         return None, None
-    until = max(times)
     condition = node.condition
+    until = min(times) if isinstance(condition, Debounce) else max(times)
     if isinstance(condition, WhenDepsReady) and condition.max_wait is not None:
         waits = look.memory.stamps(look.key(node, scope, f".wait{Stamps.DEADLINE}"), deadline=True)
         held = [when for when, _ in waits.items(scope.candidates)]

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from freshet.engine.why import NodeView
 from freshet.http.api.context import Api
 from freshet.http.api.convert import event_answer, run_answer
-from freshet.http.models import DependencyAnswer, MakerAnswer, PromiseAnswer, SomeAnswer, WhyAnswer, WhyNode
+from freshet.http.models import DependencyAnswer, GateAnswer, MakerAnswer, PromiseAnswer, SomeAnswer, WhyAnswer, WhyNode
 
 __all__ = ["router"]
 
@@ -42,6 +42,7 @@ async def why(
         added_at=view.added_at,
         run=None if view.run is None else run_answer(view.run, view.blocked_by),
         earlier=view.earlier,
+        gates=tuple(GateAnswer.model_validate(one, from_attributes=True) for one in view.gates),
         stopped=None if view.stopped is None else event_answer(view.stopped),
     )
 

@@ -81,7 +81,15 @@ from freshet.http.models.tickers import (
     TickBody,
     TickRowAnswer,
 )
-from freshet.http.models.why import DependencyAnswer, MakerAnswer, PromiseAnswer, SomeAnswer, WhyAnswer, WhyNode
+from freshet.http.models.why import (
+    DependencyAnswer,
+    GateAnswer,
+    MakerAnswer,
+    PromiseAnswer,
+    SomeAnswer,
+    WhyAnswer,
+    WhyNode,
+)
 
 __all__ = [
     "AddPartitionsBody",
@@ -112,6 +120,7 @@ __all__ = [
     "EventsPage",
     "FreshnessAnswer",
     "FreshnessState",
+    "GateAnswer",
     "HookAnswer",
     "HostAnswer",
     "ImportChecksBody",

@@ -7,7 +7,7 @@ from typing import Literal
 from freshet.http.models.base import Answer, FreshnessState
 from freshet.http.models.runs import EventAnswer, RunAnswer
 
-__all__ = ["DependencyAnswer", "MakerAnswer", "PromiseAnswer", "SomeAnswer", "WhyAnswer", "WhyNode"]
+__all__ = ["DependencyAnswer", "GateAnswer", "MakerAnswer", "PromiseAnswer", "SomeAnswer", "WhyAnswer", "WhyNode"]
 
 
 class SomeAnswer(Answer):
@@ -70,12 +70,23 @@ class PromiseAnswer(Answer):
     deadline: float | None
 
 
+class GateAnswer(Answer):
+    """A blocking check that holds back from those below what was made: it `failed`, at `at`, in the run `run_id`; or it
+    has not looked at it yet, and the run `run_id` is to do so, or none."""
+
+    check: str
+    failed: bool
+    at: float | None
+    run_id: int | None
+
+
 class WhyAnswer(Answer):
     """`partitions`: how many the asset has, None without. `condition`: names the condition in force; `tree`: None
     without one. `needs`: what would make it true, each by itself. `added_at`: when the partition came to be, where that
     is known. `run`: the last that makes this partition; `earlier`: the condition that asked for it, where another is in
-    force now. `stopped`: the end of a chain of automatic runs since then. `freshness`: of the partition, where the
-    policy is for each; else of the asset; None without one. `external`: no run makes it."""
+    force now. `gates`: the blocking checks that hold back what is there. `stopped`: the end of a chain of automatic
+    runs since then. `freshness`: of the partition, where the policy is for each; else of the asset; None without one.
+    `external`: no run makes it."""
 
     asset: str
     external: bool
@@ -93,4 +104,5 @@ class WhyAnswer(Answer):
     added_at: float | None
     run: RunAnswer | None
     earlier: str | None
+    gates: tuple[GateAnswer, ...] = ()
     stopped: EventAnswer | None
