@@ -1,5 +1,5 @@
-"""Reports, time, steps of the clock, restarts and edits in any order: each lapse is told once, in time, as a model that
-looks at every second says."""
+"""Reports, time, steps of the clock, restarts, edits, and keys that go and come again, in any order: each lapse is told
+once, in time, as a model that looks at every second says."""
 
 from __future__ import annotations
 
@@ -89,6 +89,8 @@ actions = st.lists(
         st.tuples(st.just("restart"), st.sampled_from([0, 5, 90]), st.just(0.0)),
         st.tuples(st.just("edit"), st.integers(0, 11), st.just(0.0)),
         st.tuples(st.just("add"), st.integers(0, 0), st.just(0.0)),
+        st.tuples(st.just("delete"), st.integers(1, 3), st.just(0.0)),
+        st.tuples(st.just("renew"), st.integers(1, 3), st.just(0.0)),
     ),
     min_size=1,
     max_size=14,
@@ -106,6 +108,18 @@ def definitions(model: Model) -> list[object]:
             policy = Freshness(f"{int(length)}s", early, per_partition=each)
         made.append(external_asset(name, freshness=policy, partitions=KEYS if each else None))
     return made
+
+
+async def delete(engine: Rig, model: Model, number: int) -> None:
+    await engine.control.delete_partitions("keys", [f"k{number}"])
+    for name in ("each", "each_cron"):
+        model.stands.pop((name, number), None)
+
+
+async def add(engine: Rig, model: Model, number: int, since: float) -> None:
+    await engine.control.add_partitions("keys", {f"k{number}": {}})
+    for name in ("each", "each_cron"):
+        model.stands.setdefault((name, number), Stand(since))
 
 
 async def play(steps: list[Action], folder: Path) -> None:
@@ -131,8 +145,11 @@ async def play(steps: list[Action], folder: Path) -> None:
                 clock.step_wall(float(number))
             elif kind == "add" and count < 3:
                 count += 1
-                await engine.control.add_partitions("keys", {f"k{count}": {}})
-                model.stands |= {(name, count): Stand(max(begin, clock.now())) for name in ("each", "each_cron")}
+                await add(engine, model, count, max(begin, clock.now()))
+            elif kind in ("delete", "renew") and number <= count:
+                await delete(engine, model, number)
+                if kind == "renew":  # perhaps before anyone has looked
+                    await add(engine, model, number, max(begin, clock.now()))
             elif kind in ("restart", "edit"):
                 await stack.aclose()
                 if kind == "edit":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,9 @@ from freshet import (
     external_asset,
 )
 from freshet.engine.clock import SimulatedClock
-from freshet.store.partition_freshness import PIECE
-from freshet.store.records import ReportedMaterialization
+from freshet.store.partition_freshness import PIECE, look_at_partitions
+from freshet.store.partitions import change_partitions
+from freshet.store.records import PartitionDelta, ReportedMaterialization
 
 pytestmark = pytest.mark.anyio
 
@@ -97,6 +99,28 @@ async def test_deleted_ones_are_forgotten_and_begin_anew(tmp_path: Path) -> None
         await engine.control.add_partitions("keys", {"b": {}})
         await engine.advance(60)
         assert (await told(engine, begin))[2:] == [("warned", 2, 115), ("lapsed", 2, 130)]
+
+
+async def test_what_is_deleted_as_it_lapses_does_not_lapse_when_it_comes_back(tmp_path: Path) -> None:
+    """Its deadline comes while the deletion is being written: what was live then is not any more."""
+
+    @asset(partitions=keys, deps=["parts"], automation=AutomationCondition.upstream_lapsed())
+    def alarm(ctx: StepContext) -> int:
+        return 1
+
+    async with rig(tmp_path, [parts, alarm]) as engine:
+        await engine.control.add_partitions("keys", {"a": {}, "b": {}})
+        await engine.advance(59)
+        live = engine.engine.instruments.in_force.partitions.sets.named("keys").copy()
+        delta, now = PartitionDelta("keys", delete=("a",)), engine.clock.now() + 1
+        _, events = await engine.store.write(partial(change_partitions, delta=delta, now=now))
+        look = partial(look_at_partitions, asset="parts", set_name="keys", live=live, added=[], now=now)
+        for told in (events, (await engine.store.write(look)).events):
+            engine.engine.instruments.bus.publish(told)
+        await engine.control.add_partitions("keys", {"a": {}})
+        await engine.settle()
+        assert [event.partition for event in await engine.events("freshness_lapsed")] == [2]
+        assert [run.key for run in await engine.runs()] == ["b"]
 
 
 async def test_many_lapse_at_one_instant_in_bounded_pieces(tmp_path: Path) -> None:

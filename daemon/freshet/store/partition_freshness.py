@@ -22,7 +22,7 @@ from freshet.definitions.deadlines import (
     warn_deadline,
 )
 from freshet.definitions.freshness import FreshnessSpec
-from freshet.store.codec import dump
+from freshet.store.codec import dump, load
 from freshet.store.events import EventLog
 from freshet.store.freshness import policy_of
 from freshet.store.records import Event, EventType
@@ -56,7 +56,8 @@ def look_at_partitions(
     db: sqlite3.Connection, asset: str, set_name: str, live: BitMap, added: list[int], now: float
 ) -> Worsened:
     """Begin rows for partitions that came, and commit what has become worse by `now`, of up to `PIECE` partitions, each
-    with an event of its own. Where the lapse has passed too, the warning is left out. `live`: rows of others go.
+    with an event of its own. Where the lapse has passed too, the warning is left out. `live`: rows of others go,
+    and those of what was deleted meanwhile.
     """
     if added:
         _keep(db, asset, added, now)
@@ -123,12 +124,12 @@ def _lapse(db: sqlite3.Connection, asset: str, set_name: str, live: BitMap, now:
     gone: list[int] = []
     begun: tuple[FreshState, ...] = ("warn", "fresh")
     for state in begun:
-        for partition, seq, counts in _first(db, asset_id, state, limit):
-            after = state_at(policy, counts, now, state)
-            if after == state:
-                break
-            limit -= 1
-            if partition not in live:
+        rows = [(*row, state_at(policy, row[2], now, state)) for row in _first(db, asset_id, state, limit)]
+        due = [row for row in rows if row[3] != state]
+        limit -= len(due)
+        deleted = _deleted(db, asset_id, [partition for partition, *_ in due]) if due else BitMap()
+        for partition, seq, counts, after in due:
+            if partition not in live or partition in deleted:
                 gone.append(partition)
                 continue
             deadline = lapse_deadline(policy, counts) if after == "lapsed" else warn_deadline(policy, counts)
@@ -148,6 +149,19 @@ def _first(db: sqlite3.Connection, asset_id: int, state: FreshState, limit: int)
         """,
         (asset_id, state, limit),
     ).fetchall()
+
+
+def _deleted(db: sqlite3.Connection, asset_id: int, numbers: list[int]) -> BitMap:
+    """Those of these partitions that are deleted; of what follows from a definition, none is."""
+    (text,) = db.execute(
+        """
+        SELECT json_group_array(p.number) FROM assets a CROSS JOIN json_each(?) w
+        CROSS JOIN partitions p ON p.set_id = a.set_id AND p.number = w.value
+        WHERE a.id = ? AND p.deleted_at IS NOT NULL
+        """,
+        (dump(numbers), asset_id),
+    ).fetchone()
+    return BitMap(load(text))
 
 
 def _next(db: sqlite3.Connection, asset_id: int, policy: FreshnessSpec) -> float | None:
