@@ -106,7 +106,7 @@ def told(*assets: Asset) -> LoadReport:
     said = orjson.loads(
         orjson.dumps(Loaded(op="loaded", definitions=made.as_json(), problems=[], warnings=[], start_method="fork"))
     )
-    return load_report(said)
+    return load_report(said, None)
 
 
 @given(sets(), sets(), mappings())

@@ -20,6 +20,7 @@ from freshet.errors import GraphError
 __all__ = ["condition_problems"]
 
 _OUTSIDE = "write it outside, joined to the rest with & or |"
+_SELFISH = "names the asset itself", "write what is asked of it without asset_matches"
 
 
 def condition_problems(assets: Sequence[AssetSpec]) -> Iterator[GraphError]:
@@ -28,14 +29,16 @@ def condition_problems(assets: Sequence[AssetSpec]) -> Iterator[GraphError]:
     names = {spec.name for spec in assets}
     distinct = {id(spec.automation): spec.automation for spec in assets if spec.automation is not None}
     joins = any(any(True for _ in named(condition)) for condition in distinct.values())
-    known: dict[int, tuple[tuple[str, str], ...]] = {}  # by identity: assets share conditions
+    known: dict[int, tuple[tuple[tuple[str, str], ...], frozenset[str]]] = {}  # by identity: assets share conditions
     for spec in assets:
         if spec.automation is None:
             continue
         found = known.get(id(spec.automation))
         if found is None:
-            found = known[id(spec.automation)] = tuple(dict.fromkeys(_problems(spec.automation, names, joins)))
-        for said, hint in (*found, *_selfish(spec)):
+            wrong = tuple(dict.fromkeys(_problems(spec.automation, names, joins)))
+            found = known[id(spec.automation)] = wrong, frozenset(named(spec.automation))
+        problems, others = found
+        for said, hint in (*problems, _SELFISH) if spec.name in others else problems:
             source = spec.source
             yield GraphError(
                 f"asset {spec.name}: its condition {said}",
@@ -65,9 +68,3 @@ def _problems(
         within = condition.kind
     for child in condition.children():
         yield from _problems(child, names, joins, within)
-
-
-def _selfish(spec: AssetSpec) -> Iterator[tuple[str, str]]:
-    assert spec.automation is not None, "asked of those that have one"
-    if spec.name in named(spec.automation):
-        yield "names the asset itself", "write what is asked of it without asset_matches"

@@ -47,8 +47,6 @@ from freshet.store.store import Store
 
 __all__ = ["run_daemon"]
 
-_GARBAGE_AFTER_STARTING = 50_000, 20, 100
-"""What is loaded stays: to look through it for garbage again and again takes longer than to load it."""
 _GARBAGE_AFTER = 10_000, 10, 10
 """New objects until Python looks for garbage among them: at its 700, ten thousand runs admitted at once are looked at
 over and over."""
@@ -129,7 +127,7 @@ async def _serve(
         max_chain=settings.automation.max_chain,
         limits=settings.run_limits,
     )
-    gc.set_threshold(*_GARBAGE_AFTER_STARTING)
+    gc.disable()  # what is loaded stays: to look through it for garbage takes a fifth of the time to load it
 
     def make_executors(answers: Answers) -> Mapping[Lane, StepExecutor]:
         return {"detached": DetachedSteps(hosting, answers), "dask": DaskSteps(hosting, answers)}
@@ -168,9 +166,9 @@ async def _reload(manager: Manager) -> None:
 async def _run(engine: Engine, ready: anyio.Event, settings: Settings, sockets: Sockets, manager: Manager) -> None:
     await engine.start()
     asyncio.get_running_loop().set_exception_handler(partial(_callback_failed, engine))
-    gc.collect(1)  # not what has lasted: of a hundred thousand assets it is a million objects
     gc.freeze()
     gc.set_threshold(*_GARBAGE_AFTER)
+    gc.enable()
     ready.set()
     manager.tell(READY=1)
     found = engine.instruments.in_force.definitions

@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from freshet.definitions.wire import prepare
 from freshet.errors import HostError
 from freshet.executors.base import Answers, CallEnd, HostStatus, ItemRef, LoadReport, StepCall, StepEnd, TickOrder
 from freshet.executors.children import ChildrenLock
@@ -23,7 +24,15 @@ from freshet.executors.hostprocess import HostProcess
 from freshet.executors.hostsettings import HostSettings
 from freshet.executors.input_files import InputFiles, is_large
 from freshet.executors.strays import kill_until_gone, marked
-from freshet.executors.translate import called, load_report, run_order, step_call, step_end
+from freshet.executors.translate import (
+    DefinitionsRead,
+    called,
+    load_report,
+    read_definitions,
+    run_order,
+    step_call,
+    step_end,
+)
 from freshet.host.frames import encode
 from freshet.host.messages import Cancel, CancelItem, Close, ForkEvaluator, FromHost, InputsFile, Kill, Open
 from freshet.store.records import StepToRun, TickError
@@ -55,6 +64,7 @@ class ProcessCodeHost:
         self._report: LoadReport | None = None
         self._loaded: asyncio.Future[LoadReport] | None = None
         self._loading = ""
+        self._described: DefinitionsRead | None = None
         self._patience: asyncio.Timeout | None = None
         self._steps: dict[tuple[int, int, int], StepToRun] = {}
         self._unsent: set[tuple[int, int, int]] = set()
@@ -78,6 +88,7 @@ class ProcessCodeHost:
         except OSError as error:
             raise HostError(f"the code host cannot be started: {error}", hint="see the setting `root`") from error
         self._link = HostLink(loop, self._process.control, self._hear, self._link_ended)
+        prepare()  # the process has begun
         try:
             async with asyncio.timeout(self._settings.start_timeout) as self._patience:
                 self._report = await self._loaded
@@ -281,10 +292,13 @@ class ProcessCodeHost:
                 self._loading = said["file"]
                 if not self._loading:
                     self._describing()
+            case "described":
+                self._described = read_definitions(said["definitions"])
             case "loaded":
                 self._loading = ""
                 if self._loaded is not None and not self._loaded.done():
-                    self._loaded.set_result(load_report(said))
+                    self._loaded.set_result(load_report(said, self._described))
+                    self._described = None
 
     def _describing(self) -> None:
         """The plugins are loaded: what is left to do is not theirs, and has as much time again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -17,23 +17,35 @@ from freshet.store.records import CheckEnd, StepToRun, TickError, ValueRef
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-__all__ = ["called", "load_report", "run_order", "step_call", "step_end"]
+__all__ = ["DefinitionsRead", "called", "load_report", "read_definitions", "run_order", "step_call", "step_end"]
 
 _MOST_MISSING = 5_000
 """Keys without a value that are named for each upstream; of the others it is said how many there are."""
 
 
-def load_report(told: Loaded) -> LoadReport:
-    """What a host loaded. A setting of a wrong type is a problem at its place in the plugin."""
-    problems = [LoadProblem(**problem) for problem in told["problems"]]
+class DefinitionsRead(NamedTuple):
+    """What the plugins declare. A setting of a wrong type is a problem at its place in the plugin."""
+
+    definitions: Definitions
+    problems: tuple[LoadProblem, ...] = ()
+
+
+def read_definitions(told: Any) -> DefinitionsRead:
+    """Of a host's description, which is used up."""
     try:
-        definitions = unpacked(told["definitions"])
+        return DefinitionsRead(unpacked(told))
     except ValidationError as error:
-        definitions = Definitions(version=told["definitions"]["version"])
-        problems += [_mistyped(one, told["definitions"]) for one in error.errors()]
+        wrong = tuple(_mistyped(one, told) for one in error.errors())
+        return DefinitionsRead(Definitions(version=told["version"]), wrong)
+
+
+def load_report(told: Loaded, described: DefinitionsRead | None) -> LoadReport:
+    """What a host loaded. `described`: what it told before."""
+    read = described if told["definitions"] is None else read_definitions(told["definitions"])
+    assert read is not None, "told before, or now"
     return LoadReport(
-        definitions=definitions,
-        problems=tuple(problems),
+        definitions=read.definitions,
+        problems=(*(LoadProblem(**problem) for problem in told["problems"]), *read.problems),
         warnings=tuple(LoadProblem(**problem) for problem in told["warnings"]),
         start_method=told["start_method"],
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -60,23 +60,37 @@ class Catalog:
         return orjson.Fragment(self.text or orjson.dumps(packed(Definitions(version=self.definitions.version))))
 
 
-def catalog(found: Iterable[object], *, version: str) -> Catalog:
-    """Describe the collected definitions. Never raises for what a user wrote: see `problems`."""
+def catalog(
+    found: Iterable[object], *, version: str, described: Callable[[Catalog], None] = lambda made: None
+) -> Catalog:
+    """Describe the collected definitions. Never raises for what a user wrote: see `problems`. `described` gets what
+    there is to tell before it is validated as a whole; it must not raise for what a user wrote."""
     objects = list(found)
     try:
-        return _catalog(objects, version)
+        made = _described(objects, version)
     except Exception as error:  # a definition may hold anything, and so may what describing it raises
-        made = Catalog(Definitions(version=version))
-        made.problems += [each for one in objects if (each := _alone(one)) is not None]
-        if not made.problems:
-            made.problems.append(_undescribed("the definitions", None, error))
-        return made
+        return _refused(objects, version, error)
+    if made.text is not None:
+        described(made)
+    try:
+        _complete(made, objects)
+    except Exception as error:  # as above
+        return _refused(objects, version, error)
+    return made
+
+
+def _refused(objects: list[object], version: str, error: Exception) -> Catalog:
+    made = Catalog(Definitions(version=version))
+    made.problems += [each for one in objects if (each := _alone(one)) is not None]
+    if not made.problems:
+        made.problems.append(_undescribed("the definitions", None, error))
+    return made
 
 
 def _alone(one: object) -> ProblemData | None:
     """What is wrong with a definition that cannot be described by itself."""
     try:
-        _catalog([one], "")
+        _complete(_described([one], ""), [one])
     except Exception as error:  # as above
         return _undescribed(repr(one), getattr(getattr(one, "spec", None), "source", None), error)
     return None
@@ -88,7 +102,7 @@ def _undescribed(what: str, source: Source | None, error: Exception) -> ProblemD
     return {**_at(source, said, "see the reference of its decorator for what it takes"), "traceback": shown}
 
 
-def _catalog(objects: list[object], version: str) -> Catalog:
+def _described(objects: list[object], version: str) -> Catalog:
     assets = [one for one in objects if isinstance(one, Asset)]
     jobs = [one for one in objects if isinstance(one, Job)]
     sensors = [one for one in objects if isinstance(one, Sensor)]
@@ -115,21 +129,27 @@ def _catalog(objects: list[object], version: str) -> Catalog:
         specs = (told.assets, told.jobs, told.sensors, told.schedules, told.checks)
         for each in chain.from_iterable(specs):
             _check_plain(made, each)
-    _manage(made, objects)
-    for spec in (one.spec for one in assets):
-        if spec.io is not None and (unknown := made.managers.problem(spec.io)) is not None:
-            made.problems.append(_at(spec.source, f"asset {spec.name}: {unknown[0]}", unknown[1]))
     made.assets = {one.spec.name: one for one in assets}
     made.jobs = {one.spec.name: one for one in jobs}
     made.checks = {one.spec.step: one for one in checks}
     made.sensors = {one.spec.name: one for one in sensors}
     made.sensors |= {one.name: as_sensor(one) for one in schedules if one.spec.body}
+    return made
+
+
+def _complete(made: Catalog, objects: list[object]) -> None:
+    """The I/O managers, and what is wrong with the whole."""
+    _manage(made, objects)
+    for spec in made.definitions.assets:
+        if spec.io is not None and (unknown := made.managers.problem(spec.io)) is not None:
+            made.problems.append(_at(spec.source, f"asset {spec.name}: {unknown[0]}", unknown[1]))
+    resources = [one for one in objects if isinstance(one, Resource)]
     made.problems += [_problem(error) for error in resource_problems(resources, made.assets)]
     made.problems += [_problem(error) for error in validate(made.definitions)]
+    schedules = [one for one in objects if isinstance(one, Schedule)]
     made.problems += [wrong for each in schedules if (wrong := _scheduled(made, each)) is not None]
-    if checks and not made.problems:
+    if made.checks and not made.problems:
         made.definitions.stepped("")  # worked out here, and not in each worker
-    return made
 
 
 def _manage(made: Catalog, objects: list[object]) -> None:

@@ -228,8 +228,15 @@ class Loading(TypedDict):
     file: str
 
 
+class Described(TypedDict):
+    """What the plugins declare, as JSON of `definitions.wire`; whether it is sound is told by `Loaded`, later."""
+
+    op: Literal["described"]
+    definitions: Any
+
+
 class Loaded(TypedDict):
-    """The plugins are loaded. `definitions`: as JSON of `definitions.wire`."""
+    """The plugins are loaded. `definitions`: as in `Described`; None where that has told them."""
 
     op: Literal["loaded"]
     definitions: Any
@@ -327,7 +334,7 @@ class EvaluatorEnded(TypedDict):
     how: str
 
 
-FromHost = Loading | Loaded | Idle | Received | Call | CallLeft | Ended | EvaluatorForked | EvaluatorEnded
+FromHost = Loading | Described | Loaded | Idle | Received | Call | CallLeft | Ended | EvaluatorForked | EvaluatorEnded
 
 
 # --- worker -> host ------------------------------------------------------------------------------------------

@@ -19,7 +19,16 @@ from freshet.host.frames import decode, encode
 from freshet.host.lanes import Lanes
 from freshet.host.loader import load, quiet_threads
 from freshet.host.loop import Loop
-from freshet.host.messages import EvaluatorEnded, EvaluatorForked, HostPlan, Loaded, Loading, ProblemData, ToHost
+from freshet.host.messages import (
+    Described,
+    EvaluatorEnded,
+    EvaluatorForked,
+    HostPlan,
+    Loaded,
+    Loading,
+    ProblemData,
+    ToHost,
+)
 from freshet.host.process import complain, thread_count
 from freshet.host.sources import Sources
 from freshet.host.worker import Bench
@@ -36,7 +45,15 @@ def load_plugins(plan: HostPlan, control: socket.socket) -> tuple[Catalog, Birth
     sources = Sources.read(Path(plan.plugins_dir))
     loaded = load(sources, announce=lambda file: control.sendall(encode(Loading(op="loading", file=file))))
     control.sendall(encode(Loading(op="loading", file="")))
-    made = catalog(loaded.found, version=sources.version)
+    told: Catalog | None = None
+
+    def tell(made: Catalog) -> None:
+        nonlocal told
+        told = made
+        control.sendall(encode(Described(op="described", definitions=made.as_json())))
+        made.text = None
+
+    made = catalog(loaded.found, version=sources.version, described=tell)
     _preload(made)
     state_dir = Path(plan.state_dir)
     fork = thread_count() == 1
@@ -47,14 +64,13 @@ def load_plugins(plan: HostPlan, control: socket.socket) -> tuple[Catalog, Birth
         encode(
             Loaded(
                 op="loaded",
-                definitions=made.as_json(),
+                definitions=None if made is told else made.as_json(),
                 problems=[*loaded.problems, *made.problems],
                 warnings=warnings,
                 start_method="fork" if fork else "spawn",
             )
         )
     )
-    made.text = None
     return made, Forker(made, Bench(made, state_dir)) if fork else Spawner(sources, state_dir)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from freshet.definitions.asset import AssetSpec
 from freshet.definitions.graph import Definitions
@@ -29,24 +30,44 @@ def register_definitions(db: sqlite3.Connection, definitions: Definitions, now: 
     """
     log = EventLog(db, now)
     renumbered = register_sets(db, log, definitions, now)
-    _assets(db, definitions)
-    _code(db, definitions, log)
-    _rewire(db, definitions, log)
+    known = _known(db)
+    wiring = {spec.name: _wiring(definitions, spec) for spec in definitions.assets}
+    _assets(db, definitions, known, wiring)
+    _code(db, definitions, known, log)
+    _rewire(db, definitions, known, wiring, log)
     register_policies(db, definitions, now)
     _gates(db, definitions)
     _version(db, definitions.version, log, renumbered)
     return log.write()
 
 
-def _assets(db: sqlite3.Connection, definitions: Definitions) -> None:
+class _Known(NamedTuple):
+    """What was noted of an asset; None for what never was."""
+
+    set_id: int | None
+    code_version: str | None
+    wiring: str | None
+
+
+def _known(db: sqlite3.Connection) -> dict[str, _Known]:
+    rows = db.execute("SELECT name, set_id, code_version, wiring FROM assets")
+    return {name: _Known(set_id, code, wiring) for name, set_id, code, wiring in rows}
+
+
+def _assets(
+    db: sqlite3.Connection, definitions: Definitions, known: Mapping[str, _Known], wiring: Mapping[str, str]
+) -> None:
     ids: dict[str, int] = dict(db.execute("SELECT name, id FROM partition_sets"))
-    before: dict[str, int | None] = dict(db.execute("SELECT name, set_id FROM assets"))
     sets = {spec.name: None if spec.partitions is None else ids[spec.partitions.name] for spec in definitions.assets}
     db.executemany(
-        "INSERT INTO assets (name, set_id, code_version) VALUES (?, ?, ?)",
-        [(spec.name, sets[spec.name], spec.code_version) for spec in definitions.assets if spec.name not in before],
+        "INSERT INTO assets (name, set_id, code_version, wiring) VALUES (?, ?, ?, ?)",
+        (
+            (spec.name, sets[spec.name], spec.code_version, wiring[spec.name])
+            for spec in definitions.assets
+            if spec.name not in known
+        ),
     )
-    moved = [(set_id, name) for name, set_id in sets.items() if name in before and before[name] != set_id]
+    moved = [(set_id, name) for name, set_id in sets.items() if name in known and known[name].set_id != set_id]
     db.executemany("UPDATE assets SET set_id = ? WHERE name = ?", moved)
     for table in ("asset_state", "condition_state", "check_results"):
         db.executemany(
@@ -59,28 +80,40 @@ def _assets(db: sqlite3.Connection, definitions: Definitions) -> None:
     )
 
 
-def _code(db: sqlite3.Connection, definitions: Definitions, log: EventLog) -> None:
+def _code(db: sqlite3.Connection, definitions: Definitions, known: Mapping[str, _Known], log: EventLog) -> None:
     """What was never told is known from now on, and is no change."""
-    known: dict[str, str | None] = dict(db.execute("SELECT name, code_version FROM assets"))
-    given = [(spec, spec.code_version) for spec in definitions.assets if spec.code_version is not None]
-    changed = [(spec, version) for spec, version in given if known[spec.name] != version]
+    changed = [
+        (spec, before.code_version)
+        for spec in definitions.assets
+        if (before := known.get(spec.name)) is not None and spec.code_version not in (None, before.code_version)
+    ]
     db.executemany(
-        "UPDATE assets SET code_version = ? WHERE name = ?", [(version, spec.name) for spec, version in changed]
+        "UPDATE assets SET code_version = ? WHERE name = ?", [(spec.code_version, spec.name) for spec, _ in changed]
     )
-    for spec, version in changed:
-        if known[spec.name] is not None:
+    for spec, before in changed:
+        if before is not None:
             name = None if spec.partitions is None else spec.partitions.name
-            log.add("code_changed", asset=spec.name, set=name, data={"code_version": version})
+            log.add("code_changed", asset=spec.name, set=name, data={"code_version": spec.code_version})
 
 
-def _rewire(db: sqlite3.Connection, definitions: Definitions, log: EventLog) -> None:
+def _rewire(
+    db: sqlite3.Connection,
+    definitions: Definitions,
+    known: Mapping[str, _Known],
+    wiring: Mapping[str, str],
+    log: EventLog,
+) -> None:
     """What was never noted is known from now on, and is no change."""
-    known: dict[str, str | None] = dict(db.execute("SELECT name, wiring FROM assets"))
-    given = [(spec, _wiring(definitions, spec)) for spec in definitions.assets]
-    changed = [(spec, wiring) for spec, wiring in given if known[spec.name] != wiring]
-    db.executemany("UPDATE assets SET wiring = ? WHERE name = ?", [(wiring, spec.name) for spec, wiring in changed])
-    for spec, _ in changed:
-        if known[spec.name] is not None:
+    changed = [
+        (spec, before.wiring)
+        for spec in definitions.assets
+        if (before := known.get(spec.name)) is not None and before.wiring != wiring[spec.name]
+    ]
+    db.executemany(
+        "UPDATE assets SET wiring = ? WHERE name = ?", [(wiring[spec.name], spec.name) for spec, _ in changed]
+    )
+    for spec, before in changed:
+        if before is not None:
             log.add("rewired", asset=spec.name, set=None if spec.partitions is None else spec.partitions.name)
 
 
