@@ -66,15 +66,22 @@ class Agenda:
         self._program_of = program_of
         self._watchers = watchers
         self._max_depth = max_depth
+        self._position = world.topology.position
+        self._whole: list[str] = []
         self._heap: list[int] = []
         self._names: dict[int, str] = {}
         self._candidates: dict[str, BitMap] = {}
+
+    def add_whole(self, assets: Iterable[str]) -> None:
+        """Look at all there is of these automated assets. Once, and first of all."""
+        self._whole = self._world.topology.ordered(assets)
+        self._whole.reverse()
 
     def add(self, asset: str, partitions: BitMap) -> None:
         """Look at an automated asset."""
         known = self._candidates.get(asset)
         if known is None:
-            position = self._world.topology.position[asset]
+            position = self._position[asset]
             self._names[position] = asset
             heapq.heappush(self._heap, position)
             self._candidates[asset] = partitions.copy()
@@ -83,9 +90,16 @@ class Agenda:
 
     def pop(self) -> tuple[str, BitMap] | None:
         """The next asset and its candidates."""
-        if not self._heap:
+        whole, heap = self._whole, self._heap
+        if whole and not (heap and heap[0] < self._position[whole[-1]]):
+            asset = whole.pop()
+            if asset in self._candidates:
+                del self._candidates[asset]
+                heapq.heappop(heap)
+            return asset, self._world.live(asset).copy()
+        if not heap:
             return None
-        asset = self._names[heapq.heappop(self._heap)]
+        asset = self._names[heapq.heappop(heap)]
         return asset, self._candidates.pop(asset) & self._world.live(asset)
 
     def happened(self, asset: str, partitions: BitMap, *, unsettled: bool = False, remapped: bool = False) -> None:

@@ -7,7 +7,7 @@ others take over what it remembers.
 from __future__ import annotations
 
 from dataclasses import MISSING, Field, fields
-from typing import Any
+from typing import Any, TypeGuard
 
 from freshet.definitions.condition import (
     AllDepsMatch,
@@ -98,7 +98,7 @@ class Alike:
         """Of an asset that is looked at for the first time; None where anything happened to it or to what it depends
         on, where partitions are concerned, and where the condition asks for more than that."""
         topology = self._world.topology
-        if topology.set_of[asset] is not None or self._eventful(asset):
+        if topology.set_of[asset] is not None:
             return None
         known = self._uniform.get(program)
         if known is None:
@@ -107,8 +107,12 @@ class Alike:
             return None
         edges = topology.edges[asset]
         for edge in edges:
-            if edge.kind != "same" or self._eventful(edge.asset):
+            if edge.kind != "same":
                 return None
+        if (self._moment.pulses or not self._world.quiet) and (
+            self._eventful(asset) or any(self._eventful(edge.asset) for edge in edges)
+        ):
+            return None
         return program, bool(edges)
 
     def _eventful(self, asset: str) -> bool:
@@ -121,12 +125,13 @@ class Alike:
             self._models[kind] = memory, chunks
             self.chunks += chunks
 
-    def follow(self, kind: _Kind, asset: str, memory: Memory) -> bool:
-        """Let another one remember the same; whether one of its kind is known."""
-        known = self._models.get(kind)
-        if known is None:
-            return False
-        model, chunks = known
+    def known(self, kind: _Kind | None) -> TypeGuard[_Kind]:
+        """Whether it is a kind of which one has been looked at."""
+        return kind in self._models
+
+    def follow(self, kind: _Kind, asset: str, memory: Memory) -> None:
+        """Let another one of a known kind remember the same."""
+        model, chunks = self._models[kind]
         memory.take(model)
-        self.chunks += [ConditionChunk(asset, one.node, one.chunk, one.bits) for one in chunks]
-        return True
+        for _, node, chunk, bits in chunks:
+            self.chunks.append(ConditionChunk(asset, node, chunk, bits))

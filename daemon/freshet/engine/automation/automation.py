@@ -142,11 +142,12 @@ class Automation:
             asset = name
         return last.partition(".")[0] in keys
 
-    def _unseen(self) -> set[str]:
+    def _unseen(self) -> dict[str, None]:
+        """As a set that keeps the order of the programs, which is that of the graph, turned round."""
         return {
-            asset
+            asset: None
             for asset, program in self._programs.items()
-            if asset not in self._memory or not self._memory[asset].get(program.first_key)
+            if (memory := self._memory.get(asset)) is None or not memory.get(program.first_key)
         }
 
     def _forget(self, asset: str, gone: BitMap) -> None:
@@ -189,8 +190,7 @@ class Automation:
     def _run(self, moment: Moment, *, until: float = -math.inf) -> Evaluation:
         self._told = []
         agenda = Agenda(self._world, moment, self._programs.get, self._watchers, self._max_depth)
-        for asset in self._new:
-            agenda.add(asset, self._world.live(asset))
+        agenda.add_whole(self._new)
         self._gather(agenda, self._moved)
         agenda.came(self._came)
         self._moved, self._came = Moment(0.0), {}
@@ -209,6 +209,9 @@ class Automation:
         seen, alike = set[str](), Alike(self._world, moment)
         while (due := agenda.pop()) is not None:
             asset, candidates = due
+            if asset in self._new and self._follows(asset, alike):
+                moment.visited += 1
+                continue
             seen.add(asset)
             self._causes.looked(self._world, moment, asset, candidates)
             asked = self._look(moment, asset, candidates, alike)
@@ -218,9 +221,9 @@ class Automation:
                 moment.asked[asset] = asked
                 agenda.spread(asset, asked)
                 agenda.came(self._coming.refresh({asset: asked}))
-        for asset in self._new & seen:
+        for asset in self._new.keys() & seen:
             self._clockwork.begin(asset, moment.now)
-        self._new -= seen
+            del self._new[asset]
         changed = sorted(seen | self._pruned)
         self._pruned.clear()
         chunks = (*alike.chunks, *(chunk for asset in changed for chunk in self._memory[asset].flush(asset)))
@@ -252,13 +255,18 @@ class Automation:
         else:
             agenda.came(self._coming.refresh(changed))
 
+    def _follows(self, asset: str, alike: Alike) -> bool:
+        """Whether a new asset has come to remember, without a look, what others of its kind do."""
+        if asset in self._memory or not alike.known(kind := alike.kind(asset, self._programs[asset])):
+            return False
+        alike.follow(kind, asset, self._memory_of(asset))
+        del self._new[asset]
+        return True
+
     def _look(self, moment: Moment, asset: str, candidates: BitMap, alike: Alike) -> BitMap:
         program, first = self._programs[asset], asset in self._new
         kind = alike.kind(asset, program) if first and asset not in self._memory else None
         memory = self._memory_of(asset)
-        if kind is not None and alike.follow(kind, asset, memory):
-            moment.visited += 1
-            return EMPTY
         asked = self._passes(moment, asset, candidates, first)
         if first:
             memory.add(program.first_key, _ONE)

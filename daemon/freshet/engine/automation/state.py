@@ -165,6 +165,11 @@ class World:
         """The assets of which there is anything to know; of all others nothing ever happened."""
         return list(self._levels)
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing ever happened to any asset."""
+        return not self._levels
+
     def untouched(self, asset: str) -> bool:
         """Whether nothing ever happened to it."""
         return asset not in self._levels
