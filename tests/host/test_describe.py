@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freshet import (
@@ -110,6 +110,7 @@ def told(*assets: Asset) -> LoadReport:
 
 
 @given(sets(), sets(), mappings())
+@settings(deadline=None)
 def test_sets_and_mappings_come_back_as_they_went(
     above: PartitionsSpec | None, below: PartitionsSpec | None, mapping: Mapping | None
 ) -> None:
