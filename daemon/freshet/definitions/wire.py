@@ -84,7 +84,8 @@ def _is_name(dep: DepSpec) -> bool:
 
 def prepare() -> None:
     """Make ahead what `unpacked` needs, while there is nothing else to do: it takes a quarter of a second."""
-    _definitions(), _conditions(), _sets()
+    for make in (_definitions, _conditions, _sets):
+        make()
 
 
 def unpacked(told: dict[str, Any]) -> Definitions:

@@ -45,11 +45,10 @@ def load_plugins(plan: HostPlan, control: socket.socket) -> tuple[Catalog, Birth
     sources = Sources.read(Path(plan.plugins_dir))
     loaded = load(sources, announce=lambda file: control.sendall(encode(Loading(op="loading", file=file))))
     control.sendall(encode(Loading(op="loading", file="")))
-    told: Catalog | None = None
+    told = list[Catalog]()
 
     def tell(made: Catalog) -> None:
-        nonlocal told
-        told = made
+        told.append(made)
         control.sendall(encode(Described(op="described", definitions=made.as_json())))
         made.text = None
 
@@ -64,7 +63,7 @@ def load_plugins(plan: HostPlan, control: socket.socket) -> tuple[Catalog, Birth
         encode(
             Loaded(
                 op="loaded",
-                definitions=None if made is told else made.as_json(),
+                definitions=None if any(one is made for one in told) else made.as_json(),
                 problems=[*loaded.problems, *made.problems],
                 warnings=warnings,
                 start_method="fork" if fork else "spawn",

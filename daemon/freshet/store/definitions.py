@@ -90,8 +90,8 @@ def _code(db: sqlite3.Connection, definitions: Definitions, known: Mapping[str, 
     db.executemany(
         "UPDATE assets SET code_version = ? WHERE name = ?", [(spec.code_version, spec.name) for spec, _ in changed]
     )
-    for spec, before in changed:
-        if before is not None:
+    for spec, noted in changed:
+        if noted is not None:
             name = None if spec.partitions is None else spec.partitions.name
             log.add("code_changed", asset=spec.name, set=name, data={"code_version": spec.code_version})
 
@@ -112,8 +112,8 @@ def _rewire(
     db.executemany(
         "UPDATE assets SET wiring = ? WHERE name = ?", [(wiring[spec.name], spec.name) for spec, _ in changed]
     )
-    for spec, before in changed:
-        if before is not None:
+    for spec, noted in changed:
+        if noted is not None:
             log.add("rewired", asset=spec.name, set=None if spec.partitions is None else spec.partitions.name)
 
 
