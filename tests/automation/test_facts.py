@@ -183,3 +183,14 @@ def test_the_newest_partition_passes_or_each_that_has_not_lapsed() -> None:
         plant = Watched(graph(node("made", partitions=BATCHES, automation=passes, **one)))
         plant.add("batches", 1, 2)
         assert {number for _, _, number in plant.waves} == ({2} if "within" in one else {1, 2})
+
+
+@pytest.mark.parametrize("updated", [C.any_deps_updated(), C.any_deps_updated().since_last_handled()])
+def test_what_a_run_makes_on_the_way_is_read_by_its_own_step(updated: AutomationCondition) -> None:
+    plant = below(updated)
+    run = plant.request("raw", "made")
+    plant.start(run, "raw")
+    plant.succeed(run, "raw")
+    plant.start(run, "made")
+    plant.succeed(run, "made")
+    assert plant.waves == []

@@ -69,6 +69,7 @@ def test_they_print_as_expressions() -> None:
 
 def test_other_names_for_the_same() -> None:
     assert C.freshness_failed() == C.freshness_lapsed()
+    assert C.run_in_progress() == C.in_progress()
     every, some = (make(["a"], {"b": "1"}) for make in (C.all_new_updates_have_run_tags, C.any_new_update_has_run_tags))
     assert str(every) == str(some) == "(newly_updated & executed_with_tags('a', 'b': '1'))"
     assert (every.label, some.label) == ("all_new_updates_have_run_tags", "any_new_update_has_run_tags")
@@ -125,6 +126,8 @@ def test_what_python_would_decide_by_itself_is_refused(wrong: Callable[[Any, Any
         (lambda: C.any_deps_match(_any("missing")), "any_deps_match() takes AutomationCondition", "C.missing()"),
         (lambda: C.all_deps_match(_any(3)), "all_deps_match() takes AutomationCondition, not 3", "for example"),
         (lambda: C.all_deps_match(_any(C.missing)), "all_deps_match() takes AutomationCondition", "call it: missing()"),
+        (C.backfill_in_progress, "in progress when its run is queued or running", "C.in_progress()"),
+        (C.executed_with_root_target, "read by its own step", ".since_last_handled()"),
         (lambda: C.missing() & _any("eager"), "takes AutomationCondition, not 'eager'", "C.eager()"),
         (lambda: C.missing().since(_any("x")), "since() takes AutomationCondition, not 'x'", "for example"),
         (lambda: C.all_of("a", reset=_any("c")), "all_of(reset=) takes AutomationCondition, not 'c'", "for example"),

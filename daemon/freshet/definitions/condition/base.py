@@ -15,6 +15,7 @@ from freshet.definitions.condition.given import given_condition
 from freshet.definitions.condition.joins import Joins
 from freshet.definitions.condition.moments import Moments
 from freshet.definitions.condition.policies import Policies
+from freshet.definitions.condition.refused import Refused
 from freshet.definitions.condition.selection import Selection, selected
 from freshet.definitions.condition.waits import Waits
 from freshet.definitions.durations import Duration, parse_duration
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["AutomationCondition"]
 
 
-class AutomationCondition(Policies, Moments, Composites, Joins, Waits, Facts, Checks):
+class AutomationCondition(Policies, Moments, Composites, Joins, Waits, Facts, Checks, Refused):
     """The base of all nodes: operators, and the factories that plugins use.
 
     A condition is looked at for each partition of its asset, after every committed transaction that touches

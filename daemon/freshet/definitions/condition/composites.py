@@ -29,7 +29,11 @@ class Composites:
 
     @classmethod
     def any_deps_updated(cls) -> AutomationCondition:
-        """A partition of a dependency was materialized in this transaction."""
+        """A partition of a dependency was materialized in this transaction.
+
+        Unlike Dagster's, not also where one is about to be requested: `eager` says that beside it, since what is merely
+        asked for is no update if its run fails. Of what a run makes that makes this asset next, Dagster's is not true;
+        here it is, and the request joins that run's own step (see `newly_handled`)."""
         own = _factories(cls)
         return own.any_deps_match(own.newly_updated()).with_label("any_deps_updated")
 

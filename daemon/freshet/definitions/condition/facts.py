@@ -31,6 +31,11 @@ class Facts:
         that look at it (`any_deps_match`, `asset_matches`) from the decision to ask on."""
         return nodes.Operand("in_progress")
 
+    @classmethod
+    def run_in_progress(cls) -> AutomationCondition:
+        """The same as `in_progress`: Dagster's `in_progress` is also true of what a backfill has not come to yet."""
+        return _base(cls).in_progress()
+
     @staticmethod
     def execution_failed() -> AutomationCondition:
         """The last run that ended failed for good: no attempts were left."""

@@ -35,8 +35,10 @@ class Policies:
         Differs from Dagster on purpose: an update counts as handled when the step starts, not when it is
         requested; an upstream partition that failed for good, or lies below a failure, does not hold back a
         downstream that maps several partitions, so that one bad batch does not stop the total; waiting for
-        upstreams in progress ends after `max_wait`; a dependency that is merely about to be requested is not
-        remembered as an update unless it shares the run, so that nothing runs because of a run that failed.
+        upstreams in progress ends after `max_wait`; all windows of time are looked at, not the latest alone (say
+        `& AutomationCondition.in_latest_time_window()` for that), so that a late update reaches what it concerns; a
+        dependency that is merely about to be requested is not remembered as an update unless it shares the run, so
+        that nothing runs because of a run that failed.
         """
         own = _factories(cls)
         updated = (own.newly_missing() | own.any_deps_updated()).since_last_handled().with_label("updated")
@@ -58,8 +60,9 @@ class Policies:
         the run fails for good, is canceled or skipped      nothing: it was asked for once
         ==================================================  =============================================
 
-        As in Dagster, except that what is missing at the first look is asked for too, and that a mapping that
-        names no partition at all (a set without keys) is not 'all there'.
+        As in Dagster, except that what is missing at the first look is asked for too, that all windows of time are, not
+        the latest alone (say `& AutomationCondition.in_latest_time_window()` for that), and that a mapping that names no
+        partition at all (a set without keys) is not 'all there'.
         """
         own = _factories(cls)
         there = own.all_deps_match(~own.missing() | own.will_be_requested()).with_label("all_deps_there")
