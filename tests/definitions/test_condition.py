@@ -127,7 +127,7 @@ def test_what_python_would_decide_by_itself_is_refused(wrong: Callable[[Any, Any
         (lambda: C.all_deps_match(_any(3)), "all_deps_match() takes AutomationCondition, not 3", "for example"),
         (lambda: C.all_deps_match(_any(C.missing)), "all_deps_match() takes AutomationCondition", "call it: missing()"),
         (C.backfill_in_progress, "in progress when its run is queued or running", "C.in_progress()"),
-        (C.executed_with_root_target, "read by its own step", ".since_last_handled()"),
+        (C.executed_with_root_target, "read by its step", ".since_last_handled()"),
         (lambda: C.missing() & _any("eager"), "takes AutomationCondition, not 'eager'", "C.eager()"),
         (lambda: C.missing().since(_any("x")), "since() takes AutomationCondition, not 'x'", "for example"),
         (lambda: C.all_of("a", reset=_any("c")), "all_of(reset=) takes AutomationCondition, not 'c'", "for example"),

@@ -57,6 +57,7 @@ class Moments:
         starts, not when it is requested.
         """
         own = cast("type[AutomationCondition]", cls)
+        check_cron(cron, what="on_cron()")
         passed = own.cron_tick_passed(cron, timezone)
         due = passed.since_last_handled().with_label("tick_since_last_handled")
         updated = own.all_deps_updated_since_cron(cron, timezone)

@@ -60,9 +60,9 @@ class Policies:
         the run fails for good, is canceled or skipped      nothing: it was asked for once
         ==================================================  =============================================
 
-        As in Dagster, except that what is missing at the first look is asked for too, that all windows of time are, not
-        the latest alone (say `& AutomationCondition.in_latest_time_window()` for that), and that a mapping that names no
-        partition at all (a set without keys) is not 'all there'.
+        As in Dagster, except that what is missing at the first look is asked for too, that all windows of time are,
+        not the latest alone (say `& AutomationCondition.in_latest_time_window()` for that), and that a mapping that
+        names no partition at all (a set without keys) is not 'all there'.
         """
         own = _factories(cls)
         there = own.all_deps_match(~own.missing() | own.will_be_requested()).with_label("all_deps_there")

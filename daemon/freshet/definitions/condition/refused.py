@@ -27,6 +27,6 @@ class Refused:
         next. Here such a run's step begins after that and reads it, which is what `newly_handled` tells: a request by
         the update in between joins the step that is queued."""
         raise DefinitionError(
-            "executed_with_root_target(): what a run makes on the way to an asset is read by its own step of that asset",
+            "executed_with_root_target(): what a run makes on the way to an asset is read by its step of that asset",
             hint="leave it out; where it matters say .since_last_handled()",
         )
