@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
+from tests.support.unprivileged import as_nobody, his_folder
 
 from freshet.secrets import MissingSecret, Secrets
 
@@ -54,6 +57,8 @@ def test_a_file_that_is_another_is_read_again(tmp_path: Path) -> None:
         ("file:huge", "over 65,536 bytes", "write the secret"),
         ("file:\0", "cannot be read", "may read"),
         ("cred:x", "no $CREDENTIALS_DIRECTORY", "LoadCredential="),
+        ("cred:../x", "is no credential's name", "LoadCredential=NAME:PATH"),
+        ("cred:/etc/passwd", "is no credential's name", "LoadCredential=NAME:PATH"),
     ],
 )
 def test_what_is_missing_says_where_and_what_to_do(tmp_path: Path, reference: str, says: str, hint: str) -> None:
@@ -64,6 +69,29 @@ def test_what_is_missing_says_where_and_what_to_do(tmp_path: Path, reference: st
     assert says in error.value.message
     assert hint in error.value.hint
     assert "xxxx" not in str(error.value)
+
+
+def test_a_credential_that_was_not_loaded_names_the_line_of_the_unit(tmp_path: Path) -> None:
+    with pytest.raises(MissingSecret) as error:
+        Secrets(tmp_path, environ={"CREDENTIALS_DIRECTORY": str(tmp_path)}).read("cred:orders")
+    assert "'cred:orders' cannot be read: No such file" in error.value.message
+    assert "LoadCredential=orders," in error.value.hint and "/etc/credstore/orders" in error.value.hint
+
+
+def test_one_that_is_somebody_elses_is_said_and_not_shown() -> None:
+    """As systemd leaves them: 0400. Another user than the service's reads nothing."""
+    with his_folder() as folder:
+        (folder / "orders").write_text("hunter2")
+        (folder / "orders").chmod(0o400 if os.geteuid() == 0 else 0)
+        code = (
+            "import os; from pathlib import Path; from freshet.secrets import Secrets; assert os.geteuid() != 0\n"
+            "Secrets(Path('.')).read('cred:orders')"
+        )
+        env = {"CREDENTIALS_DIRECTORY": str(folder), "PYTHONPATH": os.environ.get("PYTHONPATH", ""), "PATH": os.defpath}
+        done = as_nobody([sys.executable, "-c", code], env=env, cwd=folder)
+        assert done.returncode == 1, done
+        assert "the secret 'cred:orders' cannot be read: Permission denied" in done.stderr
+        assert "hunter2" not in done.stderr + done.stdout
 
 
 def test_nothing_shows_them(tmp_path: Path) -> None:

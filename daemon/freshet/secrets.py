@@ -76,8 +76,13 @@ class Secrets:
         return None if folder is None else Path(folder) / name
 
     def _of_file(self, reference: str, path: Path | None) -> bytes | MissingSecret:
+        name = reference.removeprefix("cred:")
+        loaded = name != reference
+        if loaded and ("/" in name or name in (".", "..")):
+            hint = "a credential has a name and no path: LoadCredential=NAME:PATH says where it comes from"
+            return MissingSecret(f"the secret {reference!r} is no credential's name", hint=hint)
         if path is None:
-            hint = "run Freshet by systemd, with LoadCredential= in its unit"
+            hint = "run Freshet by systemd, with LoadCredential= in its unit: freshet service install"
             return MissingSecret(f"the secret {reference!r}: there is no $CREDENTIALS_DIRECTORY", hint=hint)
         now, known = self._monotonic(), self._known.get(reference)
         if known is not None and now < known.until:
@@ -93,6 +98,8 @@ class Secrets:
         except (OSError, ValueError, RuntimeError) as error:
             said = getattr(error, "strerror", None) or type(error).__name__
             hint = f"make {path} a file that the daemon's user may read"
+            if loaded:
+                hint = f"give the unit LoadCredential={name}, put the secret into /etc/credstore/{name}, and start anew"
             identity, value = None, MissingSecret(f"the secret {reference!r} cannot be read: {said}", hint=hint)
         self._known[reference] = _Known(now + _LOOK_AGAIN, identity, value)
         return value

@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -139,7 +139,8 @@ async def _serve(
         async with anyio.create_task_group() as outer:
             outer.start_soon(store.wait_failed)
             outer.start_soon(partial(serve, control, settings, ready=ready, sockets=sockets, outside=outside))
-            await outer.start(_watch_signals, engine, stopped, hurry, partial(_reload, manager))
+            reload = partial(outer.start_soon, _reload, manager)
+            await outer.start(_watch_signals, engine, stopped, hurry, reload)
             outer.start_soon(manager.keep, lambda: _at_a_glance(control.status()), lambda: bool(control.status().stuck))
             async with anyio.create_task_group() as inner:
                 inner.start_soon(_run, engine, ready, settings, sockets, manager)
@@ -204,7 +205,7 @@ async def _watch_signals(
     engine: Engine,
     stopped: anyio.Event,
     hurry: anyio.Event,
-    reload: Callable[[], Awaitable[None]],
+    reload: Callable[[], None],
     *,
     task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -216,7 +217,7 @@ async def _watch_signals(
         async for number in signals:
             if number == signal.SIGHUP and (not on_terminal or os.isatty(0)):
                 if engine.state == "ready" and not stopped.is_set():
-                    await reload()
+                    reload()
             elif stopped.is_set():
                 _log.warning("stopping now", signal=number.name)
                 hurry.set()

@@ -158,6 +158,8 @@ def _place(session: Session, account: str, credentials: Sequence[str]) -> tuple[
     check_folders(settings)
     if not re.fullmatch(r"[a-z_][a-z0-9_-]*\$?", account):
         raise UsageError(f"--as: {account!r} is no user's name", hint="for example --as freshet")
+    if not sys.executable:
+        raise Conflict("Python does not know where it is", hint="call it by its whole path")
     named = {one.partition(":")[0]: one for one in (*_named_by(settings.plugins_dir), *credentials)}
     place = Place(
         python=Path(sys.executable).absolute(),
