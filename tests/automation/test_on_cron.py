@@ -141,7 +141,7 @@ def test_what_is_not_allowed_neither_wakes_nor_holds() -> None:
         (lambda: C.eager().allow(5), "names no asset"),
         (lambda: C.eager().without(C.missing()), "has no such part"),
         (lambda: C.eager().replace("nothing", C.missing()), "has no such part"),
-        (lambda: C.on_cron("61 * * * *"), "61"),
+        (lambda: C.on_cron("61 * * * *"), "on_cron.*61"),
         (lambda: C.on_cron("@daily", "Europe/Berln"), "Berln"),
         (lambda: C.in_latest_time_window("soon"), "soon"),
     ],

@@ -34,6 +34,7 @@ __all__ = ["Asset", "AssetSpec", "Dep", "DepSpec", "asset", "merge_deps", "param
 _SET_HINT = 'give the set itself, for example DynamicPartitions("batches")'
 _SETS = (*get_args(PartitionsSpec), NoneType)
 _PLAIN = (All, Identity, Last)
+_WRITTEN = "write AutomationCondition.eager(), or several with | between them"
 _CONDITION = (AutomationCondition, NoneType)
 _TEXT = (str, NoneType)
 
@@ -184,7 +185,7 @@ def asset(
         spec = AssetSpec(
             partitions=expect(partitions, _SETS, f"{what}: partitions", _SET_HINT),
             freshness=policy_of(freshness, what),
-            automation=expect(automation, _CONDITION, f"{what}: automation", "write AutomationCondition.eager()"),
+            automation=expect(automation, _CONDITION, f"{what}: automation", _WRITTEN),
             **pool_option(pool, f"{what}: pool"),
             executor=executor_spec(executor, wrapped, what, ("partition",) if partitions else (), memory or env or cwd),
             **step_options(what, priority, retries, timeout, surroundings(memory, env, cwd, what)),

@@ -167,7 +167,7 @@ def release_pending(
             made, said, log = None, error.message, EventLog(db, now)
         else:
             if one.run is not None and made is None:
-                said = f"{one.run.depth} automatic runs led to it, one to the next"
+                said = f"{one.run.depth - 1} automatic runs led to it, one to the next"
         db.execute("RELEASE release")
         if made is None or one.run is None:
             refused[one.ids[-1]] = said

@@ -145,8 +145,9 @@ def _ended(run: RunAnswer, now: float) -> str:
 
 def _stopped(event: EventAnswer, now: float) -> Text:
     data: Any = event.data or {}
-    said = f"not asked for again {_when(event.at, now)}: {data.get('depth')} automatic runs led to it"
-    return Text(said + (f", the last of them run {data['run']}" if data.get("run") else ""), "red")
+    said = f"not asked for again {_when(event.at, now)}: {data['depth'] - 1} automatic runs led to it"
+    said += f", the last of them run {data['run']}" if data.get("run") else ""
+    return Text(f"{said}; break the loop, or raise [automation] max_chain", "red")
 
 
 def _maker(one: MakerAnswer) -> Text:
