@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 from tests.automation.build import BATCHES, EAGER, graph, node
 from tests.automation.plant import Plant
@@ -144,3 +145,17 @@ def test_what_lies_far_below_a_failure_holds_nothing() -> None:
     broken = plant.request("raw", partition=2, begin=True)
     plant.fail(broken, "raw")
     assert plant.waves[-1] == (("total",), None, 0)
+
+
+def test_an_update_of_the_root_of_1_000_assets_makes_each_below_once() -> None:
+    """A hundred layers of ten, each asset below two of the layer above it."""
+    names = [[f"a{layer}_{number}" for number in range(10)] for layer in range(100)]
+    assets = [node("root"), *(node(name, "root", automation=EAGER) for name in names[0])]
+    for above, below in pairwise(names):
+        assets += [node(name, above[at], above[(at + 1) % 10], automation=EAGER) for at, name in enumerate(below)]
+    plant = Plant(graph(*assets))
+    for runs in (1, 2):  # missing at first, then there already
+        plant.request("root")
+        made = Counter(name for name, _ in plant.run_all(limit=2000))
+        assert made == Counter({spec.name: 1 for spec in assets})
+        assert len(plant.waves) == runs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,17 @@ import pytest
 from tests.engine.test_why import named
 from tests.support.served import ServedEngine, served_engine
 
-from freshet import AutomationCondition, DynamicPartitions, Freshness, asset, check, external_asset
+from freshet import (
+    AutomationCondition,
+    DynamicPartitions,
+    Freshness,
+    RunRequest,
+    asset,
+    check,
+    external_asset,
+    schedule,
+    sensor,
+)
 from freshet.cli.freshness import freshness_text
 from freshet.http.models import AssetAnswer
 
@@ -180,3 +191,26 @@ def test_what_blocking_checks_hold_says_which_and_what_helps(
         assert held(one, "b").startswith(f"{said}failed 49s ago (")
         assert held(one, "b").endswith("in run 4; freshet verify takings -p b lets it look")
         assert "CheckFailed: the blocking check" in one.cli("why", "takings", "-p", "b").out
+
+
+def test_who_asks_for_it_and_fails_says_of_what(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    @asset
+    def fetched() -> int:
+        return 1
+
+    @sensor(interval="10s", target="fetched")
+    def watcher(ctx: Any) -> Iterator[RunRequest]:
+        raise ConnectionError("no such host")
+        yield RunRequest()
+
+    @schedule(every="1h", target="fetched")
+    def hourly() -> None: ...
+
+    with served_engine(tmp_path, [fetched, watcher, hourly], capsys) as one:
+        one.advance(5)
+        assert "the sensor watcher asks for it  failing: " in one.cli("why", "fetched").out
+        assert "ConnectionError: no such host\n" in one.cli("why", "fetched").out
+        one.cli("pause", "hourly")
+        assert "the schedule hourly asks for it  paused; freshet resume hourly lets it go on" in (
+            one.cli("why", "fetched").out
+        )

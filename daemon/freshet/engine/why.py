@@ -14,6 +14,7 @@ from freshet.definitions.deadlines import FreshState, lapse_deadline, state_at
 from freshet.definitions.partitions import DynamicPartitions, PartitionsSpec, TimePartitions
 from freshet.engine.automation import Explanation, Standing
 from freshet.engine.automation.needs import needs
+from freshet.engine.makers import Maker, makers
 from freshet.engine.partitions.refs import partition_ref
 from freshet.engine.queue import Gate, RateGate
 from freshet.engine.requests import find_asset
@@ -27,7 +28,7 @@ from freshet.store.why import LAST_OF, Asked, LastOf, find_key, history, keys_of
 if TYPE_CHECKING:
     from freshet.engine.engine import Engine
 
-__all__ = ["Dependency", "Maker", "NodeView", "Promise", "Some", "WhyView", "blocked_by", "why"]
+__all__ = ["Dependency", "NodeView", "Promise", "Some", "WhyView", "blocked_by", "why"]
 
 _SHOWN = 5
 
@@ -72,17 +73,6 @@ class Dependency:
     missing: Some
     holds: Literal["hard", "soft"] | None
     held: Some
-
-
-@dataclass(frozen=True, slots=True)
-class Maker:
-    """A sensor or a schedule that asks for the asset. `problem`: why it does not, now."""
-
-    kind: Literal["sensor", "schedule"]
-    name: str
-    status: str
-    problem: str | None = None
-    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +140,7 @@ async def why(engine: Engine, asset: str, key: str | None) -> WhyView:
         tree=None if tree is None else _node(tree, names, asked.events),
         needs=() if tree is None else needs(tree, standings),
         dependencies=tuple(_dependency(one, names) for one in standings),
-        makers=_makers(engine, asset),
+        makers=makers(engine, asset),
         added_at=asked.events[added].at if added in asked.events else None,
         run=asked.run,
         blocked_by=_blocked_by(engine, asked),
@@ -370,17 +360,3 @@ def _dependency(one: Standing, names: _Names) -> Dependency:
     failed, moving, missing, held = (names.some(one.asset, some) for some in bits)
     counts = len(one.named), len(one.materialized)
     return Dependency(one.asset, one.mapping, *counts, failed, moving, missing, one.holds, held)
-
-
-def _makers(engine: Engine, asset: str) -> tuple[Maker, ...]:
-    definitions = engine.instruments.in_force.definitions
-    sensors = {spec.name for spec in definitions.sensors if spec.target == asset}
-    schedules = {spec.name for spec in definitions.schedules if spec.target == asset}
-    return (
-        *(
-            Maker("sensor", one.name, one.status, one.quarantined or one.waits_for, one.pending)
-            for one in engine.desk.states()
-            if one.name in sensors
-        ),
-        *(Maker("schedule", one.name, one.status) for one in engine.timetable.views() if one.name in schedules),
-    )

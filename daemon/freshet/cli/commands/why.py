@@ -154,7 +154,11 @@ def _maker(one: MakerAnswer) -> Text:
     line = Text(f"the {one.kind} {in_line(one.name)} asks for it  ").append(state_text(one.status))
     if one.waiting:
         line.append(f", {one.waiting:,} of its requests wait")
-    return line.append(f": {in_line(one.problem)}" if one.problem else "")
+    if one.status == "paused":
+        return line.append(f"; freshet resume {in_line(one.name)} lets it go on")
+    said = [in_line(one.problem)] if one.problem else []
+    said += [error_line(one.error, with_place=True)] if one.error is not None else []
+    return line.append(f": {'; '.join(said)}" if said else "")
 
 
 def _condition(one: WhyAnswer, tree: WhyNode, now: float) -> Iterator[Text]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from freshet.http.models.base import Answer, FreshnessState
+from freshet.http.models.base import Answer, FreshnessState, Json
 from freshet.http.models.runs import EventAnswer, RunAnswer
 
 __all__ = ["DependencyAnswer", "GateAnswer", "MakerAnswer", "PromiseAnswer", "SomeAnswer", "WhyAnswer", "WhyNode"]
@@ -53,13 +53,15 @@ class DependencyAnswer(Answer):
 
 
 class MakerAnswer(Answer):
-    """A sensor or a schedule that asks for the asset. `waiting`: its requests that wait before they become runs."""
+    """A sensor or a schedule that asks for the asset. `waiting`: its requests that wait before they become runs.
+    `error`: what it failed of, as long as it is failing."""
 
     kind: Literal["sensor", "schedule"]
     name: str
     status: str
     problem: str | None
     waiting: int
+    error: Json = None
 
 
 class PromiseAnswer(Answer):
