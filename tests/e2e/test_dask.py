@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import re
 import signal
-import subprocess
-import sys
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 from tests.support import processes
+from tests.support.cluster import Cluster
 from tests.support.daemon import Daemon, Site, site_at, wait_until
 
 pytest.importorskip("distributed")
@@ -21,7 +19,7 @@ PLUGIN = """
 import os, time
 from pathlib import Path
 import helper
-from freshet import Dask, DynamicPartitions, asset, job
+from freshet import Dask, Retries, asset, job
 
 CLUSTER = Dask("{address}")
 
@@ -46,6 +44,22 @@ def waits(folder: str):
     while not os.path.exists(folder + "/go"):
         time.sleep(0.01)
 
+@job(executor=CLUSTER, retries=Retries(1, delay="10ms"))
+def says(ctx, folder: str):
+    print("here is", ctx.attempt)
+    ctx.progress(1, 2)
+    waits.function(folder)
+    print("and gone")
+
+@job(executor=CLUSTER)
+def maps(ctx, folder: str):
+    def wait(item):
+        while not os.path.exists(f"{folder}/go-{item}"):
+            time.sleep(0.01)
+        return item
+    found = ctx.map(wait, ["a", "b"], limit=2, raising=False)
+    print([type(one).__name__ for one in found])
+
 @job(executor=CLUSTER)
 def raises():
     raise ValueError("not there either")
@@ -55,44 +69,9 @@ def nowhere(): ...
 """
 
 
-class _Cluster:
-    """A scheduler and two workers, processes of this test's."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._all: list[subprocess.Popen[bytes]] = []
-        self._log = folder / "scheduler.log"
-        command = ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--dashboard-address", ":0"]
-        self._start(command, self._log, "scheduler")
-        found = wait_until(lambda: re.search(r"Scheduler at:\s+(tcp://\S+)", self._log.read_text()), "the scheduler")
-        self.address = found[1]
-        self.workers = {name: self.worker(name) for name in ("one", "two")}
-        for name in self.workers:
-            log = folder / f"{name}.log"
-            wait_until(lambda log=log: "Registered to" in log.read_text(), f"worker {name}")  # type: ignore[misc]
-
-    def _start(self, command: list[str], log: Path, name: str) -> subprocess.Popen[bytes]:
-        with log.open("wb") as out:
-            started = subprocess.Popen(
-                [sys.executable, "-m", "distributed.cli.dask_" + command[0], *command[1:]],
-                stdout=out, stderr=out, cwd=self._folder, env={**os.environ, "CLUSTER_WORKER": name},
-            )  # fmt: skip
-        self._all.append(started)
-        return started
-
-    def worker(self, name: str) -> subprocess.Popen[bytes]:
-        command = ["worker", self.address, "--no-nanny", "--nthreads", "2", "--name", name, "--no-dashboard"]
-        return self._start(command, self._folder / f"{name}.log", name)
-
-    def close(self) -> None:
-        for one in self._all:
-            one.kill()
-            one.wait()
-
-
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[_Cluster]:
-    made = _Cluster(tmp_path_factory.mktemp("cluster"))
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[Cluster]:
+    made = Cluster(tmp_path_factory.mktemp("cluster"))
     try:
         yield made
     finally:
@@ -100,7 +79,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[_Cluster]:
 
 
 @pytest.fixture
-def site(tmp_path: Path, cluster: _Cluster) -> Generator[Site]:
+def site(tmp_path: Path, cluster: Cluster) -> Generator[Site]:
     plugins = {"clustered.py": PLUGIN.replace("{address}", cluster.address)}
     with site_at(tmp_path / "site", plugins=plugins, grace="300ms") as made:
         (made.plugins / "helper").mkdir()
@@ -111,6 +90,16 @@ def site(tmp_path: Path, cluster: _Cluster) -> Generator[Site]:
 def _ended(daemon: Daemon) -> None:
     over = ("succeeded", "failed", "canceled")
     daemon.wait_until(lambda: all(run.state in over for run in daemon.runs()), "all runs have ended")
+
+
+def _journal(site: Site, number: int) -> list[dict[str, Any]]:
+    path = site.state / "runs" / str(number) / "journal.jsonl"
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    return [orjson.loads(line) for line in lines]
+
+
+def _texts(site: Site, number: int) -> list[str]:
+    return [line["text"] for line in _journal(site, number) if line["stream"] == "stdout"]
 
 
 def _begun(daemon: Daemon, count: int) -> list[tuple[int, str]]:
@@ -158,10 +147,11 @@ def test_cancel_ends_its_processes_there(site: Site) -> None:
     wait_until(lambda: not processes.alive(pid), "its process has ended")
 
 
-def test_a_worker_that_is_killed_in_mid_run_costs_time_and_no_run(site: Site, cluster: _Cluster) -> None:
+def test_a_worker_that_is_killed_in_mid_run_costs_time_and_no_run(site: Site, cluster: Cluster) -> None:
     daemon = site.start().ready()
-    site.cli_json("call", "waits", "--param", f"folder={site.folder}")
+    site.cli_json("call", "says", "--param", f"folder={site.folder}")
     ((pid, worker),) = _begun(daemon, 1)
+    daemon.wait_until(lambda: _texts(site, daemon.runs()[0].id), "its journal is here")
     cluster.workers[worker].send_signal(signal.SIGKILL)
     wait_until(lambda: not processes.alive(pid), "what it ran ends with it")
     (_, (again, other)) = _begun(daemon, 2)
@@ -170,3 +160,56 @@ def test_a_worker_that_is_killed_in_mid_run_costs_time_and_no_run(site: Site, cl
     _ended(daemon)
     (run,) = daemon.runs()
     assert run.state == "succeeded" and run.interruptions == 0
+    texts = [line["text"] for line in _journal(site, run.id) if line["stream"] == "stdout"]
+    assert texts == ["here is 1", "here is 1", "and gone"]  # also what the lost one said
+    cluster.start_workers()
+
+
+def test_what_it_says_is_here_while_it_runs_and_once(site: Site) -> None:
+    daemon = site.start().ready()
+    site.cli_json("call", "says", "--param", f"folder={site.folder}")
+    number = daemon.runs()[0].id
+    daemon.wait_until(lambda: "here is 1" in _texts(site, number), "its journal is here")
+    assert daemon.runs()[0].state == "started"
+    (site.folder / "go").touch()
+    _ended(daemon)
+    lines = _journal(site, number)
+    told = [line.get("text") or line.get("message") or line["stream"] for line in lines]
+    assert told == ["started", "here is 1", "progress", "and gone", "succeeded"]
+
+
+def test_one_item_is_canceled_there_and_the_others_go_on(site: Site) -> None:
+    daemon = site.start().ready()
+    site.cli_json("call", "maps", "--param", f"folder={site.folder}")
+    number = daemon.runs()[0].id
+
+    def states() -> list[str]:
+        return [one.state for call in daemon.client.items(number, None, 10) for one in call.items]
+
+    daemon.wait_until(lambda: states() == ["running", "running"], "both are at work")
+    assert site.cli("items", str(number), "--cancel", "0").returncode == 0
+    daemon.wait_until(lambda: states() == ["canceled", "running"], "one is ended")
+    (site.folder / "go-b").touch()
+    _ended(daemon)
+    assert daemon.runs()[0].state == "succeeded" and states() == ["canceled", "succeeded"]
+    assert _texts(site, number) == ["['ItemsFailed', 'str']"]
+
+
+def test_where_the_scheduler_is_lost_the_attempt_is_interrupted_and_the_next_one_waits_for_it(
+    site: Site, cluster: Cluster
+) -> None:
+    daemon = site.start().ready()
+    site.cli_json("call", "waits", "--param", f"folder={site.folder}")
+    ((pid, _),) = _begun(daemon, 1)
+    cluster.scheduler.kill()
+    wait_until(lambda: not processes.alive(pid), "what ran there ends with its workers")
+    cluster.scheduler.wait()
+    cluster.start_scheduler()
+    cluster.start_workers()
+    _begun(daemon, 2)
+    (site.folder / "go").touch()
+    _ended(daemon)
+    (run,) = daemon.runs()
+    assert (run.state, run.interruptions) == ("succeeded", 1)
+    site.cli_json("materialize", "above", "total", "below", "--wait")
+    assert daemon.runs()[0].state == "succeeded"

@@ -162,9 +162,10 @@ class Launcher:
     def cancel_item(self, run_id: int, item: ItemRef) -> None:
         """One item of a step under way is ended, the others go on. Raises `Conflict` where it is not under way."""
         host = self._in.in_force.host
-        if (run_id, item.position) not in self.running or host is None:
+        step = self.running.get((run_id, item.position))
+        if step is None or host is None:
             raise Conflict(f"run {run_id} has no such step under way", hint=f"freshet items {run_id}")
-        host.cancel_item(run_id, item)
+        (self._executor(step.name) or host).cancel_item(run_id, item)
 
     def _forget(self, run_id: int) -> None:
         for step_id in [s for s in self.retry_at if s[0] == run_id]:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from freshet.definitions.executor import Lane
 from freshet.definitions.graph import Definitions
-from freshet.executors.base import Answers
+from freshet.executors.base import Answers, ItemRef
 from freshet.store.records import StepToRun
 
 __all__ = ["MakeExecutors", "StepExecutor"]
@@ -40,6 +40,10 @@ class StepExecutor(Protocol):
 
     def cancel(self, run_id: int, position: int, *, grace: float) -> None:
         """End a step; nothing happens if it is not here."""
+        ...
+
+    def cancel_item(self, run_id: int, item: ItemRef) -> None:
+        """End one item of a `ctx.map` of a step; nothing happens if either is over."""
         ...
 
     async def close(self) -> None:

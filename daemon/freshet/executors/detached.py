@@ -26,12 +26,14 @@ from freshet.definitions.executor import Detached
 from freshet.definitions.graph import Definitions
 from freshet.definitions.job import JobSpec
 from freshet.errors import HostError
-from freshet.executors.base import Answers, StepEnd
+from freshet.executors.base import Answers, ItemRef, StepEnd
 from freshet.executors.hostsettings import HostSettings
 from freshet.executors.input_files import is_large, remove_inputs, write_inputs
 from freshet.executors.strays import MARK
 from freshet.executors.translate import run_order, step_end
 from freshet.host.boot import boot_id
+from freshet.host.messages import Cancel, CancelItem
+from freshet.host.orders import tell
 from freshet.host.sources import Sources
 from freshet.store.records import StepToRun, TickError
 
@@ -171,16 +173,26 @@ class DetachedSteps:
         asyncio.get_running_loop().add_reader(flight.pidfd, self._ended, flight)
 
     def cancel(self, run_id: int, position: int, *, grace: float) -> None:
-        """SIGTERM to its keeper, which cancels it; if that does not help, SIGKILL to all of its session."""
+        """Tell its keeper, which cancels it; if that does not help, SIGKILL to it and all below it."""
         flight = self._flights.get((run_id, position))
         if flight is None:
             return
         flight.canceled = True
         if flight.pidfd < 0:  # it is not known yet which process it is: see `_look`
             return
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(flight.pidfd, signal.SIGTERM)
+        if not tell(flight.folder, Cancel(op="cancel", run=run_id, position=position, grace=grace)):
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(flight.pidfd, signal.SIGTERM)
         asyncio.get_running_loop().call_later(grace + _KILL_MARGIN, self._kill, flight)
+
+    def cancel_item(self, run_id: int, item: ItemRef) -> None:
+        """End one item; asked again until its keeper listens."""
+        flight = self._flights.get((run_id, item.position))
+        if flight is None or flight.silent or self._closed:
+            return
+        said = CancelItem(op="cancel_item", run=run_id, position=item.position, call=item.call, item=item.item)
+        if not tell(flight.folder, said):
+            asyncio.get_running_loop().call_later(_LOOK_AGAIN, self.cancel_item, run_id, item)
 
     def _kill(self, flight: _Flight) -> None:
         if flight.pidfd >= 0:

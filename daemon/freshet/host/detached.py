@@ -6,6 +6,7 @@ does. What it would tell a daemon it leaves in the folder, for the one that is t
     order.json     the `Run`, and where things lie; written by the daemon
     lock           held by this process as long as it lives
     begun.json     its process id, the machine's boot and the instant: user code begins, or has begun
+    orders         a named pipe: `host.orders`
     result.json    the `Ended`, durable; after this the process ends
 
 SIGTERM cancels the step. With `tied` in the order, so does the end of standard input.
@@ -35,6 +36,7 @@ from freshet.host.launch import Launch
 from freshet.host.loader import load
 from freshet.host.loop import Loop
 from freshet.host.messages import Ended, ErrorData, FromHost, Run
+from freshet.host.orders import Orders
 from freshet.host.process import become_subreaper, thread_count
 from freshet.host.sources import Sources
 from freshet.host.worker import Bench
@@ -59,15 +61,17 @@ def main(argument: str) -> None:
     if not (folder / "order.json").exists() or (folder / "begun.json").exists():
         return  # given up, or run before
     told = orjson.loads((folder / "order.json").read_bytes())
+    orders = Orders(folder)
     begun = {"pid": os.getpid(), "boot": boot_id(), "at": time.time()}
     write_durable(str(folder), "begun.json", orjson.dumps(begun))
     become_subreaper()
-    _Keeper(folder, told).serve()
+    _Keeper(folder, told, orders).serve()
 
 
 class _Keeper:
-    def __init__(self, folder: Path, told: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, told: dict[str, Any], orders: Orders) -> None:
         self._folder = folder
+        self._orders = orders
         self._order: Run = told["run"]
         self._state_dir = Path(told["state_dir"])
         self._sources = Sources.restore(Path(told["sources"]).read_bytes())
@@ -103,6 +107,7 @@ class _Keeper:
         if self._tied:
             self._loop.watch(self._parent, self._parent_gone)
         self._loop.watch(woken.fileno(), lambda mask: self._cancel(woken))
+        self._loop.watch(self._orders.fd, self._told)
         payload = orjson.dumps(self._order)
         self._workers.run(self._order, payload)
         self._loop.run()
@@ -132,6 +137,13 @@ class _Keeper:
         with contextlib.suppress(BlockingIOError):
             woken.recv(64)
         self._workers.cancel(self._order["run"], self._order["position"], _GRACE)
+
+    def _told(self, mask: int) -> None:
+        for said in self._orders.read():
+            if said["op"] == "cancel":
+                self._workers.cancel(said["run"], said["position"], said["grace"])
+            else:
+                self._workers.pass_on(said, orjson.dumps(said))
 
     def _parent_gone(self, mask: int) -> None:
         """Standard input has ended: nobody waits for the result any more."""

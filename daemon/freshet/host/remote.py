@@ -1,7 +1,8 @@
 """A step on another machine: what a Dask worker calls. Bytes in, bytes out; nothing of ours is pickled.
 
 The step runs in a process of its own below the worker, as a detached one does, in a folder that is thrown away: what
-lies there at the end, journal, artifacts and value, goes back with the result.
+lies there at the end, journal, artifacts and value, goes back with the result; what it says meanwhile, whoever waits
+for it asks for.
 """
 
 from __future__ import annotations
@@ -15,15 +16,35 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-__all__ = ["end_steps", "keep", "pack", "run_step", "unpack"]
+from freshet.host.messages import Cancel, CancelItem
+from freshet.host.orders import tell
+
+__all__ = ["Said", "keep", "pack", "run_step", "said_since", "tell_steps", "unpack"]
 
 _LENGTH = struct.Struct(">Q")
-_running: dict[str, subprocess.Popen[bytes]] = {}
+_PIECE = 1 << 20
+"""Bytes of one file that are said at a time."""
+_LINES = ".jsonl"
+
+Said = tuple[str, dict[str, int]]
+"""What has been heard of a step: from which start of it (it may be started on several workers, one after another), and
+how much of each file."""
+
+
+@dataclass(frozen=True)
+class _Running:
+    process: subprocess.Popen[bytes]
+    top: Path
+    run_id: int
+
+
+_running: dict[str, _Running] = {}
 
 
 def keep(data: bytes) -> bytes:
@@ -51,7 +72,7 @@ def unpack(data: bytes) -> tuple[Any, dict[str, bytes]]:
 
 def run_step(token: str, order: bytes, sources: bytes) -> bytes:
     """Run the step of `order` (`pack`: the `Run`, and the values it reads by their paths) to its end, and pack how it
-    ended with all that it wrote. An exception of this function is never the step's."""
+    ended, and which start of it this was, with all that it wrote. An exception of this function is never the step's."""
     run, values = unpack(order)
     top = Path(tempfile.mkdtemp(prefix="freshet-"))
     try:
@@ -63,22 +84,22 @@ def run_step(token: str, order: bytes, sources: bytes) -> bytes:
         (top / "plugins.json").write_bytes(sources)
         told = {"run": run, "state_dir": str(state), "root": str(top), "sources": str(top / "plugins.json")}
         (folder / "order.json").write_bytes(orjson.dumps({**told, "tied": True}))
-        said = _keeper(token, folder)
+        said = _keeper(token, folder, run["run"])
         if not (folder / "result.json").exists():
             raise RuntimeError(f"the step's process ended without a result: {said}")
         ended = orjson.loads((folder / "result.json").read_bytes())
-        return pack(ended, dict(_made(state, set(values))))
+        return pack({"ended": ended, "start": top.name}, dict(_made(state, set(values))))
     finally:
         shutil.rmtree(top, ignore_errors=True)
 
 
-def _keeper(token: str, folder: Path) -> str:
+def _keeper(token: str, folder: Path, run_id: int) -> str:
     """It ends with this process: its standard input does."""
     command = [sys.executable, "-P", "-m", "freshet.host.detached", str(folder)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     ) as process:
-        _running[token] = process
+        _running[token] = _Running(process, folder.parent, run_id)
         try:
             said = process.stderr.read() if process.stderr is not None else b""
             process.wait()
@@ -99,10 +120,43 @@ def _write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def end_steps(tokens: list[str]) -> None:
-    """Cancel those of these steps that this worker runs."""
-    for token in tokens:
-        process = _running.get(token)
-        if process is not None:
-            with suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGTERM)
+def said_since(asked: dict[str, Said]) -> dict[str, tuple[str, dict[str, bytes]]]:
+    """Of the steps that this worker runs, by token: the start, and whole lines of its files (by their paths below the
+    state directory) behind what has been heard."""
+    found: dict[str, tuple[str, dict[str, bytes]]] = {}
+    for token, (start, heard) in asked.items():
+        running = _running.get(token)
+        if running is not None:
+            heard = heard if start == running.top.name else {}
+            state = running.top / "state"
+            lines = ((path.relative_to(state).as_posix(), path) for path in _lines(state, running.run_id))
+            pieces = ((name, _piece(path, heard.get(name, 0))) for name, path in lines)
+            found[token] = running.top.name, {name: data for name, data in pieces if data}
+    return found
+
+
+def _lines(state: Path, run_id: int) -> list[Path]:
+    return sorted((state / "runs" / str(run_id)).glob("*" + _LINES))
+
+
+def _piece(path: Path, at: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(at)
+        data = file.read(_PIECE)
+    return data[: data.rfind(b"\n") + 1]
+
+
+def tell_steps(tokens: list[str], said: Cancel | CancelItem | None) -> bool:
+    """Tell these steps something, or without a word that they are ended; False where this worker runs none of them, or
+    they do not listen yet."""
+    running = [_running[token] for token in tokens if token in _running]
+    return any([_told(one, said) for one in running])
+
+
+def _told(running: _Running, said: Cancel | CancelItem | None) -> bool:
+    if said is not None and tell(running.top / "step", said):
+        return True
+    if said is None:
+        with suppress(ProcessLookupError):
+            os.kill(running.process.pid, signal.SIGTERM)
+    return said is None
