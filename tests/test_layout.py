@@ -26,8 +26,9 @@ ALLOWED: dict[str, set[str]] = {
         "host.messages",
         "host.evaluator.messages",
         "host.evaluator.page",
-        # What steps away from the code host are given: the plugins' texts, which nobody runs here.
+        # What steps away from the code host are given: the plugins' texts, which nobody runs here; and are told.
         "host.boot",
+        "host.orders",
         "host.sources",
         # And what comes back from another machine is written as a worker here would have written it.
         "host.remote",

@@ -145,6 +145,39 @@ def test_cancel_ends_it_also_after_a_restart(site: Site) -> None:
     assert not processes.alive(pid) and second.runs()[0].state == "canceled" and _left(site) == []
 
 
+@pytest.mark.parametrize("now", ["changed", "gone"])
+def test_an_upgrade_with_other_definitions_leaves_it_its_own(site: Site, now: str) -> None:
+    first = site.start().ready()
+    site.cli_json("materialize", "above")
+    (pid,) = _begun(first)
+    first.kill()
+    changed = PLUGIN.replace("[1, 2]", "[3, 4]").replace('@asset(executor="detached")', "@asset")
+    (site.plugins / "detached.py").write_text(changed if now == "changed" else "")
+    second = site.start().ready()
+    assert processes.alive(pid) and second.client.status().running == 1
+    _go(site)
+    _ended(second)
+    assert _begun(second) == [pid] and _left(site) == []
+    (run,) = second.runs()
+    assert (run.state, run.interruptions) == ("succeeded", 0)
+    assert _value(site, "above") == [1, 2]  # of the code with which it began
+    if now == "changed":
+        site.cli_json("materialize", "above", "below", "--wait")
+        assert _value(site, "below") == 7
+
+
+def test_cancel_ends_it_though_its_code_is_gone(site: Site) -> None:
+    first = site.start().ready()
+    site.cli_json("materialize", "above")
+    (pid,) = _begun(first)
+    first.stop()
+    (site.plugins / "detached.py").write_text("")
+    second = site.start().ready()
+    site.cli_json("cancel", str(second.runs()[0].id))
+    _ended(second)
+    assert not processes.alive(pid) and second.runs()[0].state == "canceled" and _left(site) == []
+
+
 def test_its_timeout_counts_without_a_daemon(site: Site) -> None:
     first = site.start().ready()
     site.cli_json("call", "slow")

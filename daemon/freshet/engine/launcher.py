@@ -71,6 +71,7 @@ class Launcher:
         self._reading: set[StepId] = set()
         self.executors: Mapping[Lane, StepExecutor] = {}
         self._adopting: dict[Lane, Sequence[StepToRun]] = {}
+        self._adopted: dict[StepId, StepExecutor] = {}
         self._dispatching = False
 
     # --- waiting --------------------------------------------------------------------------------------------
@@ -153,7 +154,7 @@ class Launcher:
         for step_id in [step_id for step_id in self.running if step_id[0] == run_id]:
             if step_id in self._reading:
                 self._reading.discard(step_id)
-            elif (executor := self._executor(self.running[step_id].name)) is not None:
+            elif (executor := self._runs_in(step_id)) is not None:
                 executor.cancel(*step_id, grace=grace)
             elif host is not None:
                 host.cancel(*step_id, grace=grace)
@@ -165,7 +166,7 @@ class Launcher:
         step = self.running.get((run_id, item.position))
         if step is None or host is None:
             raise Conflict(f"run {run_id} has no such step under way", hint=f"freshet items {run_id}")
-        (self._executor(step.name) or host).cancel_item(run_id, item)
+        (self._runs_in((run_id, item.position)) or host).cancel_item(run_id, item)
 
     def _forget(self, run_id: int) -> None:
         for step_id in [s for s in self.retry_at if s[0] == run_id]:
@@ -269,17 +270,8 @@ class Launcher:
         elif in_force.host is None:
             self.ended(StepEnd(step.run_id, step.position, step.attempt, "not_received"))
         elif known is None:
-            self.ended(
-                StepEnd(
-                    step.run_id,
-                    step.position,
-                    step.attempt,
-                    "failed",
-                    error=TickError(
-                        "UnknownName", f"the {step.kind} {step.name!r} is no longer declared by any plugin"
-                    ),
-                )
-            )
+            said = TickError("UnknownName", f"the {step.kind} {step.name!r} is no longer declared by any plugin")
+            self.ended(StepEnd(step.run_id, step.position, step.attempt, "failed", error=said))
         else:
             in_force.host.run(step)
 
@@ -287,6 +279,10 @@ class Launcher:
         """Where a step runs, if that is not the code host."""
         use = self._in.in_force.definitions.uses.get(name)
         return None if use is None else self.executors.get(use.executor)
+
+    def _runs_in(self, step_id: StepId) -> StepExecutor | None:
+        """The same of one under way: where it was begun, whatever is declared now."""
+        return self._adopted.get(step_id) or self._executor(self.running[step_id].name)
 
     def adopt(self, lane: Lane, steps: Sequence[StepToRun]) -> None:
         """These went on while no daemon was there; once all is loaded, their end is waited for."""
@@ -298,6 +294,7 @@ class Launcher:
             for step in steps:
                 step_id = step.run_id, step.position
                 self.running[step_id] = step
+                self._adopted[step_id] = self.executors[lane]
                 self.queue.adopted(step_id, uses.get(step.name))
                 self._in.work.begin()
             self.executors[lane].adopt([(step.run_id, step.position) for step in steps])
@@ -308,7 +305,7 @@ class Launcher:
         for executor in self.executors.values():
             if executor.lasting == lasting:
                 await executor.close()
-                for step_id in [one for one, step in self.running.items() if self._executor(step.name) is executor]:
+                for step_id in [one for one in self.running if self._runs_in(one) is executor]:
                     if lasting:
                         del self.running[step_id]
                         self._in.work.end()
@@ -335,6 +332,7 @@ class Launcher:
         step = self.running.pop((end.run_id, end.position), None)
         if step is None or step.attempt != end.attempt:
             raise AssertionError(f"the end of a step that is not under way: {end}")
+        self._adopted.pop((end.run_id, end.position), None)
         self.queue.release((end.run_id, end.position))
         if self.sub_runs.over((end.run_id, end.position)):
             self._in.work.begin()
