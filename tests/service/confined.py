@@ -59,7 +59,7 @@ def _group(word: str) -> frozenset[str]:
         ["systemd-analyze", "syscall-filter", "--no-pager", word], capture_output=True, text=True, check=True
     )
     members = (line.strip() for line in said.stdout.splitlines()[1:])
-    return frozenset().union(*(_group(one) for one in members if one and not one.startswith("#")))
+    return frozenset[str]().union(*(_group(one) for one in members if one and not one.startswith("#")))
 
 
 def _program(calls: set[int], families: list[int]) -> bytes:

@@ -33,11 +33,13 @@ def _held() -> None:
 
 
 def _live() -> None:
-    """What another thread writes shows that the process is there, and that only its loop stands still."""
+    """What another thread writes shows that the process is there, and that only its loop stands still. It works a
+    little: a process that rests is looked at seldom."""
     with Path("lives").open("a") as lives:
         while True:
             lives.write("x")
             lives.flush()
+            sum(range(200_000))
             time.sleep(0.05)
 
 

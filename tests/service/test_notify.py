@@ -83,8 +83,7 @@ def test_why_it_cannot_start_is_its_status(site: Site, ears: Ears) -> None:
 def test_the_watchdog_hears_from_the_loop_and_from_nothing_else(site: Site, ears: Ears) -> None:
     """While the loop is held and the rest of the process lives, it hears nothing; then it does again."""
     env = {**IMPORT_TESTS, **ears.environment, "WATCHDOG_USEC": "300000"}
-    daemon = site.start(("-m", "tests.service.held"), env=env)
-    ears.until("READY", "1")
+    daemon = site.start(("-m", "tests.service.held"), env=env).ready()
     daemon.wait_until(lambda: ears.count("WATCHDOG") >= 3, "it is fed")
     daemon.signal(signal.SIGUSR1)
     daemon.wait_until((site.folder / "held").exists, "the loop is held")
@@ -95,6 +94,8 @@ def test_the_watchdog_hears_from_the_loop_and_from_nothing_else(site: Site, ears
     (site.folder / "go").touch()
     beats = ears.count("WATCHDOG")
     daemon.wait_until(lambda: ears.count("WATCHDOG") > beats + 2, "it is fed again")
+    daemon.wait_until(lambda: "the event loop was held" in daemon.log_text(), "the log says so")
+    assert "_held" in daemon.log_text().partition("the event loop was held")[2], "and by whom"
     assert daemon.stop() == 0
 
 

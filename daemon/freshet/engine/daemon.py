@@ -28,6 +28,7 @@ from freshet.engine.clock import SystemClock
 from freshet.engine.engine import Engine, EngineOptions
 from freshet.engine.facade import EngineControl
 from freshet.engine.logs import configure_logs
+from freshet.engine.looplag import LoopWatch, SayHeld
 from freshet.engine.notify import Manager
 from freshet.engine.views import EngineStatus
 from freshet.errors import FreshetError
@@ -138,6 +139,7 @@ async def _serve(
     with closing(bind(settings, handed)) as sockets:
         async with anyio.create_task_group() as outer:
             outer.start_soon(store.wait_failed)
+            outer.start_soon(_watch_loop, outside)
             outer.start_soon(partial(serve, control, settings, ready=ready, sockets=sockets, outside=outside))
             reload = partial(outer.start_soon, _reload, manager)
             await outer.start(_watch_signals, engine, stopped, hurry, reload)
@@ -152,6 +154,11 @@ async def _serve(
             await engine.stop(hurry=hurry)
             outer.cancel_scope.cancel()
     _log.info("stopped")
+
+
+async def _watch_loop(outside: Outside) -> None:
+    await outside.loaded.wait()  # until then imports in threads hold the interpreter
+    await LoopWatch(SayHeld()).run()
 
 
 def _at_a_glance(status: EngineStatus) -> str:

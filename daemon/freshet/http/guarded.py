@@ -20,7 +20,7 @@ BODY_PHASE = 15.0
 """Seconds for a body, whether anybody reads it or not; the hooks answer 408 before."""
 IDLE_WITHIN = 30.0
 """Seconds that a connection may stay without a request."""
-LAST_WITHIN = 0.5
+LAST_WITHIN = 2.0
 """Seconds that a connection has at the end for the header of a request that is on its way."""
 
 HEADER_SIZE = 64 << 10

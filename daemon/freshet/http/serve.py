@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from socket import socket
 from typing import TYPE_CHECKING, Any
 
@@ -24,17 +25,21 @@ __all__ = ["Outside", "serve"]
 
 _GRACE = 1
 """Whole seconds that requests in flight get at the end; long polls and streams end at once by themselves."""
+_GRACE_HANDED = 5
+"""The same on a socket that was handed down, by which none that was taken is to be cut off."""
 
 
 class Outside:
-    """The end of what answers on TCP, where that is to be before all else ends: who comes later waits in the socket
-    for the next daemon, if the service manager holds it."""
+    """How far serving is. TCP may end before all else does: who comes later waits in the socket for the next daemon,
+    if the service manager holds it."""
 
     def __init__(self) -> None:
         self.over = anyio.Event()
         """Nothing more is taken."""
         self.begun = False
         self.ended = anyio.Event()
+        self.loaded = anyio.Event()
+        """All is imported and answers, the API too."""
 
     async def leave(self) -> None:
         """Take nothing more, and return when what was taken has been answered."""
@@ -68,7 +73,8 @@ async def serve(
         if not outside.over.is_set():
             outside.begun = True
             try:
-                await _answer(bound.tcp, lambda: _tcp_app(control, settings), outside.over, settings.http)
+                grace = _GRACE_HANDED if bound.handed else _GRACE
+                await _answer(bound.tcp, lambda: _tcp_app(control, settings), outside.over, settings.http, grace)
             finally:
                 outside.ended.set()
 
@@ -76,7 +82,8 @@ async def serve(
         async with anyio.create_task_group() as group:
             group.start_soon(answer_outside)
             await ready.wait()
-            group.start_soon(_answer, bound.unix, lambda: _api_app(control, settings, closing), closing)
+            api = partial(_answer, bound.unix, lambda: _api_app(control, settings, closing), closing)
+            group.start_soon(partial(api, up=outside.loaded))
             try:
                 await anyio.sleep_forever()
             finally:
@@ -101,11 +108,18 @@ def _api_app(control: Control, settings: Settings, closing: anyio.Event) -> Any:
 
 
 async def _answer(
-    bound: socket, make: Callable[[], Any], closing: anyio.Event, anybody: HttpSettings | None = None
+    bound: socket,
+    make: Callable[[], Any],
+    closing: anyio.Event,
+    anybody: HttpSettings | None = None,
+    grace: int = _GRACE,
+    up: anyio.Event | None = None,
 ) -> None:
     """Serve one application on one socket until cancelled or `closing`, and then end in good order. `anybody`: it is
-    open to strangers, within these bounds."""
-    server = await to_thread.run_sync(_server, make, anybody)
+    open to strangers, within these bounds. `up` is set when it is made."""
+    server = await to_thread.run_sync(_server, make, anybody, grace)
+    if up is not None:
+        up.set()
     async with anyio.create_task_group() as group:
         group.start_soon(_shielded, server, bound)
         try:
@@ -120,7 +134,7 @@ async def _shielded(server: Any, bound: socket) -> None:
         await server.serve(sockets=[bound])
 
 
-def _server(make: Callable[[], Any], anybody: HttpSettings | None) -> Any:
+def _server(make: Callable[[], Any], anybody: HttpSettings | None, grace: int) -> Any:
     """An own uvicorn server around the application, made in a thread: the imports take some 200 ms."""
     import uvicorn
 
@@ -153,7 +167,7 @@ def _server(make: Callable[[], Any], anybody: HttpSettings | None) -> Any:
         date_header=False,
         proxy_headers=False,
         timeout_keep_alive=int(IDLE_WITHIN),
-        timeout_graceful_shutdown=_GRACE,
+        timeout_graceful_shutdown=grace,
     )
     config.load()
     gc.freeze()  # what was imported stays: a full collection that visits it holds the loop some 30 ms
