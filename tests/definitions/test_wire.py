@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.definitions.conditions import operands, trees
@@ -53,6 +53,7 @@ def across(definitions: Definitions) -> Definitions:
 
 
 @given(st.lists(ASSETS, max_size=6))
+@settings(deadline=None)
 def test_they_arrive_as_they_were(assets: list[AssetSpec]) -> None:
     definitions = Definitions(assets=tuple(assets), partitions=(BATCHES,), version="1")
     read = across(definitions)

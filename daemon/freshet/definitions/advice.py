@@ -38,15 +38,17 @@ _POLICY = 'give one of them freshness=Freshness(within="1h")'
 @dataclass(frozen=True, slots=True)
 class _Asks:
     """What a condition asks of its own asset: operands about lapses, whether one is to be answered; the labels it
-    chooses dependencies by; and whether it asks for what any dependency does."""
+    chooses dependencies by; and whether it asks for what any dependency does, and for that of some of them."""
 
     kinds: frozenset[str]
     lapse: bool
     labels: frozenset[str]
     looks_up: bool
+    chooses: bool
 
-
-_NOTHING = _Asks(frozenset(), False, frozenset(), False)
+    def concern(self, spec: AssetSpec) -> bool:
+        """Whether any of it might never come to the asset."""
+        return bool(self.lapse or self.kinds or self.labels or self.chooses or (self.looks_up and not spec.deps))
 
 
 def advice(definitions: Definitions) -> Iterator[DefinitionError]:
@@ -67,8 +69,8 @@ def advice(definitions: Definitions) -> Iterator[DefinitionError]:
             known[id(spec.automation)] = _asks(spec.automation)
     labels = _labels(definitions) if any(one.labels for one in known.values()) else frozenset[str]()
     for spec in definitions.assets:
-        if spec.automation is not None and known[id(spec.automation)] != _NOTHING:
-            yield from _idle(definitions, spec, known[id(spec.automation)], labels)
+        if spec.automation is not None and (asks := known[id(spec.automation)]).concern(spec):
+            yield from _idle(definitions, spec, asks, labels)
     for sensor in definitions.sensors:
         if sensor.listens is not None:
             yield from _deaf(definitions, sensor, sensor.listens, known)
@@ -153,20 +155,21 @@ def _about(spec: AssetSpec, said: str, hint: str) -> DefinitionError:
 
 
 def _asks(condition: AutomationCondition) -> _Asks:
-    kinds, labels, lapse, looks_up = set[str](), set[str](), False, False
+    kinds, labels, lapse, looks_up, chooses = set[str](), set[str](), False, False, False
     stack = [(condition, True)]
     while stack:
         one, own = stack.pop()
         if isinstance(one, Operand) and own and one.kind in _LAPSES:
             kinds.add(one.kind)
         lapse = lapse or isinstance(one, LapseUnserved)
-        looks_up = looks_up or isinstance(one, AnyDepsMatch)
+        if isinstance(one, AnyDepsMatch):
+            looks_up, chooses = True, chooses or one.deps != Selection()
         deps: object = getattr(one, "deps", None)
         if isinstance(deps, Selection):
             labels.update(name for name in (*(deps.allow or ()), *deps.ignore) if ":" in name)
         own = own and not isinstance(one, AnyDepsMatch | AllDepsMatch | AssetMatches)
         stack.extend((child, own) for child in one.children())
-    return _Asks(frozenset(kinds), lapse, frozenset(labels), looks_up)
+    return _Asks(frozenset(kinds), lapse, frozenset(labels), looks_up, chooses)
 
 
 def _labels(definitions: Definitions) -> frozenset[str]:

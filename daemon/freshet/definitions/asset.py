@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from inspect import CO_VARARGS, CO_VARKEYWORDS
 from pathlib import Path
 from types import CodeType, FunctionType, NoneType
@@ -319,13 +320,19 @@ def _annotated_dep(annotation: Any, argument: str, code: CodeType, what: str) ->
     return None
 
 
+@lru_cache(maxsize=4096)
+def _dep_on(name: str) -> DepSpec:
+    """One object for those that share an upstream, which are often declared one after the other."""
+    return DepSpec(name)
+
+
 def merge_deps(by_argument: dict[str, DepSpec], extra: Iterable[Dep | Asset | str], called: str) -> tuple[DepSpec, ...]:
     """The upstreams that parameters name, and those of `deps=`. Raises `DefinitionError`."""
     merged = {dep.asset: dep for dep in by_argument.values()}
     hint = 'write deps=["upstream"]' if not isinstance(extra, str) else f'write deps=["{extra}"]'
     for item in expect_list(extra, f"asset {called}: deps", hint):
         if isinstance(item, str) and item not in merged:
-            merged[item] = DepSpec(item)
+            merged[item] = _dep_on(item)
             continue
         dep = item if isinstance(item, Dep) else Dep(item)
         if dep.asset is None:

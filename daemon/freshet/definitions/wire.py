@@ -52,9 +52,10 @@ def packed(definitions: Definitions) -> dict[str, Any]:
     assets = list[dict[str, Any]]()
     given = [one for one in _defaults() if _is_given(*one, definitions.assets)]
     for spec in definitions.assets:
-        told = {"name": spec.name} | {
-            name: value for name, default in given if (value := getattr(spec, name)) != default
-        }
+        told: dict[str, Any] = {"name": spec.name}
+        for name, default in given:
+            if (value := getattr(spec, name)) != default:
+                told[name] = value
         if spec.automation is not None:
             told["automation"] = conditions.number(spec.automation)
         if spec.partitions is not None:

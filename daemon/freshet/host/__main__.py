@@ -14,8 +14,9 @@ from freshet.host.server import Server, load_plugins
 
 __all__ = ["main"]
 
-_GARBAGE_AFTER_LOADING = 50_000, 20, 100
-"""What is declared stays: to look through it for garbage every 700 objects takes longer than to load it."""
+_GARBAGE_AFTER_LOADING = 50_000, 1_000, 100
+"""What is declared stays: to look through it for garbage every 700 objects takes longer than to load it, and what has
+lasted once is not looked through again."""
 
 
 def main(argument: str) -> None:

@@ -25,6 +25,8 @@ def register_policies(db: sqlite3.Connection, definitions: Definitions, now: flo
         """,
         (dump(list(policies)),),
     )
+    if not policies:
+        return
     rows = db.execute(
         "SELECT a.name, a.id, f.policy FROM assets a LEFT JOIN freshness f ON f.asset_id = a.id AND f.partition = 0"
     )

@@ -102,13 +102,23 @@ class Agenda:
         asset = self._names[heapq.heappop(heap)]
         return asset, self._candidates.pop(asset) & self._world.live(asset)
 
-    def happened(self, asset: str, partitions: BitMap, *, unsettled: bool = False, remapped: bool = False) -> None:
-        """Something happened to `asset`: look at it, and below it. `unsettled`: also to its freshness;
-        `remapped`: other partitions of it are there, or depend on others than before."""
+    def happened(
+        self,
+        asset: str,
+        partitions: BitMap,
+        begun: BitMap = EMPTY,
+        *,
+        unsettled: bool = False,
+        remapped: bool = False,
+    ) -> None:
+        """Something happened to `asset`: look at it, and below it. `begun`: see `Pulses`; `unsettled`: also to its
+        freshness; `remapped`: other partitions of it are there, or depend on others than before."""
         if asset not in self._world.topology.set_of:
             return
         if self._program_of(asset) is not None:
-            self.add(asset, partitions)
+            self.add(asset, partitions | begun if begun else partitions)
+        if begun and not (partitions or unsettled or remapped):
+            return
         self.spread(asset, partitions, unsettled=unsettled, remapped=remapped)
 
     def spread(self, asset: str, partitions: BitMap, *, unsettled: bool = False, remapped: bool = False) -> None:

@@ -62,8 +62,7 @@ class Automation:
         self._known: dict[AutomationCondition, Program] = {}
         self._pruned: set[str] = set()
         self._causes = Causes()
-        self._moved = Moment(0.0)
-        self._came: Mapping[str, BitMap] = {}
+        self._moved: list[tuple[Moment, Mapping[str, BitMap]]] = []
         self._seq = 0
         self._told: list[Told] = []
         self._clockwork = Clockwork(lambda asset: self._programs.get(asset), self._memory_of)
@@ -84,14 +83,14 @@ class Automation:
         whose evaluation is committed. `behind`: the events after it, in order, which are going to be evaluated; they
         tell which runs were under way before them."""
         self._world.load(bits, sets, freshness)
-        self._moved = rewind(self._world, behind)
+        moved = rewind(self._world, behind)
         self._memory.clear()
         self._deadlines.clear()
         self._seq = seq
         for chunk in chunks:
             self._memory_of(chunk.asset).load(chunk.node, chunk.bits)
         coming = self._coming.rebuild()
-        self._came = coming if self._moved.pulses else {}
+        self._moved = [(moved, coming if moved.pulses else {})]
         self._prune()
 
     def redefine(self, definitions: Definitions, sets: Mapping[str, SetState] | None = None) -> None:
@@ -115,6 +114,7 @@ class Automation:
         self._max_depth = max((program.depth for program in self._known.values()), default=0)
         self._watchers = Watchers(self._world, self._programs)
         self._world.latest_counts = any(program.latest for program in self._known.values())
+        self._world.starts_count = any(program.starts for program in self._known.values())
         self._coming = Coming(self._world, self._programs)
         self._coming.rebuild()
         self._new = self._unseen()
@@ -191,9 +191,10 @@ class Automation:
         self._told = []
         agenda = Agenda(self._world, moment, self._programs.get, self._watchers, self._max_depth)
         agenda.add_whole(self._new)
-        self._gather(agenda, self._moved)
-        agenda.came(self._came)
-        self._moved, self._came = Moment(0.0), {}
+        for moved, came in self._moved:
+            self._gather(agenda, moved)
+            agenda.came(came)
+        self._moved.clear()
         self._gather(agenda, moment)
         for instant, time in ((False, moment.now), (True, moment.time)):
             for asset in self._deadlines.come(time, instant=instant):
@@ -243,8 +244,8 @@ class Automation:
             touched = pulses.touched
             if remapped := bool(pulses.added) or asset in moment.deleted:
                 touched = touched | self._world.newest(asset)
-            changed[asset] = touched
-            agenda.happened(asset, touched, unsettled=pulses.unsettled, remapped=remapped)
+            changed |= {asset: touched} if touched else {}
+            agenda.happened(asset, touched, pulses.begun, unsettled=pulses.unsettled, remapped=remapped)
         for asset in moment.shifted:
             changed[asset] = self._world.live(asset)
             agenda.happened(asset, changed[asset], remapped=True)
@@ -270,8 +271,8 @@ class Automation:
         asked = self._passes(moment, asset, candidates, first)
         if first:
             memory.add(program.first_key, _ONE)
-        if kind is not None and not asked:
-            alike.learn(kind, asset, memory)
+            if kind is not None and not asked:
+                alike.learn(kind, asset, memory)
         return asked
 
     def _passes(self, moment: Moment, asset: str, candidates: BitMap, first: bool) -> BitMap:

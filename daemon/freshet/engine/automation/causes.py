@@ -25,7 +25,7 @@ class Causes:
     def looked(self, world: World, moment: Moment, asset: str, candidates: BitMap) -> None:
         """These partitions are about to be looked at."""
         own, flying = moment.of(asset), world.levels(asset).in_flight(candidates)
-        if stirred := flying - own.touched if flying else EMPTY:
+        if stirred := flying - own.touched - own.begun if flying else EMPTY:
             self._stirred[asset] = self._stirred.get(asset, EMPTY) | stirred
 
     def before(self, moment: Moment, asset: str, asked: BitMap) -> BitMap:

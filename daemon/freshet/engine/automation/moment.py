@@ -8,7 +8,7 @@ from typing import Any
 
 from pyroaring import BitMap
 
-from freshet.engine.automation.state import EMPTY, World
+from freshet.engine.automation.state import EMPTY, Levels, World
 from freshet.store.records import Event
 
 __all__ = ["Moment", "Pulses", "apply"]
@@ -21,8 +21,8 @@ class Pulses:
     long. `changed`: updated with data that is not known to be the same. `withheld`: updated, or let through before, and
     held by blocking checks now; `cleared`: let through by the last of them, and `cleared_anew` with data that those
     below do not know. `code`: its code is another. `tags`: of the runs that updated, where they have any. `lapsed`: 0
-    for the whole asset. `unsettled`: its freshness was or
-    is not in order."""
+    for the whole asset. `unsettled`: its freshness was or is not in order. `begun`: of what was on its way already, a
+    run was admitted or began, of which those below see nothing; not in `touched`."""
 
     updated: BitMap = field(default_factory=BitMap)
     changed: BitMap = field(default_factory=BitMap)
@@ -38,6 +38,7 @@ class Pulses:
     stopped: BitMap = field(default_factory=BitMap)
     handled: BitMap = field(default_factory=BitMap)
     added: BitMap = field(default_factory=BitMap)
+    begun: BitMap = field(default_factory=BitMap)
     touched: BitMap = field(default_factory=BitMap)
     code: bool = False
     tags: dict[int, dict[str, str]] = field(default_factory=dict[int, dict[str, str]])
@@ -219,12 +220,19 @@ def _hold(pulses: Pulses, partition: int, *, held: bool) -> None:
     pulses.cleared_anew.discard(partition)
 
 
+def _foreseen(world: World, levels: Levels, kind: str, partition: int) -> bool:
+    """Whether those below see the same of the partition as before."""
+    if kind not in ("requested", "started") or world.starts_count or levels.lapsed or levels.warned:
+        return False
+    return partition in levels.in_progress or partition in levels.asked
+
+
 def _step(world: World, moment: Moment, event: Event, asset: str, failed_runs: set[int | None]) -> None:
     kind, partition = event.type, event.partition or 0
     if kind not in ("requested", "started", "materialized", "failed", "released", "chain_stopped"):
         return
     levels, pulses = world.change(asset), moment.change(asset)
-    pulses.touched.add(partition)
+    (pulses.begun if _foreseen(world, levels, kind, partition) else pulses.touched).add(partition)
     if kind == "chain_stopped":
         levels.asked.discard(partition)
         pulses.stopped.add(partition)

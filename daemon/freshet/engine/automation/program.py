@@ -86,7 +86,7 @@ class Program:
     true only where what it depends on is at rest, which is not remembered, so that it need not be looked at when
     something above begins to move. `reaction`: what of it follows what is made above; `follows`: of which dependencies,
     None for all, besides what it names. `crons`: the nodes that wait for instants. `latest`: it asks for the latest
-    window. `digest`: names the condition, labels aside.
+    window; `starts`: or whether a run above was admitted or began. `digest`: names the condition, labels aside.
     """
 
     def __init__(self, condition: AutomationCondition) -> None:
@@ -109,6 +109,7 @@ class Program:
         self.reaction: Reaction = "update" if any(map(_reacts, self.nodes)) else "missing"
         self.crons = tuple(node for node in self.nodes if isinstance(node.condition, CronTickPassed))
         self.latest = any(isinstance(node.condition, InLatestTimeWindow) for node in self.nodes)
+        self.starts = _heeds_starts(condition)
         self.follows = _followed(self.nodes)
         self.digest = digest = _digest(_plain(condition))
         self.first_key = f"first-{digest}"
@@ -185,6 +186,20 @@ def _instant(condition: AutomationCondition) -> bool:
 def _bare(condition: AutomationCondition) -> bool:
     """Facts and what is joined of them: nothing is remembered, and nothing above is looked at."""
     return isinstance(condition, (Operand, And, Or, Not)) and all(map(_bare, condition.children()))
+
+
+def _heeds_starts(condition: AutomationCondition) -> bool:
+    """Whether it can tell what is asked for above from what is queued or runs."""
+    if isinstance(condition, _LOOKING):
+        return not all(map(_blind_to_starts, condition.children()))
+    return any(map(_heeds_starts, condition.children()))
+
+
+def _blind_to_starts(condition: AutomationCondition) -> bool:
+    """Anything that remembers may heed them."""
+    if isinstance(condition, Operand):
+        return condition.kind not in ("newly_requested", "newly_handled")
+    return _bare(condition) and all(map(_blind_to_starts, condition.children()))
 
 
 def _reacts(node: Node) -> bool:

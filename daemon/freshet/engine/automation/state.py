@@ -107,6 +107,7 @@ class World:
         self._gone: Mapping[str, BitMap] = {}
         self._gone_until = 0
         self.latest_counts = False
+        self.starts_count = True
 
     def redefine(self, definitions: Definitions, sets: Mapping[str, SetState]) -> None:
         """Other definitions; `sets` replace what is known of them."""
