@@ -40,8 +40,10 @@ def test_how_fresh_it_is_and_who_reports_it(tmp_path: Path, capsys: pytest.Captu
         said = one.cli("why", "orders").out
         assert "fresh, lapses in 1h" in said
         assert "made by something else: freshet report orders says so" in said and "freshet materialize" not in said
+        assert "\nreported now (" in one.cli("why", "orders").out
         one.advance(2400)
         assert "warn, lapses in 20m" in one.cli("why", "orders").out
+        assert "\nreported 40m ago (" in one.cli("why", "orders").out
         assert one.cli("--json", "why", "stock", "-p", "a").json["freshness"]["state"] == "lapsed"
         assert "lapsed now" in one.cli("why", "stock", "-p", "a").out
         assert "fresh, lapses in 20m" in one.cli("why", "stock", "-p", "b").out
@@ -200,7 +202,8 @@ def test_who_asks_for_it_and_fails_says_of_what(tmp_path: Path, capsys: pytest.C
 
     @sensor(interval="10s", target="fetched")
     def watcher(ctx: Any) -> Iterator[RunRequest]:
-        raise ConnectionError("no such host")
+        if ctx.cursor is None:
+            raise ConnectionError("no such host")
         yield RunRequest()
 
     @schedule(every="1h", target="fetched")
@@ -214,3 +217,21 @@ def test_who_asks_for_it_and_fails_says_of_what(tmp_path: Path, capsys: pytest.C
         assert "the schedule hourly asks for it  paused; freshet resume hourly lets it go on" in (
             one.cli("why", "fetched").out
         )
+
+
+def test_what_was_reported_since_its_last_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    @asset
+    def both() -> int:
+        return 1
+
+    with served_engine(tmp_path, [both], capsys) as one:
+        one.cli("materialize", "both")
+        one.advance(60)
+        assert "\nreported" not in one.cli("why", "both").out
+        one.cli("report", "both")
+        one.advance(60)
+        said = one.cli("why", "both").out
+        assert "\nreported 1m ago (" in said and "\nrun 1 succeeded" in said
+        one.cli("materialize", "both")
+        one.settle()
+        assert "\nreported" not in one.cli("why", "both").out

@@ -87,11 +87,11 @@ class Promise:
 @dataclass(frozen=True, slots=True)
 class WhyView:
     """`condition`: its digest; `tree` None without a condition. `needs`: what would make it true. `added_at`: when the
-    partition came to be, of windows and static keys where that is known. `run`: the last that
-    makes this partition; `blocked_by`: why it does not go on; `earlier`: the condition that asked for it, where it is
-    another now. `gates`: the blocking checks that hold back what is there from those below. `stopped`: the end of a
-    chain since then. `freshness`: of the partition, where the policy is for each;
-    else of the asset; None without one. `external`: no run makes it."""
+    partition came to be, of windows and static keys where that is known. `reported`: what made it last, where that was
+    no run. `run`: the last that makes this partition; `blocked_by`: why it does not go on; `earlier`: the condition
+    that asked for it, where it is another now. `gates`: the blocking checks that hold back what is there from those
+    below. `stopped`: the end of a chain since then. `freshness`: of the partition, where the policy is for each; else
+    of the asset; None without one. `external`: no run makes it."""
 
     asset: str
     external: bool
@@ -107,6 +107,7 @@ class WhyView:
     dependencies: tuple[Dependency, ...]
     makers: tuple[Maker, ...]
     added_at: float | None
+    reported: Event | None
     run: RunRow | None
     blocked_by: str | None
     earlier: str | None
@@ -122,7 +123,8 @@ async def why(engine: Engine, asset: str, key: str | None) -> WhyView:
     now = engine.instruments.clock.now()
     tree, standings = engine.automator.explain(asset, number), engine.automator.standings(asset, number)
     added = LastOf(asset, (number,), ("partition_added",))
-    wanted = (added, *(() if tree is None else (one for node in _walk(tree) for one in _last_of(node))))
+    made = LastOf(asset, (number,), ("materialized",))
+    wanted = (added, made, *(() if tree is None else (one for node in _walk(tree) for one in _last_of(node))))
     state, digest = engine.automator.state(asset, number), engine.automator.digest(asset)
     asked = await engine.instruments.store.read(partial(history, asset=asset, partition=number, wanted=wanted))
     promise = await _promise(engine, spec, number, now)
@@ -142,6 +144,7 @@ async def why(engine: Engine, asset: str, key: str | None) -> WhyView:
         dependencies=tuple(_dependency(one, names) for one in standings),
         makers=makers(engine, asset),
         added_at=asked.events[added].at if added in asked.events else None,
+        reported=_reported(asked.events.get(made)),
         run=asked.run,
         blocked_by=_blocked_by(engine, asked),
         earlier=_earlier(asset, asked, digest),
@@ -198,6 +201,10 @@ def _walk(node: Explanation) -> Iterator[Explanation]:
     yield node
     for child in node.children:
         yield from _walk(child)
+
+
+def _reported(made: Event | None) -> Event | None:
+    return made if made is not None and made.run_id is None else None
 
 
 def _last_of(node: Explanation) -> list[LastOf]:

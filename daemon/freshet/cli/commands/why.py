@@ -77,6 +77,8 @@ def lines_of(one: WhyAnswer) -> Iterator[Text]:
     yield title.append("  ").append(state_text(one.state))
     if one.freshness is not None:
         yield _freshness(one.freshness, now)
+    if one.reported is not None:
+        yield _reported(one.reported, now)
     yield from _run(one, now)
     yield from (_gate(gate, one, now) for gate in one.gates)
     if one.stopped is not None:
@@ -101,9 +103,15 @@ def _freshness(one: PromiseAnswer, now: float) -> Text:
     return line.append(f"{'' if one.state == 'lapsed' else ', lapses'} {_when(one.deadline, now)}")
 
 
+def _reported(event: EventAnswer, now: float) -> Text:
+    data: Any = event.data or {}
+    said = f", as made {_when(data['at'], now)}" if "at" in data else ""
+    return Text(f"reported {_when(event.at, now)}{said}")
+
+
 def _run(one: WhyAnswer, now: float) -> Iterator[Text]:
     run = one.run
-    if run is None and one.external:
+    if run is None and (one.external or one.reported is not None):
         return
     if run is None:
         yield Text("never asked for" + (f", added {_when(one.added_at, now)}" if one.added_at is not None else ""))

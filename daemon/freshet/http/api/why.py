@@ -40,6 +40,7 @@ async def why(
         dependencies=tuple(DependencyAnswer.model_validate(one, from_attributes=True) for one in view.dependencies),
         makers=tuple(MakerAnswer.model_validate(one, from_attributes=True) for one in view.makers),
         added_at=view.added_at,
+        reported=None if view.reported is None else event_answer(view.reported),
         run=None if view.run is None else run_answer(view.run, view.blocked_by),
         earlier=view.earlier,
         gates=tuple(GateAnswer.model_validate(one, from_attributes=True) for one in view.gates),

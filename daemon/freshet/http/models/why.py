@@ -85,10 +85,10 @@ class GateAnswer(Answer):
 class WhyAnswer(Answer):
     """`partitions`: how many the asset has, None without. `condition`: names the condition in force; `tree`: None
     without one. `needs`: what would make it true, each by itself. `added_at`: when the partition came to be, where that
-    is known. `run`: the last that makes this partition; `earlier`: the condition that asked for it, where another is in
-    force now. `gates`: the blocking checks that hold back what is there. `stopped`: the end of a chain of automatic
-    runs since then. `freshness`: of the partition, where the policy is for each; else of the asset; None without one.
-    `external`: no run makes it."""
+    is known. `reported`: what made it last, where that was no run. `run`: the last that makes this partition;
+    `earlier`: the condition that asked for it, where another is in force now. `gates`: the blocking checks that hold
+    back what is there. `stopped`: the end of a chain of automatic runs since then. `freshness`: of the partition, where
+    the policy is for each; else of the asset; None without one. `external`: no run makes it."""
 
     asset: str
     external: bool
@@ -104,6 +104,7 @@ class WhyAnswer(Answer):
     dependencies: tuple[DependencyAnswer, ...]
     makers: tuple[MakerAnswer, ...]
     added_at: float | None
+    reported: EventAnswer | None = None
     run: RunAnswer | None
     earlier: str | None
     gates: tuple[GateAnswer, ...] = ()
