@@ -46,7 +46,7 @@ def test_each_kind_of_line(journal: Journal, tmp_path: Path) -> None:
 
 
 def test_that_a_step_has_started_is_said_with_its_first_line(journal: Journal, tmp_path: Path) -> None:
-    journal.started(4)
+    journal.started(os.getpid())
     assert not (tmp_path / "not").exists()
     journal.text("stdout", "hello")
     journal.text("stdout", "again")
@@ -56,7 +56,7 @@ def test_that_a_step_has_started_is_said_with_its_first_line(journal: Journal, t
 
 
 def test_who_says_nothing_has_no_journal_of_its_own(journal: Journal, tmp_path: Path) -> None:
-    journal.started(4)
+    journal.started(os.getpid())
     journal.succeeded()
     journal.close()
     assert not (tmp_path / "not").exists()
@@ -66,7 +66,7 @@ def test_who_says_nothing_has_no_journal_of_its_own(journal: Journal, tmp_path: 
 
 
 def test_who_says_nothing_has_its_states_in_the_journal_that_others_made(journal: Journal, tmp_path: Path) -> None:
-    journal.started(4)
+    journal.started(os.getpid())
     other = Journal(tmp_path / "not" / "yet" / "runs")
     other.begin(7, "orders", 2)
     other.texts("stdout", ["through the pipe"])
@@ -79,7 +79,7 @@ def test_who_says_nothing_has_its_states_in_the_journal_that_others_made(journal
 
 
 def test_what_a_fork_says_first_does_not_start_the_step_twice(journal: Journal, tmp_path: Path) -> None:
-    journal.started(4)
+    journal.started(os.getpid())
     pid = os.fork()
     if pid == 0:
         journal.text("stdout", "below")
@@ -90,7 +90,7 @@ def test_what_a_fork_says_first_does_not_start_the_step_twice(journal: Journal, 
 
 
 def test_first_lines_of_many_threads_are_all_kept(journal: Journal, tmp_path: Path) -> None:
-    journal.started(4)
+    journal.started(os.getpid())
     threads = [threading.Thread(target=journal.text, args=("stdout", str(one))) for one in range(20)]
     for thread in threads:
         thread.start()

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from freshet.host.parameters import InvalidParameter, Parameters
 
@@ -56,3 +58,36 @@ def test_a_job_that_takes_nothing() -> None:
     assert parameters.schema()["properties"] == {}
     with pytest.raises(InvalidParameter, match="there is no parameter 'x'"):
         parameters.check({"x": 1})
+
+
+def plain(a: int, b: float, c: str = "c", d: bool = False, e: int | None = None) -> None: ...
+
+
+def marked(
+    a: Annotated[int, ""],
+    b: Annotated[float, ""],
+    c: Annotated[str, ""] = "c",
+    d: Annotated[bool, ""] = False,
+    e: int | None = None,
+) -> None: ...
+
+
+_VALUES = st.sampled_from([True, 0, 7, 2**70, 1.5, 2.0, float("inf"), "", "8", "true", None, [1]])
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), _VALUES), st.booleans())
+def test_what_needs_no_conversion_is_as_if_it_had_been_converted(values: dict[str, Any], partly: bool) -> None:
+    def checked(parameters: Parameters) -> list[Any]:
+        try:
+            found = parameters.check(values, partly=partly)
+        except InvalidParameter as error:
+            return [error.message, error.hint]
+        return [{name: (type(value), value) for name, value in found.items()}]
+
+    assert checked(Parameters("one", plain)) == checked(Parameters("one", marked))
+
+
+@pytest.mark.parametrize("others", [{}, {"c": "x", "d": True}])
+def test_values_of_the_annotated_types_are_taken_as_they_are(others: dict[str, Any]) -> None:
+    values = {"a": 1, "b": 2.5, **others}
+    assert Parameters("one", plain).check(values) == values

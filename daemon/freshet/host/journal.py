@@ -85,8 +85,7 @@ class Journal:
         self._head: dict[str, Any] = {}
         self._fd = -1
         self._opening = threading.Lock()
-        self._held = b""
-        self._holder = 0
+        self._held: tuple[int, float] | None = None
         self._torn = False
         self._start_over()
 
@@ -102,7 +101,7 @@ class Journal:
         """From here on, lines are this attempt's."""
         self.folder = f"{self._runs_dir}/{run_id}"
         self._head = {"t": 0.0, "step": step, "attempt": attempt}
-        self._held = b""
+        self._held = None
         if self._written:
             self._start_over()
 
@@ -142,9 +141,8 @@ class Journal:
         self._write(self._dumped({"stream": "state", "message": message, "fields": fields}))
 
     def started(self, pid: int) -> None:
-        """The step has started: said before its next line."""
-        self._holder = os.getpid()
-        self._held = self._dumped({"stream": "state", "message": "started", "fields": {"pid": pid}})
+        """The step has started, in this process: said before its next line."""
+        self._held = pid, self.clock()
 
     def succeeded(self) -> None:
         """The step has succeeded: said where there is a journal."""
@@ -209,7 +207,7 @@ class Journal:
 
     def _write(self, text: bytes) -> None:
         try:
-            if self._fd < 0 or self._held:
+            if self._fd < 0 or self._held is not None:
                 self._begin()
             self._put(text)
         except OSError as error:
@@ -221,9 +219,10 @@ class Journal:
         with self._opening:
             if self._fd < 0:
                 self._fd = self._open()
-            held, self._held = self._held, b""
-            if held and os.getpid() == self._holder:  # else of whom this process was forked from, who says it itself
-                self._put(held)
+            held, self._held = self._held, None
+            if held is not None and os.getpid() == held[0]:  # else who forked this process says it itself
+                line = {"t": held[1], "stream": "state", "message": "started", "fields": {"pid": held[0]}}
+                self._put(_dump({**self._head, **line}))
 
     def _put(self, text: bytes) -> None:
         if self._torn:
