@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import itertools
+import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any
@@ -60,7 +63,7 @@ def test_a_job_that_takes_nothing() -> None:
         parameters.check({"x": 1})
 
 
-def plain(a: int, b: float, c: str = "c", d: bool = False, e: int | None = None) -> None: ...
+def plain(a: int, b: float, c: str = "c", d: bool = False, of_day: int = 5) -> None: ...
 
 
 def marked(
@@ -68,15 +71,46 @@ def marked(
     b: Annotated[float, ""],
     c: Annotated[str, ""] = "c",
     d: Annotated[bool, ""] = False,
-    e: int | None = None,
+    of_day: Annotated[int, ""] = 5,
 ) -> None: ...
 
 
-_VALUES = st.sampled_from([True, 0, 7, 2**70, 1.5, 2.0, float("inf"), "", "8", "true", None, [1]])
+_TEXTS = ["", "8", "-08", " 8", "+8", "1_0", "8.0", "9" * 15, "9" * 16, "true", "TRUE", "false", "off", "\u0668"]
+_VALUES = st.sampled_from([True, 0, 7, -1, 2**53, 2**53 + 1, 2**70, 1.5, 2.0, float("inf"), None, [1], *_TEXTS])
 
 
-@given(st.dictionaries(st.sampled_from("abcdef"), _VALUES), st.booleans())
-def test_what_needs_no_conversion_is_as_if_it_had_been_converted(values: dict[str, Any], partly: bool) -> None:
+@pytest.mark.parametrize("others", [{}, {"c": 1}, {"d": None, "_x": float("nan")}, {"of_day": -2.5, "aB_c__d9": True}])
+def test_scalars_are_described_as_pydantic_does(others: dict[str, Any]) -> None:
+    names = ["a", *others]
+    text = ", ".join(["a: {}", *(f"{name}: {{}} = others[{name!r}]" for name in others)])
+    for kinds in itertools.product(("int", "float", "str", "bool"), repeat=len(names)):
+        one, other = (
+            _function(text.format(*(form.format(kind) for kind in kinds)), others)
+            for form in ("{}", "Annotated[{}, '']")
+        )
+        assert Parameters("one", one).schema() == Parameters("one", other).schema()
+
+
+def _function(parameters: str, others: dict[str, Any]) -> Any:
+    made: dict[str, Any] = {"others": others, "Annotated": Annotated}
+    exec(f"def one({parameters}): ...", made)
+    return made["one"]
+
+
+def test_scalars_are_taken_without_pydantic() -> None:
+    program = """
+import sys
+from freshet.host.parameters import Parameters
+def one(a: int, b: float, c: str = "c", d: bool = False): ...
+taken = Parameters("one", one).check({"a": "12", "b": 3, "d": "true"})
+assert taken == {"a": 12, "b": 3.0, "d": True}, taken
+assert "pydantic" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b", "c", "d", "of_day", "f"]), _VALUES), st.booleans())
+def test_scalars_are_converted_as_pydantic_does(values: dict[str, Any], partly: bool) -> None:
     def checked(parameters: Parameters) -> list[Any]:
         try:
             found = parameters.check(values, partly=partly)
@@ -85,9 +119,3 @@ def test_what_needs_no_conversion_is_as_if_it_had_been_converted(values: dict[st
         return [{name: (type(value), value) for name, value in found.items()}]
 
     assert checked(Parameters("one", plain)) == checked(Parameters("one", marked))
-
-
-@pytest.mark.parametrize("others", [{}, {"c": "x", "d": True}])
-def test_values_of_the_annotated_types_are_taken_as_they_are(others: dict[str, Any]) -> None:
-    values = {"a": 1, "b": 2.5, **others}
-    assert Parameters("one", plain).check(values) == values

@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Any
 from freshet.definitions.outcome import Json
 from freshet.definitions.plain import described
 from freshet.errors import FreshetError
+from freshet.host.scalars import Scalars
 
 if TYPE_CHECKING:  # 5 MB that are copied into each worker's page tables: loaded where a job has parameters
     from pydantic import BaseModel, ValidationError
 
 __all__ = ["InvalidParameter", "Parameters"]
-
-
-_AS_THEY_ARE = (bool, int, float, str)
-"""Annotations under which a value of exactly this type is taken as it is."""
 
 
 class InvalidParameter(FreshetError):
@@ -34,68 +31,64 @@ class Parameters:
         self._given = given
         self._names: dict[str, str] = {}
         self._model: type[BaseModel] | None = None
-        self._needed = set[str]()
-        self._as_they_are: dict[str, type] = {}
+        self._fields: dict[str, tuple[str, Any, Any]] = {}
         self.plain: dict[str, Json] = {}
-        if any(parameter not in given for parameter in inspect.signature(function).parameters):
-            self._build(function)
+        self._read(function)
+        hints = {name: hint for name, hint, _ in self._fields.values()}
+        defaults = {name: default for name, _, default in self._fields.values() if default is not ...}
+        self._scalars = Scalars.of(hints, defaults)
+        if self._scalars is None:
+            self._validating()
 
-    def _build(self, function: Callable[..., Any]) -> None:
-        from pydantic import ConfigDict, Field, create_model
-
-        hints = typing.get_type_hints(function, include_extras=True)
-        fields: dict[str, Any] = {}
-        for index, parameter in enumerate(inspect.signature(function).parameters.values()):
-            if parameter.name in self._given:
-                continue
+    def _read(self, function: Callable[..., Any]) -> None:
+        parameters = {n: one for n, one in inspect.signature(function).parameters.items() if n not in self._given}
+        hints = typing.get_type_hints(function, include_extras=True) if parameters else {}
+        for index, (name, parameter) in enumerate(parameters.items()):
             default = ... if parameter.default is parameter.empty else parameter.default
-            if default is ...:
-                self._needed.add(parameter.name)
-            for kind in _AS_THEY_ARE:
-                if hints.get(parameter.name) is kind:
-                    self._as_they_are[parameter.name] = kind
-            if (plain := described(hints.get(parameter.name, Any))) is not None:
-                self.plain[parameter.name] = plain
+            if (plain := described(hints.get(name, Any))) is not None:
+                self.plain[name] = plain
             # Fields go by number: a parameter may be called `json`, `_x` or `model_config`, a field may not.
-            self._names[f"p{index}"] = parameter.name
-            fields[f"p{index}"] = (hints.get(parameter.name, Any), Field(default, alias=parameter.name))
-        self._model = create_model(
-            self._job, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=True), **fields
-        )
+            self._names[f"p{index}"] = name
+            self._fields[f"p{index}"] = name, hints.get(name, Any), default
+
+    def _validating(self) -> type[BaseModel]:
+        """The model, made when it is needed."""
+        if self._model is None:
+            from pydantic import ConfigDict, Field, create_model
+
+            fields: dict[str, Any] = {
+                field: (hint, Field(default, alias=name)) for field, (name, hint, default) in self._fields.items()
+            }
+            config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+            self._model = create_model(self._job, __config__=config, **fields)
+        return self._model
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of an object with the parameters."""
-        if self._model is None:
+        if not self._fields:
             return {"type": "object", "title": self._job, "properties": {}, "additionalProperties": False}
-        return self._model.model_json_schema(by_alias=True)
+        if self._scalars is not None:
+            return self._scalars.schema(self._job)
+        return self._validating().model_json_schema(by_alias=True)
 
     def check(self, given: Mapping[str, Any], *, partly: bool = False) -> dict[str, Any]:
         """The arguments to call the function with; defaults are left to it. `partly`: others will be added, so that
         none is missing yet. Raises `InvalidParameter`."""
-        if self._model is None:
+        if not self._fields:
             if given:
                 raise self._refused([f"there is no parameter {name!r}" for name in given])
             return {}
-        if self._fits(given):
-            return dict(given)
+        if self._scalars is not None and (taken := self._scalars.taken(given)) is not None:
+            return taken
         from pydantic import ValidationError
 
         try:
-            model = self._model.model_validate(dict(given))
+            model = self._validating().model_validate(dict(given))
         except ValidationError as error:
             if complaints := _complaints(error, partly=partly):
                 raise self._refused(complaints) from None
             return {}
         return {self._names[field]: getattr(model, field) for field in model.model_fields_set}
-
-    def _fits(self, given: Mapping[str, Any]) -> bool:
-        """Whether there is nothing to convert. In a forked worker, pydantic's way costs more than most that surrounds
-        it: it copies a hundred pages."""
-        types = self._as_they_are
-        for name in given:
-            if types.get(name) is not type(given[name]):
-                return False
-        return self._needed <= given.keys()
 
     def _refused(self, complaints: list[str]) -> InvalidParameter:
         names = ", ".join(self._names.values())
