@@ -13,17 +13,22 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib
-import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import orjson
 
 from freshet.definitions.source import PLUGIN_PACKAGE
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader, MetaPathFinder
+else:  # with these come temporary files and all kinds of archives, which every worker would have a copy of
+    Loader = MetaPathFinder = object
 
 __all__ = ["PACKAGE", "PluginFinder", "Sources"]
 
@@ -102,13 +107,11 @@ class Sources:
         return None, base if any(name.startswith(f"{base}/") for name in self.files) else None
 
 
-class _SnapshotLoader(importlib.abc.SourceLoader):
-    def __init__(self, sources: Sources, file: str) -> None:
+class _SnapshotLoader(importlib.machinery.SourceFileLoader):
+    def __init__(self, fullname: str, sources: Sources, file: str) -> None:
+        super().__init__(fullname, sources.path(file))
         self._sources = sources
         self._file = file
-
-    def get_filename(self, fullname: str) -> str:
-        return self._sources.path(self._file)
 
     def get_data(self, path: bytes | str) -> bytes:  # pyright: ignore[reportIncompatibleMethodOverride]
         return self._sources.files[self._file]
@@ -117,7 +120,7 @@ class _SnapshotLoader(importlib.abc.SourceLoader):
         raise OSError("the snapshot has no bytecode cache")
 
 
-class _AliasLoader(importlib.abc.Loader):
+class _AliasLoader(Loader):
     """`import orders` in a plugin: the module that is `freshet_plugins.orders` already."""
 
     def __init__(self, real: str) -> None:
@@ -133,7 +136,7 @@ class _AliasLoader(importlib.abc.Loader):
         module.__spec__ = self._spec  # the import system has put the alias's there
 
 
-class PluginFinder(importlib.abc.MetaPathFinder):
+class PluginFinder(MetaPathFinder):
     """Finds plugin modules in a snapshot by full name, and below a plain name that is ours."""
 
     def __init__(self, sources: Sources) -> None:
@@ -165,7 +168,7 @@ class PluginFinder(importlib.abc.MetaPathFinder):
         return importlib.util.spec_from_file_location(
             fullname,
             self._sources.path(file),
-            loader=_SnapshotLoader(self._sources, file),
+            loader=_SnapshotLoader(fullname, self._sources, file),
             submodule_search_locations=None if folder is None else [self._sources.path(folder)],
         )
 
@@ -177,7 +180,7 @@ class PluginFinder(importlib.abc.MetaPathFinder):
         return importlib.util.spec_from_loader(fullname, _AliasLoader(real))
 
 
-class _PlainFinder(importlib.abc.MetaPathFinder):
+class _PlainFinder(MetaPathFinder):
     """Asked last: what nothing installed is called."""
 
     def __init__(self, sources: Sources, plugins: PluginFinder) -> None:
