@@ -219,10 +219,11 @@ class Journal:
         with self._opening:
             if self._fd < 0:
                 self._fd = self._open()
-            held, self._held = self._held, None
+            held = self._held
             if held is not None and os.getpid() == held[0]:  # else who forked this process says it itself
                 line = {"t": held[1], "stream": "state", "message": "started", "fields": {"pid": held[0]}}
                 self._put(_dump({**self._head, **line}))
+            self._held = None  # until now, others wait for it
 
     def _put(self, text: bytes) -> None:
         if self._torn:
