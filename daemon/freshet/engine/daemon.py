@@ -117,17 +117,7 @@ async def _serve(
     def make_host(answers: Answers) -> CodeHost:
         return ProcessCodeHost(hosting, answers, children)
 
-    options = EngineOptions(
-        workers=settings.process.workers,
-        lanes=settings.lanes,
-        grace=settings.shutdown_grace,
-        timezone=settings.timezone,
-        inbox_max=settings.http.inbox_max,
-        root=settings.root,
-        values_dir=settings.state_dir / "values",
-        max_chain=settings.automation.max_chain,
-        limits=settings.run_limits,
-    )
+    options = _options(settings)
     gc.disable()  # what is loaded stays: to look through it for garbage takes a fifth of the time to load it
 
     def make_executors(answers: Answers) -> Mapping[Lane, StepExecutor]:
@@ -154,6 +144,20 @@ async def _serve(
             await engine.stop(hurry=hurry)
             outer.cancel_scope.cancel()
     _log.info("stopped")
+
+
+def _options(settings: Settings) -> EngineOptions:
+    return EngineOptions(
+        workers=settings.process.workers,
+        lanes=settings.lanes,
+        grace=settings.shutdown_grace,
+        timezone=settings.timezone,
+        inbox_max=settings.http.inbox_max,
+        root=settings.root,
+        values_dir=settings.state_dir / "values",
+        max_chain=settings.automation.max_chain,
+        limits=settings.run_limits,
+    )
 
 
 async def _watch_loop(outside: Outside) -> None:
