@@ -22,7 +22,6 @@ __all__ = [
     "ConfigFile",
     "env_name",
     "find_config",
-    "plugins_of",
     "read_config",
     "socket_of",
 ]
@@ -98,12 +97,6 @@ def socket_of(path: Path | None, environ: Mapping[str, str] = os.environ) -> Pat
     if config.path is None:
         raise no_config()
     raise SettingsError(f"{config.path}: state_dir is missing", hint='for example state_dir = "../state"')
-
-
-def plugins_of(path: Path | None, environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The plugins folder, as the settings will have it; None where none is named."""
-    found: Any = environ.get(env_name(("plugins_dir",))) or read_config(path).data.get("plugins_dir")
-    return Path.cwd() / found if isinstance(found, str) and found else None
 
 
 def no_config() -> SettingsError:

@@ -19,6 +19,7 @@
     ├── ItemsFailed                 some of the items of a `ctx.map` failed for good
     ├── RunFailed                   a run that a step asked for with `ctx.call` failed, or was canceled
     ├── HostError                   the code host could not start or broke its protocol
+    │   └── LoadError                   a plugin hung while it loaded, or ended the host
     └── DaemonUnreachable           the CLI found no daemon
 
 A plugin's own exceptions are never in this tree: they are recorded and backed off. An exception
@@ -166,6 +167,15 @@ class NoStep(FreshetError, LookupError):
 
 class HostError(FreshetError):
     """The code host could not start, or broke the frame protocol."""
+
+
+class LoadError(HostError):
+    """A plugin did not load in time, or ended its process. `file`: which, if known; `traceback`: where it stood."""
+
+    def __init__(self, message: str, *, hint: str = "", file: str | None = None, traceback: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.file = file
+        self.traceback = traceback
 
 
 class DaemonUnreachable(FreshetError):

@@ -153,19 +153,3 @@ async def blocks(ctx):
     log = daemon.log_text()
     for name, line in (("misspelt", 8), ("library", 12), ("blocks", 16)):
         assert any(f"{mine}:{line}" in one and f"sensor={name}" in one for one in log.splitlines()), name
-
-
-def test_plugins_that_are_edited_are_told_until_the_daemon_starts_anew(make_site: MakeSite) -> None:
-    site = make_site("from freshet import asset\n\n@asset\ndef one(): return 1\n")
-    daemon = site.start().ready()
-    other = "the daemon runs the plugins as they were: start it anew"
-    assert "edited" not in site.cli("status").stdout
-    assert other not in site.cli("check").stdout
-    (site.folder / "plugins" / "plugin.py").write_text("from freshet import asset\n\n@asset\ndef one(): return 2\n")
-    said = "edited since, and not in force until the daemon starts anew: plugin.py\n"
-    assert said in site.cli("status").stdout
-    assert other in site.cli("check").stdout
-    assert daemon.stop() == 0
-    site.start().ready()
-    assert "edited" not in site.cli("status").stdout
-    assert other not in site.cli("check").stdout

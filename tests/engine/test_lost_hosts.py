@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,8 @@ class _Host(InlineHost):
         self.word = _Host.plan[len(_Host.made) - 1]
         self.lost = args[1].host_lost
 
-    async def open(self, *, workers: int) -> None:
-        await super().open(workers=workers)
+    async def open(self, *, workers: int, without: Collection[str] = ()) -> None:
+        await super().open(workers=workers, without=without)
         match self.word:
             case "dies":
                 self.lost("died while opening")
@@ -72,7 +73,7 @@ def _in_force(one: Rig) -> list[bool]:
 @pytest.mark.parametrize("word", ["dies", "ends"])
 async def test_a_host_that_ends_while_it_is_put_in_force_is_replaced_once(tmp_path: Path, word: str) -> None:
     async with rig(tmp_path, [note], host=_hosts("fine", word, "fine", "fine")) as one:
-        one.engine.host_lost("killed")
+        _Host.made[0].lost("killed")
         async with asyncio.timeout(5):
             while one.engine.instruments.in_force.host is None:
                 await one.clock.advance(0.1, _turn)
@@ -85,7 +86,7 @@ async def test_a_host_that_ends_while_it_is_put_in_force_is_replaced_once(tmp_pa
 
 async def test_the_end_does_not_wait_for_a_host_and_leaves_none(tmp_path: Path) -> None:
     async with rig(tmp_path, [note], host=_hosts("fine", "waits")) as one:
-        one.engine.host_lost("killed")
+        _Host.made[0].lost("killed")
         while len(_Host.made) < 2:
             await asyncio.sleep(0)
         await one.control.call("note", {})
@@ -109,7 +110,7 @@ async def test_plugins_changed_while_the_host_is_gone_need_a_restart(tmp_path: P
     _hosts(*["fine"] * 50)
     async with rig(tmp_path, [note], host=_Edited) as one:
         assert not one.control.status().needs_restart
-        one.engine.host_lost("killed")
+        _Host.made[0].lost("killed")
         async with asyncio.timeout(5):
             while not one.control.status().needs_restart:
                 await asyncio.sleep(0)

@@ -42,7 +42,9 @@ from freshet.engine.control import (
 )
 from freshet.engine.inbox import InboxFull
 from freshet.engine.partitions.page import PartitionsQuery, page_of
+from freshet.engine.plugins import PluginView
 from freshet.engine.queue_desk import QueueDesk
+from freshet.engine.reloader import Reloaded
 from freshet.engine.requests import call_job, check_partitions, find_asset, run_of_assets
 from freshet.engine.why import WhyView
 from freshet.errors import Conflict, UnknownName
@@ -139,6 +141,8 @@ class HandControl:
     state: Literal["starting", "ready", "stopping"] = "ready"
     problem: str | None = None
     needs_restart: bool = False
+    files: tuple[PluginView, ...] = ()
+    reloaded: Reloaded = field(default_factory=lambda: Reloaded("unchanged", "1"))
     loops: dict[str, float | None] = field(default_factory=dict[str, float | None])
     bus: Bus = field(default_factory=Bus)
     states: dict[str, SensorState] = field(default_factory=lambda: {n: _state(n) for n in ("landing", "shaky")})
@@ -150,6 +154,12 @@ class HandControl:
     taking: dict[str, Hook] = field(default_factory=dict[str, Hook])
     secrets: tuple[bytes, ...] = ()
     full: bool = False
+
+    def plugins(self) -> tuple[PluginView, ...]:
+        return self.files
+
+    async def reload(self) -> Reloaded:
+        return self.reloaded
 
     def status(self) -> EngineStatus:
         return EngineStatus(

@@ -132,7 +132,7 @@ def test_sighup_of_a_terminal_that_closes_stops_it(site: Site) -> None:
     finally:
         os.close(terminal)
     daemon.signal(signal.SIGHUP)
-    daemon.wait_until(lambda: "not reloaded" in daemon.log_text(), "with the terminal there it is another's wish")
+    daemon.wait_until(lambda: "asked to reload" in daemon.log_text(), "with the terminal there it is another's wish")
     os.close(leader)
     assert daemon.wait_ended() == 0
 

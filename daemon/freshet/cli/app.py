@@ -11,7 +11,18 @@ from typing import Annotated, Any, Literal
 import typer
 
 import freshet
-from freshet.cli import backfilling, caching, checking, explaining, inboxing, partitioning, queueing, serving, showing
+from freshet.cli import (
+    backfilling,
+    caching,
+    checking,
+    explaining,
+    inboxing,
+    partitioning,
+    plugging,
+    queueing,
+    serving,
+    showing,
+)
 from freshet.cli.session import (
     ConfigOption,
     JsonOption,
@@ -105,17 +116,6 @@ def run_(session: Session) -> int:
     from freshet.cli.commands import local
 
     return local.run(session)
-
-
-@_command()
-def check(session: Session) -> int:
-    """Load configuration and plugins; say what is wrong.
-
-    Starts nothing, and needs no daemon. Exit status 1 where something is wrong: fit for ExecStartPre.
-    """
-    from freshet.cli.commands import local
-
-    return local.check(session)
 
 
 @_command()
@@ -393,6 +393,7 @@ checking.add_commands(_command)
 explaining.add_commands(_command)
 inboxing.add_commands(_command)
 partitioning.add_commands(_command)
+plugging.add_commands(_command)
 queueing.add_commands(_command)
 serving.add_commands(_command, app)
 showing.add_commands(_command)

@@ -172,6 +172,14 @@ class Client(Connection):
         """Ask for a run of a job."""
         return self._one(models.RunsAdmitted, "POST", f"jobs/{quoted(job)}/call", body=body)
 
+    def plugins(self) -> list[models.PluginAnswer]:
+        """Each plugin file by itself."""
+        return self._many(models.PluginAnswer, "plugins")
+
+    def reload(self) -> models.ReloadAnswer:
+        """Load the plugins as they are now."""
+        return self._one(models.ReloadAnswer, "POST", "reload", wait=120.0)
+
     def pools(self) -> list[models.PoolAnswer]:
         """All pools."""
         return self._many(models.PoolAnswer, "pools")

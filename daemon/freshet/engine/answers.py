@@ -26,13 +26,16 @@ _log = structlog.get_logger("freshet.host")
 
 
 class EngineAnswers:
-    """Implements `executors.base.Answers` for an engine."""
+    """Implements `executors.base.Answers` for an engine and one host. `lost`: why that has ended on its own."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.lost: str | None = None
 
     def tick_ended(self, end: TickEnd) -> None:
-        """To the tick loop, or to who waits for a dry run."""
+        """To the tick loop, or to who waits for a dry run; not while other definitions come into force."""
+        if self._engine.reloader.held_back(partial(self.tick_ended, end)):
+            return
         if not self._engine.desk.dry_ended(end) and not self._engine.timetable.ended(end):
             self._engine.ticks.ended(end)
 
@@ -59,7 +62,7 @@ class EngineAnswers:
     async def load_ledger(self, sensor: str) -> AsyncGenerator[AsyncIterator[tuple[LedgerEntry, ...]]]:
         """Pages in the order of the digests, each read for itself: a tick of this sensor is in flight, so that none of
         its commits can come between."""
-        yield self._pages(self._engine.desk.find(sensor).row.id)
+        yield self._pages(self._engine.ticks.known(sensor).row.id)
 
     async def _pages(self, ticker_id: int) -> AsyncIterator[tuple[LedgerEntry, ...]]:
         after = b""
@@ -74,18 +77,18 @@ class EngineAnswers:
 
     async def ledger_keys(self, sensor: str, digests: tuple[bytes, ...]) -> dict[bytes, str]:
         """The texts behind digests."""
-        ticker_id = self._engine.desk.find(sensor).row.id
+        ticker_id = self._engine.ticks.known(sensor).row.id
         return await self._engine.instruments.store.read(partial(ledger_keys, ticker_id=ticker_id, digests=digests))
 
     def ledger_revision(self, sensor: str) -> int:
         """As of the last commit."""
-        return self._engine.desk.find(sensor).row.ledger_revision
+        return self._engine.ticks.known(sensor).row.ledger_revision
 
     async def deliveries(
         self, sensor: str, *, tick: int, after: int, limit: int, again: bool
     ) -> tuple[tuple[WaitingDelivery, ...], bool]:
         """From the store."""
-        ticker_id = self._engine.desk.find(sensor).row.id
+        ticker_id = self._engine.ticks.known(sensor).row.id
         return await self._engine.inbox.deliveries(sensor, ticker_id, tick, after, limit, again=again)
 
     async def happened(
@@ -104,5 +107,6 @@ class EngineAnswers:
         _log.warning("sensor blocked its evaluator", sensor=sensor, seconds=round(seconds, 3), at=at or None)
 
     def host_lost(self, reason: str) -> None:
-        """To the engine."""
-        self._engine.host_lost(reason)
+        """To who owns the hosts."""
+        self.lost = reason
+        self._engine.hosting.ended(self, reason)

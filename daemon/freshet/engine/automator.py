@@ -7,7 +7,9 @@ condition are written a thousand together: after a crash they are looked at agai
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -23,7 +25,7 @@ from freshet.engine.requests import input_needs, window_key
 from freshet.engine.steps import steps_of
 from freshet.store.assets import commit_automation
 from freshet.store.events import events_after
-from freshet.store.records import AutomationCommit, Event, RunToAdmit, ToldEvent
+from freshet.store.records import AutomationCommit, Event, RunToAdmit, SetState, ToldEvent
 from freshet.store.views import PartitionState
 
 __all__ = ["Automator", "runs_of"]
@@ -48,6 +50,7 @@ class Automator:
         self._looked_at = 0.0
         self._unsaved = 0
         self._timer_due = False
+        self._rests = asyncio.Event()
         self.open = False
 
     def silent_for(self) -> float | None:
@@ -127,6 +130,29 @@ class Automator:
             commit = AutomationCommit(seq=self._seq, at=self._in.clock.now(), runs=(), chunks=())
             await persist(self._in, partial(commit_automation, commit=commit), what="automation's cursor")
 
+    async def pause(self) -> None:
+        """Look at nothing until `resume`; returns when no look is under way."""
+        self.open = False
+        if self._busy:
+            self._rests.clear()
+            await self._rests.wait()
+
+    async def catch_up(self, seq: int) -> None:
+        """While paused, and before other definitions hold: look at what was committed before event `seq`."""
+        while self._seq < seq - 1:
+            query = partial(events_after, seq=self._seq, limit=min(_PAGE, seq - 1 - self._seq))
+            page = await recall(self._in, query, what="automation")
+            if not page:
+                break
+            for transaction in _transactions(page):
+                await self._look(transaction)
+
+    def resume(self, definitions: Definitions, sets: Mapping[str, SetState], moved: Collection[str]) -> None:
+        """Other definitions are in force; see `Automation.redefine`."""
+        self._automation.redefine(definitions, sets, moved)
+        self.open = True
+        self._due()
+
     def stop(self) -> None:
         """Look at nothing more; the rest is looked at after the next start."""
         self.open = False
@@ -148,6 +174,7 @@ class Automator:
                     await self._settle(self._automation.timer(self._in.clock.now()))
         finally:
             self._busy = False
+            self._rests.set()
 
     async def _look_in_order(self, events: tuple[Event, ...]) -> None:
         if events[-1].seq <= self._seq:

@@ -18,7 +18,9 @@ from freshet.engine.backfill.active import BackfillView
 from freshet.engine.backfill.select import BackfillRequest
 from freshet.engine.check_desk import CheckControl
 from freshet.engine.partitions.page import PartitionsQuery
+from freshet.engine.plugins import PluginView
 from freshet.engine.queue_desk import QueueDesk
+from freshet.engine.reloader import Reloaded
 from freshet.engine.views import (
     EngineStatus,
     Hook,
@@ -97,6 +99,14 @@ class Control(CheckControl, Protocol):
     @property
     def load_report(self) -> LoadReport:
         """Of the last load, also a failed one."""
+        ...
+
+    def plugins(self) -> tuple[PluginView, ...]:
+        """Each plugin file by itself, by path."""
+        ...
+
+    async def reload(self) -> Reloaded:
+        """Put the plugins in force as they are now, unless something is wrong with them."""
         ...
 
     def status(self) -> EngineStatus:

@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from typing import Any
 
@@ -30,8 +30,9 @@ from freshet.engine.facade import EngineControl
 from freshet.engine.logs import configure_logs
 from freshet.engine.looplag import LoopWatch, SayHeld
 from freshet.engine.notify import Manager
+from freshet.engine.pluginwatch import watch_plugins
 from freshet.engine.views import EngineStatus
-from freshet.errors import FreshetError
+from freshet.errors import Conflict, FreshetError
 from freshet.executors.apart import StepExecutor
 from freshet.executors.base import Answers, CodeHost
 from freshet.executors.children import ChildrenLock
@@ -39,6 +40,7 @@ from freshet.executors.codehost import ProcessCodeHost
 from freshet.executors.dask import DaskSteps
 from freshet.executors.detached import DetachedSteps
 from freshet.executors.hostsettings import HostSettings
+from freshet.executors.pluginfiles import read_plugins
 from freshet.http.handed import handed_down
 from freshet.http.serve import Outside, serve
 from freshet.http.sockets import Sockets, bind
@@ -123,7 +125,14 @@ async def _serve(
     def make_executors(answers: Answers) -> Mapping[Lane, StepExecutor]:
         return {"detached": DetachedSteps(hosting, answers), "dask": DaskSteps(hosting, answers)}
 
-    engine = Engine(store=store, make_host=make_host, clock=clock, options=options, make_executors=make_executors)
+    engine = Engine(
+        store=store,
+        make_host=make_host,
+        clock=clock,
+        options=options,
+        make_executors=make_executors,
+        read=partial(read_plugins, settings.plugins_dir),
+    )
     ready, stopped, hurry = anyio.Event(), anyio.Event(), anyio.Event()
     control, outside = EngineControl(engine, store), Outside()
     with closing(bind(settings, handed)) as sockets:
@@ -131,11 +140,12 @@ async def _serve(
             outer.start_soon(store.wait_failed)
             outer.start_soon(_watch_loop, outside)
             outer.start_soon(partial(serve, control, settings, ready=ready, sockets=sockets, outside=outside))
-            reload = partial(outer.start_soon, _reload, manager)
+            reload = partial(outer.start_soon, _reload, engine, manager)
             await outer.start(_watch_signals, engine, stopped, hurry, reload)
             outer.start_soon(manager.keep, lambda: _at_a_glance(control.status()), lambda: bool(control.status().stuck))
             async with anyio.create_task_group() as inner:
                 inner.start_soon(_run, engine, ready, settings, sockets, manager)
+                inner.start_soon(watch_plugins, engine, (settings.plugins_dir,), ready)
                 await stopped.wait()
                 inner.cancel_scope.cancel()
             manager.tell(STOPPING=1, STATUS="finishing what runs")
@@ -170,9 +180,10 @@ def _at_a_glance(status: EngineStatus) -> str:
     return f"{said}; {status.problem}" if status.problem else said
 
 
-async def _reload(manager: Manager) -> None:
-    with manager.reloading():
-        _log.warning("not reloaded: edited plugins come into force when the daemon starts anew")
+async def _reload(engine: Engine, manager: Manager) -> None:
+    with manager.reloading(), suppress(Conflict):  # it stops: then nothing is to be loaded
+        done = await engine.reloader.reload()
+        _log.info("asked to reload", outcome=done.outcome, version=done.version)
 
 
 async def _run(engine: Engine, ready: anyio.Event, settings: Settings, sockets: Sockets, manager: Manager) -> None:

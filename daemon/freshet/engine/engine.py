@@ -27,27 +27,28 @@ from freshet.engine.clock import Clock
 from freshet.engine.freshness import FreshnessBook
 from freshet.engine.hand import SensorDesk
 from freshet.engine.heap import DueHeap
+from freshet.engine.hosting import Hosting, MakeHost
 from freshet.engine.inbox import Inbox
 from freshet.engine.inbox_desk import InboxDesk
-from freshet.engine.instruments import InForce, Instruments, pause
+from freshet.engine.instruments import InForce, Instruments
 from freshet.engine.launcher import Launcher
-from freshet.engine.limits import resume_limits, within_limits
+from freshet.engine.limits import resume_limits
 from freshet.engine.listening import Listening
 from freshet.engine.partitions.graph import PartitionGraph
 from freshet.engine.partitions.sets import Sets
 from freshet.engine.pending import Pending
 from freshet.engine.refresher import Refresher
+from freshet.engine.reloader import ReadPlugins, Reloader
 from freshet.engine.retirer import Retirer
 from freshet.engine.staging import Staging, finish_stages
 from freshet.engine.takeover import take_over
 from freshet.engine.ticks import TickLoop
 from freshet.engine.timetable import Timetable
-from freshet.engine.warnings import with_warnings
 from freshet.engine.work import Work
 from freshet.engine.zonewatch import ZoneWatch
-from freshet.errors import DefinitionError, FreshetError, HostError
+from freshet.errors import DefinitionError, FreshetError
 from freshet.executors.apart import MakeExecutors
-from freshet.executors.base import Answers, CodeHost, LoadReport
+from freshet.executors.base import CodeHost, LoadReport
 from freshet.secrets import Secrets
 from freshet.store.assets import asset_bits, automation_seq, condition_chunks
 from freshet.store.chains import keep_max_chain
@@ -64,14 +65,11 @@ from freshet.store.tickers import next_tick_id, register_tickers
 
 __all__ = ["Engine", "EngineOptions"]
 
-_HOST_RETRY_MAX = 30.0
 _EVERYTHING = 2**62
 _LAST_WRITES = 2.0
 """Seconds at the end for what is still to be written; what a full disk keeps out is found at the next start."""
 
 _log = structlog.get_logger("freshet.engine")
-
-MakeHost = Callable[[Answers], CodeHost]
 
 
 @dataclass(frozen=True)
@@ -106,21 +104,18 @@ class Engine:
         options: EngineOptions,
         make_executors: MakeExecutors = lambda answers: {},
         rng: random.Random | None = None,
+        read: ReadPlugins | None = None,
     ) -> None:
         self.options = options
         self.state: Literal["starting", "ready", "stopping"] = "starting"
         self.started_at = clock.now()
-        self.problem: str | None = None
-        self.needs_restart = False
         self.load_report: LoadReport | None = None
         self._starting: CodeHost | None = None
-        self._make_host = make_host
+        self.hosting, self.reloader = Hosting(self, make_host), Reloader(self, read)
         self._make_executors = make_executors
         self.clock = clock
         self._store = store
         self._rng = rng or random.Random()
-        self._replacing: asyncio.Task[None] | None = None
-        self._losses = 0
 
     # --- start ----------------------------------------------------------------------------------------------
 
@@ -130,13 +125,8 @@ class Engine:
         Raises `HostError` where the host cannot start, `DefinitionError` where the plugins are wrong.
         """
         self.answers = EngineAnswers(self)
-        self._starting = host = self._make_host(self.answers)
-        report = await host.start()
-        definitions = report.definitions.resolved(self.options.timezone)
-        report = with_warnings(within_limits(report, self.options.limits), definitions, self.clock.now())
-        for one in report.warnings:
-            _log.warning(one.message, file=one.file, line=one.line, hint=one.hint)
-        self.load_report = report
+        self._starting = host = self.hosting.make()
+        report = self.load_report = await self.reloader.begin(host)
         if report.problems:
             await host.close(grace=0)
             raise DefinitionError(
@@ -227,11 +217,11 @@ class Engine:
         bus.listen(self.instruments.in_force.published)
         bus.listen(say_stopped)
         bus.listen(self.automator.published)
-        bus.listen(self.refresher.published)
+        bus.listen(lambda events: self.refresher.published(events))
         bus.listen(self.launcher.published)
         bus.listen(self.launcher.sub_runs.published)
-        bus.listen(self.calendar.published)
-        bus.listen(self.retirer.published)
+        bus.listen(lambda events: self.calendar.published(events))
+        bus.listen(lambda events: self.retirer.published(events))
         bus.listen(self.backfills.published)
         bus.listen(self.listening.published)
         self.instruments.heap.start()
@@ -267,62 +257,15 @@ class Engine:
 
         return changed
 
-    # --- the host ends on its own ---------------------------------------------------------------------------
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can run now."""
+        return self.hosting.problem
 
-    def host_lost(self, reason: str) -> None:
-        """Work stands still until a new host is up; what was in flight has been given back."""
-        self._losses += 1
-        self.instruments.in_force.host = None
-        self.launcher.queue.open = False
-        if self.state == "stopping":
-            return
-        self._problem_is(f"the code host ended ({reason}); a new one is being started")
-        _log.error("code host lost", reason=reason)
-        if self._replacing is None or self._replacing.done():  # else it was the new one, not in force yet
-            self._replacing = self.instruments.work.spawn(self._replace_host())
-
-    async def _replace_host(self) -> None:
-        delay = 0.1
-        while True:
-            host, losses = self._make_host(self.answers), self._losses
-            try:
-                if await self._open_anew(host) and self._losses == losses:
-                    self._resume_on(host)
-                    return
-            except HostError as error:
-                self._problem_is(str(error))
-            except asyncio.CancelledError:
-                with anyio.CancelScope(shield=True):
-                    await host.close(grace=0)
-                raise
-            _log.error("no code host", problem=self.problem, next_try_in=delay)
-            await pause(self.instruments, delay)
-            delay = min(delay * 2, _HOST_RETRY_MAX)
-
-    async def _open_anew(self, host: CodeHost) -> bool:
-        """Whether the host serves the definitions in force; if not, it is closed. Raises `HostError`."""
-        report = await host.start()
-        if not report.problems and report.definitions.version == self.instruments.in_force.definitions.version:
-            await host.open(workers=self.options.workers)
-            return True
-        said = "the plugins changed while the code host was gone; restart Freshet to load them"
-        if report.problems:
-            said = f"the plugins cannot be loaded: {report.problems[0].message}; mend them and restart Freshet"
-        self._problem_is(said, needs_restart=True)
-        await host.close(grace=0)
-        return False
-
-    def _problem_is(self, problem: str | None, *, needs_restart: bool = False) -> None:
-        self.problem, self.needs_restart = problem, needs_restart
-
-    def _resume_on(self, host: CodeHost) -> None:
-        self.instruments.in_force.host = host
-        self.launcher.queue.open = True
-        self._problem_is(None)
-        _log.info("code host replaced")
-        self.launcher.dispatch()
-        for name in self.ticks.sensors:
-            self.ticks.woken(name, None)
+    @property
+    def needs_restart(self) -> bool:
+        """Whether that will not go by itself."""
+        return self.hosting.needs_restart
 
     # --- stop -----------------------------------------------------------------------------------------------
 
@@ -347,6 +290,7 @@ class Engine:
             if self._starting is not None:
                 await self._starting.close(grace=0)
             return
+        await self.reloader.stop()
         self.ticks.stop()
         self.timetable.stop()
         self.calendar.stop()
@@ -357,17 +301,12 @@ class Engine:
         self.backfills.stop()
         self.pending.stop()
         self.launcher.queue.open = False
-        if self._replacing is not None:
-            self._replacing.cancel()
-        host = self.instruments.in_force.host
-        if host is not None:
-            await host.watch(active=False)
-            self.ticks.cancel()
+        await self.hosting.watch_no_more()
+        self.ticks.cancel()
         await self.launcher.leave(lasting=True)
         await self._wait_for_work(hurry or anyio.Event())
         await self.launcher.leave(lasting=False)
-        if host is not None:
-            await host.close(grace=0)
+        await self.hosting.close()
         with anyio.move_on_after(_LAST_WRITES):
             await self.settled()
             await self.ticks.write_counts()

@@ -32,7 +32,9 @@ from freshet.engine.engine import Engine
 from freshet.engine.inbox_desk import Chosen
 from freshet.engine.partitions.page import PartitionsQuery, page_of
 from freshet.engine.pieces import key_pieces
+from freshet.engine.plugins import PluginView
 from freshet.engine.queue_desk import QueueDesk
+from freshet.engine.reloader import Reloaded
 from freshet.engine.requests import (
     call_job,
     check_partitions,
@@ -96,6 +98,14 @@ class EngineControl:
         assert report is not None, "the engine has started"
         return report
 
+    async def reload(self) -> Reloaded:
+        """Put the plugins in force as they are now."""
+        return await self._engine.reloader.reload()
+
+    def plugins(self) -> tuple[PluginView, ...]:
+        """Each file by itself."""
+        return tuple(self._engine.reloader.plugins.values())
+
     def fail(self, error: Exception) -> None:
         """End the engine with this error."""
         self._engine.instruments.work.fail(error)
@@ -120,6 +130,7 @@ class EngineControl:
             loops={"automation": engine.automator.silent_for(), "backfills": engine.backfills.silent_for()},
             problem=engine.problem or self._store.problem,
             needs_restart=engine.needs_restart,
+            held_back=next((str(one) for one in engine.reloader.refused), None),
         )
 
     def sensors(self) -> tuple[SensorState, ...]:

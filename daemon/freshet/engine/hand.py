@@ -230,8 +230,9 @@ class SensorDesk:
     def _changed(self, ticker: SensorTicker, row: TickerRow) -> SensorState:
         ticker.row = row
         ticker.attention = FULL
-        if ticker.in_flight is not None and self._in.in_force.host is not None:
-            self._in.in_force.host.cancel_tick(ticker.in_flight.order.tick_id)
+        if ticker.in_flight is not None:
+            for host in self._in.in_force.hosts:
+                host.cancel_tick(ticker.in_flight.order.tick_id)
         self._loop.look(ticker)
         return self.state(ticker)
 

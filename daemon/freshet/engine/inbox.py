@@ -89,10 +89,21 @@ class Inbox:
             if spec.intake is not None
         }
         known = {hook.ticker for hook in self._hooks.values()}
-        self._fresh = {ticker: self._fresh.get(ticker) or Fresh() for ticker in known}
+        self._fresh = {ticker: Fresh() for ticker in known}
         self.waiting = sum(one.waiting for one in counts.values() if one.ticker in known)
         for hook in self._hooks.values():
             self.secrets(hook)
+
+    def redefine(self, definitions: Definitions, counts: Mapping[int, InboxCount]) -> None:
+        """Take the hooks of other definitions, of sensors that the loop holds. `counts`: what waits in the store, of
+        hooks that come or go; deliveries on their way are kept all the same."""
+        before, waiting, fresh = {hook.ticker for hook in self._hooks.values()}, self.waiting, self._fresh
+        self._hooks = {}
+        self.adopt(definitions, {})
+        self._fresh = {ticker: fresh.get(ticker) or one for ticker, one in self._fresh.items()}
+        moved = [one for one in counts.values() if (one.ticker in before) != (one.ticker in self._fresh)]
+        came = sum(one.waiting if one.ticker in self._fresh else -one.waiting for one in moved)
+        self.waiting = max(0, waiting + came)
 
     def hook(self, path: str) -> Hook | None:
         """The hook at a path."""

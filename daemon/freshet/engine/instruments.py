@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from freshet.engine.partitions.graph import PartitionGraph
 from freshet.engine.work import Work
 from freshet.errors import StoreUnavailable
 from freshet.executors.base import CodeHost
-from freshet.store.records import Event
+from freshet.store.records import Event, SetState
 from freshet.store.store import Store
 
 __all__ = ["STORE_RETRY", "InForce", "Instruments", "pause", "persist", "recall"]
@@ -35,16 +35,40 @@ _log = structlog.get_logger("freshet.engine")
 @dataclass
 class InForce:
     """The definitions that hold now, how partitions follow along them, and the host that serves them; None while there
-    is no host. `partitions.sets` has taken in every event by the time that any other listener hears of it."""
+    is no host. `partitions.sets` has taken in every event by the time that any other listener hears of it. `leaving`:
+    hosts of earlier definitions, with what is still in flight there."""
 
     definitions: Definitions
     partitions: PartitionGraph
     host: CodeHost | None = None
+    leaving: tuple[CodeHost, ...] = ()
+    _news: list[Event] | None = None
+
+    @property
+    def hosts(self) -> tuple[CodeHost, ...]:
+        """All that something may be in flight on: what is said of one tick or step is said to all."""
+        return self.leaving if self.host is None else (self.host, *self.leaving)
 
     def published(self, events: tuple[Event, ...]) -> None:
         """A transaction has committed: the first listener on the bus."""
         for event in events:
             self.partitions.sets.apply(event)
+        if self._news is not None:
+            self._news += events
+
+    def note_news(self) -> None:
+        """Other definitions are about to be committed: what is published until `change` counts for them too."""
+        self._news = []
+
+    def change(self, definitions: Definitions, sets: Mapping[str, SetState]) -> tuple[Event, ...]:
+        """Other definitions hold from now on. `sets`: those that are new or mean something else, as they were
+        committed. Returns what was published since `note_news`."""
+        known = self.partitions.sets.redefined(definitions, sets)
+        news, self._news = tuple(self._news or ()), None
+        for event in news:
+            known.apply(event)
+        self.definitions, self.partitions = definitions, PartitionGraph(definitions, known)
+        return news
 
 
 @dataclass(frozen=True)

@@ -150,23 +150,24 @@ class Launcher:
         they wait for."""
         self._forget(run_id)
         self._in.work.spawn(self.sub_runs.canceled(run_id))
-        host = self._in.in_force.host
         for step_id in [step_id for step_id in self.running if step_id[0] == run_id]:
             if step_id in self._reading:
                 self._reading.discard(step_id)
             elif (executor := self._runs_in(step_id)) is not None:
                 executor.cancel(*step_id, grace=grace)
-            elif host is not None:
-                host.cancel(*step_id, grace=grace)
+            else:
+                for host in self._in.in_force.hosts:
+                    host.cancel(*step_id, grace=grace)
         self.dispatch()  # what it held back may go
 
     def cancel_item(self, run_id: int, item: ItemRef) -> None:
         """One item of a step under way is ended, the others go on. Raises `Conflict` where it is not under way."""
-        host = self._in.in_force.host
-        step = self.running.get((run_id, item.position))
-        if step is None or host is None:
+        step_id = (run_id, item.position)
+        if step_id not in self.running:
             raise Conflict(f"run {run_id} has no such step under way", hint=f"freshet items {run_id}")
-        (self._runs_in((run_id, item.position)) or host).cancel_item(run_id, item)
+        executor = self._runs_in(step_id)
+        for one in self._in.in_force.hosts if executor is None else (executor,):
+            one.cancel_item(run_id, item)
 
     def _forget(self, run_id: int) -> None:
         for step_id in [s for s in self.retry_at if s[0] == run_id]:

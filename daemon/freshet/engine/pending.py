@@ -12,7 +12,8 @@ from typing import Any
 
 import structlog
 
-from freshet.definitions.flow import BATCH_MAX, Flow
+from freshet.definitions.flow import BATCH_MAX, Flow, ThrottleSpec
+from freshet.definitions.graph import Definitions
 from freshet.engine.instruments import Instruments, persist, recall
 from freshet.engine.launcher import CANCEL_GRACE, Launcher
 from freshet.engine.outcomes import under
@@ -24,7 +25,7 @@ from freshet.executors.base import RequestedRun
 from freshet.store.pending import begun_at, fold_pending, kept_requests, release_pending, waiting_requests
 from freshet.store.records.pending import KeptRequest, Released, RequestGroup, ToRelease, WaitingRequest
 
-__all__ = ["Pending"]
+__all__ = ["Pending", "Prepared"]
 
 _PAGE = 10_000
 _RUNS = 50
@@ -39,6 +40,7 @@ class _Line:
     """What waits of one sensor. `begun`: when the last of its runs began, as many as the throttle counts."""
 
     ticker: SensorTicker
+    flow: Flow
     groups: dict[RequestGroup, list[WaitingRequest]] = field(default_factory=dict[RequestGroup, list[WaitingRequest]])
     begun: list[float] = field(default_factory=list[float])
     count: int = 0
@@ -48,9 +50,20 @@ class _Line:
     def name(self) -> str:
         return self.ticker.spec.name
 
-    @property
-    def flow(self) -> Flow:
-        return self.ticker.spec.flow
+    def regroup(self) -> None:
+        """What waits follows the rules of today."""
+        waiting, self.groups = sorted((one for some in self.groups.values() for one in some), key=_number), {}
+        self.flow = self.ticker.spec.flow
+        for one in waiting:
+            self.groups.setdefault(group_of(self.flow, one.target, one.key), []).append(one)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """For other definitions: lines of sensors that are new, and when runs began, by sensor."""
+
+    lines: dict[str, _Line]
+    begun: dict[str, list[float]]
 
 
 class Pending:
@@ -66,17 +79,50 @@ class Pending:
         """Once, at start: take what waits in the store."""
         assert not self._lines, "at start alone: a line that is being released must not be replaced"
         for ticker in tickers:
-            line, after = _Line(ticker), 0
-            while page := await self._in.store.read(
-                partial(waiting_requests, ticker_id=ticker.row.id, after=after, limit=_PAGE)
-            ):
-                self._take(line, page)
-                after = page[-1].id
-            throttle = ticker.spec.flow.throttle
-            if throttle is not None:
-                query = partial(begun_at, ticker_id=ticker.row.id, last=throttle.count)
-                line.begun = list(await self._in.store.read(query))
+            self._lines[ticker.spec.name] = await self._loaded(ticker)
+
+    async def _loaded(self, ticker: SensorTicker) -> _Line:
+        line, after = _Line(ticker, ticker.spec.flow), 0
+        query = partial(waiting_requests, ticker_id=ticker.row.id, limit=_PAGE)
+        while page := await recall(self._in, partial(query, after=after), what="requests that wait"):
+            self._take(line, page)
+            after = page[-1].id
+        line.begun = await self._begun(ticker.row.id, ticker.spec.flow.throttle)
+        return line
+
+    async def _begun(self, ticker_id: int, throttle: ThrottleSpec | None) -> list[float]:
+        if throttle is None:
+            return []
+        query = partial(begun_at, ticker_id=ticker_id, last=throttle.count)
+        return list(await recall(self._in, query, what="requests that wait"))
+
+    async def prepare(self, tickers: Iterable[SensorTicker], definitions: Definitions) -> Prepared:
+        """Read what other definitions will need: what waits of sensors that are new (`tickers`), and when runs began
+        that are counted otherwise from now on."""
+        lines = {one.spec.name: await self._loaded(one) for one in tickers}
+        edited = (self._lines.get(spec.name) for spec in definitions.sensors)
+        begun = {
+            line.name: await self._begun(line.ticker.row.id, throttle)
+            for line in edited
+            if line is not None and (throttle := definitions.sensor[line.name].flow.throttle) != line.flow.throttle
+        }
+        return Prepared(lines, begun)
+
+    def redefine(self, tickers: Iterable[SensorTicker], prepared: Prepared) -> None:
+        """Other definitions are in force. What waits of a sensor that is gone waits in the store; what waits of others
+        follows their rules of today, once what is being released is."""
+        before, self._lines = self._lines, {}
+        for ticker in tickers:
+            line = before.pop(ticker.spec.name, None)
+            if line is None or line.ticker is not ticker:
+                line = prepared.lines[ticker.spec.name]
             self._lines[ticker.spec.name] = line
+            line.begun = sorted({*line.begun, *prepared.begun.get(line.name, ())})
+            if line.flow != ticker.spec.flow and not line.busy:
+                line.regroup()
+            self._look(line)
+        for name in before:
+            self._in.heap.cancel(("pending", name))
 
     def start(self) -> None:
         """Release what fell due meanwhile, then wait."""
@@ -91,8 +137,10 @@ class Pending:
             self._in.heap.cancel(("pending", name))
 
     def came(self, sensor: str, requests: Sequence[WaitingRequest]) -> None:
-        """These wait from now on."""
-        line = self._lines[sensor]
+        """These wait from now on; in the store alone, if the sensor is gone."""
+        line = self._lines.get(sensor)
+        if line is None:
+            return
         groups = self._take(line, requests)
         batch = line.flow.batch
         full = batch is not None and any(len(line.groups[group]) >= batch.count for group in groups)
@@ -127,11 +175,13 @@ class Pending:
             self._in.work.spawn(self._release(line))
 
     def _may(self, line: _Line) -> bool:
-        return self._open and not line.ticker.row.paused
+        return self._open and not line.ticker.row.paused and self._lines.get(line.name) is line
 
     async def _release(self, line: _Line) -> None:
         again: float | None = None
         while self._may(line):
+            if line.flow != line.ticker.spec.flow:
+                line.regroup()
             plan = plan_pending(line.flow, line.groups, line.begun, self._in.clock.now())
             again = plan.again
             if not plan.now:
@@ -238,6 +288,10 @@ class Pending:
             return ToRelease(ids, last.tick_id, None, str(error), due.folded)
         run = replace(run, depth=max(one.depth for one in kept))
         return ToRelease(ids, last.tick_id, under(line.flow, run), None, due.folded)
+
+
+def _number(one: WaitingRequest) -> int:
+    return one.id
 
 
 def _piece(due: Sequence[Due], at: int) -> list[Due]:

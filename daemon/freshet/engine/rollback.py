@@ -74,9 +74,9 @@ async def _go_back(
     store, ticker_id = instruments.store, ticker.row.id
     await _preview(instruments, ticker, to, again=again, dry_run=False)  # raises while nothing has been touched
     ticker.row = await store.write(partial(bump_revision, ticker_id=ticker_id))
-    host = instruments.in_force.host
-    if ticker.in_flight is not None and host is not None and not ticker.in_flight.committing:
-        host.cancel_tick(ticker.in_flight.order.tick_id)
+    if ticker.in_flight is not None and not ticker.in_flight.committing:
+        for host in instruments.in_force.hosts:
+            host.cancel_tick(ticker.in_flight.order.tick_id)
     while ticker.in_flight is not None:
         await ticker.settled.wait()
     report = await _preview(instruments, ticker, to, again=again, dry_run=False)

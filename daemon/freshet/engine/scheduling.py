@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import structlog
 
 from freshet.definitions.schedule import ScheduleSpec
 from freshet.engine.control import ScheduleView
@@ -13,7 +16,23 @@ from freshet.store.records import RunToAdmit, TickError, TickerRow
 from freshet.store.records.runs import RunGroup
 from freshet.store.records.schedules import ScheduleCommit, SkippedInstants
 
-__all__ = ["Alike", "Asked", "ScheduleTicker", "commit_of", "in_line", "refused_answer", "with_runs"]
+__all__ = [
+    "PIECE",
+    "Alike",
+    "Asked",
+    "ScheduleTicker",
+    "commit_of",
+    "in_line",
+    "pieces",
+    "refused_answer",
+    "tell_skipped",
+    "with_runs",
+]
+
+PIECE = 200
+"""Schedules a transaction, and instants that fire together: what the writer is held for stays under 20 ms."""
+
+_log = structlog.get_logger("freshet.schedules")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +91,12 @@ class Alike:
     def ticker(self, spec: ScheduleSpec, row: TickerRow) -> ScheduleTicker:
         """A schedule with what its ticker's cursor holds."""
         state = None if row.cursor is None else self.state(ScheduleState(**row.cursor))
+        return ScheduleTicker(spec, row, state, self.manner(spec))
+
+    def manner(self, spec: ScheduleSpec) -> int:
+        """The number of what decides when a schedule fires."""
         manner = spec.times, spec.delay, spec.misfire, spec.max_late, spec.max_catch_up
-        return ScheduleTicker(spec, row, state, self._manners.setdefault(manner, len(self._manners)))
+        return self._manners.setdefault(manner, len(self._manners))
 
     def state(self, state: ScheduleState) -> ScheduleState:
         """The one state that is equal to this."""
@@ -136,3 +159,31 @@ def refused_answer(end: TickEnd) -> TickError | None:
         if given:
             return TickError("WrongResult", f"schedule {end.sensor!r} yielded {what}; {_MAY}")
     return None if end.status == "ok" else TickError("Refused", f"the body of a schedule cannot {end.status}")
+
+
+def tell_skipped(spec: ScheduleSpec, made: Plan, overlapped: Sequence[float]) -> None:
+    """Say which instants did not fire, and why."""
+    told = [(one.first, one.last, one.count, str(one.reason)) for one in made.skipped]
+    if overlapped:
+        told.append((overlapped[0], overlapped[-1], len(overlapped), "overlap"))
+    for first, last, count, reason in told:
+        _log.warning(
+            "schedule skipped", schedule=spec.name, first=_iso(first), last=_iso(last), count=count, reason=reason
+        )
+
+
+def _iso(instant: float) -> str:
+    return datetime.fromtimestamp(instant, UTC).isoformat()
+
+
+def pieces(decided: Sequence[tuple[ScheduleTicker, Plan]]) -> Iterator[list[tuple[ScheduleTicker, Plan]]]:
+    """What is decided together, by what one transaction takes of it."""
+    piece, fired = list[tuple[ScheduleTicker, Plan]](), 0
+    for one in decided:
+        if piece and fired + len(one[1].fire) > PIECE:
+            yield piece
+            piece, fired = [], 0
+        piece.append(one)
+        fired += len(one[1].fire)
+    if piece:
+        yield piece

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from freshet.definitions.outcome import Json
 from freshet.definitions.sensor import SensorSpec
 from freshet.engine.attention import FULL, Attention
 from freshet.engine.views import SensorState, SensorStatus, TickReport
+from freshet.errors import FreshetError
 from freshet.executors.base import TickEnd, TickOrder
 from freshet.store.records import DroppedRequest, TickerRow
 from freshet.store.records.ticks import RunKey
@@ -33,8 +34,16 @@ class TickTally:
     ledger_added: int = 0
     ledger_removed: int = 0
 
-    def finish(self, row: TickerRow, end: TickEnd) -> TickReport:
-        """The report, once the last part has ended."""
+    def answer_with(self, row: TickerRow, end: TickEnd, error: FreshetError | None) -> None:
+        """Tell who waits, unless nobody does any more."""
+        if self.answer.done():
+            return
+        if error is not None:
+            self.answer.set_exception(error)
+        else:
+            self.answer.set_result(self._finish(row, end))
+
+    def _finish(self, row: TickerRow, end: TickEnd) -> TickReport:
         return TickReport(
             sensor=row.name,
             status=end.status,
@@ -100,6 +109,16 @@ class SensorTicker:
     def may_look(self) -> bool:
         """Whether a wake may start a tick now: nothing in flight, no pause, no quarantine, no back-off."""
         return not (self.in_flight or self.holds_off or self.row.paused or self.row.quarantined is not None)
+
+    def take_count(self) -> tuple[int, int, int, float | None] | None:
+        """What was counted in memory, as the store takes it; None where nothing was. From now on it is the row's."""
+        if not self.ticks:
+            return None
+        count = (self.row.id, self.ticks, self.idle_ticks, self.last_tick_at)
+        ticks, idle = self.row.ticks + self.ticks, self.row.idle_ticks + self.idle_ticks
+        self.row = replace(self.row, ticks=ticks, idle_ticks=idle)
+        self.ticks = self.idle_ticks = 0
+        return count
 
     def heard(self, end: TickEnd) -> None:
         """Take from the end of a look whether the sensor waits. A look at a few things tells nothing of the rest."""

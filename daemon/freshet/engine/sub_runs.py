@@ -135,8 +135,7 @@ class SubRuns:
             self._in.work.spawn(self._run_ended(made.run_id, state))
 
     def _tell(self, call: StepCall, end: CallEnd) -> None:
-        host = self._in.in_force.host
-        if host is not None:
+        for host in self._in.in_force.hosts:
             host.call_ended(call, end)
 
     # --- waiting --------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import structlog
 
 from freshet.definitions.frames import raised_at
 from freshet.definitions.graph import Definitions
+from freshet.definitions.names import nearest_hint
 from freshet.engine.attention import FULL, NOTHING
 from freshet.engine.backoff import first_delay, next_delay
 from freshet.engine.commits import TickCommits, tell_dropped
@@ -21,7 +22,7 @@ from freshet.engine.launcher import Launcher
 from freshet.engine.outcomes import has_effects
 from freshet.engine.sensors import InFlight, SensorTicker, TickTally
 from freshet.engine.staging import Staging
-from freshet.errors import Conflict, FreshetError, StoreError, TickRefused
+from freshet.errors import Conflict, FreshetError, StoreError, TickRefused, UnknownName
 from freshet.executors.base import TickEnd, TickOrder
 from freshet.store.records import TickCommit, TickError, TickerRow, TickResult
 from freshet.store.tickers import count_refused, count_ticks
@@ -42,6 +43,8 @@ class TickLoop:
         self.commits = TickCommits(instruments, launcher, staging)
         self._next_id = next_tick_id
         self.sensors: dict[str, SensorTicker] = {}
+        self._gone: list[SensorTicker] = []
+        """Declared no more, with a look in flight."""
         self.refused = 0
         self.open = False
         self.settled: Callable[[str, int, Sequence[int]], None] = lambda sensor, count, parked: None
@@ -52,8 +55,43 @@ class TickLoop:
 
     def adopt(self, definitions: Definitions, rows: Iterable[TickerRow]) -> None:
         """Take the sensors of these definitions, with what the store remembers of each."""
+        self.sensors = {ticker.spec.name: ticker for ticker in self.made(definitions, rows)}
+
+    def made(self, definitions: Definitions, rows: Iterable[TickerRow]) -> tuple[SensorTicker, ...]:
+        """The sensors of other definitions that are new."""
         remembered = {row.name: row for row in rows}
-        self.sensors = {spec.name: SensorTicker(spec, remembered[spec.name]) for spec in definitions.sensors}
+        specs = (spec for spec in definitions.sensors if spec.name not in self.sensors)
+        return tuple(SensorTicker(spec, remembered[spec.name]) for spec in specs)
+
+    def redefine(self, definitions: Definitions, made: Iterable[SensorTicker]) -> None:
+        """Take other definitions into force, with the sensors `made` for them. A sensor keeps what is known of it by
+        its name; what a look in flight of one that is gone finds is refused."""
+        before, self.sensors = {**self.sensors, **{ticker.spec.name: ticker for ticker in made}}, {}
+        for spec in definitions.sensors:
+            ticker = self.sensors[spec.name] = before.pop(spec.name)
+            moved, ticker.spec = ticker.spec.interval != spec.interval, spec
+            if (moved or self._in.heap.due_at(("sensor", spec.name)) is None) and not ticker.holds_off:
+                self._schedule(ticker, first_delay(spec.name, spec.interval))
+        for ticker in before.values():
+            ticker.held = True
+            self._in.heap.cancel(("sensor", ticker.spec.name))
+            if ticker.in_flight is not None:
+                self._gone.append(ticker)
+                for host in self._in.in_force.hosts:
+                    host.cancel_tick(ticker.in_flight.order.tick_id)
+
+    def look_anew(self) -> None:
+        """Other definitions are in force: all look at everything."""
+        for ticker in self.sensors.values():
+            ticker.attention = FULL
+            self._resume_waiting(ticker)
+
+    def known(self, name: str) -> SensorTicker:
+        """A sensor that has a look in flight, though it may be gone. Raises `UnknownName`."""
+        found = self.sensors.get(name) or next((one for one in self._gone if one.spec.name == name), None)
+        if found is None:
+            raise UnknownName(f"there is no sensor {name!r}", hint=nearest_hint(name, self.sensors))
+        return found
 
     def start(self) -> None:
         """Look at everything now (what happened while the daemon was down), then by interval and wake."""
@@ -70,10 +108,10 @@ class TickLoop:
 
     def cancel(self) -> None:
         """Nobody waits for the looks in flight any more: what they saw will be seen again."""
-        host = self._in.in_force.host
         for ticker in self.sensors.values():
-            if host is not None and ticker.in_flight is not None and not ticker.in_flight.committing:
-                host.cancel_tick(ticker.in_flight.order.tick_id)
+            if ticker.in_flight is not None and not ticker.in_flight.committing:
+                for host in self._in.in_force.hosts:
+                    host.cancel_tick(ticker.in_flight.order.tick_id)
 
     def _resume_waiting(self, ticker: SensorTicker) -> None:
         retry_at, now = ticker.row.retry_at, self._in.clock.now()
@@ -92,7 +130,8 @@ class TickLoop:
             self.look(ticker)
 
     def _schedule(self, ticker: SensorTicker, delay: float) -> None:
-        self._in.heap.after(("sensor", ticker.spec.name), delay, partial(self._due, ticker))
+        if self.sensors.get(ticker.spec.name) is ticker:
+            self._in.heap.after(("sensor", ticker.spec.name), delay, partial(self._due, ticker))
 
     def _due(self, ticker: SensorTicker) -> None:
         ticker.holds_off = False
@@ -151,9 +190,9 @@ class TickLoop:
 
     def ended(self, end: TickEnd) -> None:
         """An evaluation, or a part of one, is here."""
-        ticker = self.sensors.get(end.sensor)
+        ticker = self._whose(end)
         flight = ticker.in_flight if ticker is not None else None
-        if ticker is None or flight is None or flight.order.tick_id != end.tick_id:
+        if ticker is None or flight is None:
             self._refuse(end)
             return
         if flight.committing:
@@ -178,6 +217,13 @@ class TickLoop:
             case _:
                 self._in.work.spawn(self._fail(ticker, flight, end))
 
+    def _whose(self, end: TickEnd) -> SensorTicker | None:
+        ticker = self.sensors.get(end.sensor)
+        for one in self._gone if ticker is None else (ticker, *self._gone):
+            if one.in_flight is not None and one.in_flight.order.tick_id == end.tick_id:
+                return one
+        return None
+
     def _heard(self, ticker: SensorTicker, end: TickEnd) -> None:
         before = ticker.waits_for
         ticker.heard(end)
@@ -188,9 +234,8 @@ class TickLoop:
 
     def _refuse(self, end: TickEnd) -> None:
         self.refused += 1
-        host = self._in.in_force.host
-        if host is not None and end.status in ("ok", "checkpoint"):
-            host.tick_committed(end.tick_id, committed=False, ledger_revision=0, next_tick_id=None)
+        if end.status in ("ok", "checkpoint"):
+            self._tell_host(end, None, None)
 
     def _idle(self, ticker: SensorTicker, flight: InFlight, end: TickEnd) -> None:
         ticker.ticks += 1
@@ -216,6 +261,8 @@ class TickLoop:
 
     def _free(self, ticker: SensorTicker, report: TickTally | None = None) -> None:
         ticker.in_flight = None
+        if ticker in self._gone:
+            self._gone.remove(ticker)
         ticker.settled.set()
         ticker.settled.clear()
         self.look(ticker, report)
@@ -273,8 +320,7 @@ class TickLoop:
             self.ended(replace(ended, tick_id=next_id))
 
     def _tell_host(self, end: TickEnd, ledger_revision: int | None, next_id: int | None) -> None:
-        host = self._in.in_force.host
-        if host is not None:
+        for host in self._in.in_force.hosts:
             host.tick_committed(
                 end.tick_id,
                 committed=ledger_revision is not None,
@@ -345,21 +391,10 @@ class TickLoop:
 
     async def write_counts(self) -> None:
         """Add what was counted in memory to the store."""
-        busy = [ticker for ticker in self.sensors.values() if ticker.ticks]
-        counts = [(t.row.id, t.ticks, t.idle_ticks, t.last_tick_at) for t in busy]
-        for ticker in busy:
-            ticker.row = replace(
-                ticker.row, ticks=ticker.row.ticks + ticker.ticks, idle_ticks=ticker.row.idle_ticks + ticker.idle_ticks
-            )
-            ticker.ticks = ticker.idle_ticks = 0
+        counts = [count for ticker in self.sensors.values() if (count := ticker.take_count()) is not None]
         if counts:
             await persist(self._in, partial(count_ticks, counts=counts), what="tick counts")
 
     def _answer(self, flight: InFlight, ticker: SensorTicker, end: TickEnd, error: FreshetError | None) -> None:
-        report = flight.report
-        if report is None or report.answer.done():
-            return
-        if error is not None:
-            report.answer.set_exception(error)
-        else:
-            report.answer.set_result(report.finish(ticker.row, end))
+        if flight.report is not None:
+            flight.report.answer_with(ticker.row, end, error)

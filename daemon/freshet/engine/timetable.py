@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 
 import anyio
@@ -18,7 +17,6 @@ import structlog
 from freshet.definitions.cron import names_moments
 from freshet.definitions.frames import raised_at
 from freshet.definitions.graph import Definitions
-from freshet.definitions.schedule import ScheduleSpec
 from freshet.definitions.zones import ZoneClock
 from freshet.engine.backoff import next_delay
 from freshet.engine.control import ScheduleView
@@ -27,7 +25,18 @@ from freshet.engine.launcher import CANCEL_GRACE, Launcher
 from freshet.engine.requests import input_needs, sensor_run
 from freshet.engine.schedules.plan import Plan, anchor, plan
 from freshet.engine.schedules.samples import Samples
-from freshet.engine.scheduling import Alike, Asked, ScheduleTicker, commit_of, in_line, refused_answer, with_runs
+from freshet.engine.scheduling import (
+    PIECE,
+    Alike,
+    Asked,
+    ScheduleTicker,
+    commit_of,
+    in_line,
+    pieces,
+    refused_answer,
+    tell_skipped,
+    with_runs,
+)
 from freshet.errors import FreshetError, TickRefused
 from freshet.executors.base import TickEnd, TickOrder
 from freshet.store.records import RunToAdmit, TickError, TickerRow
@@ -39,9 +48,6 @@ from freshet.store.ticks import fail_tick
 __all__ = ["Timetable"]
 
 Asking = tuple[tuple[RunToAdmit, ...], ...]
-
-_PIECE = 200
-"""Schedules a transaction, and instants that fire together: what the writer is held for stays under 20 ms."""
 
 _log = structlog.get_logger("freshet.schedules")
 
@@ -57,6 +63,8 @@ class Timetable:
         self._at: dict[float, list[ScheduleTicker]] = {}
         self._alike, self._samples = Alike(), Samples(instruments.in_force.definitions)
         self.schedules: dict[str, ScheduleTicker] = {}
+        self._gone: list[ScheduleTicker] = []
+        """Declared no more, with a body that is being asked."""
         self.open = False
 
     def adopt(self, definitions: Definitions, rows: Iterable[TickerRow]) -> None:
@@ -65,6 +73,26 @@ class Timetable:
         self._alike, self._samples = Alike(), Samples(definitions)
         ticker = self._alike.ticker
         self.schedules = {spec.name: ticker(spec, remembered[spec.name]) for spec in definitions.schedules}
+
+    def redefine(self, definitions: Definitions, rows: Iterable[TickerRow]) -> None:
+        """Take other definitions into force. A schedule keeps what is decided by its name; one whose times were edited
+        begins anew now. What a body is being asked about goes on, unless the schedule is gone."""
+        remembered, now = {row.name: row for row in rows}, self._in.clock.now()
+        self._samples = Samples(definitions)
+        before, self.schedules = self.schedules, {}
+        for spec in definitions.schedules:
+            known = before.pop(spec.name, None)
+            ticker = known or self._alike.ticker(spec, remembered[spec.name])
+            if known is None:
+                ticker.since = now
+            ticker.spec, ticker.manner, ticker.due = spec, self._alike.manner(spec), None
+            self.schedules[spec.name] = ticker
+            self._come(ticker)
+        for gone in before.values():
+            gone.due = None
+            self._stop_asking(gone)
+            if gone.asked is not None:
+                self._gone.append(gone)
 
     def resume_lines(self, runs: Iterable[ActiveRun]) -> None:
         """Runs of before that go one after the other do so again. Before their steps wait."""
@@ -125,9 +153,9 @@ class Timetable:
         return ticker.view(self._in.clock.now())
 
     def _stop_asking(self, ticker: ScheduleTicker) -> None:
-        host = self._in.in_force.host
-        if ticker.asked is not None and host is not None:
-            host.cancel_tick(ticker.asked.tick_id)
+        if ticker.asked is not None:
+            for host in self._in.in_force.hosts:
+                host.cancel_tick(ticker.asked.tick_id)
 
     # --- the rules of a zone have changed ---------------------------------------------------------------------
 
@@ -159,7 +187,7 @@ class Timetable:
 
     def _wait(self, ticker: ScheduleTicker, due: float | None) -> None:
         """One entry of the heap for all that wait for one instant."""
-        if due is None or not self.open or ticker.row.paused:
+        if due is None or not self.open or ticker.row.paused or not self._is_declared(ticker):
             return
         ticker.due = due
         waiting = self._at.get(due)
@@ -168,6 +196,9 @@ class Timetable:
             self._in.heap.at(("schedules", due), due, partial(self._fall_due, due))
         else:
             waiting.append(ticker)
+
+    def _is_declared(self, ticker: ScheduleTicker) -> bool:
+        return self.schedules.get(ticker.spec.name) is ticker
 
     def _fall_due(self, due: float) -> None:
         here = [ticker for ticker in self._at.pop(due) if ticker.due == due]  # the others wait for something else
@@ -189,15 +220,15 @@ class Timetable:
         self._in.work.end()
 
     def _decide(self, due: Sequence[ScheduleTicker]) -> None:
-        if len(due) <= _PIECE:
+        if len(due) <= PIECE:
             self._decide_some(due)
         else:
             self._in.work.spawn(self._decide_many(due))
 
     async def _decide_many(self, due: Sequence[ScheduleTicker]) -> None:
         """Piece by piece, so that the first is written while the next is planned."""
-        for start in range(0, len(due), _PIECE):
-            self._decide_some(due[start : start + _PIECE])
+        for start in range(0, len(due), PIECE):
+            self._decide_some(due[start : start + PIECE])
             await asyncio.sleep(0)
 
     def _decide_some(self, due: Iterable[ScheduleTicker]) -> None:
@@ -205,7 +236,7 @@ class Timetable:
         plain: list[tuple[ScheduleTicker, Plan]] = []
         planned: dict[object, Plan] = {}  # many that are due together are alike
         for ticker in due:
-            if not self.open or ticker.busy or ticker.row.paused:
+            if not self.open or ticker.busy or ticker.row.paused or not self._is_declared(ticker):
                 continue
             like = ticker.likeness()
             made = planned.get(like)
@@ -218,7 +249,7 @@ class Timetable:
                 plain.append((ticker, made))
             else:
                 self._wait(ticker, made.due)
-        for piece in _pieces(plain):
+        for piece in pieces(plain):
             self._in.work.spawn(self._commit_plain(piece))
 
     # --- without a body -------------------------------------------------------------------------------------
@@ -271,8 +302,9 @@ class Timetable:
                 _log.info("schedule recovered", schedule=ticker.row.name, failures=ticker.row.failures)
                 ticker.row = replace(ticker.row, failures=0, retry_at=None)
             if made.skipped or ticker.row.id in result.overlapped:
-                _tell(ticker.spec, made, result.overlapped.get(ticker.row.id, ()))
-            self._wait(ticker, made.due)
+                tell_skipped(ticker.spec, made, result.overlapped.get(ticker.row.id, ()))
+            edited = made.state.version != ticker.spec.version
+            self._wait(ticker, now if edited else made.due)
 
     # --- with a body ----------------------------------------------------------------------------------------
 
@@ -293,6 +325,11 @@ class Timetable:
     def ended(self, end: TickEnd) -> bool:
         """The answer of a body; False if `end` is no schedule's."""
         ticker = self.schedules.get(end.sensor)
+        gone = next((one for one in self._gone if one.asked and one.asked.tick_id == end.tick_id), None)
+        if gone is not None:
+            self._gone.remove(gone)
+            self._in.work.end()
+            return True
         if ticker is None:
             return False
         if ticker.asked is not None and ticker.asked.tick_id == end.tick_id:
@@ -353,33 +390,6 @@ class Timetable:
         self._wait(ticker, now + delay)
 
 
-def _pieces(decided: Sequence[tuple[ScheduleTicker, Plan]]) -> Iterator[list[tuple[ScheduleTicker, Plan]]]:
-    """What is decided together, by what one transaction takes of it."""
-    piece, fired = list[tuple[ScheduleTicker, Plan]](), 0
-    for one in decided:
-        if piece and fired + len(one[1].fire) > _PIECE:
-            yield piece
-            piece, fired = [], 0
-        piece.append(one)
-        fired += len(one[1].fire)
-    if piece:
-        yield piece
-
-
 class _Failed(Exception):
     def __init__(self, error: TickError) -> None:
         self.error = error
-
-
-def _tell(spec: ScheduleSpec, made: Plan, overlapped: Sequence[float]) -> None:
-    told = [(one.first, one.last, one.count, str(one.reason)) for one in made.skipped]
-    if overlapped:
-        told.append((overlapped[0], overlapped[-1], len(overlapped), "overlap"))
-    for first, last, count, reason in told:
-        _log.warning(
-            "schedule skipped", schedule=spec.name, first=_iso(first), last=_iso(last), count=count, reason=reason
-        )
-
-
-def _iso(instant: float) -> str:
-    return datetime.fromtimestamp(instant, UTC).isoformat()

@@ -29,7 +29,8 @@ STUCK_AFTER = 30.0
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
     """The engine at a glance. `loops`: by name, seconds since each loop's last turn, None while it rests.
-    `needs_restart`: nothing starts any more, and the problem will not go by itself."""
+    `needs_restart`: nothing starts any more, and the problem will not go by itself. `held_back`: why
+    edited plugins are not in force."""
 
     state: Literal["starting", "ready", "stopping"]
     version: str
@@ -44,6 +45,7 @@ class EngineStatus:
     loops: dict[str, float | None] = field(default_factory=dict[str, float | None])
     problem: str | None = None
     needs_restart: bool = False
+    held_back: str | None = None
 
     @property
     def stuck(self) -> list[str]:

@@ -7,7 +7,7 @@ event loop's thread, in no promised order.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -66,13 +66,15 @@ class LoadProblem:
 class LoadReport:
     """What a host loaded. With problems, its definitions must not be put in force.
 
-    `warnings`: for example the plugin that started a thread, which makes workers spawned instead of forked.
+    `warnings`: for example the plugin that started a thread, which makes workers spawned instead of forked. `again`:
+    how to make another host of the very same files, whatever has become of them since.
     """
 
     definitions: Definitions
     problems: tuple[LoadProblem, ...] = ()
     warnings: tuple[LoadProblem, ...] = ()
     start_method: Literal["fork", "spawn"] = "fork"
+    again: Callable[[Answers], CodeHost] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,8 +301,21 @@ class CodeHost(Protocol):
         """Start the host process, load the plugins, and report. Raises `HostError`."""
         ...
 
-    async def open(self, *, workers: int) -> None:
-        """Put in force: start the evaluator (with `open()` and `wakes()` of the sensors) and `workers` workers."""
+    async def open(self, *, workers: int, without: Collection[str] = ()) -> None:
+        """Put in force: start the evaluator (with `open()` and `wakes()` of the sensors) and `workers` workers.
+
+        `without`: sensors that another host still holds. Their ticks wait until each is `take`n."""
+        ...
+
+    def take(self, sensor: str) -> None:
+        """Nobody else holds this sensor any more: `open()` it, and begin the ticks that wait for that."""
+        ...
+
+    async def leave(self, released: Callable[[str], None]) -> None:
+        """Give way to another host: ticks and steps in flight go on to their end, the ticks that were not begun are
+        abandoned, and each sensor is `released` once none of its looks is in flight and its `close()` has ended.
+
+        Returns when nothing is in flight; then `close` it."""
         ...
 
     def tick(self, order: TickOrder) -> None:

@@ -9,6 +9,9 @@ import os
 import secrets
 import socket
 from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -23,6 +26,7 @@ from freshet.executors.hostlink import HostLink
 from freshet.executors.hostprocess import HostProcess
 from freshet.executors.hostsettings import HostSettings
 from freshet.executors.input_files import InputFiles, is_large
+from freshet.executors.notloaded import ended_while_loading, too_slow
 from freshet.executors.strays import kill_until_gone, marked
 from freshet.executors.translate import (
     DefinitionsRead,
@@ -35,6 +39,7 @@ from freshet.executors.translate import (
 )
 from freshet.host.frames import encode
 from freshet.host.messages import Cancel, CancelItem, Close, ForkEvaluator, FromHost, InputsFile, Kill, Open
+from freshet.host.sources import Sources
 from freshet.store.records import StepToRun, TickError
 
 __all__ = ["ProcessCodeHost"]
@@ -50,10 +55,17 @@ _EXIT_PATIENCE = 1.0
 
 class ProcessCodeHost:
     """Implements `CodeHost` with processes. `children` is the daemon's lock for them; without it (`freshet check`)
-    nothing must be run."""
+    nothing must be run. `sources`: the plugins as they were read once; otherwise they are read when it starts."""
 
-    def __init__(self, settings: HostSettings, answers: Answers, children: ChildrenLock | None = None) -> None:
+    def __init__(
+        self,
+        settings: HostSettings,
+        answers: Answers,
+        children: ChildrenLock | None = None,
+        sources: Sources | None = None,
+    ) -> None:
         self._settings = settings
+        self._sources = sources
         self._answers = answers
         self._children = children
         token = children.token if children else secrets.token_hex(16)
@@ -73,7 +85,7 @@ class ProcessCodeHost:
         self._evaluators: set[int] = set()
         self._idle = 0
         self._closing = False
-        self._gone = asyncio.Event()
+        self._gone, self._rests = asyncio.Event(), asyncio.Event()
         self._farewell: asyncio.Task[None] | None = None
 
     # --- life ----------------------------------------------------------------------------------------------
@@ -83,8 +95,12 @@ class ProcessCodeHost:
         loop = asyncio.get_running_loop()
         self._loaded = loop.create_future()
         lock_fd = self._children.fd if self._children else None
+        if self._sources is None:
+            self._sources = await asyncio.to_thread(Sources.read, self._settings.plugins_dir)
         try:
-            self._process = HostProcess(loop, self._settings, mark=self._mark, lock_fd=lock_fd, ended=self._ended)
+            self._process = HostProcess(
+                loop, self._settings, self._sources, mark=self._mark, lock_fd=lock_fd, ended=self._ended
+            )
         except OSError as error:
             raise HostError(f"the code host cannot be started: {error}", hint="see the setting `root`") from error
         self._link = HostLink(loop, self._process.control, self._hear, self._link_ended)
@@ -95,16 +111,14 @@ class ProcessCodeHost:
         except TimeoutError:
             stack = await self._process.ask_stack(patience=_STACK_PATIENCE)
             await self._abandon()
-            raise HostError(
-                f"{self._loading or 'the plugins'} did not load within {self._settings.start_timeout:g} s\n{stack}",
-                hint="what takes long belongs inside the functions of a plugin, not at its top",
-            ) from None
+            raise too_slow(self._loading, self._settings.start_timeout, stack) from None
         except BaseException:
             await self._abandon()
             raise
-        return self._report
+        again = partial(ProcessCodeHost, self._settings, children=self._children, sources=self._sources)
+        return replace(self._report, again=again)
 
-    async def open(self, *, workers: int) -> None:
+    async def open(self, *, workers: int, without: Collection[str] = ()) -> None:
         """Put in force: start the evaluator (with `open()` and `wakes()` of the sensors) and `workers` workers."""
         if self._report is None:
             raise HostError("the code host is not started", hint="await start() first")
@@ -112,7 +126,17 @@ class ProcessCodeHost:
         self._pool = EvaluatorPool(
             fork=self._fork, kill=self._kill, answers=self._answers, definitions=self._report.definitions
         )
-        await self._pool.open()
+        await self._pool.open(without)
+
+    def take(self, sensor: str) -> None:
+        """Nobody else holds this sensor any more."""
+        self._opened.take(sensor)
+
+    async def leave(self, released: Callable[[str], None]) -> None:
+        """Another host takes over; returns when nothing is in flight here."""
+        await self._opened.leave(released)
+        if self._steps:
+            await self._rests.wait()
 
     async def close(self, *, grace: float) -> None:
         """End everything: sensors' `close()`, workers (SIGTERM, then SIGKILL after `grace`), evaluators, host."""
@@ -165,6 +189,7 @@ class ProcessCodeHost:
         """Launch a step that is durable as started; it ends in exactly one `Answers.step_ended`."""
         key = (step.run_id, step.position, step.attempt)
         self._steps[key] = step
+        self._rests.clear()
         loop = asyncio.get_running_loop()
         if self._link is None or self._gone.is_set():
             loop.call_soon(self._end_step, key, "not_received", None)
@@ -275,6 +300,7 @@ class ProcessCodeHost:
                 if step is not None:
                     self._inputs.remove(step)
                     self._answers.step_ended(step_end(said))
+                    self._note_rest()
             case "call":
                 self._answers.step_calls(step_call(said))
             case "left":
@@ -364,8 +390,11 @@ class ProcessCodeHost:
             self._inputs.remove(step)
             run_id, position, attempt = key
             self._answers.step_ended(StepEnd(run_id, position, attempt, outcome, error=error))
+            self._note_rest()
+
+    def _note_rest(self) -> None:
+        if not self._steps:
+            self._rests.set()
 
     def _not_loaded(self, how: str) -> HostError:
-        said = self._process.last_lines if self._process else ""
-        where = f" while loading {self._loading}" if self._loading else " before the plugins were loaded"
-        return HostError(f"the code host ended{where}: {how}" + (f"\n{said}" if said else ""))
+        return ended_while_loading(self._loading, how, self._process.last_lines if self._process else "")

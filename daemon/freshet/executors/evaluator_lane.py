@@ -22,12 +22,12 @@ from freshet.executors.heartbeat import Heartbeat
 from freshet.executors.inbox_service import serve_inbox
 from freshet.executors.ledger_service import serve_ledger, serve_texts
 from freshet.executors.processes import Vitals, running_threads, vitals
+from freshet.executors.remains import Remains
 from freshet.executors.spawning import Tasks
-from freshet.executors.stacks import stack_of
-from freshet.host.evaluator.page import PageView, read_page
+from freshet.host.evaluator.page import read_page
 from freshet.store.records import TickError
 
-__all__ = ["Flight", "Lane", "LaneOwner", "Remains"]
+__all__ = ["Flight", "Lane", "LaneOwner"]
 
 _STACK_TURN = 0.004
 _STACK_TURNS = 50
@@ -53,22 +53,6 @@ class Flight:
         self.parts.add(body)
 
 
-@dataclass(frozen=True, slots=True)
-class Remains:
-    """What an evaluator left behind. `text`: what faulthandler wrote; `threads`: Python's numbers of the threads that
-    kept running while it was silent."""
-
-    page: PageView
-    text: str = ""
-    loop_thread: int = 0
-    threads: frozenset[int] = frozenset()
-
-    def stack_of(self, tick_id: int) -> str:
-        """Where a tick stood: in its thread, or on the loop."""
-        threads = (thread.ident for thread in self.page.threads if thread.owner == tick_id)
-        return stack_of(self.text, next(threads, self.loop_thread))
-
-
 class LaneOwner(Protocol):
     """Who decides what becomes of an evaluator."""
 
@@ -86,6 +70,14 @@ class LaneOwner(Protocol):
 
     def gone(self, lane: Lane) -> None:
         """The other end of the socket is closed."""
+        ...
+
+    def settled(self, lane: Lane, sensor: str) -> None:
+        """A look has ended for good."""
+        ...
+
+    def released(self, lane: Lane, sensor: str) -> None:
+        """`close()` of a sensor has ended."""
         ...
 
 
@@ -133,6 +125,7 @@ class Lane:
             "overdue": self._overdue,
             "log": self._write_log,
             "closed": self._closed,
+            "released": self._released,
         }
 
     # --- life ----------------------------------------------------------------------------------------------
@@ -173,6 +166,10 @@ class Lane:
                 self._answers.tick_ended(TickEnd(tick_id, order.sensor, "abandoned"))
                 return
         self.send(["cancel", tick_id])
+
+    def looks_at(self, sensor: str) -> bool:
+        """Whether a look of it is in flight."""
+        return any(flight.order.sensor == sensor for flight in self.flights.values())
 
     def knows(self, tick_id: int) -> bool:
         """Whether a tick is or was evaluated here, and its commit is of interest."""
@@ -335,6 +332,8 @@ class Lane:
         if not flight.refused:
             self._owner.idle(self, end)
             self._answers.tick_ended(end)
+        if status != "checkpoint":
+            self._owner.settled(self, sensor)
 
     def _rest(self) -> None:
         if not self.flights:
@@ -348,6 +347,9 @@ class Lane:
 
     def _closed(self) -> None:
         """The end of the stream follows."""
+
+    def _released(self, sensor: str) -> None:
+        self._owner.released(self, sensor)
 
     def _overdue(self, tick_id: int, stack: str) -> None:
         self._owner.overdue(self, tick_id, stack)

@@ -13,16 +13,18 @@ ended after `IDLE` seconds without one unless `wakes()` run in it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 import structlog
 
 from freshet.definitions.graph import Definitions
 from freshet.errors import HostError
 from freshet.executors.base import Answers, TickEnd, TickOrder
-from freshet.executors.evaluator_lane import Lane, Remains
+from freshet.executors.departure import Awaited, Departure
+from freshet.executors.evaluator_lane import Lane
 from freshet.executors.forked import ForkedEvaluator
 from freshet.executors.isolation import Isolation
+from freshet.executors.remains import Remains
 from freshet.executors.spawning import Tasks
 from freshet.executors.stacks import COLLECTING, crashed_thread, stack_of
 from freshet.executors.verdict import Suspicions, Verdict, judge
@@ -33,6 +35,7 @@ __all__ = ["IDLE", "EvaluatorPool"]
 IDLE = 300.0
 _MAIN = "main"
 _CLOSE_PATIENCE = 1.0
+_RELEASE_PATIENCE = 6.0  # for `close()` of a sensor that is given away: one more than the evaluator gives it
 _EOF_PATIENCE = 2.0
 """Seconds between the end of an evaluator's stream and the host's word on how it ended, before it is killed."""
 _YOUNG = 1.0
@@ -68,18 +71,50 @@ class EvaluatorPool:
         self._closing = False
         self._delay = 0.0
         self._all_gone = asyncio.Event()
+        self._departure: Departure | None = None
+        self._awaited = Awaited(self._abandon)
 
     # --- what the code host calls --------------------------------------------------------------------------
 
-    async def open(self) -> None:
-        """Fork the shared evaluator, with `open()` and `wakes()` of the sensors. Raises `HostError`."""
+    async def open(self, without: Collection[str] = ()) -> None:
+        """Fork the shared evaluator, with `open()` and `wakes()` of the sensors but those that are to be `take`n.
+        Raises `HostError`."""
+        self._awaited.begin(name for name in self._definitions.evaluated if name in without)
         lane = self._lane(_MAIN)
         lane.connect(await self._fork(_MAIN), watching=self._watching)
 
+    def take(self, sensor: str) -> None:
+        """Nobody else holds the sensor any more."""
+        orders = self._awaited.take(sensor)
+        if orders is not None and not self._closing:
+            self._join(sensor)
+            for order in orders:
+                self.tick(order)
+
+    async def leave(self, released: Callable[[str], None]) -> None:
+        """Give the sensors away: each is `released` when its last look has ended, and its `close()` or its evaluator.
+        Returns when all are. What is ordered and not begun is given back."""
+        self._watching = False
+        self._departure = Departure(self._definitions.evaluated, released)
+        self._awaited.end()
+        for lane in list(self._lanes.values()):
+            if lane.forked is None:
+                self._end(lane, Verdict(), "", "")
+            else:
+                lane.send(["watch", False])
+                for sensor in lane.sensors:
+                    self.settled(lane, sensor)
+        held = {sensor for lane in self._lanes.values() for sensor in lane.sensors}
+        self._departure.gone([name for name in self._definitions.evaluated if name not in held])
+        await self._departure.ended.wait()
+
     def tick(self, order: TickOrder) -> None:
         """Begin an evaluation; it ends in exactly one final `tick_ended`, unless a checkpoint of it is refused."""
+        if order.sensor in self._awaited and not self._closing:
+            self._awaited.add(order)
+            return
         name = order.sensor if order.sensor in self._isolation else _MAIN
-        if self._closing:
+        if self._closing or self._departure is not None:
             asyncio.get_running_loop().call_soon(self._abandon, order)
             return
         timer = self._idle.pop(name, None)
@@ -97,6 +132,7 @@ class EvaluatorPool:
 
     def cancel_tick(self, tick_id: int) -> None:
         """Nobody waits for this tick any more."""
+        self._awaited.cancel(tick_id)
         for lane in self._lanes.values():
             lane.cancel(tick_id)
 
@@ -127,6 +163,7 @@ class EvaluatorPool:
             self._end(lane, Verdict(), "", "")
         self._lanes.clear()
         self._retiring.clear()
+        self._awaited.end()
 
     def evaluator_ended(self, pid: int, how: str) -> None:
         """A process is gone, by itself or by our hand."""
@@ -140,21 +177,25 @@ class EvaluatorPool:
         """Process ids by label."""
         return {name: lane.forked.pid for name, lane in self._lanes.items() if lane.forked is not None}
 
-    @property
-    def in_flight(self) -> int:
-        """Ticks that have not ended."""
-        return sum(len(lane.flights) + len(lane.waiting) for lane in self._lanes.values())
-
     # --- lanes ---------------------------------------------------------------------------------------------
 
     def _lane(self, name: str) -> Lane:
         lane = self._lanes.get(name)
         if lane is None:
             shared = name == _MAIN
-            held = [name for name in self._definitions.evaluated if name not in self._isolation]
+            others = self._isolation, self._awaited
+            held = [name for name in self._definitions.evaluated if not any(name in some for some in others)]
             lane = Lane(name, held if shared else [name], shared=shared, owner=self, answers=self._answers)
             self._lanes[name] = lane
         return lane
+
+    def _join(self, sensor: str) -> None:
+        """The shared evaluator holds this one too."""
+        lane = self._lane(_MAIN)
+        if sensor not in lane.sensors:
+            lane.sensors.append(sensor)
+            lane.send(["open", [[len(lane.sensors) - 1, sensor]], self._watching])
+        self._ensure(lane)
 
     def _ensure(self, lane: Lane) -> None:
         """Fork the lane's evaluator if it has none."""
@@ -205,12 +246,7 @@ class EvaluatorPool:
             lane.resume_heartbeat()
             return
         verdict = self._judge(lane, remains, threads=remains.threads, dead=False)
-        if remains.page.owner:
-            message, thread = f"blocked the evaluator's loop for {seconds:.2f} s", remains.loop_thread
-        else:
-            message = f"kept the interpreter from the evaluator's loop for {seconds:.2f} s (a call into C?)"
-            thread = next(iter(remains.threads), 0)
-        stack = stack_of(remains.text, thread) if thread else remains.text
+        message, stack = remains.blocked(seconds)
         if stack.lstrip().startswith(COLLECTING):  # it ends by itself, and hits whoever happens to be there
             _log.info("garbage collection held the evaluator", evaluator=lane.name, seconds=round(seconds, 3))
             lane.resume_heartbeat()
@@ -267,7 +303,7 @@ class EvaluatorPool:
         self._set_apart(verdict)
         flights, lane.flights = lane.flights, {}
         waiting, lane.waiting = lane.waiting, []
-        if current and not self._closing:
+        if current and not self._closing and self._departure is None:
             self._replace(lane, backing_off=young and not verdict.culprit)
         for tick_id, flight in flights.items():
             if flight.refused:
@@ -283,6 +319,29 @@ class EvaluatorPool:
                 self._abandon(flight.order)
         for order in waiting:
             self._abandon(order)
+        if self._departure is not None:
+            self._departure.gone(lane.sensors)
+
+    # --- another takes over --------------------------------------------------------------------------------
+
+    def settled(self, lane: Lane, sensor: str) -> None:
+        """No look of the sensor may be in flight any more: then it can be given away."""
+        if self._departure is None or lane.looks_at(sensor) or not self._departure.ask(sensor):
+            return
+        lane.send(["release", sensor])
+        asyncio.get_running_loop().call_later(_RELEASE_PATIENCE, self._release_late, lane, sensor)
+
+    def released(self, lane: Lane, sensor: str) -> None:
+        """`close()` has ended."""
+        lane.sensors[lane.sensors.index(sensor)] = f"{sensor} (released)"
+        if self._departure is not None:
+            self._departure.gone([sensor])
+
+    def _release_late(self, lane: Lane, sensor: str) -> None:
+        if sensor in lane.sensors and lane.forked is not None and self._is_current(lane):
+            _log.warning("close() does not end, and is ended with its evaluator", sensor=sensor)
+            self._kill(lane.forked.pid)
+            self._end(lane, Verdict(), "", "")
 
     def _set_apart(self, verdict: Verdict) -> None:
         if verdict.culprit is not None:
@@ -322,13 +381,10 @@ class EvaluatorPool:
         if lane.shared or end.status == "checkpoint" or not self._is_current(lane):
             return
         spec = self._definitions.sensor.get(end.sensor)
-        if self._isolation.behaved(end.sensor):
+        if self._departure is None and self._isolation.behaved(end.sensor):
             self._retire(lane)
-            self._lane(_MAIN).sensors.append(end.sensor)
-            number = len(self._lane(_MAIN).sensors) - 1
-            self._lane(_MAIN).send(["open", [[number, end.sensor]], self._watching])
-            self._ensure(self._lane(_MAIN))
-        elif spec is None or not spec.wakes:
+            self._join(end.sensor)
+        elif self._departure is None and (spec is None or not spec.wakes):
             self._idle[lane.name] = asyncio.get_running_loop().call_later(IDLE, self._retire, lane)
 
     def _retire(self, lane: Lane) -> None:

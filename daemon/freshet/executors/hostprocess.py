@@ -16,6 +16,7 @@ import structlog
 from freshet.executors.hostsettings import HostSettings
 from freshet.executors.strays import MARK
 from freshet.host.messages import HostPlan
+from freshet.host.sources import Sources
 
 __all__ = ["HostProcess"]
 
@@ -30,6 +31,7 @@ class HostProcess:
         self,
         loop: asyncio.AbstractEventLoop,
         settings: HostSettings,
+        sources: Sources,
         *,
         mark: str,
         lock_fd: int | None,
@@ -43,10 +45,13 @@ class HostProcess:
         self.control, theirs = socket.socketpair()
         self._stderr, stderr = os.pipe()
         keep = () if lock_fd is None else (lock_fd,)
+        snapshot = os.memfd_create("freshet-plugins", os.MFD_CLOEXEC)
+        with os.fdopen(os.dup(snapshot), "wb") as file:
+            file.write(sources.dump())
         plan = HostPlan(
             parent=os.getpid(),
             control=theirs.fileno(),
-            plugins_dir=str(settings.plugins_dir),
+            snapshot=snapshot,
             state_dir=str(settings.state_dir),
             keep=keep,
         )
@@ -60,7 +65,7 @@ class HostProcess:
                 stderr=stderr,
                 cwd=settings.root,
                 env={**os.environ, MARK: mark},
-                pass_fds=(theirs.fileno(), *keep),
+                pass_fds=(theirs.fileno(), snapshot, *keep),
                 start_new_session=True,
             )
         except BaseException:
@@ -70,6 +75,7 @@ class HostProcess:
         finally:
             theirs.close()
             os.close(stderr)
+            os.close(snapshot)
         self.pid = self._popen.pid
         self._pidfd = os.pidfd_open(self.pid)
         os.set_blocking(self._stderr, False)

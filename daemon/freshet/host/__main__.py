@@ -28,7 +28,7 @@ def main(argument: str) -> None:
     plan = HostPlan.loads(argument)
     die_with_parent(plan.parent)
     become_subreaper()
-    close_all_but({0, 1, 2, plan.control, *plan.keep})
+    close_all_but({0, 1, 2, plan.control, plan.snapshot, *plan.keep})
     ignore_signals()
     faulthandler.enable(file=2)  # for the children too: 2 is then their own
     faulthandler.register(signal.SIGUSR2, file=2)  # asked of what hangs: where it stands

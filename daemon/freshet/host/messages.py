@@ -96,12 +96,13 @@ class CheckData(TypedDict):
 
 @dataclass(frozen=True)
 class HostPlan:
-    """How the daemon starts a host, on its command line. `parent`: the daemon's process id. `control` and `keep` are
-    descriptors; `keep` stays open in every child (the children's lock)."""
+    """How the daemon starts a host, on its command line. `parent`: the daemon's process id. `control`, `snapshot` and
+    `keep` are descriptors; `snapshot` holds the plugins' texts, `keep` stays open in every child (the children's lock).
+    """
 
     parent: int
     control: int
-    plugins_dir: str
+    snapshot: int
     state_dir: str
     keep: tuple[int, ...]
 

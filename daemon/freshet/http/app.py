@@ -35,10 +35,12 @@ def create_app(control: Control, *, hook_rate: float = HOOK_RATE) -> Application
         return JSONResponse(body, status_code=503 if hanging else 200)
 
     async def readyz(request: Request) -> Response:
-        """200 while it takes work: ready, no problem, no loop stuck."""
+        """200 while it takes work: ready, no problem, no loop stuck. Plugins that were edited and are not put in force
+        are told, and do not hinder those that are."""
         status = control.status()
         fine = status.state == "ready" and status.problem is None and not status.stuck
         body: dict[str, Any] = {"ready": fine, "state": status.state, "problem": status.problem}
+        body |= {"plugins": "in force" if status.held_back is None else f"not in force: {status.held_back}"}
         return JSONResponse(body, status_code=200 if fine else 503)
 
     others = Starlette(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection
 
 from pyroaring import BitMap
 
@@ -21,12 +22,14 @@ WHERE CASE WHEN ps.kind IS NULL THEN s.partition = 0
 """Of rows `s` of asset_state: those of partitions that are live."""
 
 
-def read_sets(db: sqlite3.Connection) -> dict[str, SetState]:
-    """All sets by name, those too that nobody declares any more."""
+def read_sets(db: sqlite3.Connection, names: Collection[str] | None = None) -> dict[str, SetState]:
+    """All sets by name, those too that nobody declares any more; or those of these names."""
     found: dict[str, SetState] = {}
     for set_id, name, kind, first, last, following in db.execute(
         "SELECT id, name, kind, first, last, next_number FROM partition_sets"
-    ):
+    ).fetchall():
+        if names is not None and name not in names:
+            continue
         if kind == "time":
             live = BitMap() if first is None or last is None or last < first else BitMap(range(first, last + 1))
         else:

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -22,6 +22,7 @@ from freshet.executors.base import (
     LoadReport,
     StepCall,
     StepEnd,
+    TickEnd,
     TickOrder,
 )
 from freshet.executors.input_files import is_large, remove_inputs, write_inputs
@@ -94,6 +95,8 @@ class InlineHost:
         self._looks = InlineLooks(answers, self._log, self._catalog.check)
         self._asleep: dict[tuple[int, int], tuple[Any, StepEnd]] = {}
         self._calls = InlineCalls(answers, self._perform, self._performed)
+        self._awaited: dict[str, list[TickOrder]] = {}
+        self._rested = asyncio.Event()
         self._closed = False
 
     # --- life ----------------------------------------------------------------------------------------------
@@ -105,14 +108,39 @@ class InlineHost:
             problems=tuple(LoadProblem(**problem) for problem in self._catalog.problems),
         )
 
-    async def open(self, *, workers: int) -> None:
+    async def open(self, *, workers: int, without: Collection[str] = ()) -> None:
         """Open the sensors."""
         for number, sensor in enumerate(self._catalog.sensors.values()):
             holder = Holder(sensor, number, woken=self._woken, log=self._log, keep_texts=True)
             self._holders[sensor.name] = holder
+            if sensor.name in without:
+                self._awaited[sensor.name] = []
+                continue
             await holder.prepare()
             if self._wakes:
                 holder.watch()
+
+    def take(self, sensor: str) -> None:
+        """Nobody else holds this sensor any more: its looks open it."""
+        orders, holder = self._awaited.pop(sensor, []), self._holders.get(sensor)
+        if self._wakes and holder is not None:
+            holder.watch()
+        for order in orders:
+            self.tick(order)
+
+    async def leave(self, released: Callable[[str], None]) -> None:
+        """Another host takes over."""
+        await self.watch(active=False)
+        for order in [order for orders in self._awaited.values() for order in orders]:
+            self._answers.tick_ended(TickEnd(order.tick_id, order.sensor, "abandoned"))
+        self._awaited.clear()
+        for name, holder in self._holders.items():
+            await self._looks.over(name)
+            await holder.close()
+            released(name)
+        while self._asleep or self._calls:
+            self._rested = asyncio.Event()
+            await self._rested.wait()
 
     async def watch(self, *, active: bool) -> None:
         """Let the sensors' `wakes()` run, or end them."""
@@ -139,7 +167,10 @@ class InlineHost:
 
     def tick(self, order: TickOrder) -> None:
         """Begin an evaluation; it ends in exactly one final `tick_ended`, unless a checkpoint of it is refused."""
-        self._looks.begin(self._holders[order.sensor], order)
+        if order.sensor in self._awaited:
+            self._awaited[order.sensor].append(order)
+        else:
+            self._looks.begin(self._holders[order.sensor], order)
 
     def tick_committed(self, tick_id: int, *, committed: bool, ledger_revision: int, next_tick_id: int | None) -> None:
         """The commit of an `ok` or `checkpoint` end is known."""
@@ -177,6 +208,7 @@ class InlineHost:
         seconds = self._duration(step) if self._duration is not None else 0.0
         if seconds <= 0 or self._clock is None:
             self._answers.step_ended(end)
+            self._rested.set()
             return
         key = (step.run_id, step.position)
         timer = self._clock.call_at(self._clock.monotonic() + seconds, lambda: self._wake_up(key))
@@ -261,6 +293,7 @@ class InlineHost:
         calling = self._calls.end(*key)
         if calling is not None:
             self._answers.step_ended(StepEnd(*key, calling.attempt, outcome or "canceled"))
+            self._rested.set()
         asleep = self._asleep.pop(key, None)
         if asleep is None:
             return
@@ -270,3 +303,4 @@ class InlineHost:
         if outcome is not None:
             end = StepEnd(end.run_id, end.position, end.attempt, outcome)
         self._answers.step_ended(end)
+        self._rested.set()

@@ -62,6 +62,11 @@ class InlineLooks:
             one.why = "cancel"
             one.task.cancel()
 
+    async def over(self, sensor: str) -> None:
+        """Return when no look of a sensor is under way."""
+        while tasks := [one.task for one in self._looks.values() if one.holder.name == sensor]:
+            await asyncio.wait(tasks)
+
     async def close(self) -> None:
         """End all looks."""
         tasks = [one.task for one in self._looks.values()]

@@ -50,7 +50,7 @@ def check(session: Session) -> int:
     else:
         _print(report)
         if not report.problems and _runs_others(session, report.definitions.version):
-            print("the daemon runs the plugins as they were: start it anew")  # noqa: T201
+            print("the daemon runs the plugins as they were: freshet reload")  # noqa: T201
     return 1 if report.problems else 0
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 
 from rich.text import Text
 
@@ -16,7 +14,6 @@ from freshet.cli.freshness import freshness_text
 from freshet.cli.session import Session, print_json
 from freshet.cli.tables import console, state_text, table
 from freshet.cli.text import age, error_line, error_text, in_line, place, plain
-from freshet.configfile import plugins_of
 from freshet.definitions.durations import format_duration
 from freshet.http.models import (
     AssetAnswer,
@@ -43,22 +40,11 @@ def status(session: Session) -> None:
         print_json(answer)
         return
     out = console()
-    edited = () if session.url else _edited(plugins_of(session.config), answer.started_at)
-    for label, value in _status_lines(answer, edited):
+    for label, value in _status_lines(answer):
         out.print(Text(f"{label:<9} ") + value)
 
 
-def _edited(plugins: Path | None, since: float) -> tuple[str, ...]:
-    """The plugin files that were changed since the daemon has read them."""
-    names: list[str] = []
-    for path in sorted(plugins.rglob("*.py")) if plugins is not None else ():
-        with suppress(OSError):
-            if path.stat().st_mtime > since:
-                names.append(path.name)
-    return tuple(names)
-
-
-def _status_lines(answer: StatusAnswer, edited: tuple[str, ...]) -> list[tuple[str, Text]]:
+def _status_lines(answer: StatusAnswer) -> list[tuple[str, Text]]:
     lines = [("freshet", _state(answer))]
     if answer.problem:
         lines.append(("problem", Text(in_line(answer.problem), style="red")))
@@ -77,11 +63,8 @@ def _status_lines(answer: StatusAnswer, edited: tuple[str, ...]) -> list[tuple[s
         ("jobs", Text(str(answer.jobs))),
         ("plugins", Text(f"version {in_line(answer.definitions_version[:12]) or '-'}")),
     ]
-    if edited:
-        shown = ", ".join(edited[:8]) + (f" and {len(edited) - 8} more" if len(edited) > 8 else "")
-        lines.append(
-            ("", Text(in_line(f"edited since, and not in force until the daemon starts anew: {shown}"), "yellow"))
-        )
+    if answer.load_problems:
+        lines.append(("", Text("edited since, and not in force as they are now; see freshet plugins", "yellow")))
     if answer.host is not None:
         evaluators = len(answer.host.evaluators)
         words = f"pid {answer.host.pid}, {evaluators} evaluator{'s' * (evaluators != 1)}, workers by"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -26,7 +26,7 @@ from freshet.engine.automation.look import Look, Scope
 from freshet.engine.automation.memory import Memory
 from freshet.engine.automation.moment import Moment, apply
 from freshet.engine.automation.operators import value
-from freshet.engine.automation.program import Node, Program
+from freshet.engine.automation.program import Node, Program, programs_of
 from freshet.engine.automation.replay import rewind
 from freshet.engine.automation.state import EMPTY, AssetCounts, World
 from freshet.engine.automation.waves import waves
@@ -59,6 +59,7 @@ class Automation:
         self._world = World(definitions)
         self._memory: dict[str, Memory] = {}
         self._deadlines = Deadlines(self._memory)
+        self._programs: dict[str, Program] = {}
         self._known: dict[AutomationCondition, Program] = {}
         self._pruned: set[str] = set()
         self._causes = Causes()
@@ -93,24 +94,21 @@ class Automation:
         self._moved = [(moved, coming if moved.pulses else {})]
         self._prune()
 
-    def redefine(self, definitions: Definitions, sets: Mapping[str, SetState] | None = None) -> None:
+    def redefine(
+        self, definitions: Definitions, sets: Mapping[str, SetState] | None = None, moved: Collection[str] = ()
+    ) -> None:
         """Take new definitions into force. Facts are kept by the asset's name, memory by name and expression: what an
-        edit left as it was keeps what it remembers. `sets`: those to add or replace."""
-        self._world.redefine(definitions, sets or {})
+        edit left as it was keeps what it remembers. `sets`: those to add or replace; `moved`: assets whose numbers mean
+        something else than before, so that nothing is known of them."""
+        self._world.redefine(definitions, sets or {}, moved)
+        for asset in moved:
+            self._memory.pop(asset, None)
+            self._pruned.discard(asset)
         self._adopt(definitions)
         self._prune()
 
     def _adopt(self, definitions: Definitions) -> None:
-        known, self._known = self._known, {}
-        self._programs: dict[str, Program] = {}
-        seen: dict[int, Program] = {}  # assets share conditions, whose equality takes a walk through a tree
-        conditions = written_out(definitions)
-        for asset, condition in conditions.items():
-            program = seen.get(id(condition))
-            if program is None:
-                program = self._known.get(condition) or known.get(condition) or Program(condition)
-                self._known[condition] = seen[id(condition)] = program
-            self._programs[asset] = program
+        self._programs, self._known = programs_of(written_out(definitions), self._known)
         self._max_depth = max((program.depth for program in self._known.values()), default=0)
         self._watchers = Watchers(self._world, self._programs)
         self._world.latest_counts = any(program.latest for program in self._known.values())

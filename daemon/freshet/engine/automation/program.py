@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -29,7 +29,7 @@ from freshet.definitions.condition import (
     WhenDepsReady,
 )
 
-__all__ = ["Node", "Program", "Reaction", "Span"]
+__all__ = ["Node", "Program", "Reaction", "Span", "programs_of"]
 
 Reaction = Literal["missing", "update"]
 """What of an automated asset follows what is made above it: only partitions that are missing, or any (`update`)."""
@@ -346,3 +346,18 @@ def _guarded(condition: AutomationCondition) -> bool:
             _guarded(child) for child in condition.operands
         )
     return isinstance(condition, Or) and all(_guarded(child) for child in condition.operands)
+
+
+def programs_of(
+    conditions: Mapping[str, AutomationCondition], known: Mapping[AutomationCondition, Program]
+) -> tuple[dict[str, Program], dict[AutomationCondition, Program]]:
+    """The programs by asset, and by condition; those that are known already are the same."""
+    programs, found = dict[str, Program](), dict[AutomationCondition, Program]()
+    seen: dict[int, Program] = {}  # assets share conditions, whose equality takes a walk through a tree
+    for asset, condition in conditions.items():
+        program = seen.get(id(condition))
+        if program is None:
+            program = found.get(condition) or known.get(condition) or Program(condition)
+            found[condition] = seen[id(condition)] = program
+        programs[asset] = program
+    return programs, found

@@ -109,14 +109,19 @@ class World:
         self.latest_counts = False
         self.starts_count = True
 
-    def redefine(self, definitions: Definitions, sets: Mapping[str, SetState]) -> None:
-        """Other definitions; `sets` replace what is known of them."""
+    def redefine(self, definitions: Definitions, sets: Mapping[str, SetState], moved: Iterable[str] = ()) -> None:
+        """Other definitions; `sets` replace what is known of them, and of what has `moved` nothing is."""
+        for asset in moved:
+            self._levels.pop(asset, None)
         self.topology = Topology(definitions)
         self.sets = self.sets.redefined(definitions, sets)
         self.partitions = PartitionGraph(definitions, self.sets)
         for asset, levels in self._levels.items():
             if levels.held and asset not in self.topology.gated:
                 levels.held = BitMap()
+            spec = definitions.asset.get(asset)
+            if spec is not None and spec.freshness is None and (levels.lapsed or levels.warned):
+                levels.lapsed, levels.warned = BitMap(), BitMap()
 
     def load(
         self, bits: Mapping[str, AssetBits], sets: Mapping[str, SetState], freshness: Iterable[FreshnessRow]

@@ -10,6 +10,7 @@ behind: the turn is taken again when they have caught up.
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 
 import structlog
@@ -94,6 +95,25 @@ class Backfills:
     def stop(self) -> None:
         """Ask for nothing more; what ends from now on is accounted for after the next start."""
         self.open = False
+
+    async def pause(self) -> None:
+        """Ask for nothing until `redefine`; returns when no turn is being taken."""
+        self.open = False
+        while busy := [one for one in self.active.values() if one.busy]:
+            async with busy[0].lock:
+                await asyncio.sleep(0)
+
+    def redefine(self) -> None:
+        """Other definitions are in force: a backfill goes on unless its assets are gone, or over other partitions."""
+        self.open = True
+        for one in list(self.active.values()):
+            moved = self._moved_assets(one.row)
+            if moved:
+                self._in.work.spawn(self._fail(one, f"{moved[0]!r} is declared no more, or over other partitions"))
+                continue
+            for name, marks in one.marks.items():
+                one.progress.drop(name, marks.wanted - self._in.in_force.partitions.live(name))
+            self.pump(one)
 
     def adopt(self, one: Active, runs: list[int]) -> None:
         """Carry on with a backfill and its runs."""

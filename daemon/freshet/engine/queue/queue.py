@@ -10,7 +10,7 @@ for a worker, a thousand that only wait for an answer may run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from freshet.definitions.executor import Lane
@@ -171,12 +171,21 @@ class RunQueue:
             wants = tuple(one for one in wants if one[0].kind != "rate")
         self._room.add(step, run.origin, tags=tags, wants=wants, depth=depth, use=use, order=order)
 
-    def _place_anew(self, run_id: int, run: _Run) -> None:
+    def _place_anew(
+        self, run_id: int, run: _Run, of: Callable[[str], tuple[int, StepUse | None]] | None = None
+    ) -> None:
         """What waits of the run wants something else now, or stands elsewhere; it keeps its age."""
         for position in sorted(run.waiting):
-            one = self._room.remove((run_id, position))
-            if one is not None:
-                self._add(run, one.step, one.depth, one.use, one.order)
+            if (one := self._room.remove((run_id, position))) is not None:
+                depth, use = (one.depth, one.use) if of is None else of(one.step.name)
+                self._add(run, one.step, depth, use, one.order)
+
+    def redefine(self, depth: Mapping[str, int], uses: Mapping[str, StepUse]) -> None:
+        """What waits may take something else now, or lie elsewhere in the graph. What has begun keeps what it has."""
+        for run_id, run in self._runs.items():
+            for position, (step, _, _) in run.held.items():
+                run.held[position] = step, depth.get(step.name, 0), uses.get(step.name)
+            self._place_anew(run_id, run, lambda name: (depth.get(name, 0), uses.get(name)))
 
     def waits(self, run_id: int) -> bool:
         """Whether a step of the run waits: for a slot, a limit, or the runs before it."""
@@ -223,8 +232,7 @@ class RunQueue:
         if self._gates.rates:
             self._room.passed(now, self._gates.rates.values())
         while self.open and (waiting := self._room.next(now)) is not None:
-            step = waiting.step
-            run = self._runs[step.run_id]
+            step, run = waiting.step, self._runs[waiting.step.run_id]
             run.waiting.discard(step.position)
             self._hold(run, (step.run_id, step.position), waiting.use)
             if not run.begun:
@@ -300,8 +308,6 @@ class RunQueue:
 
     def opens_at(self) -> float | None:
         """When a rate that something waits for lets the next one go; None if there is none."""
-        if not self._gates.rates:
-            return None
         return min((one.opens_at for one in self._gates.rates.values() if one.parties), default=None)
 
     # --- committed as already started -----------------------------------------------------------------------
@@ -367,18 +373,16 @@ class RunQueue:
     def blocks(self, run_id: int) -> Gate | None:
         """Of a run that waits for no other: what blocks its steps; None where nothing does, but that it is its turn."""
         run = self._runs.get(run_id)
-        gates = [self._room.blocks((run_id, at)) for at in run.waiting] if run is not None else []
+        gates = (self._room.blocks((run_id, at)) for at in (() if run is None else run.waiting))
         return next((gate for gate in gates if gate is not None), None)
 
     def pools(self) -> tuple[PoolView, ...]:
         """All pools by name, as they stand."""
-        found: list[PoolView] = []
-        for name, gate in sorted(self._gates.pools.items()):
-            waiting, limit = self._room.waiting_for(gate), self.limits.pools[name]
-            found.append(PoolView(name, gate.capacity, gate.used, waiting, gate.paused, limit.rate))
-        return tuple(found)
-
-    # --- pools ----------------------------------------------------------------------------------------------
+        limit, waiting = self.limits.pools, self._room.waiting_for
+        return tuple(
+            PoolView(name, gate.capacity, gate.used, waiting(gate), gate.paused, limit[name].rate)
+            for name, gate in sorted(self._gates.pools.items())
+        )
 
     def find_pool(self, pool: str) -> None:
         """Raises `UnknownName` with the nearest where there is no such pool."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Literal
 
@@ -83,9 +83,15 @@ class SimulatedHost:
         """What was loaded."""
         return self._report
 
-    async def open(self, *, workers: int) -> None:
+    async def open(self, *, workers: int, without: Collection[str] = ()) -> None:
         """Nothing is started."""
         self._opened()
+
+    def take(self, sensor: str) -> None:
+        """Nobody holds anything."""
+
+    async def leave(self, released: Callable[[str], None]) -> None:
+        """Nothing is reloaded in a simulation."""
 
     async def watch(self, *, active: bool) -> None:
         """Nobody watches."""

@@ -95,6 +95,7 @@ class Evaluator:
             "texts": self._ledgers.texts,
             "ping": self._ping,
             "watch": self._watch,
+            "release": self._release,
             "close": self._close,
         }
         self._link.greet(["hello", threading.get_ident()], _stack_file())
@@ -151,6 +152,16 @@ class Evaluator:
                 holder.watch()
             else:
                 holder.unwatch()
+
+    def _release(self, name: str) -> None:
+        """Another evaluator is about to hold this sensor, of which no look is in flight."""
+        holder = self._holders.pop(name, None)
+        self._loop.create_task(self._let_go(name, holder))
+
+    async def _let_go(self, name: str, holder: Holder | None) -> None:
+        if holder is not None:
+            await asyncio.wait([asyncio.ensure_future(holder.close())], timeout=_CLOSE_PATIENCE)
+        self._link.send(["released", name])
 
     def _close(self) -> None:
         self._looks.cancel_all()

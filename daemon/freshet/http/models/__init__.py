@@ -45,6 +45,7 @@ from freshet.http.models.inbox import (
     ReplayAnswer,
     ReplayBody,
 )
+from freshet.http.models.plugins import PluginAnswer, ReloadAnswer
 from freshet.http.models.pools import PoolAnswer, PriorityBody, RateAnswer
 from freshet.http.models.runs import (
     ArtifactAnswer,
@@ -135,11 +136,13 @@ __all__ = [
     "PartitionSetAnswer",
     "PartitionsChanged",
     "PartitionsPage",
+    "PluginAnswer",
     "PoolAnswer",
     "PriorityBody",
     "ProblemAnswer",
     "PromiseAnswer",
     "RateAnswer",
+    "ReloadAnswer",
     "ReplayAnswer",
     "ReplayBody",
     "ReportAnswer",

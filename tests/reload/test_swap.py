@@ -1,0 +1,238 @@
+"""Other definitions come into force in virtual time: what is known goes on by its name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.engine.rig import Rig, rig
+
+from freshet import (
+    AutomationCondition,
+    DynamicPartitions,
+    Freshness,
+    RunRequest,
+    StaticPartitions,
+    asset,
+    job,
+    schedule,
+    sensor,
+)
+from freshet.executors.base import Answers
+from freshet.store.records import StepToRun
+from freshet.testing.inline import InlineHost
+
+pytestmark = pytest.mark.anyio
+
+
+class _Edited(InlineHost):
+    """Of whatever lies in `folder` when it is made."""
+
+    folder: list[object] = []  # noqa: RUF012  # one test at a time
+    made = 0
+
+    def __init__(self, objects: Any, answers: Answers, **options: Any) -> None:
+        _Edited.made += 1
+        super().__init__(list(_Edited.folder), answers, **options, version=f"version {_Edited.made}")
+
+
+@asynccontextmanager
+async def edited(folder: Path, *objects: object, **options: Any) -> AsyncGenerator[Rig]:
+    _Edited.folder, _Edited.made = list(objects), 0
+    async with rig(folder, [], host=_Edited, **options) as one:
+        yield one
+
+
+async def load(one: Rig, *objects: object) -> str:
+    """Edit the folder, and reload."""
+    _Edited.folder = list(objects)
+    done = await one.control.reload()
+    await one.settle()
+    return done.outcome
+
+
+def counting(interval: str = "10s", step: int = 1) -> Any:
+    @sensor(name="counting", interval=interval)
+    async def look(ctx: Any) -> Any:
+        ctx.cursor = (ctx.cursor or 0) + step
+        yield RunRequest("note", run_key=str(ctx.cursor))
+
+    return look
+
+
+@job
+def note() -> None:
+    """Nothing."""
+
+
+@job
+def other() -> None:
+    """Nothing."""
+
+
+async def test_a_sensor_keeps_its_cursor_and_looks_by_its_new_text(tmp_path: Path) -> None:
+    async with edited(tmp_path, counting(), note) as one:
+        await one.advance(20)
+        before = one.engine.ticks.sensors["counting"].row.cursor
+        assert await load(one, counting(step=100), note) == "changed"
+        assert one.engine.ticks.sensors["counting"].row.cursor == before + 100
+        assert await load(one, note) == "changed"
+        assert one.engine.ticks.sensors == {}
+        await one.advance(100)
+        assert await load(one, counting(), note) == "changed"
+        assert one.engine.ticks.sensors["counting"].row.cursor == before + 101
+
+
+async def test_definitions_with_a_problem_leave_those_of_before_in_force(tmp_path: Path) -> None:
+    async with edited(tmp_path, counting(), note) as one:
+        version = one.control.definitions.version
+        assert await load(one, note, note, counting()) == "refused"
+        status = one.control.status()
+        assert status.definitions_version == version
+        assert "note" in (status.held_back or "")
+        assert one.control.load_report.problems
+        ticks = one.engine.ticks.sensors["counting"].row.cursor
+        await one.advance(10)
+        assert one.engine.ticks.sensors["counting"].row.cursor == ticks + 1
+        assert await load(one, note, counting()) == "changed"
+        assert one.control.status().held_back is None
+        assert not one.control.load_report.problems
+
+
+async def test_a_schedule_goes_on_and_an_edited_one_begins_anew(tmp_path: Path) -> None:
+    @schedule(every="10s", target="note")
+    def often() -> None: ...
+
+    @schedule(name="often", every="10s", target="other")
+    def elsewhere() -> None: ...
+
+    async with edited(tmp_path, often, note) as one:
+        await one.advance(25)
+        fired = len(await one.runs("note"))
+        assert await load(one, elsewhere, other) == "changed"
+        await one.advance(10)
+        assert (len(await one.runs("note")), len(await one.runs("other"))) == (fired, 1)
+        assert await load(one, other) == "changed"
+        await one.advance(100)
+        assert len(await one.runs("other")) == 1
+
+
+batches = DynamicPartitions("batches")
+
+
+def raw(**options: Any) -> Any:
+    @asset(name="raw", partitions=batches, **options)
+    def made() -> int:
+        return 1
+
+    return made
+
+
+async def test_assets_keep_their_partitions_and_new_conditions_look_at_them(tmp_path: Path) -> None:
+    @asset(partitions=batches, automation=AutomationCondition.eager())
+    def clean(raw: int) -> int:
+        return raw + 1
+
+    async with edited(tmp_path, raw()) as one:
+        await one.control.add_partitions("batches", {"a": {}, "b": {}})
+        await one.control.materialize(["raw"], key="a")
+        await one.settle()
+        assert await load(one, raw(), clean) == "changed"
+        assert one.control.asset_counts("raw").materialized == 1
+        await one.control.materialize(["raw"], key="b")
+        await one.advance(120)
+        assert one.control.asset_counts("clean").materialized >= 1
+        assert await load(one, raw()) == "changed"
+        assert await load(one, raw(), clean) == "changed"
+        assert one.control.asset_counts("clean").materialized >= 1
+
+
+async def test_a_set_that_grows_shows_its_keys_at_once(tmp_path: Path) -> None:
+    def over(*keys: str) -> Any:
+        @asset(partitions=StaticPartitions(list(keys), name="regions"), automation=AutomationCondition.on_missing())
+        def regional() -> int:
+            return 1
+
+        return regional
+
+    async with edited(tmp_path, over("east")) as one:
+        await one.advance(10)
+        assert one.control.asset_counts("regional").materialized == 1
+        assert await load(one, over("east", "west")) == "changed"
+        await one.advance(10)
+        counts = one.control.asset_counts("regional")
+        assert (counts.partitions, counts.materialized) == (2, 2)
+        assert await load(one, over("west")) == "changed"
+        counts = one.control.asset_counts("regional")
+        assert (counts.partitions, counts.materialized) == (1, 1)
+
+
+async def test_deadlines_move_with_the_policy(tmp_path: Path) -> None:
+    async with edited(tmp_path, raw()) as one:
+        assert await load(one, raw(freshness=Freshness(within="1h"))) == "changed"
+        await one.advance(1800)
+        assert not await one.events("freshness_lapsed")
+        assert await load(one, raw(freshness=Freshness(within="40m"))) == "changed"
+        await one.advance(601)
+        assert len(await one.events("freshness_lapsed")) == 1
+        assert await load(one, raw()) == "changed"
+        await one.advance(7200)
+        assert len(await one.events("freshness_lapsed")) == 1
+
+
+def _half_a_minute(step: StepToRun) -> float:
+    return 30.0
+
+
+async def test_a_step_under_way_ends_on_the_version_it_began_with(tmp_path: Path) -> None:
+    def told(value: int) -> Any:
+        @asset(name="slow")
+        def made(ctx: Any) -> int:
+            ctx.metadata(value=value)
+            return value
+
+        return made
+
+    async with edited(tmp_path, told(1), duration=_half_a_minute) as one:
+        await one.control.materialize(["slow"])
+        await one.settle()
+        assert await load(one, told(2)) == "changed"
+        assert len(one.engine.instruments.in_force.leaving) == 1
+        await one.control.materialize(["slow"])
+        await one.advance(31)
+        assert await one.states("slow") == ["succeeded", "succeeded"]
+        data: list[Any] = [event.data for event in await one.events("materialized")]
+        values = [one["metadata"]["value"] for one in data]
+        assert values == [1, 2]
+        await asyncio.sleep(0)
+        assert not one.engine.instruments.in_force.hosts[1:]
+
+
+async def test_a_look_in_flight_of_a_sensor_that_is_gone_commits_nothing(tmp_path: Path) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    @sensor(interval="10s")
+    async def slow(ctx: Any) -> Any:
+        begun.set()
+        await go.wait()
+        yield RunRequest("note", run_key="1")
+
+    async with edited(tmp_path, slow, note) as one:
+        await begun.wait()
+        _Edited.folder = [note]
+        assert (await one.control.reload()).outcome == "changed"
+        go.set()
+        await one.settle()
+        assert await one.runs() == []
+        assert one.engine.ticks._gone == []  # pyright: ignore[reportPrivateUsage]
+
+
+async def test_what_is_asked_for_while_a_load_is_under_way_is_one_more(tmp_path: Path) -> None:
+    async with edited(tmp_path, note) as one:
+        made = _Edited.made
+        await asyncio.gather(*(one.control.reload() for _ in range(50)))
+        assert _Edited.made - made in (1, 2)
