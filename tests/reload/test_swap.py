@@ -221,7 +221,9 @@ async def test_a_look_in_flight_of_a_sensor_that_is_gone_commits_nothing(tmp_pat
         await go.wait()
         yield RunRequest("note", run_key="1")
 
-    async with edited(tmp_path, slow, note) as one:
+    async with edited(tmp_path, note) as one:
+        _Edited.folder = [slow, note]
+        assert (await one.control.reload()).outcome == "changed"
         await begun.wait()
         _Edited.folder = [note]
         assert (await one.control.reload()).outcome == "changed"
