@@ -229,6 +229,7 @@ async def test_a_look_in_flight_of_a_sensor_that_is_gone_commits_nothing(tmp_pat
         assert (await one.control.reload()).outcome == "changed"
         go.set()
         await one.settle()
+        await one.advance(0.1)
         assert await one.runs() == []
         assert one.engine.ticks._gone == []  # pyright: ignore[reportPrivateUsage]
 
