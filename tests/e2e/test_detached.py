@@ -37,6 +37,10 @@ def plain():
     while not Path("go").exists():
         time.sleep(0.01)
 
+@job(executor="detached")
+def calls(ctx):
+    ctx.call("plain")
+
 @job(executor="detached", timeout="500ms")
 def slow():
     time.sleep(1000)
@@ -176,6 +180,14 @@ def test_cancel_ends_it_though_its_code_is_gone(site: Site) -> None:
     site.cli_json("cancel", str(second.runs()[0].id))
     _ended(second)
     assert not processes.alive(pid) and second.runs()[0].state == "canceled" and _left(site) == []
+
+
+def test_it_asks_for_no_other_run(site: Site) -> None:
+    daemon = site.start().ready()
+    site.cli_json("call", "calls")
+    _ended(daemon)
+    (run,) = daemon.runs()
+    assert run.state == "failed" and "apart from the daemon" in str(run.model_dump())
 
 
 def test_its_timeout_counts_without_a_daemon(site: Site) -> None:

@@ -35,7 +35,7 @@ from freshet.host.journal import Journal
 from freshet.host.launch import Launch
 from freshet.host.loader import load
 from freshet.host.loop import Loop
-from freshet.host.messages import Ended, ErrorData, FromHost, Run
+from freshet.host.messages import Call, Called, Ended, ErrorData, FromHost, Run
 from freshet.host.orders import Orders
 from freshet.host.process import become_subreaper, thread_count
 from freshet.host.sources import Sources
@@ -120,7 +120,9 @@ class _Keeper:
     def _hear(self, frame: bytes) -> None:
         for payload in self._decoder.feed(frame):
             said: FromHost = decode(payload)
-            if said["op"] == "ended" and not self._over:
+            if said["op"] == "call":
+                self._refuse(said)
+            elif said["op"] == "ended" and not self._over:
                 self._write(said)
                 self._over = True
                 self._children.when_empty = self._loop.stop
@@ -128,6 +130,22 @@ class _Keeper:
                 self._children.sweep()
                 self._loop.later(0.0, self._stop_if_empty)
                 self._loop.later(_LAST_WORD, self._loop.stop)
+
+    def _refuse(self, said: Call) -> None:
+        """There may be no daemon to ask for a run."""
+        error = {"type": "Conflict", "message": "ctx.call is not possible in a step that runs apart from the daemon"}
+        answer = Called(
+            op="called",
+            run=said["run"],
+            position=said["position"],
+            attempt=said["attempt"],
+            number=said["number"],
+            sub_run=None,
+            state="failed",
+            error=error,
+            hint="give it another executor",
+        )
+        self._workers.pass_on(answer, orjson.dumps(answer))
 
     def _stop_if_empty(self) -> None:
         if self._children.empty:

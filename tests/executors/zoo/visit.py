@@ -146,7 +146,7 @@ class Zoo:
         await wait(lambda: not self._strays(), "no process is left", self._strays)
         assert self._site.host.status().workers_busy == 0
         await wait(lambda: self._fits(before), "no descriptor is left", lambda: (before, self.holds()))
-        assert self._files() == []
+        assert not (left := self._files()), left
 
     def holds(self) -> tuple[int, int]:
         """Descriptors of the host beyond those of its children, and of this process."""
@@ -166,7 +166,7 @@ class Zoo:
 
     def _files(self) -> list[str]:
         state = self._site.state_dir
-        left = [path for path in Path(os.environ["TMPDIR"]).iterdir()]
+        left = [path for path in Path(os.environ["TMPDIR"]).iterdir() if not path.name.startswith("dask-scratch")]
         left += [path for path in state.glob("runs/*/*") if path.name != "journal.jsonl"]
         left += [path for path in state.glob("detached/*") if not path.name.startswith("plugins-")]
         left += [path for path in state.rglob("*.part")]
