@@ -120,7 +120,6 @@ async def _serve(
         return ProcessCodeHost(hosting, answers, children)
 
     options = _options(settings)
-    gc.disable()  # what is loaded stays: to look through it for garbage takes a fifth of the time to load it
 
     def make_executors(answers: Answers) -> Mapping[Lane, StepExecutor]:
         return {"detached": DetachedSteps(hosting, answers), "dask": DaskSteps(hosting, answers)}
@@ -187,11 +186,14 @@ async def _reload(engine: Engine, manager: Manager) -> None:
 
 
 async def _run(engine: Engine, ready: anyio.Event, settings: Settings, sockets: Sockets, manager: Manager) -> None:
-    await engine.start()
+    gc.disable()  # what is loaded stays: to look through it for garbage takes a fifth of the time to load it
+    try:
+        await engine.start()
+    finally:
+        gc.freeze()
+        gc.enable()
     asyncio.get_running_loop().set_exception_handler(partial(_callback_failed, engine))
-    gc.freeze()
     gc.set_threshold(*_GARBAGE_AFTER)
-    gc.enable()
     ready.set()
     manager.tell(READY=1)
     found = engine.instruments.in_force.definitions
