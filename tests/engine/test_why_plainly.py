@@ -180,6 +180,8 @@ def test_what_blocking_checks_hold_says_which_and_what_helps(
         one.cli("cancel", "1")
         one.advance(60)
         assert held(one, "a") == f"{said}has not looked at it; freshet verify takings -p a lets it look"
+        of_takings = ["--json", "partitions", "shops", "--asset", "takings", "--state", "held"]
+        assert [found["key"] for found in one.cli(*of_takings).json["partitions"]] == ["a"]
         assert one.cli("--json", "why", "below", "-p", "a").json["state"] == "missing"
         assert "takings: materialized, held by its checks (freshet why takings -p a); holds back" in (
             one.cli("why", "below", "-p", "a").out

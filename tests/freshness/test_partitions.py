@@ -250,3 +250,23 @@ def test_the_command_line_counts_them(tmp_path: Path, capsys: pytest.CaptureFixt
         assert (found["state"], found["deadline"], found["per_partition"]) == ("lapsed", None, True)
         assert "lapsed (2 lapsed)" in served.cli("assets").out
         assert served.cli("status", "--json").json["lapsed"] == ["parts"]
+
+
+def test_the_command_line_lists_which_lapsed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    each = Freshness(within="1h", warn="30m", per_partition=True)
+    parts = external_asset("parts", partitions=keys, freshness=each)
+    with served_engine(tmp_path, [parts], capsys) as served:
+
+        def listed(state: str) -> list[str]:
+            found = served.cli("--json", "partitions", "keys", "--state", state).json
+            return [one["key"] for one in found["partitions"]]
+
+        served.cli("partitions", "keys", "add", "a", "b", "c")
+        served.advance(2000)
+        served.cli("report", "parts", "-p", "a")
+        assert (listed("warn"), listed("lapsed")) == (["b", "c"], [])
+        served.advance(1700)
+        served.cli("report", "parts", "-p", "b")
+        assert (listed("warn"), listed("lapsed")) == ([], ["c"])
+        served.cli("partitions", "keys", "delete", "c")
+        assert listed("lapsed") == []

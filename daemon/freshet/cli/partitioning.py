@@ -25,7 +25,10 @@ def partitions(
     ] = None,
     last: Annotated[int | None, typer.Option(min=1, max=1000, metavar="N", help="The last N.")] = None,
     state: Annotated[
-        Literal["missing", "materialized", "failed", "in_progress"] | None, typer.Option(help="Only those.")
+        Literal["missing", "materialized", "failed", "in_progress", "warn", "lapsed", "held"] | None,
+        typer.Option(
+            help="Only those: how they are made, how fresh each is under a policy for each, or held back by checks."
+        ),
     ] = None,
     asset: Annotated[
         str | None, typer.Option(metavar="NAME", help="Whose state is meant [the one asset over the set].")

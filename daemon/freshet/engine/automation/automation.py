@@ -331,7 +331,7 @@ class Automation:
         return replace(self._world.counts(asset), exhausted=len(self.exhausted(asset)))
 
     def in_state(self, asset: str, state: str) -> BitMap:
-        """The live partitions that are materialized, failed, in_progress or missing. Raises `UnknownName`."""
+        """The live partitions in a state, see `World.in_state`. Raises `UnknownName`."""
         self._check(asset)
         return self._world.in_state(asset, state)
 

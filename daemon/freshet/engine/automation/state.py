@@ -188,7 +188,8 @@ class World:
         return AssetCounts(len(live), made, failed, flying)
 
     def in_state(self, asset: str, state: str) -> BitMap:
-        """The live partitions in a state, as it is shown: what is under way goes before how it ended last."""
+        """The live partitions in a state, as it is shown: what is under way goes before how it ended last. `warn` and
+        `lapsed` under a policy for each, and `held` by blocking checks, are beside that."""
         levels = self.levels(asset)
         match state:
             case "in_progress":
@@ -197,6 +198,12 @@ class World:
                 found = levels.failed - levels.in_progress
             case "materialized":
                 found = levels.materialized - levels.failed - levels.in_progress
+            case "warn":
+                found = levels.warned
+            case "lapsed":
+                found = levels.lapsed
+            case "held":
+                found = levels.held
             case _:
                 return self.live(asset) - levels.materialized - levels.failed - levels.in_progress
         return found & self.live(asset)

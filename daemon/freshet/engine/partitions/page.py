@@ -8,7 +8,11 @@ from typing import Literal
 
 from pyroaring import BitMap
 
-__all__ = ["PartitionsQuery", "page_of"]
+__all__ = ["PartitionFilter", "PartitionsQuery", "page_of"]
+
+
+PartitionFilter = Literal["missing", "materialized", "failed", "in_progress", "warn", "lapsed", "held"]
+"""A state of being made; or of a freshness policy for each; or what blocking checks hold back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +21,7 @@ class PartitionsQuery:
     them from beyond `after`."""
 
     asset: str | None = None
-    state: Literal["missing", "materialized", "failed", "in_progress"] | None = None
+    state: PartitionFilter | None = None
     after: int = 0
     limit: int = 100
     last: int | None = None

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 
 from freshet.definitions.names import nearest_hint
 from freshet.definitions.partitions import PartitionsSpec, TimePartitions
-from freshet.engine.partitions.page import PartitionsQuery
+from freshet.engine.partitions.page import PartitionFilter, PartitionsQuery
 from freshet.errors import Conflict
 from freshet.http.api.context import After, Api, Context, Limit, known
 from freshet.http.api.convert import partition_answer
@@ -23,7 +23,6 @@ from freshet.http.models import (
 )
 from freshet.store import queries
 from freshet.store.records import PartitionDelta, names_of
-from freshet.store.views import PartitionState
 
 __all__ = ["check_dynamic", "router"]
 
@@ -47,12 +46,13 @@ async def list_keys(
     limit: Limit = 100,
     after: After = 0,
     last: Annotated[int | None, Query(ge=1, le=1000, description="the last so many, in place of a page")] = None,
-    state: PartitionState | None = None,
+    state: PartitionFilter | None = None,
     asset: str | None = None,
 ) -> PartitionsPage:
     """Keys of a set in order of their numbers (windows: of time), each with its state in every asset over the set.
 
-    `state`: only those in this state of `asset`, which may be left out where there is one asset over the set.
+    `state`: only those in this state of `asset`, which may be left out where there is one asset over the set: how they
+    are made; where its freshness policy is for each, `warn` or `lapsed`; or `held` back by its blocking checks.
     """
     spec = known(api.control.definitions.partition_set, name, "partition set")
     assets = _assets(api, name)
@@ -68,12 +68,15 @@ async def list_keys(
     return PartitionsPage(set=name, partitions=found, next=numbers[-1] if more else None)
 
 
-def _stating(name: str, assets: tuple[str, ...], state: PartitionState | None, asset: str | None) -> str | None:
+def _stating(name: str, assets: tuple[str, ...], state: PartitionFilter | None, asset: str | None) -> str | None:
     """The asset whose states are meant. Raises `Conflict` where it is none over the set, and where it is not clear."""
     if asset is not None and asset not in assets:
         raise Conflict(f"{asset!r} is no asset over the partition set {name!r}", hint=nearest_hint(asset, assets))
     if asset is not None and state is None:
-        raise Conflict("asset= goes with state=", hint="say which: missing, materialized, failed or in_progress")
+        raise Conflict(
+            "asset= goes with state=",
+            hint="say which: missing, materialized, failed, in_progress, warn, lapsed or held",
+        )
     if state is None or asset is not None:
         return asset
     if not assets:
