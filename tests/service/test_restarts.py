@@ -18,7 +18,7 @@ from tests.support.daemon import Daemon, Site, site_at, wait_until
 from tests.support.manager import Ears, handed, listening
 from tests.support.signers import SECRET, sign
 
-PATIENT = 60.0
+PATIENT = 240.0
 
 
 @pytest.fixture
@@ -121,7 +121,9 @@ def test_one_that_comes_before_the_daemon_is_ready_waits(site: Site) -> None:
         stream = Stream(f"http://127.0.0.1:{held.getsockname()[1]}/hooks/hook", senders=1)
         try:
             daemon = site.start(handed(held), pass_fds=(held.fileno(),))
-            daemon.wait_until(lambda: (site.state / "freshet.sock").exists(), "it has bound its sockets")
+            daemon.wait_until(
+                lambda: (site.state / "freshet.sock").exists(), "it has bound its sockets", within=PATIENT
+            )
             assert (stream.memory.taken, stream.refused, stream.cut) == ({}, [], [])
             (site.folder / "go").touch()
             stream.until_more(1)
@@ -198,11 +200,11 @@ def test_systemd_hands_down_its_socket_and_nothing_is_refused_through_restarts(s
     names = [f"--setenv={name}={value}" for name, value in site.environment.items()]
     run = [sys.executable, "-c", again, "-m", "freshet", "run", "--config", str(site.config)]
     assert ACTIVATE is not None
-    with (site.folder / "began").open("wb") as began:
+    with (site.folder / "began").open("wb") as began, site.log.open("ab") as log:
         manager = subprocess.Popen(
             [ACTIVATE, "-l", f"127.0.0.1:{port}", *names, *run],
             stdout=began,
-            stderr=subprocess.DEVNULL,
+            stderr=log,
             env=site.environment,
             cwd=site.folder,
         )
@@ -212,7 +214,7 @@ def test_systemd_hands_down_its_socket_and_nothing_is_refused_through_restarts(s
         try:
             for count, number in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGKILL), start=1):
                 stream.until_more()
-                pid = wait_until(lambda count=count: _began(site, count), f"daemon {count} began")  # type: ignore[misc]
+                pid = wait_until(lambda count=count: _began(site, count), f"daemon {count} began", within=PATIENT)  # type: ignore[misc]
                 subprocess.run(["kill", f"-{int(number)}", str(pid)], check=True)
             stream.until_more()
         finally:
@@ -221,7 +223,7 @@ def test_systemd_hands_down_its_socket_and_nothing_is_refused_through_restarts(s
         last = _began(site, 4)
         assert last
         subprocess.run(["kill", str(last)], check=True)
-        assert manager.wait(30) == 0
+        assert manager.wait(PATIENT) == 0
         with listening():
             daemon = site.start().ready()
             daemon.wait_until(lambda: at_rest(daemon), "all is at rest", within=PATIENT)
