@@ -124,11 +124,11 @@ def _lapse(db: sqlite3.Connection, asset: str, set_name: str, live: BitMap, now:
     gone: list[int] = []
     begun: tuple[FreshState, ...] = ("warn", "fresh")
     for state in begun:
-        rows = [(*row, state_at(policy, row[2], now, state)) for row in _first(db, asset_id, state, limit)]
-        due = [row for row in rows if row[3] != state]
+        due = [row for row in _first(db, asset_id, state, limit) if state_at(policy, row[2], now, state) != state]
         limit -= len(due)
-        deleted = _deleted(db, asset_id, [partition for partition, *_ in due]) if due else BitMap()
-        for partition, seq, counts, after in due:
+        deleted = _deleted(db, asset_id, [partition for partition, _, _ in due]) if due else BitMap()
+        for partition, seq, counts in due:
+            after = state_at(policy, counts, now, state)
             if partition not in live or partition in deleted:
                 gone.append(partition)
                 continue
