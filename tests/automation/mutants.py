@@ -178,12 +178,12 @@ MUTANTS = (
     Mutant("what is for a moment lasts", timed.debounce, "lasting(look, node.kids[0], scope)", "scope.candidates"),
     Mutant("all of none is for a moment", lasting.lasting, "look.world.having(edge, found)", "found"),
     # restarts
-    Mutant("what moved behind is left alone", _run, "self._gather(agenda, self._moved)", "pass"),
+    Mutant("what moved behind is left alone", _run, "in self._moved:", "in ():"),
     Mutant(
         "what comes is there too early", replay.rewind, "world.hide(event.set, BitMap(event.numbers) - known)", "pass"
     ),
     Mutant("what goes in the end comes before", replay.rewind, "world.bury(gone, last)", "pass"),
-    Mutant("what went is left alone", replay.rewind, "shrunk.add(event.set)", "pass"),
+    Mutant("what went is left alone", replay.rewind, "for name, went in shrunk.items():", "for name, went in ():"),
     Mutant("a report ends a run", vars(replay)["_step"], "if reported or", "if"),
     Mutant("what was asked for is asked again", vars(replay)["_step"], "levels.asked.add(partition)", "pass"),
     Mutant("what ends was not under way", vars(replay)["_step"], "else bits.add)", "else bits.discard)"),

@@ -56,6 +56,14 @@ _TAKEN_BACK = 6
 """So many evaluations at the most."""
 
 
+def wiring(definitions: Definitions) -> dict[str, str]:
+    """What each asset depends on, and how."""
+    return {
+        spec.name: repr(sorted((dep.asset, repr(definitions.mapping(spec, dep))) for dep in spec.deps))
+        for spec in definitions.assets
+    }
+
+
 class Plant:
     def __init__(self, definitions: Definitions, live: dict[str, Iterable[int]] | None = None) -> None:
         self.definitions = definitions
@@ -77,6 +85,8 @@ class Plant:
         self.gathered: list[Event] | None = None
         self.unlooked: list[tuple[Event, ...]] = []
         self.journal: list[Looked] = []
+        self.set_of = {spec.name: spec.partitions and spec.partitions.name for spec in definitions.assets}
+        self.wiring = wiring(definitions)
         self.automation = Automation(definitions)
         self._load()
         self.tick()
@@ -176,6 +186,17 @@ class Plant:
         self._load(self.unlooked)
         self.catch_up()
 
+    def edit(self, definitions: Definitions) -> None:
+        """Other definitions of the same sets are registered, before a restart."""
+        self.definitions = definitions
+        self.policies.edit(definitions)
+        for (asset, _), made in self.made.items():
+            made.held = made.held and asset in definitions.gates
+        after = wiring(definitions)
+        changed = [name for name, one in after.items() if self.wiring.get(name, one) != one]
+        self.wiring |= after
+        self.commit(*(self.event("rewired", asset=name) for name in changed))
+
     # --- falling behind ---------------------------------------------------------------------------------------
 
     def memory(self) -> Any:
@@ -258,11 +279,11 @@ class Plant:
     def delete(self, set_: str, *numbers: int, ranged: Spelling = "each", look: bool = True) -> tuple[Event, ...]:
         """Dynamic keys, and their combinations."""
         parts, gone = self.sets.deleted(set_, numbers, ranged=ranged)
-        for spec in self.definitions.assets:
+        for asset, of in self.set_of.items():
             for name, number in gone:
-                if spec.partitions is not None and spec.partitions.name == name:
-                    self.made.pop((spec.name, number), None)
-                    self.policies.forget([(spec.name, number)])
+                if of == name:
+                    self.made.pop((asset, number), None)
+                    self.policies.forget([(asset, number)])
         return self.commit(*parts, look=look)
 
     def admit(self) -> list[Run]:

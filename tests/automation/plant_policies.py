@@ -19,12 +19,18 @@ class Policies:
     """`by_partition`: the assets whose policy holds for each partition."""
 
     def __init__(self, definitions: Definitions) -> None:
+        self._rows: dict[Place, FreshnessRow] = {}
+        self.edit(definitions)
+
+    def edit(self, definitions: Definitions) -> None:
+        """Rows of assets that are gone go; the policies of others stay."""
         specs = [spec for spec in definitions.assets if spec.freshness is not None]
         self.by_partition = {
             spec.name for spec in specs if spec.partitions and spec.freshness and spec.freshness.per_partition
         }
         self.names = {spec.name for spec in specs}
-        self._rows = {(name, 0): _fresh(name, 0) for name in self.names}
+        begun = {(name, 0): _fresh(name, 0) for name in self.names}
+        self._rows = begun | {place: row for place, row in self._rows.items() if place[0] in self.names}
 
     def rows(self) -> list[FreshnessRow]:
         """As the store gives them."""

@@ -23,7 +23,7 @@ from freshet.definitions.partitions import (
     TimePartitions,
 )
 
-__all__ = ["SETS", "graphs", "sketch"]
+__all__ = ["SETS", "allowed", "conditions", "graphs", "mappings", "sketch"]
 
 C = AutomationCondition
 MAX_WAIT = "64s"  # its 64th part is exact in binary, so that both sides round alike
@@ -44,6 +44,7 @@ POLICIES = (
     C.any_downstream_conditions() & ~C.in_progress(),
     C.eager(MAX_WAIT).debounce("32s", max_wait=MAX_WAIT),
     C.any_deps_updated().since_last_handled().batch(2, within=MAX_WAIT) & ~C.in_progress(),
+    C.all_deps_match(C.newly_updated()).since(C.newly_requested()).batch(3, within=MAX_WAIT) & ~C.in_progress(),
 )
 LAPSES = (
     ON_LAPSE,
@@ -196,10 +197,10 @@ def graphs(draw: st.DrawFn) -> Definitions:
         for spec in assets
         for name, blocking in draw(st.sampled_from(CHECKS)).items()
     )
-    return _allowed(Definitions(assets=tuple(assets), partitions=kept, checks=checks))
+    return allowed(Definitions(assets=tuple(assets), partitions=kept, checks=checks))
 
 
-def _allowed(definitions: Definitions) -> Definitions:
+def allowed(definitions: Definitions) -> Definitions:
     """The same without the conditions that validation refuses here: they name what there is not, or what lies below."""
     while validate(definitions):
         fewer = (_without(definitions, spec) for spec in definitions.assets if spec.automation is not None)

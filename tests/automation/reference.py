@@ -9,11 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from tests.automation.reference_facts import News, Place, World
-from tests.automation.reference_look import Pass
+from tests.automation.reference_facts import News, Path, Place, World
+from tests.automation.reference_look import Pass, bare
 from tests.automation.reference_timed import INSTANTS
 
-from freshet.definitions.condition import And, AutomationCondition, CronTickPassed, Not, Operand, Or
+from freshet.definitions.condition import (
+    AllDepsMatch,
+    And,
+    AnyDepsMatch,
+    AssetMatches,
+    AutomationCondition,
+    CronTickPassed,
+    Not,
+    Operand,
+    Or,
+)
 from freshet.store.records import Event
 
 __all__ = ["Reference", "Wave"]
@@ -76,10 +86,40 @@ class Reference(World):
                         needed.add(when)
         return every | self._instants(), needed | self._instants(live=True)
 
+    # --- an edit ----------------------------------------------------------------------------------------------
+
+    def prune(self) -> None:
+        """What conditions still ask for, of whom they ask it, keeps what is remembered."""
+        held = self.held
+        held.bits = {key: value for key, value in held.bits.items() if self._wanted(*key)}
+        held.numbers = {key: value for key, value in held.numbers.items() if self._wanted(*key)}
+        held.seen = {(asset, text) for asset, text in held.seen if self._wanted(asset, (), text, "root")}
+
+    def _wanted(self, asset: str, path: Path, text: str, which: str) -> bool:
+        condition = self.condition(asset) if asset in self.definitions.asset else None
+        if condition is None:
+            return False
+        if which in ("root", "marks"):
+            return text == bare(condition)
+        if which == "next":
+            return text in _crons(condition)
+        nodes, name = within(condition), asset
+        for above in path:
+            nodes = [one for node in nodes if self._sees(node, name, above) for one in within(node.children()[0])]
+            name = above
+        return text in map(bare, nodes)
+
+    def _sees(self, node: AutomationCondition, asset: str, above: str) -> bool:
+        if isinstance(node, AssetMatches):
+            return node.asset == above
+        if not isinstance(node, AnyDepsMatch | AllDepsMatch):
+            return False
+        return any(dep.asset == above for dep in self.chosen(asset, node.deps))
+
     # --- a look -----------------------------------------------------------------------------------------------
 
     def _look(self, asset: str, condition: AutomationCondition, news: News, ticked: set[str]) -> None:
-        first = (asset, repr(condition)) not in self.held.seen
+        first = (asset, bare(condition)) not in self.held.seen
         asked: set[int] = set()
         for number in range(8):
             before = self._remembered(asset)
@@ -94,7 +134,7 @@ class Reference(World):
             if number and before == self._remembered(asset):
                 break
         news.asked |= {(asset, p) for p in asked}
-        self.held.seen.add((asset, repr(condition)))
+        self.held.seen.add((asset, bare(condition)))
         for text in _crons(condition) if first else ():
             self.held.numbers.setdefault((asset, (), text, "next"), {}).setdefault(0, _next(text, news.now))
 
@@ -125,6 +165,12 @@ class Reference(World):
     def _adjacent(self, one: str, other: str) -> bool:
         pairs = ((one, other), (other, one))
         return any(dep.same and dep.asset == above for above, below in pairs for dep in self.deps(below))
+
+
+def within(condition: AutomationCondition) -> list[AutomationCondition]:
+    """It and its parts, as far as they are about the same asset."""
+    others = isinstance(condition, AnyDepsMatch | AllDepsMatch | AssetMatches)
+    return [condition, *(one for part in condition.children() if not others for one in within(part))]
 
 
 def _crons(condition: AutomationCondition) -> set[str]:

@@ -140,6 +140,12 @@ class World:
         self._gone_until = 0
         self._dependencies = {spec.name: self._deps(spec.name) for spec in definitions.assets}
 
+    def redefine(self, definitions: Definitions) -> None:
+        """Others over the same sets."""
+        self.definitions = definitions
+        self._named.clear()
+        self._dependencies = {spec.name: self._deps(spec.name) for spec in definitions.assets}
+
     # --- questions ------------------------------------------------------------------------------------------------
 
     def set_of(self, asset: str) -> str | None:
@@ -335,7 +341,7 @@ class World:
         if event.set is not None and event.type in ("partition_added", "partition_deleted"):
             self._membership(event, event.set, news)
             return
-        if event.asset is None:
+        if event.asset not in self.definitions.asset or event.type == "rewired":
             return
         if event.type == "code_changed":
             news.recoded.add(event.asset)

@@ -13,6 +13,7 @@ from hypothesis.internal.conjecture.providers import AVAILABLE_PROVIDERS, Hypoth
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from tests.automation.plant import Run
 from tests.automation.plant_sets import SPELLINGS, Spelling
+from tests.automation.random_edits import edits
 from tests.automation.random_graphs import graphs
 from tests.automation.watched import Watched
 
@@ -27,6 +28,7 @@ spellings = st.sampled_from(SPELLINGS)
 
 class Agreement(RuleBasedStateMachine):
     plant: Watched
+    first: Definitions
 
     @initialize(definitions=graphs(), data=st.data())
     def begin(self, definitions: Definitions, data: st.DataObject) -> None:
@@ -38,6 +40,7 @@ class Agreement(RuleBasedStateMachine):
             elif isinstance(spec, DynamicPartitions):
                 live[name] = range(1, 1 + count)
         self.plant = Watched(definitions, live)
+        self.first = definitions
 
     def steps(self, *states: str) -> list[tuple[Run, str]]:
         plant = self.plant
@@ -293,6 +296,17 @@ class Agreement(RuleBasedStateMachine):
         """Perhaps the last evaluations did not commit."""
         self.plant.crash(data.draw(st.integers(0, len(self.plant.journal))))
 
+    @rule(data=st.data())
+    def edit(self, data: st.DataObject) -> None:
+        """Restart with other definitions."""
+        plant = self.plant
+
+        def edited() -> Definitions:
+            busy = {name for run in plant.active() for name in run.assets}
+            return data.draw(edits(plant.definitions, self.first, busy))
+
+        plant.crash(data.draw(st.integers(0, len(plant.journal))), edited)
+
 
 class Unswayed(HypothesisProvider):
     """Draws none of the constants that Hypothesis finds in the modules loaded so far: with them, other graphs would
@@ -306,7 +320,7 @@ class Unswayed(HypothesisProvider):
 AVAILABLE_PROVIDERS["anew"] = Unswayed
 common: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck), "backend": "anew"}
 TestAgreement = Agreement.TestCase
-TestAgreement.settings = settings(max_examples=250, stateful_step_count=40, derandomize=True, **common)
+TestAgreement.settings = settings(max_examples=170, stateful_step_count=40, derandomize=True, **common)
 """The same graphs each time: others are drawn at length."""
 
 

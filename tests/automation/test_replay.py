@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from pyroaring import BitMap
 from tests.automation.build import BATCHES, graph, node
@@ -181,3 +183,41 @@ def test_what_depends_on_all_of_which_none_is_left_is_looked_at(condition: Autom
     plant.delete(BATCHES.name, 1)
     plant.crash()
     assert plant.waves == [(("below",), None, 0)]
+
+
+def test_keys_that_went_and_came_back_before_a_crash_are_missing_from_the_first_look_on() -> None:
+    plant = Watched(graph(node("raw", partitions=BATCHES, automation=C.missing()), node("other")), {"batches": [1, 2]})
+    assert len(plant.run_all()) == 2
+    plant.fall_behind()
+    plant.report("other")
+    plant.delete("batches", 1, 2)
+    plant.add("batches", 1, 2)
+    plant.crash()
+    assert len(plant.run_all()) == 2
+
+
+def test_what_is_rewired_by_an_edit_depends_on_others_from_the_first_look_on() -> None:
+    def below(above: str) -> Definitions:
+        held = C.any_deps_match(C.missing())
+        return graph(node("a"), node("b"), node("c", above, automation=~held), node("other"))
+
+    plant = Watched(below("a"))
+    plant.report("b")
+    plant.fall_behind()
+    plant.report("other")
+    plant.crash(edited=lambda: below("b"))
+    assert plant.run_all() == [("c", 0)]
+
+
+def test_what_an_edit_asks_for_elsewhere_is_not_remembered_where_it_was() -> None:
+    once = C.execution_failed().newly_true()
+
+    def below(condition: C) -> Definitions:
+        return graph(node("a"), node("b", "a", automation=condition))
+
+    plant = Watched(below(once))
+    plant.fail(plant.request("b", begin=True), "b")
+    plant.cancel(*plant.admit())
+    for condition in (C.any_deps_match(once), once):
+        plant.crash(edited=partial(below, condition))
+    assert len(plant.waves) == 2

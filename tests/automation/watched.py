@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from tests.automation.plant import ACTIVE, Plant
 from tests.automation.plant_sets import PlantSets
@@ -21,6 +21,8 @@ __all__ = ["Watched"]
 class Watched(Plant):
     reference: Reference
     replaying = False
+    unpruned: Held | None = None
+    """What was remembered before an edit, as long as no evaluation after it has committed."""
     moments: frozenset[float] | set[float] = frozenset()
 
     def __init__(self, definitions: Definitions, live: dict[str, Iterable[int]] | None = None) -> None:
@@ -28,7 +30,7 @@ class Watched(Plant):
         super().__init__(definitions, live)
 
     def settle(self, evaluation: Evaluation, events: tuple[Event, ...]) -> None:
-        self.before = self.reference.held.copy()
+        self.before, self.unpruned = self.unpruned or self.reference.held.copy(), None
         expected = self.reference.evaluate(events, self.now)
         before = len(self.waves)
         super().settle(evaluation, events)
@@ -46,12 +48,20 @@ class Watched(Plant):
     def memory(self) -> Held:
         return self.before
 
-    def crash(self, lost: int = 0) -> None:
-        """Restart; the last `lost` evaluations did not commit. What others asked for is admitted first."""
+    def crash(self, lost: int = 0, edited: Callable[[], Definitions] | None = None) -> None:
+        """Restart, perhaps with other definitions; the last `lost` evaluations did not commit. What others asked for is
+        admitted first."""
         taken_back = self.lose(lost)
+        self.busy = True
         self.admit()
         if taken_back:
             self.reference.held = taken_back[0].memory
+        self.unpruned = self.reference.held.copy()
+        if edited is not None:
+            definitions = edited()
+            self.edit(definitions)
+            self.reference.redefine(definitions)
+        self.reference.prune()
         self.restart()
 
     def gone(self) -> dict[str, set[int]]:

@@ -29,6 +29,7 @@ from freshet.engine.automation.operators import value
 from freshet.engine.automation.program import Node, Program, programs_of
 from freshet.engine.automation.replay import rewind
 from freshet.engine.automation.state import EMPTY, AssetCounts, World
+from freshet.engine.automation.wanted import wanted
 from freshet.engine.automation.waves import waves
 from freshet.errors import UnknownName
 from freshet.store.records import AssetBits, ConditionChunk, Event, FreshnessRow, SetState
@@ -119,26 +120,13 @@ class Automation:
 
     def _prune(self) -> None:
         for asset, memory in self._memory.items():
-            program = self._programs.get(asset)
-            memory.keep(partial(self._wanted, asset, program.keys if program else frozenset[str]()))
+            memory.keep(partial(wanted, self._world.topology, asset, self._programs.get(asset)))
             self._pruned.add(asset)
         self._new = self._unseen()
         self._clockwork.clear()
         for asset, program in self._programs.items():
             if program.crons and asset not in self._new:
                 self._clockwork.begin(asset, None)
-
-    def _wanted(self, asset: str, keys: frozenset[str], key: str) -> bool:
-        """Whether a key belongs to a node that the asset's condition still has: `ABOVE/NODE.PART=VALUE`."""
-        *path, last = key.split("/")
-        for name in path:
-            topology = self._world.topology
-            if name not in topology.named.get(asset, ()) and all(
-                edge.asset != name for edge in topology.edges.get(asset, ())
-            ):
-                return False
-            asset = name
-        return last.partition(".")[0] in keys
 
     def _unseen(self) -> dict[str, None]:
         """As a set that keeps the order of the programs, which is that of the graph, turned round."""

@@ -29,7 +29,7 @@ from freshet.definitions.condition import (
     WhenDepsReady,
 )
 
-__all__ = ["Node", "Program", "Reaction", "Span", "programs_of"]
+__all__ = ["Node", "Program", "Reaction", "Span", "programs_of", "within"]
 
 Reaction = Literal["missing", "update"]
 """What of an automated asset follows what is made above it: only partitions that are missing, or any (`update`)."""
@@ -86,7 +86,8 @@ class Program:
     true only where what it depends on is at rest, which is not remembered, so that it need not be looked at when
     something above begins to move. `reaction`: what of it follows what is made above; `follows`: of which dependencies,
     None for all, besides what it names. `crons`: the nodes that wait for instants. `latest`: it asks for the latest
-    window; `starts`: or whether a run above was admitted or began. `digest`: names the condition, labels aside.
+    window; `starts`: or whether a run above was admitted or began. `digest`: names the condition, labels aside. `keys`:
+    those of what is remembered of the asset itself.
     """
 
     def __init__(self, condition: AutomationCondition) -> None:
@@ -115,7 +116,8 @@ class Program:
         self.first_key = f"first-{digest}"
         self.root_key = f"root-{digest}"
         self.mark_key = f"mark-{digest}"
-        self.keys = frozenset({self.first_key, self.root_key, self.mark_key, *(node.key for node in self.nodes)})
+        own = {node.key for node in (*within(self.root), *self.crons)}
+        self.keys = frozenset({self.first_key, self.root_key, self.mark_key, *own})
 
     def _add(self, condition: AutomationCondition) -> Node:
         plain = _plain(condition)
@@ -152,6 +154,12 @@ class Program:
             )
             self.nodes.append(node)
         return node
+
+
+def within(node: Node) -> set[Node]:
+    """It and its parts, as far as they are about the same asset."""
+    others = isinstance(node.condition, _LOOKING)
+    return {node}.union(*(within(kid) for kid in node.kids if not others))
 
 
 def _deps(condition: AutomationCondition) -> Selection | None:

@@ -27,7 +27,7 @@ def rewind(world: World, behind: Iterable[Event]) -> Moment:
     nothing is asked for a second time. What was made, failed or checked, and freshness, stay as they
     are now.
     """
-    moment, shrunk = Moment(0.0), set[str]()
+    moment, shrunk = Moment(0.0), dict[str, BitMap]()
     gone, last = dict[str, BitMap](), 0
     numbers, places = dict[str, BitMap](), set[tuple[str, int]]()
     for event in behind:
@@ -38,7 +38,7 @@ def rewind(world: World, behind: Iterable[Event]) -> Moment:
                 world.hide(event.set, BitMap(event.numbers) - known)
                 gone[event.set] = gone.get(event.set, EMPTY) - BitMap(event.numbers)
             else:
-                shrunk.add(event.set)
+                shrunk[event.set] = shrunk.get(event.set, EMPTY) | BitMap(event.numbers)
                 gone[event.set] = gone.get(event.set, EMPTY) | BitMap(event.numbers)
             numbers[event.set] = known | BitMap(event.numbers)
         elif event.asset is not None and event.type.startswith("freshness_"):
@@ -46,6 +46,8 @@ def rewind(world: World, behind: Iterable[Event]) -> Moment:
             pulses.unsettled = True
             if event.partition:
                 pulses.touched.add(event.partition)
+        elif event.type == "rewired":  # it depends on others from the start
+            moment.rewired.add(event.asset or "")
         elif event.asset is not None and event.type.startswith("check_"):
             whole = not event.partition and world.topology.set_of.get(event.asset) is not None
             moment.change(event.asset).touched |= world.live(event.asset) if whole else BitMap([event.partition or 0])
@@ -55,10 +57,14 @@ def rewind(world: World, behind: Iterable[Event]) -> Moment:
     for name in shrunk:
         moment.shifted.update(world.topology.shifted.get(name, ()))
         moment.shifted.update(_of_all(world, name))
-    moved = {asset for name in shrunk for asset in world.topology.members.get(name, ())}
-    for asset in moved:
-        moment.change(asset).unsettled = True
-        moment.deleted[asset] = EMPTY
+    moved = set[str]()
+    for name, went in shrunk.items():
+        for asset in world.topology.members.get(name, ()):
+            moved.add(asset)
+            pulses = moment.change(asset)
+            pulses.touched |= went & world.live(asset)  # what comes back has nothing of what it had
+            pulses.unsettled = True
+            moment.deleted[asset] = EMPTY
     moved.update(asset for asset, pulses in moment.pulses.items() if pulses.unsettled)
     for asset in moved & world.topology.set_of.keys():
         moment.change(asset).touched |= world.newest(asset)
