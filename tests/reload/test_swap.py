@@ -239,3 +239,37 @@ async def test_what_is_asked_for_while_a_load_is_under_way_is_one_more(tmp_path:
         made = _Edited.made
         await asyncio.gather(*(one.control.reload() for _ in range(50)))
         assert _Edited.made - made in (1, 2)
+
+
+async def test_what_is_renamed_keeps_what_it_had(tmp_path: Path) -> None:
+    def named(name: str, was: str | None = None) -> tuple[object, ...]:
+        @sensor(name=name, interval="10s", was=was)
+        async def look(ctx: Any) -> None:
+            ctx.cursor = (ctx.cursor or 0) + 1
+
+        @schedule(name=f"{name}_clock", every="10s", target="note", was=was and f"{was}_clock")
+        def clock() -> None: ...
+
+        @asset(name=f"{name}_raw", partitions=batches, was=was and f"{was}_raw")
+        def made() -> int:
+            return 1
+
+        return look, clock, made, note
+
+    async with edited(tmp_path, *named("old")) as one:
+        await one.control.add_partitions("batches", {"a": {}, "b": {}})
+        await one.control.materialize(["old_raw"], key="a")
+        await one.advance(15)
+        cursor, fired = one.engine.ticks.sensors["old"].row.cursor, len(await one.runs("note"))
+        decided = one.engine.timetable.schedules["old_clock"].state
+        assert await load(one, *named("new", was="old")) == "changed"
+        assert one.engine.ticks.sensors["new"].row.cursor == cursor + 1
+        assert one.engine.timetable.schedules["new_clock"].state == decided
+        counts = one.control.asset_counts("new_raw")
+        assert (counts.partitions, counts.materialized) == (2, 1)
+        assert await one.states("new_raw") == ["succeeded"]
+        await one.advance(10)
+        assert len(await one.runs("note")) == fired + 1
+        assert await load(one, *named("new", was="old")) == "changed"
+        assert one.control.asset_counts("new_raw").materialized == 1
+        assert await load(one, *named("new", was="old"), *named("old")[:1]) == "refused"

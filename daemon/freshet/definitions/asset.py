@@ -94,6 +94,7 @@ class AssetSpec:
     doc: str = ""
     source: Source | None = None
     external: bool = False
+    was: str | None = None
 
 
 class Asset:
@@ -138,6 +139,7 @@ def asset(
     tags: dict[str, str] | None = None,
     group: str | None = None,
     version: str | None = None,
+    was: str | None = None,
 ) -> Callable[[Callable[..., Any]], Asset]: ...
 
 
@@ -163,6 +165,7 @@ def asset(
     tags: dict[str, str] | None = None,
     group: str | None = None,
     version: str | None = None,
+    was: str | None = None,
 ) -> Any:
     """Declare an asset: `@asset`, or `@asset(partitions=..., automation=AutomationCondition.eager())`.
 
@@ -177,6 +180,8 @@ def asset(
     `memory="512MiB"`: what all processes of the step may have together; beyond, the attempt fails as a `MemoryError`.
     `env`: variables set over the worker's, for all to see (no secrets). `cwd`: its working directory, relative to the
     setting `root`.
+
+    `was`: the name that it had before: its history, partitions and values go with it.
     """
 
     def make(wrapped: Callable[..., Any]) -> Asset:
@@ -192,7 +197,7 @@ def asset(
             **step_options(what, priority, retries, timeout, surroundings(memory, env, cwd, what)),
             cache=cache_spec(cache, f"{what}: cache"),
             tags=expect_tags(tags, f"{what}: tags"),
-            **_texts(what, io=io, group=group),
+            **_texts(what, io=io, group=group, was=was),
             **_told_by(wrapped, called, deps, version),
         )
         made = Asset(spec, wrapped)

@@ -51,6 +51,7 @@ class SensorOptions(TypedDict, total=False):
     run_key: str | None
     partition: str | None
     params: Mapping[str, Json] | None
+    was: str | None
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,9 @@ def flow_of(
     run_key: str | None = None,
     partition: str | None = None,
     params: Mapping[str, Json] | None = None,
+    was: str | None = None,
 ) -> Flow:
-    """The options of a sensor, checked. Raises `DefinitionError` that names `what`, the sensor."""
+    """The options of a sensor, checked (`was` is none of them). Raises `DefinitionError` naming `what`, the sensor."""
     expect(params, (dict, NoneType), f"{what}: params", 'for example params={"path": "{metadata.path}"}')
     for name, value in (params or {}).items():
         check_templates(value, f"{what}: params[{name!r}]")

@@ -24,6 +24,7 @@ from freshet.definitions.partitions import (
     resolved_set,
 )
 from freshet.definitions.pool import StepUse
+from freshet.definitions.renames import renamed_twice
 from freshet.definitions.schedule import ScheduleSpec
 from freshet.definitions.schedule_check import schedule_problems
 from freshet.definitions.sensor import SensorSpec
@@ -285,6 +286,7 @@ def _names(definitions: Definitions) -> Iterable[DefinitionError]:
     for schedule in definitions.schedules:
         if problem := sensors.claim(schedule.name, schedule.source, "schedule"):
             yield problem
+    yield from renamed_twice(definitions.assets, definitions.sensors, definitions.schedules)
     sets: dict[str, PartitionsSpec] = {}
     declared = [*definitions.partitions, *(a.partitions for a in definitions.assets if a.partitions)]
     several = [spec for spec in declared if isinstance(spec, MultiPartitions)]

@@ -50,6 +50,7 @@ class ScheduleSpec:
     body: bool = False
     doc: str = ""
     source: Source | None = None
+    was: str | None = None
 
     @property
     def version(self) -> str:
@@ -109,6 +110,7 @@ class Schedule:
         overlap: Overlap = "allow",
         params: dict[str, Json] | None = None,
         timeout: Duration = "60s",
+        was: str | None = None,
         function: Callable[..., Any] | None = None,
     ) -> None:
         """See `schedule`."""
@@ -135,6 +137,7 @@ class Schedule:
             body=body,
             doc=((function.__doc__ if function else None) or "").strip().partition("\n")[0],
             source=_place(function) or caller_source(),
+            was=expect(was, (str, NoneType), f"{what}: was"),
         )
         if target is None and not body:
             raise DefinitionError(f"{what}: no target", hint='name an asset or a job: target="sales"')
@@ -167,6 +170,7 @@ def schedule(
     params: dict[str, Json] | None = None,
     timeout: Duration = "60s",
     name: str | None = None,
+    was: str | None = None,
 ) -> Callable[[Callable[..., Any]], Schedule]:
     """Start `target` (an asset, a job, or its name) when the clock says so.
 
@@ -185,7 +189,7 @@ def schedule(
     `overlap`: what becomes of a run that is due while one of the same schedule, target and partition is queued or
     under way. `"allow"`: it runs beside it. `"skip"`: there is none, and the tick is recorded as skipped. `"queue"`: it
     waits until those before it have ended. `"latest"`: those that are still queued are canceled. `"cancel"`: those
-    under way, too.
+    under way, too. `was`: the name that it had before: what was decided goes with it.
 
     Raises `DefinitionError` for what cannot be, naming the schedule.
     """
@@ -205,6 +209,7 @@ def schedule(
             overlap=overlap,
             params=params,
             timeout=timeout,
+            was=was,
             function=wrapped,
         )
 

@@ -45,6 +45,7 @@ class SensorSpec:
     flow: Flow = field(default_factory=Flow)
     listens: Listen | None = None
     gives: tuple[str, ...] | None = None
+    was: str | None = None
 
 
 class Sensor:
@@ -75,6 +76,8 @@ class Sensor:
     `{target}`, `{params.NAME}`, `{tags.NAME}` and `{metadata.NAME}`, of the partition where it is added together
     with the request; `{NAME}` is looked for in metadata, params and tags. In `params`, a text that is one field
     becomes what that is, a number a number. A request without such a field is a failure of the look.
+
+    `was`: the name that it had before: its cursor, ledger, history and what waits go with it.
     """
 
     def __init__(
@@ -124,6 +127,7 @@ class Sensor:
             doc=(type(self).__doc__ or "").strip().partition("\n")[0],
             source=caller_source(),
             intake=intake,
+            was=expect(flow.get("was"), (str, NoneType), f"{name}: was"),
             flow=flow_of(name, **flow),
             listens=expect(listens, (Listen, NoneType), f"{name}: listens", 'write Listen("materialized", ["orders"])'),
             gives=None if gives is None else tuple(gives),
@@ -179,7 +183,7 @@ def sensor(
     **flow: Unpack[SensorOptions],
 ) -> Any:
     """Make a function a sensor: `@sensor`, or `@sensor(interval="5s")`. `flow`: `debounce`, `batch`, `throttle`,
-    `overlap`, `run_key`, `partition`, `params`: see `Sensor`."""
+    `overlap`, `run_key`, `partition`, `params`, `was`: see `Sensor`."""
 
     def make(wrapped: Callable[..., Any]) -> FunctionSensor:
         expect_function(wrapped, "@sensor")

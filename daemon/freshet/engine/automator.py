@@ -147,9 +147,15 @@ class Automator:
             for transaction in _transactions(page):
                 await self._look(transaction)
 
-    def resume(self, definitions: Definitions, sets: Mapping[str, SetState], moved: Collection[str]) -> None:
+    def resume(
+        self,
+        definitions: Definitions,
+        sets: Mapping[str, SetState],
+        moved: Collection[str],
+        renamed: Mapping[str, str],
+    ) -> None:
         """Other definitions are in force; see `Automation.redefine`."""
-        self._automation.redefine(definitions, sets, moved)
+        self._automation.redefine(definitions, sets, moved, renamed)
         self.open = True
         self._due()
 

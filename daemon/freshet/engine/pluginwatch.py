@@ -8,6 +8,7 @@ nothing, or to one load of what there is afterwards.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def is_plugin(path: str) -> bool:
 
 async def watch_plugins(engine: Engine, folders: Sequence[Path], ready: anyio.Event) -> None:
     """Until canceled, from when the daemon is ready."""
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells each change; what came of it is told
     await ready.wait()
     while True:
         try:

@@ -62,7 +62,7 @@ async def swap(engine: Engine, host: CodeHost, report: LoadReport, held: frozens
     engine.timetable.open = True
     engine.timetable.redefine(definitions, came.schedules)
     _make_anew(engine, came)
-    engine.automator.resume(definitions, came.sets, came.moved)
+    engine.automator.resume(definitions, came.sets, came.moved, came.renamed)
     engine.refresher.published(news)
     engine.hosting.swap(host, held)
     engine.launcher.queue.redefine(definitions.depth, definitions.uses)

@@ -13,6 +13,7 @@ from freshet.store.events import EventLog
 from freshet.store.policies import register_policies
 from freshet.store.records import Event
 from freshet.store.registry import register_sets
+from freshet.store.renaming import rename
 
 __all__ = ["register_definitions"]
 
@@ -20,15 +21,17 @@ __all__ = ["register_definitions"]
 def register_definitions(db: sqlite3.Connection, definitions: Definitions, now: float) -> tuple[Event, ...]:
     """Put definitions in force; doing it twice changes nothing. Returns the events.
 
-    Names that are gone keep their ids and history. A key taken out of a static set is hidden, and shown again as it
-    was if it comes back, and so are windows of time before `start`: an edit loses nothing. An asset that moves to
-    another set loses its state, because its numbers would mean other keys; so do all assets of a set whose numbers
-    mean something else than before. Of those the event `definitions_loaded` has `data["renumbered"]`.
+    What `was` called otherwise goes by its new name from now on. Names that are gone keep their ids and history. A key
+    taken out of a static set is hidden, and shown again as it was if it comes back, and so are windows of time before
+    `start`: an edit loses nothing. An asset that moves to another set loses its state, because its numbers would mean
+    other keys; so do all assets of a set whose numbers mean something else than before. Of those the event
+    `definitions_loaded` has `data["renumbered"]`.
     An asset whose code is another than that of the definitions before, however long ago, has one event `code_changed`;
     one that depends on others, or otherwise on them, or whose freshness policy came, went or holds for partitions now,
     one event `rewired`.
     """
     log = EventLog(db, now)
+    rename(db, definitions)
     renumbered = register_sets(db, log, definitions, now)
     known = _known(db)
     wiring = {spec.name: _wiring(definitions, spec) for spec in definitions.assets}

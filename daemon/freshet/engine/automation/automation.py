@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 
 from pyroaring import BitMap
 
@@ -23,7 +24,7 @@ from freshet.engine.automation.evaluation import Evaluation, Told
 from freshet.engine.automation.explain import Explanation, Standing, explain, standing
 from freshet.engine.automation.lapse import spent_of
 from freshet.engine.automation.look import Look, Scope
-from freshet.engine.automation.memory import Memory
+from freshet.engine.automation.memory import Memory, rename
 from freshet.engine.automation.moment import Moment, apply
 from freshet.engine.automation.operators import value
 from freshet.engine.automation.program import Node, Program, programs_of
@@ -96,15 +97,18 @@ class Automation:
         self._prune()
 
     def redefine(
-        self, definitions: Definitions, sets: Mapping[str, SetState] | None = None, moved: Collection[str] = ()
+        self,
+        definitions: Definitions,
+        sets: Mapping[str, SetState] | None = None,
+        moved: Collection[str] = (),
+        renamed: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """Take new definitions into force. Facts are kept by the asset's name, memory by name and expression: what an
-        edit left as it was keeps what it remembers. `sets`: those to add or replace; `moved`: assets whose numbers mean
-        something else than before, so that nothing is known of them."""
-        self._world.redefine(definitions, sets or {}, moved)
-        for asset in moved:
-            self._memory.pop(asset, None)
-            self._pruned.discard(asset)
+        """Take new definitions into force. Facts are kept by the asset's name, memory by name and expression. `sets`:
+        those to add or replace; `moved`: assets of which nothing is known any more, since their numbers mean something
+        else; `renamed`: new names by the old ones."""
+        self._world.redefine(definitions, sets or {}, moved, renamed)
+        rename(self._memory, moved, renamed)
+        self._pruned.clear()
         self._adopt(definitions)
         self._prune()
 
@@ -124,9 +128,8 @@ class Automation:
             self._pruned.add(asset)
         self._new = self._unseen()
         self._clockwork.clear()
-        for asset, program in self._programs.items():
-            if program.crons and asset not in self._new:
-                self._clockwork.begin(asset, None)
+        for asset in [name for name, one in self._programs.items() if one.crons and name not in self._new]:
+            self._clockwork.begin(asset, None)
 
     def _unseen(self) -> dict[str, None]:
         """As a set that keeps the order of the programs, which is that of the graph, turned round."""
@@ -361,8 +364,7 @@ class Automation:
 
     def digest(self, asset: str) -> str | None:
         """Which condition an asset has: equal ones have the same; None for one without."""
-        program = self._programs.get(asset)
-        return None if program is None else program.digest
+        return None if (program := self._programs.get(asset)) is None else program.digest
 
     def expressions(self, assets: Iterable[str]) -> dict[str, str]:
         """The conditions of assets, by digest."""

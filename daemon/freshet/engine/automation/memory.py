@@ -7,14 +7,14 @@ cost one row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from pyroaring import BitMap
 
 from freshet.engine.automation.state import EMPTY
 from freshet.store.records import ConditionChunk
 
-__all__ = ["CHUNK", "Memory", "Stamps", "round_up"]
+__all__ = ["CHUNK", "Memory", "Stamps", "rename", "round_up"]
 
 CHUNK = 65_536
 
@@ -122,6 +122,13 @@ class Memory:
     def deadline_set(self, when: float, *, instant: bool) -> None:
         """Told by `Stamps`."""
         self._on_deadline(self._asset, when, instant)
+
+    def rename(self, asset: str) -> None:
+        """It is that of this asset."""
+        self._asset = asset
+        for stamps in self._stamps.values():
+            for value in stamps.values:
+                stamps.note(value)
 
     def forget(self, owner: str, partitions: BitMap) -> None:
         """Clear deleted partitions. `owner`: the asset above whose partitions they are, empty for the own ones."""
@@ -244,6 +251,15 @@ def round_up(when: float, grain: float) -> float:
         steps += 1
         rounded = steps * grain
     return rounded
+
+
+def rename(memory: dict[str, Memory], gone: Collection[str], names: Mapping[str, str]) -> None:
+    """Of the assets `gone` nothing is remembered any more; of those with other `names`, by the old ones, all."""
+    for asset in gone:
+        memory.pop(asset, None)
+    for old in names.keys() & memory.keys():
+        memory[names[old]] = memory.pop(old)
+        memory[names[old]].rename(names[old])
 
 
 def _owner(key: str) -> str:

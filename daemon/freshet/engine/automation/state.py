@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from pyroaring import BitMap
 
@@ -109,8 +110,17 @@ class World:
         self.latest_counts = False
         self.starts_count = True
 
-    def redefine(self, definitions: Definitions, sets: Mapping[str, SetState], moved: Iterable[str] = ()) -> None:
-        """Other definitions; `sets` replace what is known of them, and of what has `moved` nothing is."""
+    def redefine(
+        self,
+        definitions: Definitions,
+        sets: Mapping[str, SetState],
+        moved: Iterable[str] = (),
+        renamed: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Other definitions; `sets` replace what is known of them, of what has `moved` nothing is, and of what is
+        `renamed` all is by its new name."""
+        for old in renamed.keys() & self._levels.keys():
+            self._levels[renamed[old]] = self._levels.pop(old)
         for asset in moved:
             self._levels.pop(asset, None)
         self.topology = Topology(definitions)
