@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import socket
@@ -77,8 +78,9 @@ def play(plan: ChildPlan, catalog: Catalog, bench: Bench) -> NoReturn:
     except (BrokenPipeError, ConnectionResetError):
         status = 1  # whom it serves is gone
     except BaseException:
-        os.write(2, traceback.format_exc().encode("utf-8", "backslashreplace"))
         status = 70
+        with contextlib.suppress(OSError):  # a step may have closed it: the process ends all the same
+            os.write(2, traceback.format_exc().encode("utf-8", "backslashreplace"))
     os._exit(status)
 
 

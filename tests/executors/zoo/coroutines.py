@@ -136,5 +136,6 @@ async def writes_on_sockets():
 
 @bad
 async def closes_everything():
+    threading.Thread(target=time.sleep, args=(600,)).start()  # which an orderly end would wait for
     os.closerange(0, 1000)
 """

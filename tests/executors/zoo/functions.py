@@ -156,6 +156,7 @@ def leaves_threads():
 
 @bad
 def closes_everything():
+    threading.Thread(target=time.sleep, args=(600,)).start()  # which an orderly end would wait for
     os.closerange(0, 1000)
 
 @bad

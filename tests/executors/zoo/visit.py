@@ -17,6 +17,7 @@ from tests.executors.zoo.animals import Animal, plugin
 from tests.support import processes
 
 from freshet.executors.apart import StepExecutor
+from freshet.executors.base import StepEnd
 from freshet.executors.dask import DaskSteps
 from freshet.executors.detached import DetachedSteps
 from freshet.executors.hostsettings import HostSettings
@@ -30,7 +31,7 @@ _ROOM = 10.0
 the bad one, and with other tests; a code host that is held up by one shows with a hundred times as long."""
 _MOST = 60
 """Healthy steps beside one bad one."""
-_PATIENCE = 60.0
+_PATIENCE = 180.0
 _OURS = ("plugins", "state", "tmp", "small", "cluster")
 _PIPES = 5
 """Descriptors that the host has for one child at most."""
@@ -67,7 +68,7 @@ class Zoo:
             await self._healthy(name, self._beside)
         if animal.canceled:
             await self._cancel(run_id)
-        ending = asyncio.ensure_future(asyncio.wait_for(self._site.answers.ended[run_id], _PATIENCE))
+        ending = asyncio.ensure_future(self._ended(run_id, animal.name))
         for _ in range(_MOST):
             if ending.done():
                 break
@@ -117,10 +118,15 @@ class Zoo:
     async def _healthy(self, name: str, times: dict[str, list[float]] | None = None) -> None:
         began = time.perf_counter()
         run_id = self._launch(name, {})
-        end = await asyncio.wait_for(self._site.answers.ended[run_id], _PATIENCE)
+        end = await self._ended(run_id, name)
         assert end.outcome == "succeeded", (name, end)
         if times is not None:
             times[name].append(time.perf_counter() - began)
+
+    async def _ended(self, run_id: int, name: str) -> StepEnd:
+        answer = self._site.answers.ended[run_id]
+        await wait(answer.done, f"{name} has ended")
+        return answer.result()
 
     def _journal_is_whole_and_bounded(self, run_id: int, animal: Animal, megabytes: int) -> None:
         path = self._site.state_dir / "runs" / str(run_id) / "journal.jsonl"
@@ -202,4 +208,4 @@ async def wait(holds: Callable[[], bool], what: str, seen: Callable[[], object] 
     until = time.monotonic() + _PATIENCE
     while not holds():
         assert time.monotonic() < until, (what, seen())
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.001)
