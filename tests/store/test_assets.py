@@ -99,13 +99,14 @@ def test_a_lapse_that_a_materialization_has_overtaken_is_none(db: sqlite3.Connec
 def test_an_evaluation_commits_its_memory_with_its_runs(db: sqlite3.Connection) -> None:
     assert automation_seq(db) == 0
     chunks = (ConditionChunk("raw", "0.1", 0, b"bits"), ConditionChunk("raw", "0.2", 1, b"more"))
-    admitted = commit_automation(db, AutomationCommit(7, 12.0, (one_step("sales"),), chunks, start=1, version="v1"))
+    commit = AutomationCommit(7, 12.0, (one_step("sales"),), chunks, start=1, version="v1")
+    (admitted,) = commit_automation(db, [commit])
     assert [event.type for event in admitted.events] == ["started"]
     assert admitted.runs[0].started[0].name == "sales"
     assert automation_seq(db) == 7
     assert condition_chunks(db) == chunks
     later = (ConditionChunk("raw", "0.1", 0, b""), ConditionChunk("raw", "0.2", 1, b"other"))
-    assert commit_automation(db, AutomationCommit(9, 13.0, (), later)).events == ()
+    assert commit_automation(db, [AutomationCommit(9, 13.0, (), later)])[0].events == ()
     assert automation_seq(db) == 9
     assert condition_chunks(db) == (ConditionChunk("raw", "0.2", 1, b"other"),)
 
@@ -113,10 +114,10 @@ def test_an_evaluation_commits_its_memory_with_its_runs(db: sqlite3.Connection) 
 def test_memory_of_many_nodes_is_written_and_replaced_as_that_of_few(db: sqlite3.Connection) -> None:
     keys = [(asset, f"node-{number:04}") for asset in ("raw", "sales") for number in range(1000)]
     alike = tuple(ConditionChunk(*key, 0, b"bits") for key in keys)
-    commit_automation(db, AutomationCommit(1, 1.0, (), alike))
+    commit_automation(db, [AutomationCommit(1, 1.0, (), alike)])
     assert sorted(condition_chunks(db)) == sorted(alike)
     changed = tuple(ConditionChunk(*key, 0, (b"", b"one", b"other")[place % 3]) for place, key in enumerate(keys))
-    commit_automation(db, AutomationCommit(2, 2.0, (), changed))
+    commit_automation(db, [AutomationCommit(2, 2.0, (), changed)])
     assert sorted(condition_chunks(db)) == sorted(one for one in changed if one.bits)
 
 

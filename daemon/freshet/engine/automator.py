@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -21,6 +21,7 @@ from freshet.engine.automation import AssetCounts, Automation, Evaluation, Expla
 from freshet.engine.bus import Listener
 from freshet.engine.instruments import Instruments, persist, recall
 from freshet.engine.launcher import Launcher
+from freshet.engine.queue import Booking
 from freshet.engine.requests import input_needs, window_key
 from freshet.engine.steps import steps_of
 from freshet.store.assets import commit_automation
@@ -34,6 +35,13 @@ _log = structlog.get_logger("freshet.automation")
 
 _PAGE = 5_000
 _UNSAVED_MAX = 1_000
+_AT_ONCE = 32
+"""Transactions that are looked at, at most, before what came of them is committed."""
+_ROWS_AT_ONCE = 200
+"""Runs asked for and pieces of memory, after which no more is looked at before these are committed."""
+
+_Looked = tuple[Evaluation, tuple[Event, ...]]
+"""What came of a transaction, and its events; of a deadline there are none."""
 
 
 class Automator:
@@ -113,8 +121,8 @@ class Automator:
             if not page:
                 break
             for transaction in _transactions(page):
-                await self._look(transaction)
-        await self._settle(self._automation.timer(self._in.clock.now()))
+                await self._settle([self._look(transaction)])
+        await self._settle([(self._automation.timer(self._in.clock.now()), ())])
         self._busy = False
         self._pump()
 
@@ -128,7 +136,7 @@ class Automator:
         if self._unsaved:
             self._unsaved = 0
             commit = AutomationCommit(seq=self._seq, at=self._in.clock.now(), runs=(), chunks=())
-            await persist(self._in, partial(commit_automation, commit=commit), what="automation's cursor")
+            await persist(self._in, partial(commit_automation, commits=[commit]), what="automation's cursor")
 
     async def pause(self) -> None:
         """Look at nothing until `resume`; returns when no look is under way."""
@@ -145,7 +153,7 @@ class Automator:
             if not page:
                 break
             for transaction in _transactions(page):
-                await self._look(transaction)
+                await self._settle([self._look(transaction)])
 
     def resume(
         self,
@@ -174,40 +182,70 @@ class Automator:
         try:
             while self.open and (self._waiting or self._timer_due):
                 if self._waiting:
-                    await self._look_in_order(self._waiting.popleft())
+                    await self._look_in_order()
                 else:
                     self._timer_due = False
-                    await self._settle(self._automation.timer(self._in.clock.now()))
+                    await self._settle([(self._automation.timer(self._in.clock.now()), ())])
         finally:
             self._busy = False
             self._rests.set()
 
-    async def _look_in_order(self, events: tuple[Event, ...]) -> None:
-        if events[-1].seq <= self._seq:
-            return
-        if events[0].seq != self._seq + 1:
-            missed = partial(events_after, seq=self._seq, limit=events[0].seq - self._seq)
-            for transaction in _transactions(await recall(self._in, missed, what="automation")):
-                if self._seq < transaction[0].seq < events[0].seq:
-                    await self._look(transaction)
-        await self._look(events)
+    async def _look_in_order(self) -> None:
+        """Each of those that wait, and commit what comes of them together: who ends together is followed together."""
+        looked: list[_Looked] = []
+        rows = 0
+        while self._waiting and len(looked) < _AT_ONCE and rows < _ROWS_AT_ONCE:
+            events = self._waiting[0]
+            if events[0].seq > self._seq + 1:
+                if looked:
+                    break
+                await self._catch_up(events[0].seq)
+            self._waiting.popleft()
+            if events[-1].seq > self._seq:
+                looked.append(self._look(events))
+                rows += _rows(looked[-1][0])
+        await self._settle(looked)
 
-    async def _look(self, events: tuple[Event, ...]) -> None:
+    async def _catch_up(self, seq: int) -> None:
+        """Look at what comes before `seq` and was not heard of."""
+        missed = partial(events_after, seq=self._seq, limit=seq - self._seq)
+        for transaction in _transactions(await recall(self._in, missed, what="automation")):
+            if self._seq < transaction[0].seq < seq:
+                await self._settle([self._look(transaction)])
+
+    def _look(self, events: tuple[Event, ...]) -> _Looked:
         evaluation = self._automation.evaluate(events, self._in.clock.now())
         self._seq = events[-1].seq
         for listener in self._listeners:
             listener(events)
-        await self._settle(evaluation, events)
+        return evaluation, events
 
-    async def _settle(self, evaluation: Evaluation, events: tuple[Event, ...] = ()) -> None:
+    async def _settle(self, looked: Sequence[_Looked]) -> None:
+        """Commit what came of these, in their order, and launch what may begin."""
         self._looked_at = self._in.clock.monotonic()
-        self._wake_at(evaluation.wake_at)
-        if not evaluation.requests and not evaluation.chunks:
-            self._unsaved += 1
-            if self._unsaved >= _UNSAVED_MAX:
-                await self.save()
-            return
-        self._unsaved = 0
+        if looked:
+            self._wake_at(looked[-1][0].wake_at)
+        bookings: list[Booking] = []
+        commits: list[AutomationCommit] = []
+        for evaluation, events in looked:
+            if not evaluation.requests and not evaluation.chunks:
+                self._unsaved += 1
+                continue
+            self._unsaved = 0
+            booking, commit = self._booked(evaluation, events)
+            bookings.append(booking)
+            commits.append(commit)
+        if commits:
+            done = await persist(self._in, partial(commit_automation, commits=commits), what="automation")
+            for told in (told for evaluation, _ in looked for told in evaluation.told):
+                _say(told)
+            for booking, admitted in zip(bookings, done, strict=True):
+                self._in.bus.publish(admitted.events)
+                self._launcher.admitted(booking, booking.runs, admitted.runs)
+        if self._unsaved >= _UNSAVED_MAX:
+            await self.save()
+
+    def _booked(self, evaluation: Evaluation, events: tuple[Event, ...]) -> tuple[Booking, AutomationCommit]:
         definitions = self._in.in_force.definitions
         by = (
             frozenset(event.run_id for event in events if event.run_id is not None),
@@ -215,8 +253,8 @@ class Automator:
         )
         runs, later = self._runs_of(definitions, evaluation)
         booking = self._launcher.book(runs)
-        commit = AutomationCommit(
-            seq=self._seq,
+        return booking, AutomationCommit(
+            seq=events[-1].seq if events else self._seq,
             at=self._in.clock.now(),
             runs=booking.runs,
             chunks=evaluation.chunks,
@@ -228,11 +266,6 @@ class Automator:
             by=by,
             later=later,
         )
-        admitted = await persist(self._in, partial(commit_automation, commit=commit), what="automation")
-        for told in evaluation.told:
-            _say(told)
-        self._in.bus.publish(admitted.events)
-        self._launcher.admitted(booking, booking.runs, admitted.runs)
 
     def _runs_of(
         self, definitions: Definitions, evaluation: Evaluation
@@ -268,6 +301,12 @@ class Automator:
     def _due(self) -> None:
         self._timer_due = True
         self._pump()
+
+
+def _rows(evaluation: Evaluation) -> int:
+    """How much there is to commit."""
+    runs = (1 if isinstance(one.partition, int) else len(one.partition) for one in evaluation.requests)
+    return len(evaluation.chunks) + sum(runs)
 
 
 def runs_of(definitions: Definitions, request: Request) -> list[RunToAdmit]:

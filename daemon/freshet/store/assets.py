@@ -112,8 +112,13 @@ def condition_chunks(db: sqlite3.Connection) -> tuple[ConditionChunk, ...]:
     return tuple(ConditionChunk(*row) for row in rows)
 
 
-def commit_automation(db: sqlite3.Connection, commit: AutomationCommit) -> Admitted:
-    """Commit one evaluation: how far it looked, what its nodes remember, what it tells and the runs it asks for."""
+def commit_automation(db: sqlite3.Connection, commits: Sequence[AutomationCommit]) -> tuple[Admitted, ...]:
+    """Commit evaluations in their order: how far each looked, what its nodes remember, what it tells and the runs it
+    asks for."""
+    return tuple([_commit_one(db, commit) for commit in commits])
+
+
+def _commit_one(db: sqlite3.Connection, commit: AutomationCommit) -> Admitted:
     db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (_SEQ, str(commit.seq)))
     _write_chunks(db, commit.chunks)
     db.executemany("INSERT OR IGNORE INTO conditions (digest, expression) VALUES (?, ?)", commit.conditions.items())
