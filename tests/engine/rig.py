@@ -44,6 +44,11 @@ class Rig:
         rows = await self.store.read(partial(read_runs, target=target, limit=100_000))
         return sorted(rows, key=lambda run: run.id)
 
+    def blocked_by(self, run_id: int) -> str | None:
+        """Why no step of a run goes on, in words."""
+        found = self.control.blocked(run_id)
+        return None if found is None else found.text
+
     async def states(self, target: str | None = None) -> list[str]:
         """The states of runs, oldest first."""
         return [run.state for run in await self.runs(target)]

@@ -172,7 +172,7 @@ async def test_each_run_that_waits_says_what_for_and_a_pause_outlasts_the_daemon
         ids = [await one.control.call(name, {}) for name in ("query", "query", "ask", "ask")]
         ids += [await one.control.call("work", {}, tags={"customer": "acme"}) for _ in range(2)]
         await one.settle()
-        assert [one.control.blocked_by(run_id) for run_id in ids] == [
+        assert [one.blocked_by(run_id) for run_id in ids] == [
             None,
             "waits for the pool db (1 of 1 in use)",
             None,
@@ -187,12 +187,12 @@ async def test_each_run_that_waits_says_what_for_and_a_pause_outlasts_the_daemon
         (_, db) = one.control.queue.pools()
         assert (db.in_use, db.waiting, db.paused) == (0, 1, True)
         said = "the pool db is paused; freshet pool db --resume lets it go on"
-        assert one.control.blocked_by(ids[1]) == said
+        assert one.blocked_by(ids[1]) == said
         with pytest.raises(UnknownName, match="there is no pool 'dp'"):
             await one.control.queue.pause("dp", paused=True)
     async with rig(tmp_path, things, clock=under.clock, workers=9, limits=limits, duration=under) as one:
         await one.advance(100)
-        assert one.control.blocked_by(ids[1]) == said
+        assert one.blocked_by(ids[1]) == said
         await one.control.queue.pause("db", paused=False)
         await one.advance(15)
         assert set(await one.states()) == {"succeeded"}

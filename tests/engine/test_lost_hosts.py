@@ -116,7 +116,7 @@ async def test_plugins_changed_while_the_host_is_gone_need_a_restart(tmp_path: P
                 await asyncio.sleep(0)
         assert "restart" in (one.control.status().problem or "")
         run = await one.control.call("note", {})
-        assert one.control.blocked_by(run) == one.control.status().problem
+        assert one.blocked_by(run) == one.control.status().problem
 
 
 async def test_an_error_of_ours_that_no_loop_expects_is_a_bug(tmp_path: Path) -> None:

@@ -33,7 +33,10 @@ POOLS = {
 }
 USES = {name: StepUse(pool, "inline" if name == "ask" else "process") for name, pool in POOLS.items()}
 USES["idle"] = StepUse(None, "inline")
-NAMES = ["free", "free", *USES]
+POOLS["sole a"] = POOLS["a"]
+USES["sole a"] = USES["a"]
+ALONE = frozenset({"sole", "sole a"})
+NAMES = ["free", "free", "sole", "sole", *USES]
 INLINE = 3
 TAGS: list[dict[str, str]] = [
     {},
@@ -56,6 +59,7 @@ class World:
     running: set[StepId] = field(default_factory=set[StepId])
     resting: set[StepId] = field(default_factory=set[StepId])
     fresh: set[StepId] = field(default_factory=set[StepId])
+    at: dict[StepId, int] = field(default_factory=dict[StepId, int])
     begun: set[int] = field(default_factory=set[int])
     sure: set[int] = field(default_factory=set[int])
     paused: set[str] = field(default_factory=set[str])
@@ -64,6 +68,14 @@ class World:
 
     def name(self, step: StepId) -> str:
         return self.steps[step[0]][step[1]]
+
+    def sole(self, step: StepId) -> tuple[str, int] | None:
+        name = self.name(step)
+        return (name, self.at[step]) if name in ALONE else None
+
+    def made_elsewhere(self, step: StepId) -> bool:
+        sole = self.sole(step)
+        return sole is not None and any(self.sole(one) == sole for one in (self.running | self.resting) - {step})
 
     def used(self, pool: str) -> int:
         return sum(use.slots for step in self.running if (use := POOLS.get(self.name(step))) and use.pool == pool)
@@ -87,10 +99,14 @@ class World:
             assert self.used(pool) <= limit.slots
         capacity = {"team=x": 2, "team=y": 2, "team=gold": 3, "kind=big": 1}
         assert all(count <= capacity[name] for name, count in self.counts().items())
+        made = Counter(self.sole(step) for step in self.running | self.resting)
+        assert all(count == 1 for sole, count in made.items() if sole is not None)
         for at in self.starts:
             assert sum(at <= other < at + 10.0 for other in self.starts) <= 3
 
     def blocked_but_for_slots(self, step: StepId) -> bool:
+        if self.made_elsewhere(step):
+            return True
         if self.queue.room("inline" if self.name(step) in ("ask", "idle") else "process") <= 0:
             return True
         if step[0] not in self.begun:
@@ -140,16 +156,24 @@ class World:
         assert len(self.queue) == len(self.waiting)
         assert all(step in self.queue for step in self.waiting)
 
-    def arrives(self, run: int, names: list[str], tags: dict[str, str], origin: str, priority: int) -> None:
-        self.steps[run], self.tags[run] = names, tags
+    def arrives(
+        self, run: int, names: list[str], tags: dict[str, str], origin: str, priority: int, order: Random
+    ) -> None:
+        self.comes(run, names, tags, order)
         self.queue.register(run, origin, priority=priority, tags=tags)
         for position in range(len(names)):
             self.put((run, position))
 
+    def comes(self, run: int, names: list[str], tags: dict[str, str], order: Random) -> None:
+        """Steps of a run that would make the same have partitions of their own."""
+        self.steps[run], self.tags[run] = names, tags
+        for position in range(len(names)):
+            self.at[run, position] = order.randrange(2) + 2 * position
+
     def put(self, step: StepId) -> None:
         self.waiting.add(step)
         name = self.name(step)
-        self.queue.put(QueuedStep(*step, name, 0, None), use=USES.get(name))
+        self.queue.put(QueuedStep(*step, name, 0, None, self.at[step]), use=USES.get(name))
 
     def booked(self, run: int, names: list[str], tags: dict[str, str], order: Random) -> None:
         """A run that is committed as started, as far as it was reserved; or whose commit fails."""
@@ -159,14 +183,15 @@ class World:
         if order.random() < 0.3:
             self.queue.forgo(booking)
             return
-        self.steps[run], self.tags[run] = names, tags
+        self.comes(run, names, tags, order)
         begin = booking.runs[0].begin  # the other one was a duplicate
+        begun = [at for at in range(begin) if not self.made_elsewhere((run, at))]  # as the store finds
         started = tuple(
-            StepToRun(run, at, name, "asset", 1, 0, None, 0, None, {}, {}, {}) for at, name in enumerate(names[:begin])
+            StepToRun(run, at, names[at], "asset", 1, 0, None, self.at[run, at], None, {}, {}, {}) for at in begun
         )
         self.queue.settle(booking, booking.runs, [Admission(run, 0, 0, started)])
         for at in range(len(names)):
-            if at < begin:
+            if at in begun:
                 self.starts_now((run, at))
             else:
                 self.put((run, at))
@@ -241,14 +266,14 @@ RUN = st.tuples(
 def test_limits_are_never_exceeded_and_nothing_admissible_waits(
     runs: list[tuple[list[str], dict[str, str], str, int]], capacity: int, order: Random
 ) -> None:
-    world = World(RunQueue(capacity, LIMITS, lanes={"inline": INLINE}, open=True))
+    world = World(RunQueue(capacity, LIMITS, lanes={"inline": INLINE}, alone=ALONE, open=True))
     for run, (names, tags, origin, priority) in enumerate(runs, start=1):
         if order.random() < 0.3:
             world.booked(run, names, tags, order)
             world.never_exceeded()
             world.turn()
         else:
-            world.arrives(run, names, tags, origin, priority)
+            world.arrives(run, names, tags, origin, priority, order)
             if order.random() < 0.7:
                 world.turn()
         for _ in range(order.randrange(3)):
@@ -309,8 +334,8 @@ def _fill(queue: RunQueue, count: int, names: list[str], tags: list[dict[str, st
 
 def test_a_start_that_was_not_committed_gives_back_all_that_it_took() -> None:
     world = World(RunQueue(4, LIMITS, lanes={"inline": INLINE}, open=True))
-    world.arrives(1, ["r", "aa"], {"kind": "big"}, "cli", 0)
-    world.arrives(2, ["free"], {"kind": "big"}, "cli", -1)
+    world.arrives(1, ["r", "aa"], {"kind": "big"}, "cli", 0, Random(0))
+    world.arrives(2, ["free"], {"kind": "big"}, "cli", -1, Random(0))
     for _ in range(5):
         world.turn()
         assert world.running == {(1, 0), (1, 1)}
@@ -415,3 +440,22 @@ def test_the_next_of_a_hundred_thousand_is_found_without_looking_at_the_others(
         queue.left(ended.run_id)
         running += queue.take(100.0 * turn)
     assert process_time() - begun < starts * 0.001
+
+
+@pytest.mark.parametrize("partitions", [1, 10, 100_000])
+def test_the_next_of_a_hundred_thousand_is_found_however_many_make_the_same(partitions: int) -> None:
+    count, starts = 100_000, 300
+    queue = RunQueue(4, alone={"made"}, open=True)
+    for run in range(1, count + 1):
+        queue.register(run, f"sensor:{run % 3}", priority=run % 2)
+        queue.put(QueuedStep(run, 0, "made", 0, None, run % partitions))
+    running = queue.take()
+    assert len(running) == min(4, partitions)
+    begun = process_time()
+    for _ in range(starts):
+        ended = running.pop(0)
+        queue.release((ended.run_id, 0))
+        queue.left(ended.run_id)
+        running += queue.take()
+        assert len({step.partition for step in running}) == len(running) == min(4, partitions)
+    assert process_time() - begun < starts * 0.005

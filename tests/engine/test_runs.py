@@ -188,7 +188,7 @@ async def test_a_retry_that_is_due_after_a_restart_is_not_forgotten(tmp_path: Pa
     async with rig(tmp_path, [shaky], clock=clock) as one:
         await one.control.materialize(["shaky"])
         await one.advance(60)
-        assert "tried again in 540.0 s" in (one.control.blocked_by(1) or "")
+        assert "tried again in 540.0 s" in (one.blocked_by(1) or "")
     async with rig(tmp_path, [shaky], clock=clock) as one:
         assert len(tries) == 1
         await one.advance(541)
@@ -209,8 +209,8 @@ async def test_a_run_cut_off_by_the_end_of_the_daemon_runs_again(tmp_path: Path)
             await one.control.call("work", {"number": number})
         await one.settle()
         assert await one.states() == ["started", "started", "queued", "queued"]
-        assert one.control.blocked_by(1) is None
-        assert one.control.blocked_by(3) == "waits for a slot (2 of 2 in use)"
+        assert one.blocked_by(1) is None
+        assert one.blocked_by(3) == "waits for a slot (2 of 2 in use)"
     async with rig(tmp_path, [work], clock=clock, duration=_minute) as one:
         await one.advance(300)
         runs = await one.runs()

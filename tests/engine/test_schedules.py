@@ -287,7 +287,7 @@ async def test_overlap_queue_runs_one_after_the_other_also_after_a_restart(tmp_p
         await one.advance(3 * 60 + 1)
         assert await one.states() == ["succeeded", "started", "queued"]
         second, third = (await one.runs())[1:]
-        assert one.control.blocked_by(third.id) == f"waits until run {second.id} has ended"
+        assert one.blocked_by(third.id) == f"waits until run {second.id} has ended"
     async with rig(tmp_path, things, clock=clock, workers=9, duration=_long(100)) as one:
         assert await one.states() == ["succeeded", "started", "queued"]
         await one.advance(10 * 60)
@@ -318,7 +318,7 @@ async def test_a_queued_run_that_is_canceled_leaves_the_line(tmp_path: Path) -> 
         await one.advance(3 * 60 + 1)
         first, second, third = await one.runs()
         await one.control.cancel(second.id)
-        assert one.control.blocked_by(third.id) == f"waits until run {first.id} has ended"
+        assert one.blocked_by(third.id) == f"waits until run {first.id} has ended"
         await one.control.cancel(first.id)
         await one.settle()
         assert await one.states() == ["canceled", "canceled", "started"]

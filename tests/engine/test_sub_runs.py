@@ -82,11 +82,11 @@ async def test_who_waits_is_shown_and_time_passes_meanwhile(tmp_path: Path) -> N
         number = await one.control.call("above", {})
         await one.settle()
         below = await last(one, "flaky")
-        assert one.control.blocked_by(number) == f"waits for run {below.id}"
-        assert "tried again in 3600" in (one.control.blocked_by(below.id) or "")
+        assert one.blocked_by(number) == f"waits for run {below.id}"
+        assert "tried again in 3600" in (one.blocked_by(below.id) or "")
         await one.advance(4 * 3600)
         assert await one.states() == ["succeeded", "succeeded"]
-        assert one.control.blocked_by(number) is None
+        assert one.blocked_by(number) is None
 
 
 async def test_a_cancel_reaches_all_that_is_waited_for(tmp_path: Path) -> None:

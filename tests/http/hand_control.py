@@ -27,6 +27,7 @@ from freshet.engine.again import run_again
 from freshet.engine.automation import AssetCounts
 from freshet.engine.backfill.active import BackfillView
 from freshet.engine.backfill.select import BackfillRequest, check_request
+from freshet.engine.blocked import Blocked
 from freshet.engine.bus import Bus, Subscription
 from freshet.engine.check_desk import imported, verification
 from freshet.engine.control import (
@@ -224,9 +225,9 @@ class HandControl:
     def queue(self) -> QueueDesk:
         raise Conflict("no queue is kept by hand")
 
-    def blocked_by(self, run_id: int) -> str | None:
+    def blocked(self, run_id: int) -> Blocked | None:
         self.asked += 1
-        return self.problem or "waits for a slot (2 of 2 in use)"
+        return Blocked("executor", "process", self.problem or "waits for a slot (2 of 2 in use)")
 
     async def why(self, asset: str, key: str | None = None) -> WhyView:
         find_asset(self.definitions, asset)

@@ -18,6 +18,7 @@ from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.durations import Duration
 from freshet.definitions.executor import PROCESS, ExecutorSpec, executor_spec
 from freshet.definitions.expect import expect, expect_function, expect_list, expect_tags
+from freshet.definitions.flow import Overlap, overlap_option
 from freshet.definitions.freshness import Freshness, FreshnessSpec
 from freshet.definitions.mapping import All, Identity, Last, Mapping
 from freshet.definitions.names import check_name, check_version
@@ -79,6 +80,7 @@ class AssetSpec:
     pool: str | None = None
     slots: int = 1
     priority: int = 0
+    overlap: Overlap = "queue"
     retries: RetrySpec = NEVER
     timeout: float | None = None
     executor: ExecutorSpec = PROCESS
@@ -128,6 +130,7 @@ def asset(
     automation: AutomationCondition | None = None,
     pool: str | Pool | None = None,
     priority: int = 0,
+    overlap: Overlap = "queue",
     retries: int | Retries = 0,
     timeout: Duration | None = None,
     executor: ExecutorSpec | str | None = None,
@@ -154,6 +157,7 @@ def asset(
     automation: AutomationCondition | None = None,
     pool: str | Pool | None = None,
     priority: int = 0,
+    overlap: Overlap = "queue",
     retries: int | Retries = 0,
     timeout: Duration | None = None,
     executor: ExecutorSpec | str | None = None,
@@ -177,6 +181,13 @@ def asset(
 
     `cache="1d"`, or a `CacheKey`: what was made of the same inputs by the same code is not made again, see there.
 
+    `overlap`: what becomes of a run that is asked for while another one makes the same partition (without partitions:
+    the asset), or waits to. "queue": it waits until the other does not make it any more; two runs never make it at the
+    same time. "skip": it comes to nothing, and who asks is told. "latest": as "queue", and runs of this asset and
+    partition that have not begun are canceled. "cancel": as "latest", and so are those under way. "allow": they run
+    side by side. Automation and backfills cancel nothing, and nothing of theirs is dropped: they ask once for what is
+    to come, and it waits. While a step waits for a run that it asked for (`ctx.call`), it makes its partition still.
+
     `memory="512MiB"`: what all processes of the step may have together; beyond, the attempt fails as a `MemoryError`.
     `env`: variables set over the worker's, for all to see (no secrets). `cwd`: its working directory, relative to the
     setting `root`.
@@ -193,6 +204,7 @@ def asset(
             freshness=policy_of(freshness, what),
             automation=expect(automation, _CONDITION, f"{what}: automation", _WRITTEN),
             **pool_option(pool, f"{what}: pool"),
+            overlap=overlap_option(overlap, what),
             executor=executor_spec(executor, wrapped, what, ("partition",) if partitions else (), memory or env or cwd),
             **step_options(what, priority, retries, timeout, surroundings(memory, env, cwd, what)),
             cache=cache_spec(cache, f"{what}: cache"),

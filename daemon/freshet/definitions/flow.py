@@ -16,7 +16,17 @@ from freshet.definitions.outcome import Json
 from freshet.definitions.template import check_template, check_templates
 from freshet.errors import DefinitionError
 
-__all__ = ["BATCH_MAX", "Batch", "BatchSpec", "Flow", "Overlap", "SensorOptions", "ThrottleSpec", "flow_of"]
+__all__ = [
+    "BATCH_MAX",
+    "Batch",
+    "BatchSpec",
+    "Flow",
+    "Overlap",
+    "SensorOptions",
+    "ThrottleSpec",
+    "flow_of",
+    "overlap_option",
+]
 
 Overlap = Literal["allow", "skip", "queue", "latest", "cancel"]
 
@@ -109,18 +119,23 @@ def flow_of(
     expect(params, (dict, NoneType), f"{what}: params", 'for example params={"path": "{metadata.path}"}')
     for name, value in (params or {}).items():
         check_templates(value, f"{what}: params[{name!r}]")
-    if overlap not in get_args(Overlap):
-        known = get_args(Overlap)
-        raise DefinitionError(f"{what}: overlap={overlap!r} is unknown", hint=nearest_hint(str(overlap), known))
     return Flow(
         debounce=None if debounce is None else _stretch(debounce, f"{what}: debounce"),
         batch=None if batch is None else _batch(batch, f"{what}: batch"),
         throttle=None if throttle is None else _throttle(throttle, f"{what}: throttle"),
-        overlap=overlap,
+        overlap=overlap_option(overlap, what),
         run_key=None if run_key is None else check_template(run_key, f"{what}: run_key"),
         partition=None if partition is None else check_template(partition, f"{what}: partition"),
         params=dict(params or {}),
     )
+
+
+def overlap_option(overlap: Overlap, what: str) -> Overlap:
+    """The policy. Raises `DefinitionError` that names `what` declares it."""
+    if overlap not in get_args(Overlap):
+        known = get_args(Overlap)
+        raise DefinitionError(f"{what}: overlap={overlap!r} is unknown", hint=nearest_hint(str(overlap), known))
+    return overlap
 
 
 def _stretch(value: Duration, what: str) -> float:

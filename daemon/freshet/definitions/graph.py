@@ -162,6 +162,12 @@ class Definitions:
         return step_uses(self.assets, self.jobs)
 
     @cached_property
+    def alone(self) -> frozenset[str]:
+        """The assets of which no two runs make the same partition at once, and the jobs that run once at a time."""
+        steps: tuple[AssetSpec | JobSpec, ...] = (*self.assets, *self.jobs)
+        return frozenset(one.name for one in steps if one.overlap != "allow")
+
+    @cached_property
     def downstream(self) -> dict[str, tuple[str, ...]]:
         """The assets that name an asset as their dependency, by its name."""
         found: dict[str, list[str]] = {spec.name: [] for spec in self.assets}

@@ -12,6 +12,7 @@ from typing import Any, overload
 from freshet.definitions.durations import Duration
 from freshet.definitions.executor import PROCESS, ExecutorSpec, executor_spec
 from freshet.definitions.expect import expect, expect_function, expect_tags
+from freshet.definitions.flow import Overlap, overlap_option
 from freshet.definitions.names import check_name
 from freshet.definitions.outcome import Json
 from freshet.definitions.pool import Pool, pool_option
@@ -35,6 +36,7 @@ class JobSpec:
     pool: str | None = None
     slots: int = 1
     priority: int = 0
+    overlap: Overlap = "allow"
     retries: RetrySpec = field(default_factory=RetrySpec)
     timeout: float | None = None
     executor: ExecutorSpec = PROCESS
@@ -74,6 +76,7 @@ def job(
     name: str | None = None,
     pool: str | Pool | None = None,
     priority: int = 0,
+    overlap: Overlap = "allow",
     retries: int | Retries = 0,
     timeout: Duration | None = None,
     executor: ExecutorSpec | str | None = None,
@@ -92,6 +95,7 @@ def job(
     name: str | None = None,
     pool: str | Pool | None = None,
     priority: int = 0,
+    overlap: Overlap = "allow",
     retries: int | Retries = 0,
     timeout: Duration | None = None,
     executor: ExecutorSpec | str | None = None,
@@ -104,7 +108,12 @@ def job(
     """Declare a job. Its parameters, other than `ctx`, are validated by their annotations before it runs, and as far as
     can be before a run is admitted: those that a schedule gives when the plugins are loaded, those of a `RunRequest`
     where it is yielded, names and plain types (numbers, texts, lists and dicts of them, `Literal`) wherever it is
-    called. `executor`: where it runs; `memory`, `env` and `cwd`: as of an asset."""
+    called. `executor`: where it runs; `memory`, `env` and `cwd`: as of an asset.
+
+    `overlap`: what becomes of a run that is asked for while another one of the job has not ended, whoever asks.
+    "allow": it runs beside it. "skip": it comes to nothing, and who asks is told. "queue": it waits until no other is
+    under way. "latest": as "queue", and those that have not begun are canceled. "cancel": as "latest", and so is what
+    is under way. The `overlap` of a sensor or a schedule is about its own runs, and holds before this one."""
 
     def make(wrapped: Callable[..., Any]) -> Job:
         expect_function(wrapped, "@job")
@@ -123,6 +132,7 @@ def job(
         spec = JobSpec(
             name=called,
             **pool_option(pool, f"{what}: pool"),
+            overlap=overlap_option(overlap, what),
             executor=executor_spec(executor, wrapped, what, parameters, memory or env or cwd),
             **step_options(what, priority, retries, timeout, surroundings(memory, env, cwd, what)),
             tags=expect_tags(tags, f"{what}: tags"),

@@ -40,7 +40,7 @@ def run_again(definitions: Definitions, row: RunRow, now: float, *, whole: bool 
         names = definitions.select(spec.name for spec in specs)
         key = row.key if partitioned else None
         run = run_of_assets(definitions, names, key=key, origin="", now=now, checks=checks, params=row.params)
-    return replace(run, origin=f"retry:{row.id}", tags=row.tags, priority=row.priority)
+    return replace(run, policy="allow", origin=f"retry:{row.id}", tags=row.tags, priority=row.priority)
 
 
 def _check_ended(row: RunRow) -> None:

@@ -16,6 +16,7 @@ from freshet.definitions.outcome import Json
 from freshet.engine.automation import AssetCounts
 from freshet.engine.backfill.active import BackfillView
 from freshet.engine.backfill.select import BackfillRequest
+from freshet.engine.blocked import Blocked
 from freshet.engine.check_desk import CheckControl
 from freshet.engine.partitions.page import PartitionsQuery
 from freshet.engine.plugins import PluginView
@@ -156,7 +157,7 @@ class Control(CheckControl, Protocol):
         """Numbers of live partitions of a set, ascending, as the conditions see them now."""
         ...
 
-    def blocked_by(self, run_id: int) -> str | None:
+    def blocked(self, run_id: int) -> Blocked | None:
         """Why no step of a run is under way: 'waits for a slot (2 of 2 in use)'; None if one is, or it has ended."""
         ...
 

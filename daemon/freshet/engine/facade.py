@@ -15,6 +15,7 @@ from freshet.definitions.outcome import Json
 from freshet.engine.automation import AssetCounts
 from freshet.engine.backfill.active import BackfillView
 from freshet.engine.backfill.select import BackfillRequest
+from freshet.engine.blocked import Blocked, blocked
 from freshet.engine.bus import Subscription
 from freshet.engine.check_desk import CheckDesk
 from freshet.engine.control import (
@@ -41,7 +42,7 @@ from freshet.engine.requests import (
 )
 from freshet.engine.rollback import roll_back
 from freshet.engine.run_desk import RunDesk
-from freshet.engine.why import WhyView, blocked_by, why
+from freshet.engine.why import WhyView, why
 from freshet.errors import FreshetError, UnknownName
 from freshet.executors.base import ItemRef, LoadReport
 from freshet.store.records import ImportedCheck, PartitionDelta, ReportedMaterialization, RunRow
@@ -179,9 +180,9 @@ class EngineControl:
             return page_of(self._engine.automator.in_state(query.asset, query.state), query)
         return page_of(self._engine.instruments.in_force.partitions.sets.named(set), query)
 
-    def blocked_by(self, run_id: int) -> str | None:
+    def blocked(self, run_id: int) -> Blocked | None:
         """Why no step of a run is under way."""
-        return blocked_by(self._engine, run_id)
+        return blocked(self._engine, run_id)
 
     async def why(self, asset: str, key: str | None = None) -> WhyView:
         """Its condition as it stands, and what became of it."""

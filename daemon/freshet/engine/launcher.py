@@ -64,7 +64,7 @@ class Launcher:
     ) -> None:
         self._in = instruments
         self.cache = Caching(instruments, values_dir)
-        self.queue = RunQueue(capacity, limits, lanes=lanes)
+        self.queue = RunQueue(capacity, limits, lanes=lanes, alone=instruments.in_force.definitions.alone)
         self.sub_runs = SubRuns(instruments, self)
         self.running: dict[StepId, StepToRun] = {}
         self.retry_at: dict[StepId, float] = {}
@@ -101,10 +101,13 @@ class Launcher:
             begun = [started.position for started in admission.started] if admission.started else ()
             for position, step in enumerate(request.steps):
                 if not step.needs and position not in begun:
-                    queued = QueuedStep(admission.run_id, position, step.name, admission.priority, None)
+                    at = admission.at[position] if admission.at else 0
+                    queued = QueuedStep(admission.run_id, position, step.name, admission.priority, None, at)
                     self.queue.put(queued, depth=depth.get(step.name, 0), use=uses.get(step.name))
             for started in admission.started:
                 self._launch(started)
+            for run_id in admission.canceled:
+                self.cancel(run_id, grace=CANCEL_GRACE)
         self.dispatch()
 
     def published(self, events: tuple[Event, ...]) -> None:
@@ -212,7 +215,7 @@ class Launcher:
             await self._start(first)
 
     async def _start(self, taken: list[QueuedStep]) -> None:
-        definitions = self._in.in_force.definitions
+        definitions, alone = self._in.in_force.definitions, self.queue.alone
         try:
             started = await self._in.store.write(
                 partial(
@@ -221,6 +224,7 @@ class Launcher:
                     needs=input_needs(definitions, (step.name for step in taken)),
                     now=self._in.clock.now(),
                     version=definitions.version,
+                    beside=[(step.run_id, step.position) for step in taken if step.name not in alone],
                 )
             )
         except StoreUnavailable:
@@ -232,9 +236,11 @@ class Launcher:
         self._in.bus.publish(started.events)
         if len(started.steps) < len(taken):
             begun = {(step.run_id, step.position) for step in started.steps}
-            for step_id in [(step.run_id, step.position) for step in taken]:
-                if step_id not in begun:
+            for step in taken:
+                if (step_id := (step.run_id, step.position)) not in begun:
                     self.queue.refund(step_id)
+                    if step_id in started.busy:
+                        self._put(step)
         for launched in started.steps:
             self._launch(launched)
         if len(started.steps) < len(taken):
@@ -293,10 +299,9 @@ class Launcher:
         uses = self._in.in_force.definitions.uses
         for lane, steps in self._adopting.items():
             for step in steps:
-                step_id = step.run_id, step.position
-                self.running[step_id] = step
-                self._adopted[step_id] = self.executors[lane]
-                self.queue.adopted(step_id, uses.get(step.name))
+                self.running[step.run_id, step.position] = step
+                self._adopted[step.run_id, step.position] = self.executors[lane]
+                self.queue.adopted(step, uses.get(step.name))
                 self._in.work.begin()
             self.executors[lane].adopt([(step.run_id, step.position) for step in steps])
         self._adopting = {}
@@ -322,7 +327,7 @@ class Launcher:
     def go_on(self, step_id: StepId) -> None:
         """A step that rests has what it waited for: it goes on when it has a slot again, before what has not begun."""
         step, uses = self.running[step_id], self._in.in_force.definitions.uses
-        queued = QueuedStep(*step_id, step.name, step.priority, None)
+        queued = QueuedStep(*step_id, step.name, step.priority, None, step.partition)
         self.queue.put(queued, depth=_FIRST, use=uses.get(step.name))
         self.dispatch()
 

@@ -89,7 +89,7 @@ def under(flow: Flow, run: RunToAdmit) -> RunToAdmit:
     if flow.overlap == "allow":
         return run
     queues = flow.overlap == "queue"
-    return replace(run, overlap=flow.overlap, in_order=queues, held=queues)
+    return replace(run, overlap=flow.overlap, in_order=queues, held=queues or run.held)
 
 
 def tally(report: TickTally, commit: TickCommit, result: TickResult) -> None:

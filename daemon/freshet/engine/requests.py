@@ -9,10 +9,11 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from freshet.definitions.asset import AssetSpec
 from freshet.definitions.graph import Definitions
+from freshet.definitions.job import JobSpec
 from freshet.definitions.mapping import All, Identity, Last, Mapping
 from freshet.definitions.names import check_key, nearest_hint
 from freshet.definitions.outcome import Json
@@ -123,6 +124,7 @@ def sensor_run(
             params=request.params,
             tags={**definitions.job[target].tags, **request.tags},
             priority=request.priority + definitions.job[target].priority,
+            **_of_job(definitions.job[target]),
         )
     if target not in definitions.asset:
         raise UnknownName(
@@ -236,6 +238,7 @@ def run_of_assets(
         params=params or {},
         tags={**specs[-1].tags, **(tags or {})},
         priority=priority + max(spec.priority for spec in specs),
+        policy="allow" if specs[-1].overlap == "queue" else specs[-1].overlap,
     )
 
 
@@ -272,7 +275,15 @@ def call_job(
         params=params,
         tags={**spec.tags, **tags},
         priority=priority + spec.priority,
+        **_of_job(spec),
     )
+
+
+def _of_job(spec: JobSpec) -> dict[str, Any]:
+    """What `overlap` says of a run. One that goes alone never begins with its commit: the queue knows what is under
+    way."""
+    alone = spec.overlap != "allow"
+    return {"policy": spec.overlap if spec.overlap != "queue" else "allow", "held": True} if alone else {}
 
 
 def check_partitions(definitions: Definitions, delta: PartitionDelta) -> PartitionDelta:

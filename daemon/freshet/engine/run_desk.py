@@ -10,7 +10,7 @@ from freshet.engine.again import run_again
 from freshet.engine.instruments import Instruments
 from freshet.engine.launcher import CANCEL_GRACE, Launcher
 from freshet.engine.requests import check_makable, check_reports, find_asset, input_needs, run_of_assets
-from freshet.errors import UnknownName
+from freshet.errors import Conflict, UnknownName
 from freshet.store.admission import admit
 from freshet.store.queries import run as read_run
 from freshet.store.records import ReportedMaterialization, RunRow, RunToAdmit
@@ -82,7 +82,7 @@ class RunDesk:
     async def _admit(self, run: RunToAdmit) -> int:
         definitions, booking = self._in.in_force.definitions, self._launcher.book([run])
         try:
-            admitted, _ = await self._in.store.write(
+            admitted, dropped = await self._in.store.write(
                 partial(
                     admit,
                     runs=booking.runs,
@@ -97,6 +97,9 @@ class RunDesk:
             raise
         self._in.bus.publish(admitted.events)
         self._launcher.admitted(booking, [run], admitted.runs)
+        for one in dropped:
+            said = f"run {one.run_id} of {run.target!r} has not ended (overlap={run.policy!r})"
+            raise Conflict(said, hint=f"freshet cancel {one.run_id} ends it")
         return admitted.runs[0].run_id
 
     async def _report(self, report: ReportedMaterialization, now: float) -> bool:

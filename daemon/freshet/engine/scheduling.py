@@ -131,7 +131,7 @@ def in_line(
     for asked in runs:
         here: list[RunToAdmit] = []
         for run in asked:
-            here.append(replace(run, in_order=True, held=run.group in before or taken(run.group)))
+            here.append(replace(run, in_order=True, held=run.held or run.group in before or taken(run.group)))
             before.add(run.group)
         found.append(tuple(here))
     return tuple(found)

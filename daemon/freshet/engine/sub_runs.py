@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["SubRuns", "run_of_call"]
 
 _GRACE = 5.0
-_SHOWN = 3
 _STATES = {"run_succeeded": "succeeded", "run_failed": "failed", "run_canceled": "canceled"}
 
 
@@ -123,6 +122,8 @@ class SubRuns:
         if made.run_id is None:
             said = "too many automatic runs led to it, each asked for because of the one before"
             hint = "break the loop, or raise [automation] max_chain"
+            if made.before is not None:
+                said, hint = f"run {made.before} of {call.target!r} has not ended", "it is declared with overlap='skip'"
             self._tell(call, CallEnd(None, "failed", {"type": "Conflict", "message": said}, hint))
             return
         state = self._lately.get(made.run_id, made.state or "queued")
@@ -234,15 +235,10 @@ class SubRuns:
         """Whether a step under way waits for runs, or to go on after that."""
         return step_id in self._rests
 
-    def waited_for(self, run_id: int) -> str | None:
-        """The runs that the steps of a run wait for, in words; None where none does."""
-        runs = sorted(
-            {one for step_id, rest in self._rests.items() if step_id[0] == run_id for one in rest.calls.values()}
-        )
-        if not runs:
-            return None
-        shown = ", ".join(map(str, runs[:_SHOWN])) + (f" and {len(runs) - _SHOWN} more" if len(runs) > _SHOWN else "")
-        return f"waits for run{'s' * (len(runs) > 1)} {shown}"
+    def waited_for(self, run_id: int) -> tuple[int, ...]:
+        """The runs that the steps of a run wait for, ascending."""
+        mine = (rest for step_id, rest in self._rests.items() if step_id[0] == run_id)
+        return tuple(sorted({one for rest in mine for one in rest.calls.values()}))
 
 
 def _refusal(error: FreshetError) -> CallEnd:

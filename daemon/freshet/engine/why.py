@@ -14,9 +14,9 @@ from freshet.definitions.deadlines import FreshState, lapse_deadline, state_at
 from freshet.definitions.partitions import DynamicPartitions, PartitionsSpec, TimePartitions
 from freshet.engine.automation import Explanation, Standing
 from freshet.engine.automation.needs import needs
+from freshet.engine.blocked import Blocked, blocked
 from freshet.engine.makers import Maker, makers
 from freshet.engine.partitions.refs import partition_ref
-from freshet.engine.queue import Gate, RateGate
 from freshet.engine.requests import find_asset
 from freshet.errors import Conflict
 from freshet.store.checks import ShutGate, gates_shut
@@ -28,7 +28,7 @@ from freshet.store.why import LAST_OF, Asked, LastOf, find_key, history, keys_of
 if TYPE_CHECKING:
     from freshet.engine.engine import Engine
 
-__all__ = ["Dependency", "NodeView", "Promise", "Some", "WhyView", "blocked_by", "why"]
+__all__ = ["Dependency", "NodeView", "Promise", "Some", "WhyView", "why"]
 
 _SHOWN = 5
 
@@ -88,7 +88,7 @@ class Promise:
 class WhyView:
     """`condition`: its digest; `tree` None without a condition. `needs`: what would make it true. `added_at`: when the
     partition came to be, of windows and static keys where that is known. `reported`: what made it last, where that was
-    no run. `run`: the last that makes this partition; `blocked_by`: why it does not go on; `earlier`: the condition
+    no run. `run`: the last that makes this partition; `blocked`: why it does not go on; `earlier`: the condition
     that asked for it, where it is another now. `gates`: the blocking checks that hold back what is there from those
     below. `stopped`: the end of a chain since then. `freshness`: of the partition, where the policy is for each; else
     of the asset; None without one. `external`: no run makes it."""
@@ -109,7 +109,7 @@ class WhyView:
     added_at: float | None
     reported: Event | None
     run: RunRow | None
-    blocked_by: str | None
+    blocked: Blocked | None
     earlier: str | None
     gates: tuple[ShutGate, ...]
     stopped: Event | None
@@ -146,7 +146,7 @@ async def why(engine: Engine, asset: str, key: str | None) -> WhyView:
         added_at=asked.events[added].at if added in asked.events else None,
         reported=_reported(asked.events.get(made)),
         run=asked.run,
-        blocked_by=_blocked_by(engine, asked),
+        blocked=_blocked(engine, asked),
         earlier=_earlier(asset, asked, digest),
         gates=await _gates(engine, asset, number),
         stopped=asked.stopped,
@@ -233,55 +233,13 @@ def _earlier(asset: str, asked: Asked, digest: str | None) -> str | None:
     return None if then in (digest, "-") else asked.conditions.get(then, then)
 
 
-def _blocked_by(engine: Engine, asked: Asked) -> str | None:
+def _blocked(engine: Engine, asked: Asked) -> Blocked | None:
     if asked.run is None or asked.run.state not in ("queued", "started", "interrupted"):
         return None
     if asked.waits_for:
-        return f"waits for {', '.join(asked.waits_for)} in the same run"
-    return blocked_by(engine, asked.run.id)
-
-
-def blocked_by(engine: Engine, run_id: int) -> str | None:
-    """Why no step of a run is under way."""
-    launcher = engine.launcher
-    if any(step_id[0] == run_id and not launcher.sub_runs.rests(step_id) for step_id in launcher.running):
-        return None
-    if (below := launcher.sub_runs.waited_for(run_id)) is not None:
-        return below
-    if any(step_id[0] == run_id for step_id in launcher.retry_at):
-        when = min(at for step_id, at in launcher.retry_at.items() if step_id[0] == run_id)
-        return f"tried again in {max(0.0, when - engine.instruments.clock.now()):.1f} s"
-    if not launcher.queue.waits(run_id):
-        return None
-    if not launcher.queue.open:
-        return engine.problem or "the daemon is stopping"
-    if (before := launcher.queue.behind(run_id)) is not None:
-        return f"waits until run {before} has ended"
-    return _waits_before(launcher.queue.blocks(run_id), engine)
-
-
-def _waits_before(gate: Gate | None, engine: Engine) -> str:
-    """The limit that a run waits for, in words."""
-    queue = engine.launcher.queue
-    if gate is None:
-        return f"waits for a slot ({queue.in_use} of {queue.capacity} in use)"
-    taken = f"({gate.used} of {gate.capacity} in use)"
-    if gate.paused:
-        return f"the pool {gate.name} is paused; freshet pool {gate.name} --resume lets it go on"
-    if isinstance(gate, RateGate):
-        left = max(0.0, gate.opens_at - engine.instruments.clock.monotonic())
-        return f"the rate of the pool {gate.name} lets the next one start in {left:.1f} s"
-    match gate.kind:
-        case "pool":
-            return f"waits for the pool {gate.name} {taken}"
-        case "runs":
-            return f"waits for the limit of all runs ({gate.used} of {gate.capacity} under way)"
-        case "tag":
-            return f"waits for the limit of runs with {gate.name} ({gate.used} of {gate.capacity} under way)"
-        case "executor" if gate.name != "process":
-            return f"waits for a slot of {gate.name} {taken}"
-        case _:
-            return f"waits for a slot {taken}"
+        names = ", ".join(asked.waits_for)
+        return Blocked("step", names, f"waits for {names} in the same run")
+    return blocked(engine, asked.run.id)
 
 
 # --- for people -------------------------------------------------------------------------------------------------

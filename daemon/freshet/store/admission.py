@@ -13,6 +13,7 @@ from freshet.store.alike import insert_alike
 from freshet.store.chains import max_chain
 from freshet.store.codec import dump
 from freshet.store.events import EventLog
+from freshet.store.giving_way import GivingWay
 from freshet.store.inputs import gather_inputs
 from freshet.store.interning import intern
 from freshet.store.partitions import metadata_of, partitions_of, set_id_of
@@ -31,6 +32,7 @@ __all__ = ["Admitting", "admit", "admit_into", "resolve"]
 
 _RUN = """INSERT INTO runs (id, kind, target, set_id, partition, generation, state, priority, params, tags, run_key,
 origin, ticker_id, tick_id, version, created_at, started_at, overlap, depth, condition)"""
+_MAKING = "SELECT 1 FROM steps WHERE asset_id = ? AND partition = ? AND state = 'started'"
 _STEP = """INSERT INTO steps (run_id, position, name, asset_id, partition, state, attempt, needs, started_at,
 generation, check_of)"""
 
@@ -64,13 +66,15 @@ _NOWHERE = _Place()
 
 @dataclass(slots=True)
 class _Rows:
-    """What is to be inserted. `texts`: of parameters and tags, by identity: many runs share them."""
+    """What is to be inserted. `texts`: of parameters and tags, by identity: many runs share them. `making`: assets and
+    partitions of which a step begins."""
 
     next_id: int
     left: int
     runs: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     steps: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     texts: dict[int, str] = field(default_factory=dict[int, str])
+    making: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
 
     def text(self, value: dict[str, Any]) -> str:
         """As `dump`. `value` stays what it is as long as these rows are collected."""
@@ -113,18 +117,23 @@ def admit_into(
     admitted: list[Admission] = []
     dropped: list[DroppedRequest] = []
     most = max_chain(db) if any(run.depth for run in runs) else None
+    giving = GivingWay(db, log, how.now, [(run, place.number) for run, place in zip(runs, places, strict=True)])
     for index, (run, place) in enumerate(zip(runs, places, strict=True)):
         if most is not None and run.depth > most:
             _stop(log, run, place, own, how)
             dropped.append(DroppedRequest(run.target, place.key, run.run_key or "", run.cause or 0, "chain"))
+            continue
+        if run.policy != "allow" and (by := giving.to(index)) is not None:
+            dropped.append(DroppedRequest(run.target, place.key, run.run_key or "", by, "overlap"))
             continue
         if run.run_key is not None:
             holder = _claim(db, run, run.run_key, place, rows.next_id, how.tick_id)
             if holder is not None:
                 dropped.append(DroppedRequest(run.target, place.key, run.run_key, holder))
                 continue
-        started = _lay_out(db, log, run, place, own, assets, how, rows)
-        admitted.append(Admission(rows.next_id, index, run.priority, started))
+        canceled = () if run.policy == "allow" else giving.make_way(index)
+        started, at = _lay_out(db, log, run, place, own, assets, how, rows)
+        admitted.append(Admission(rows.next_id, index, run.priority, started, at, canceled))
         rows.next_id += 1
     insert_alike(db, _RUN, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.runs)
     insert_alike(db, _STEP, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.steps)
@@ -153,16 +162,20 @@ def _lay_out(
     assets: Mapping[str, int],
     how: Admitting,
     rows: _Rows,
-) -> tuple[StepToRun, ...]:
-    """Collect the rows and events of one run; returns its steps that begin at once."""
+) -> tuple[tuple[StepToRun, ...], tuple[int, ...]]:
+    """Collect the rows and events of one run; returns its steps that begin at once, and the partitions of all."""
     started: tuple[StepToRun, ...] = ()
-    run_id, kind = rows.next_id, run.kind
+    run_id, kind, reserved = rows.next_id, run.kind, run.begin
+    numbers: list[int] = []
     for position, step in enumerate(run.steps):
-        begins = not step.needs and not run.held and (rows.left > 0 or len(started) < run.begin)
+        first = not step.needs and not run.held and (rows.left > 0 or reserved > 0)
         at = own[step.at] if step.at is not None else place if step.partitioned else _NOWHERE
-        state, attempt, started_at = ("started", 1, how.now) if begins else ("queued", 0, None)
         makes = kind == "asset" and step.check_of is None
         asset_id = assets[step.name] if makes else None
+        begins = first and (asset_id is None or step.beside or _may_make(db, rows, asset_id, at.number))
+        state, attempt, started_at = ("started", 1, how.now) if begins else ("queued", 0, None)
+        reserved -= first
+        numbers.append(at.number)
         check_of = None if step.check_of is None else assets[step.check_of]
         needs = dump(step.needs) if step.needs else "[]"
         # fmt: off
@@ -188,11 +201,20 @@ def _lay_out(
     # fmt: off
     rows.runs.append((
         run_id, kind, run.target, place.set_id, place.number, place.generation, state, run.priority, params, tags,
-        run.run_key, run.origin, how.ticker_id, how.tick_id, version, how.now, started_at, run.overlap, run.depth,
-        run.condition,
+        run.run_key, run.origin, how.ticker_id, how.tick_id, version, how.now, started_at,
+        run.policy if run.overlap == "allow" else run.overlap, run.depth, run.condition,
     ))
     # fmt: on
-    return started
+    return started, tuple(numbers) if any(numbers) else ()
+
+
+def _may_make(db: sqlite3.Connection, rows: _Rows, asset_id: int, partition: int) -> bool:
+    """Whether no run makes this partition of the asset now; if so, one does from now on."""
+    making = asset_id, partition
+    if making in rows.making or db.execute(_MAKING, making).fetchone() is not None:
+        return False
+    rows.making.add(making)
+    return True
 
 
 def _to_run(

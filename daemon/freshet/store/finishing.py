@@ -124,7 +124,7 @@ def _ready_below(db: sqlite3.Connection, run_id: int, position: int, priority: i
     """The steps that waited for this one and for nothing else any more."""
     rows = db.execute(
         """
-        SELECT s.position, s.name FROM steps s WHERE s.run_id = ?1 AND s.state = 'queued'
+        SELECT s.position, s.name, s.partition FROM steps s WHERE s.run_id = ?1 AND s.state = 'queued'
         AND EXISTS (SELECT 1 FROM json_each(s.needs) WHERE value = ?2)
         AND NOT EXISTS (SELECT 1 FROM json_each(s.needs) need
                         JOIN steps above ON above.run_id = s.run_id AND above.position = need.value
@@ -133,18 +133,18 @@ def _ready_below(db: sqlite3.Connection, run_id: int, position: int, priority: i
         """,
         (run_id, position),
     )
-    return [QueuedStep(run_id, below, name, priority, None) for below, name in rows]
+    return [QueuedStep(run_id, below, name, priority, None, partition) for below, name, partition in rows]
 
 
 def _retry(db: sqlite3.Connection, result: StepResult, priority: int) -> QueuedStep:
-    (name,) = db.execute(
+    name, partition = db.execute(
         """
         UPDATE steps SET state = 'retrying', failures = failures + 1, not_before = ?, error = ?
-        WHERE run_id = ? AND position = ? RETURNING name
+        WHERE run_id = ? AND position = ? RETURNING name, partition
         """,
         (result.retry_at, dump_optional(result.error), result.run_id, result.position),
     ).fetchone()
-    return QueuedStep(result.run_id, result.position, name, priority, result.retry_at)
+    return QueuedStep(result.run_id, result.position, name, priority, result.retry_at, partition)
 
 
 def _again(db: sqlite3.Connection, log: EventLog, result: StepResult, priority: int, budget: int) -> list[QueuedStep]:
@@ -160,14 +160,14 @@ def _again(db: sqlite3.Connection, log: EventLog, result: StepResult, priority: 
         if interruptions > budget:
             give_up(db, log, result.run_id, [result.position], interruptions, result.at)
             return []
-    (name,) = db.execute(
+    name, partition = db.execute(
         """
         UPDATE steps SET state = 'queued', attempt = attempt - ?, started_at = NULL, error = ?
-        WHERE run_id = ? AND position = ? RETURNING name
+        WHERE run_id = ? AND position = ? RETURNING name, partition
         """,
         (returned, dump_optional(result.error), result.run_id, result.position),
     ).fetchone()
-    return [QueuedStep(result.run_id, result.position, name, priority, None)]
+    return [QueuedStep(result.run_id, result.position, name, priority, None, partition)]
 
 
 def give_up(

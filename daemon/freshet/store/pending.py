@@ -196,7 +196,9 @@ def _admit(
         cancel_into(db, log, run_id, how.now)
     keys = list(db.execute(_OWN_KEYS, (dump(one.ids),)))
     _free(db, one.ids)
-    found, _ = admit_into(db, log, [run], how)
+    found, dropped = admit_into(db, log, [run], how)
+    if not found and dropped[0].reason == "overlap":
+        raise Conflict(f"run {dropped[0].run_id} is still under way (overlap={run.policy!r})")
     if not found:
         return None
     (made,) = found

@@ -54,7 +54,7 @@ def stage_pieces(
     if check is not None:
         db.execute("SAVEPOINT checked")
         (ticker,) = db.execute("SELECT ticker_id FROM stages WHERE id = ?", (stage_id,)).fetchone()
-        runs = tuple(replace(run, run_key=None, overlap="allow") for run in check.runs)
+        runs = tuple(replace(run, run_key=None, overlap="allow", policy="allow") for run in check.runs)
         commit = TickCommit(ticker, 0, 0, now, now, reports=check.reports, runs=runs)
         apply_parts(db, EventLog(db, now), commit)
         db.execute("ROLLBACK TO checked")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from freshet.errors import Conflict, UnknownName
@@ -21,11 +21,21 @@ s.state IN ('queued', 'retrying') AND r.state IN ('queued', 'started', 'interrup
     SELECT 1 FROM json_each(s.needs) need JOIN steps above ON above.run_id = s.run_id AND above.position = need.value
     WHERE above.state <> 'succeeded')
 """
+# Another run makes the same, while the one wanted may not go beside it.
+_BUSY = """
+NOT wanted.value ->> 2 AND EXISTS (
+    SELECT 1 FROM steps other WHERE other.asset_id = s.asset_id AND other.partition = s.partition
+    AND other.state = 'started')
+"""
 _START = f"""
 UPDATE steps AS s SET state = 'started', attempt = s.attempt + 1, started_at = ?1, not_before = NULL, error = NULL
 FROM json_each(?2) wanted CROSS JOIN runs r
-WHERE r.id = wanted.value ->> 0 AND s.run_id = r.id AND s.position = wanted.value ->> 1 AND {_READY}
+WHERE r.id = wanted.value ->> 0 AND s.run_id = r.id AND s.position = wanted.value ->> 1 AND {_READY} AND NOT ({_BUSY})
 RETURNING run_id, position
+"""  # noqa: S608  # a constant
+_KEPT_BACK = f"""
+SELECT s.run_id, s.position FROM json_each(?1) wanted CROSS JOIN runs r ON r.id = wanted.value ->> 0
+CROSS JOIN steps s ON s.run_id = r.id AND s.position = wanted.value ->> 1 WHERE {_READY} AND {_BUSY}
 """  # noqa: S608  # a constant
 # A run that begins after its partition was deleted and added again is of the partition as it is now.
 _BEGUN = """
@@ -78,7 +88,8 @@ def queued_steps(db: sqlite3.Connection) -> tuple[QueuedStep, ...]:
     """The steps that wait for a slot or for the end of their back-off; not those that wait for other steps."""
     rows = db.execute(
         f"""
-        SELECT s.run_id, s.position, s.name, r.priority, s.not_before FROM runs r JOIN steps s ON s.run_id = r.id
+        SELECT s.run_id, s.position, s.name, r.priority, s.not_before, s.partition
+        FROM runs r JOIN steps s ON s.run_id = r.id
         WHERE r.state IN ('queued', 'started', 'interrupted') AND {_READY} ORDER BY s.run_id, s.position
         """  # noqa: S608  # a constant
     )
@@ -97,22 +108,26 @@ def start_steps(
     needs: Mapping[str, Sequence[InputNeed]],
     now: float,
     version: str,
+    beside: Collection[tuple[int, int]] = (),
 ) -> Started:
     """Commit steps, given by (run, position), as started, each with its attempt counted.
 
-    Those that may not start any more (canceled, started before) are left out.
+    Those that may not start any more (canceled, started before) are left out; so are those of which another run makes
+    the same partition, unless they are among those that may go `beside` it.
     """
     log = EventLog(db, now)
-    begun = set(db.execute(_START, (now, dump(list(steps)))))
+    asked = dump([(*step, step in beside) for step in steps])
+    begun = set(db.execute(_START, (now, asked)))
+    busy = tuple(db.execute(_KEPT_BACK, (asked,))) if len(begun) < len(steps) else ()
     if not begun:
-        return Started((), ())
+        return Started((), (), busy)
     wanted = dump([step for step in steps if step in begun])
     db.execute(_BEGUN, (now, version, wanted))
     started = tuple(_to_run(db, row, needs) for row in db.execute(_STARTED, (wanted,)).fetchall())
     for step in started:
         if step.kind == "asset":
             log.add("started", asset=step.name, set=step.set, partition=step.partition, run_id=step.run_id)
-    return Started(started, log.write())
+    return Started(started, log.write(), tuple(one for one in busy if one not in begun))
 
 
 def _to_run(db: sqlite3.Connection, row: Sequence[Any], needs: Mapping[str, Sequence[InputNeed]]) -> StepToRun:

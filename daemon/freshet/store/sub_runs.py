@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from freshet.definitions.outcome import Json
+from freshet.errors import Conflict
 from freshet.store.admission import Admitting, admit_into
 from freshet.store.codec import dump, load_optional
 from freshet.store.events import EventLog
@@ -29,6 +30,15 @@ ORDER BY c.attempt DESC LIMIT 1
 _INSERT = """
 INSERT INTO sub_runs (run_id, parent, position, call, attempt, waited)
 SELECT ?1, ?2, ?3, ?4, count(*), ?5 FROM sub_runs WHERE parent = ?2 AND position = ?3 AND call = ?4
+"""
+# Runs that wait for the caller, itself too, and have a step under way that makes one of these assets.
+_ABOVE = """
+WITH RECURSIVE above (id) AS (
+    SELECT ?1 UNION SELECT c.parent FROM above JOIN sub_runs c ON c.run_id = above.id AND c.waited)
+SELECT s.run_id FROM above CROSS JOIN steps s ON s.run_id = above.id
+CROSS JOIN assets a ON a.id = s.asset_id LEFT JOIN partitions p ON p.set_id = a.set_id AND p.number = s.partition
+WHERE s.state = 'started' AND a.name IN (SELECT value FROM json_each(?2))
+AND (s.partition = 0 OR p.key = ?3 OR s.partition = ?4) LIMIT 1
 """
 # The same step in a run that this one retries, where it was not made.
 _RETRIED = """
@@ -60,13 +70,26 @@ def call_run(
             if by.waits:
                 db.execute("UPDATE sub_runs SET waited = 1 WHERE run_id = ? AND NOT waited", (found[0],))
             return CalledRun(*found)
+    if (maker := _made_above(db, run, by.run_id)) is not None:
+        said = f"run {maker} makes {run.target!r} now, and waits for this one: it would wait for itself"
+        raise Conflict(said, hint=f"let run {maker} make it, or declare the asset with overlap='allow'")
     log = EventLog(db, now)
     below = replace(run, depth=depth + 1, cause=by.run_id)
-    admitted, _ = admit_into(db, log, [below], Admitting(start, needs, now, version))
+    admitted, dropped = admit_into(db, log, [below], Admitting(start, needs, now, version))
     for one in admitted:
         db.execute(_INSERT, (one.run_id, by.run_id, by.position, by.call, by.waits))
         return CalledRun(one.run_id, "started" if one.started else "queued", admitted, log.write())
-    return CalledRun(None, events=log.write())
+    before = next((one.run_id for one in dropped if one.reason == "overlap"), None)
+    return CalledRun(None, events=log.write(), before=before)
+
+
+def _made_above(db: sqlite3.Connection, run: RunToAdmit, caller: int) -> int | None:
+    """The run, out of the caller and those that wait for it, that makes the same partition as this one would."""
+    if run.kind == "job" or all(step.beside for step in run.steps):
+        return None
+    names = [step.name for step in run.steps if not step.beside and step.check_of is None]
+    row = db.execute(_ABOVE, (caller, dump(names), run.key, run.partition)).fetchone()
+    return None if row is None else row[0]
 
 
 def _tried(db: sqlite3.Connection, by: Caller, origin: str) -> Iterator[tuple[int, int]]:

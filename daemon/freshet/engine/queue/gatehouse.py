@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from freshet.definitions.executor import Lane
@@ -77,6 +77,13 @@ class Gatehouse:
     def first(self, use: StepUse | None) -> Demand:
         """What the first step of a run takes, beside limits by tags."""
         return (*self.runs, *self.of_step(use))
+
+    def views(self, waiting_for: Callable[[Gate], int]) -> tuple[PoolView, ...]:
+        """All pools by name, as they stand."""
+        return tuple(
+            PoolView(name, gate.capacity, gate.used, waiting_for(gate), gate.paused, self.limits.pools[name].rate)
+            for name, gate in sorted(self.pools.items())
+        )
 
     def pool(self, name: str) -> Gate:
         """The slots of a pool. Raises `UnknownName` with the nearest."""

@@ -10,8 +10,9 @@ for a worker, a thousand that only wait for an answer may run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 from freshet.definitions.executor import Lane
 from freshet.definitions.limits import Limits
@@ -19,33 +20,17 @@ from freshet.definitions.pool import StepUse
 from freshet.engine.queue.booking import Booking, book_each, count_first
 from freshet.engine.queue.gatehouse import Gatehouse, PoolView
 from freshet.engine.queue.gates import Demand, Gate
+from freshet.engine.queue.known import KnownRun
 from freshet.engine.queue.lines import Lines
 from freshet.engine.queue.rows import StepId
 from freshet.engine.queue.waitingroom import WaitingRoom
-from freshet.store.records import Admission, QueuedStep, RunToAdmit
+from freshet.store.records import Admission, QueuedStep, RunToAdmit, StepToRun
 from freshet.store.records.runs import RunGroup
 
 __all__ = ["RunQueue", "StepId"]
 
+T = TypeVar("T")
 _NO_USES: Mapping[str, StepUse] = {}
-
-
-@dataclass(slots=True, eq=False)
-class _Run:
-    """A run that has not ended. `tags`: the limits by tags that count it; `begun`: it is counted; `sure`: a step of it
-    certainly began, so that it stays counted until it ends. `resting`: of its steps under way, those that `rest`."""
-
-    origin: str
-    priority: int
-    tags: Demand
-    begun: bool = False
-    sure: bool = False
-    under_way: int = 0
-    waiting: set[int] = field(default_factory=set[int])
-    resting: set[int] = field(default_factory=set[int])
-    held: dict[int, tuple[QueuedStep, int, StepUse | None]] = field(
-        default_factory=dict[int, tuple[QueuedStep, int, "StepUse | None"]]
-    )
 
 
 class RunQueue:
@@ -65,14 +50,16 @@ class RunQueue:
         limits: Limits | None = None,
         *,
         lanes: Mapping[Lane, int] | None = None,
+        alone: Collection[str] = (),
         open: bool = False,
     ) -> None:
         self.limits = limits or Limits()
+        self.alone = alone
         self.open = open
         self._gates = Gatehouse(capacity, lanes or {}, self.limits)
-        self._room = WaitingRoom()
+        self._room = WaitingRoom(alone)
         self._lines = Lines()
-        self._runs: dict[int, _Run] = {}
+        self._runs: dict[int, KnownRun] = {}
         self._held = 0
         self._holds: dict[StepId, Demand] = {}
 
@@ -107,7 +94,7 @@ class RunQueue:
         if run_id in self._runs:
             return
         requester = "retry" if origin.startswith("retry:") else origin
-        run = self._runs[run_id] = _Run(requester, priority, self._gates.of_tags(tags or {}))
+        run = self._runs[run_id] = KnownRun(requester, priority, self._gates.of_tags(tags or {}))
         if begun:
             run.begun = run.sure = True
             for gate, amount in (*run.tags, *self._gates.runs):
@@ -126,7 +113,7 @@ class RunQueue:
             self._release_line(following)
         return counted or following is not None
 
-    def _uncount(self, run: _Run) -> None:
+    def _uncount(self, run: KnownRun) -> None:
         if run.begun:
             run.begun = run.sure = False
             for gate, amount in (*run.tags, *self._gates.runs):
@@ -163,7 +150,7 @@ class RunQueue:
             run.waiting.add(step.position)
             self._add(run, step, depth, use)
 
-    def _add(self, run: _Run, step: QueuedStep, depth: int, use: StepUse | None, order: int | None = None) -> None:
+    def _add(self, run: KnownRun, step: QueuedStep, depth: int, use: StepUse | None, order: int | None = None) -> None:
         if step.priority != run.priority:
             step = replace(step, priority=run.priority)
         tags, wants = ((), self._gates.of_step(use)) if run.begun else (run.tags, self._gates.first(use))
@@ -172,7 +159,7 @@ class RunQueue:
         self._room.add(step, run.origin, tags=tags, wants=wants, depth=depth, use=use, order=order)
 
     def _place_anew(
-        self, run_id: int, run: _Run, of: Callable[[str], tuple[int, StepUse | None]] | None = None
+        self, run_id: int, run: KnownRun, of: Callable[[str], tuple[int, StepUse | None]] | None = None
     ) -> None:
         """What waits of the run wants something else now, or stands elsewhere; it keeps its age."""
         for position in sorted(run.waiting):
@@ -180,8 +167,9 @@ class RunQueue:
                 depth, use = (one.depth, one.use) if of is None else of(one.step.name)
                 self._add(run, one.step, depth, use, one.order)
 
-    def redefine(self, depth: Mapping[str, int], uses: Mapping[str, StepUse]) -> None:
+    def redefine(self, depth: Mapping[str, int], uses: Mapping[str, StepUse], alone: Collection[str]) -> None:
         """What waits may take something else now, or lie elsewhere in the graph. What has begun keeps what it has."""
+        self.alone = self._room.soles.alone = alone
         for run_id, run in self._runs.items():
             for position, (step, _, _) in run.held.items():
                 run.held[position] = step, depth.get(step.name, 0), uses.get(step.name)
@@ -242,7 +230,7 @@ class RunQueue:
             taken.append(step)
         return taken
 
-    def _hold(self, run: _Run, step_id: StepId, use: StepUse | None) -> None:
+    def _hold(self, run: KnownRun, step_id: StepId, use: StepUse | None) -> None:
         if step_id[1] in run.resting:
             run.resting.discard(step_id[1])
         else:
@@ -250,8 +238,10 @@ class RunQueue:
         if use is not None:
             self._holds[step_id] = self._gates.of_step(use)
 
-    def adopted(self, step_id: StepId, use: StepUse | None) -> None:
+    def adopted(self, step: StepToRun, use: StepUse | None) -> None:
         """A step that an earlier daemon began goes on: it has what it wants, whether or not there is room."""
+        step_id = step.run_id, step.position
+        self._room.soles.hold(step_id, step.name, step.partition)
         for gate, amount in self._gates.of_step(use) if use is not None else self._gates.plain:
             gate.take(amount, 0.0)
         self._hold(self._runs[step_id[0]], step_id, use)
@@ -259,6 +249,7 @@ class RunQueue:
     def release(self, step_id: StepId) -> None:
         """An attempt is over: what it had is free."""
         run = self._runs.get(step_id[0])
+        self._room.ends(step_id)
         if run is not None and step_id[1] in run.resting:
             self.stay(step_id)
             run.resting.discard(step_id[1])
@@ -289,7 +280,7 @@ class RunQueue:
             run.waiting.discard(step_id[1])
             self._room.remove(step_id)
 
-    def _uncount_resting(self, run_id: int, run: _Run) -> None:
+    def _uncount_resting(self, run_id: int, run: KnownRun) -> None:
         if run.begun and run.resting and len(run.resting) == run.under_way:
             self._uncount(run)
             self._place_anew(run_id, run)
@@ -299,6 +290,7 @@ class RunQueue:
         for gate, amount in self._holds.pop(step_id, self._gates.plain):
             gate.undo(amount)
             self._room.freed(gate)
+        self._room.ends(step_id)
         run = self._runs.get(step_id[0])
         if run is not None:
             run.under_way -= 1
@@ -351,8 +343,10 @@ class RunQueue:
             for step in admission.started:
                 use = None if plain else booking.uses.get(step.name)
                 self._hold(run, (admission.run_id, step.position), use)
+                self._room.soles.hold((admission.run_id, step.position), step.name, step.partition)
                 if not plain:
                     booking.used(self._gates.of_step(use))
+            self._room.changed()
             if not plain:
                 booking.used((*run.tags, *self._gates.runs))
         if plain and began:
@@ -372,25 +366,30 @@ class RunQueue:
 
     def blocks(self, run_id: int) -> Gate | None:
         """Of a run that waits for no other: what blocks its steps; None where nothing does, but that it is its turn."""
+        return self._told(run_id, self._room.blocks)
+
+    def made_by(self, run_id: int) -> tuple[str, int] | None:
+        """What a run that waits would make, and the run that makes it now."""
+        return self._told(run_id, self._room.made_by)
+
+    def _told(self, run_id: int, ask: Callable[[StepId], T | None]) -> T | None:
         run = self._runs.get(run_id)
-        gates = (self._room.blocks((run_id, at)) for at in (() if run is None else run.waiting))
-        return next((gate for gate in gates if gate is not None), None)
+        found = [ask((run_id, at)) for at in run.waiting] if run is not None else []
+        return next((one for one in found if one is not None), None)
 
     def pools(self) -> tuple[PoolView, ...]:
         """All pools by name, as they stand."""
-        limit, waiting = self.limits.pools, self._room.waiting_for
-        return tuple(
-            PoolView(name, gate.capacity, gate.used, waiting(gate), gate.paused, limit[name].rate)
-            for name, gate in sorted(self._gates.pools.items())
-        )
+        return self._gates.views(self._room.waiting_for)
 
-    def find_pool(self, pool: str) -> None:
-        """Raises `UnknownName` with the nearest where there is no such pool."""
-        self._gates.pool(pool)
+    def find_pool(self, pool: str) -> Gate:
+        """Its slots. Raises `UnknownName` with the nearest where there is no such pool."""
+        return self._gates.pool(pool)
+
+    # --- pools ----------------------------------------------------------------------------------------------
 
     def pause(self, pool: str, *, paused: bool) -> None:
         """Let no step of a pool start, or let them start again. Raises `UnknownName`."""
-        gate = self._gates.pool(pool)
+        gate = self.find_pool(pool)
         gate.paused = paused
         self._room.freed(gate)
 

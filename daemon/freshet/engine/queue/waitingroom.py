@@ -5,20 +5,23 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from freshet.definitions.pool import StepUse
 from freshet.engine.queue.gates import Demand, Gate
 from freshet.engine.queue.rows import Key, Lane, Party, Row, Shares, StepId, Waiting
+from freshet.engine.queue.soles import Soles
 from freshet.store.records import QueuedStep
 
 __all__ = ["WaitingRoom"]
 
 
 class WaitingRoom:
-    """Parties that are to be looked at are awake; the others wait before the gate that blocks them."""
+    """Parties that are to be looked at are awake; the others wait before the gate that blocks them. Steps that wait
+    until another run does not make the same any more are set aside."""
 
-    def __init__(self) -> None:
+    def __init__(self, alone: Collection[str] = ()) -> None:
+        self.soles = Soles(alone)
         self._steps: dict[StepId, Waiting] = {}
         self._parties: dict[Demand, Party] = {}
         self._awake: dict[Party, None] = {}
@@ -28,13 +31,10 @@ class WaitingRoom:
         self._now = 0.0
 
     def __len__(self) -> int:
-        return len(self._steps)
+        return len(self._steps) + len(self.soles)
 
     def __contains__(self, step_id: StepId) -> bool:
-        return step_id in self._steps
-
-    def __getitem__(self, step_id: StepId) -> Waiting:
-        return self._steps[step_id]
+        return step_id in self._steps or step_id in self.soles
 
     @property
     def calls(self) -> bool:
@@ -81,10 +81,30 @@ class WaitingRoom:
     def remove(self, step_id: StepId) -> Waiting | None:
         """The step waits no more."""
         waiting = self._steps.pop(step_id, None)
-        if waiting is not None:
-            self._gone(waiting)
-            self.changed()
+        if waiting is None:
+            return self.soles.remove(step_id)
+        self._gone(waiting)
+        self.changed()
+        self._come_back(self.soles.followers(waiting.step))
         return waiting
+
+    def _come_back(self, steps: Iterable[Waiting]) -> None:
+        """What was set aside is looked at again."""
+        for one in steps:
+            lane = one.row.lane
+            self.add(
+                one.step,
+                lane.origin,
+                tags=one.row.tags,
+                wants=lane.party.wants,
+                depth=one.depth,
+                use=one.use,
+                order=one.order,
+            )
+
+    def ends(self, step_id: StepId) -> None:
+        """A step that was taken makes nothing any more."""
+        self._come_back(self.soles.release(step_id))
 
     def _gone(self, waiting: Waiting) -> None:
         row, lane, party = waiting.row, waiting.row.lane, waiting.row.lane.party
@@ -106,7 +126,7 @@ class WaitingRoom:
 
     def blocks(self, step_id: StepId) -> Gate | None:
         """The gate that a step waits before: a pause before all."""
-        waiting = self._steps.get(step_id)
+        waiting = self._steps.get(step_id) or self.soles.get(step_id)
         if waiting is None:
             return None
         row = waiting.row
@@ -117,7 +137,14 @@ class WaitingRoom:
     def waiting_for(self, gate: Gate) -> int:
         """How many steps wait that want some of it."""
         parties = (one for one in self._parties.values() if any(gate is wanted for wanted, _ in one.wants))
-        return sum(one.count for one in parties)
+        aside = (one for one in self.soles if any(gate is wanted for wanted, _ in one.row.lane.party.wants))
+        return sum(one.count for one in parties) + sum(1 for _ in aside)
+
+    def made_by(self, step_id: StepId) -> tuple[str, int] | None:
+        """What a step that waits would make, and the run that makes it now."""
+        waiting = self._steps.get(step_id) or self.soles.get(step_id)
+        holder = None if waiting is None else self.soles.holder(waiting.step)
+        return None if waiting is None or holder is None else (waiting.step.name, holder[0])
 
     # --- who goes -------------------------------------------------------------------------------------------
 
@@ -138,12 +165,25 @@ class WaitingRoom:
     def _best(self) -> tuple[Key, Row] | None:
         found: tuple[Key, Row] | None = None
         for party in tuple(self._awake):
-            best = party.best(self._steps, self._shares)
+            best = self._first(party)
             if best is None:
-                del self._awake[party]
+                self._awake.pop(party, None)
             elif found is None or best[0] < found[0]:
                 found = best
         return found
+
+    def _first(self, party: Party) -> tuple[Key, Row] | None:
+        """What goes first of a party; what another run makes is set aside."""
+        holder = self.soles.holder
+        while (best := party.best(self._steps, self._shares)) is not None:
+            step_id = best[1].heap[0][2]
+            waiting = self._steps[step_id]
+            if holder(waiting.step) is None:
+                return best
+            del self._steps[step_id]
+            self.soles.set_aside(waiting)
+            self._gone(waiting)
+        return None
 
     def _full(self, demand: Demand, but: Gate | None = None) -> Gate | None:
         for gate, amount in demand:
@@ -156,14 +196,14 @@ class WaitingRoom:
         full = self._full(party.wants)
         if full is None:
             for gate, _ in party.wants:
-                if gate.kind == "pool" and any(self._holds_back(other, gate, key) for other in gate.parties):
+                if gate.kind == "pool" and any(self._holds_back(other, gate, key) for other in tuple(gate.parties)):
                     self._held.add(gate)
                     return gate
         return full
 
     def _holds_back(self, other: Party, pool: Gate, key: Key) -> bool:
         """Whether another one that comes first lacks slots of the pool, and nothing else: it would wait for ever."""
-        best = other.best(self._steps, self._shares)
+        best = self._first(other)
         if best is None or best[0] > key or self._full(best[1].tags) is not None:
             return False
         return self._full(other.wants, pool) is None and self._full(other.wants) is pool
@@ -178,6 +218,8 @@ class WaitingRoom:
         waiting = self._steps.pop(heapq.heappop(row.heap)[2])
         for gate, amount in (*row.tags, *lane.party.wants):
             gate.take(amount, self._now)
+        step = waiting.step
+        self.soles.hold((step.run_id, step.position), step.name, step.partition)
         self._shares.started(lane.origin)
         lane.enter(row, self._steps)
         self._gone(waiting)

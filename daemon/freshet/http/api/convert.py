@@ -11,11 +11,13 @@ from freshet.definitions.freshness import FreshnessSpec
 from freshet.definitions.graph import Definitions
 from freshet.definitions.sensor import SensorSpec
 from freshet.engine import automation
+from freshet.engine.blocked import Blocked
 from freshet.engine.control import SensorState, TickReport
 from freshet.executors.base import LoadProblem
 from freshet.http.models import (
     AssetAnswer,
     AssetCounts,
+    BlockedAnswer,
     CursorAnswer,
     EventAnswer,
     FreshnessAnswer,
@@ -178,7 +180,7 @@ def _label(condition: AutomationCondition) -> str:
     return f"{type(condition).__name__}({', '.join(map(_label, parts))})"
 
 
-def run_answer(row: RunRow, blocked_by: str | None = None) -> RunAnswer:
+def run_answer(row: RunRow, blocked: Blocked | None = None) -> RunAnswer:
     """A run with its steps."""
     return RunAnswer(
         id=row.id,
@@ -199,7 +201,8 @@ def run_answer(row: RunRow, blocked_by: str | None = None) -> RunAnswer:
         ended_at=row.ended_at,
         error=row.error,
         steps=tuple(_step(step) for step in row.steps),
-        blocked_by=blocked_by,
+        blocked_by=None if blocked is None else blocked.text,
+        blocked=None if blocked is None else BlockedAnswer(kind=blocked.kind, name=blocked.name, text=blocked.text),
         depth=row.depth,
         condition=row.condition,
         parent=row.parent,

@@ -97,7 +97,7 @@ def _answer(api: Context, row: RunRow) -> RunAnswer:
     waits = row.state in ("queued", "interrupted") or (
         row.state == "started" and (row.calls or not any(step.state == "started" for step in row.steps))
     )
-    return run_answer(row, api.control.blocked_by(row.id) if waits else None)
+    return run_answer(row, api.control.blocked(row.id) if waits else None)
 
 
 async def _until_ended(api: Context, run_id: int) -> None:

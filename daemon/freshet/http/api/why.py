@@ -41,7 +41,7 @@ async def why(
         makers=tuple(MakerAnswer.model_validate(one, from_attributes=True) for one in view.makers),
         added_at=view.added_at,
         reported=None if view.reported is None else event_answer(view.reported),
-        run=None if view.run is None else run_answer(view.run, view.blocked_by),
+        run=None if view.run is None else run_answer(view.run, view.blocked),
         earlier=view.earlier,
         gates=tuple(GateAnswer.model_validate(one, from_attributes=True) for one in view.gates),
         stopped=None if view.stopped is None else event_answer(view.stopped),

@@ -49,6 +49,7 @@ from freshet.http.models.plugins import PluginAnswer, ReloadAnswer
 from freshet.http.models.pools import PoolAnswer, PriorityBody, RateAnswer
 from freshet.http.models.runs import (
     ArtifactAnswer,
+    BlockedAnswer,
     CallBody,
     CancelItemBody,
     EventAnswer,
@@ -102,6 +103,7 @@ __all__ = [
     "BackfillBody",
     "BackfillSelect",
     "BackfillState",
+    "BlockedAnswer",
     "CacheCleared",
     "CallBody",
     "CancelItemBody",

@@ -11,6 +11,7 @@ from freshet.http.models.base import Answer, Body, Json, RunState, StepState
 
 __all__ = [
     "ArtifactAnswer",
+    "BlockedAnswer",
     "CallBody",
     "CancelItemBody",
     "EventAnswer",
@@ -54,10 +55,22 @@ class SubRunAnswer(Answer):
     state: RunState
 
 
+class BlockedAnswer(Answer):
+    """What holds a run up. `daemon`: it starts nothing now; `executor`: all its slots are taken; `overlap`: another run
+    makes the same; `pause`: of a pool; `pool`, `rate`: of a pool; `retry`: a step's back-off; `run`: runs that go
+    before it, or that its steps have asked for; `runs`, `tag`: limits of runs; `step`: steps above it in the same run.
+    `name`: of the pool, tag (`key=value`), asset, job or executor, or the number of the run."""
+
+    kind: Literal["daemon", "executor", "overlap", "pause", "pool", "rate", "retry", "run", "runs", "step", "tag"]
+    name: str | None
+    text: str
+
+
 class RunAnswer(Answer):
-    """A run and its steps in order. `blocked_by`: why none of its steps goes on, while it waits. `depth`:
-    how many automatic runs led to it. `condition`: names the condition that asked for it, see `freshet why`. `parent`:
-    the run of which a step asked for it. `sub_runs`: of one run alone, the last 1,000 that its steps asked for."""
+    """A run and its steps in order. `blocked`: why none of its steps goes on, while it waits; `blocked_by`: its text.
+    `depth`: how many automatic runs led to it. `condition`: names the condition that asked for it, see `freshet why`.
+    `parent`: the run of which a step asked for it. `sub_runs`: of one run alone, the last 1,000 that its steps asked
+    for."""
 
     id: int
     kind: Literal["asset", "job"]
@@ -78,6 +91,7 @@ class RunAnswer(Answer):
     error: Json
     steps: tuple[StepAnswer, ...]
     blocked_by: str | None = None
+    blocked: BlockedAnswer | None = None
     depth: int = 0
     condition: str | None = None
     parent: int | None = None

@@ -76,7 +76,8 @@ class StepToAdmit:
 
     `partitioned`: False for an asset without partitions in a run that has one (`materialize --downstream`): the
     step's partition is then 0 and its key None. `at`: a partition of its own, in a run that has none; by its number,
-    and a window of time by its key, too. `check_of`: it is a check of this asset.
+    and a window of time by its key, too. `check_of`: it is a check of this asset. `beside`: other runs may make the
+    same at once.
     """
 
     name: str
@@ -84,6 +85,7 @@ class StepToAdmit:
     partitioned: bool = True
     at: PartitionRef | None = None
     check_of: str | None = None
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,8 @@ class RunToAdmit:
 
     `in_order`: the runs of its group go one after the other; `held`: one of them has not ended, so no step begins.
     `begin`: so many of its first steps begin at once, whatever else is begun: what they want is reserved for them.
-    `overlap`: of a sensor, what becomes of it while another of its group has not ended."""
+    `overlap`: of a sensor, what becomes of it while another of its group has not ended. `policy`: of its target,
+    whoever asks: `skip`, `latest` or `cancel`; what `queue` asks for is not decided when a run is admitted."""
 
     kind: Literal["asset", "job"]
     target: str
@@ -115,6 +118,7 @@ class RunToAdmit:
     held: bool = False
     begin: int = 0
     overlap: Overlap = "allow"
+    policy: Overlap = "allow"
     depth: int = 0
     cause: int | None = None
     condition: str | None = None
@@ -171,12 +175,15 @@ class StepToRun:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What became of one admitted run: queued, or its first steps started."""
+    """What became of one admitted run: queued, or its first steps started. `at`: the numbers of its steps' partitions;
+    empty where none has any. `canceled`: the runs that gave way to it."""
 
     run_id: int
     request: int
     priority: int
     started: tuple[StepToRun, ...] = ()
+    at: tuple[int, ...] = ()
+    canceled: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,13 +238,15 @@ class Caller:
 @dataclass(frozen=True, slots=True)
 class CalledRun:
     """What a call came to: the run as it stands, and how it was `admitted`, if it was now. `refused`: the caller is not
-    in force any more, or is being canceled. Without a run otherwise: too many automatic runs led to it."""
+    in force any more, or is being canceled. Without a run otherwise: too many automatic runs led to it, or it gave way
+    to the one `before` it."""
 
     run_id: int | None
     state: RunState | None = None
     admitted: tuple[Admission, ...] = ()
     events: tuple[Event, ...] = ()
     refused: bool = False
+    before: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,13 +338,14 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class QueuedStep:
-    """A step that waits: for a slot, or (`not_before`) for its back-off."""
+    """A step that waits: for a slot, or (`not_before`) for its back-off. `partition`: its number."""
 
     run_id: int
     position: int
     name: str
     priority: int
     not_before: float | None
+    partition: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,10 +374,12 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What a start transaction did: steps to launch; those that were canceled meanwhile are left out."""
+    """What a start transaction did: steps to launch; those that were canceled meanwhile are left out. `busy`: those
+    whose partition another run makes meanwhile; they wait further."""
 
     steps: tuple[StepToRun, ...]
     events: tuple[Event, ...]
+    busy: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
