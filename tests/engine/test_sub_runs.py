@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,15 @@ LETTERS = StaticPartitions(["a", "b"])
 
 async def last(one: Rig, target: str) -> RunRow:
     return (await one.runs(target))[-1]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """The threads of steps have got so far: a step that rests lets time pass, whatever its thread does."""
+    for _ in range(6000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never came")
 
 
 async def test_a_chain_of_runs_that_ask_for_each_other_is_stopped(tmp_path: Path) -> None:
@@ -121,6 +132,84 @@ async def test_a_cancel_reaches_all_that_is_waited_for(tmp_path: Path) -> None:
             4: "canceled",
         }
         assert one.engine.launcher.queue.in_use == 0
+
+
+async def test_what_a_step_waited_for_is_canceled_once_it_has_failed_for_good(tmp_path: Path) -> None:
+    @job(retries=Retries(1, delay="1h", jitter=0, backoff=1))
+    def patient(ctx: JobContext, kept: bool) -> None:
+        if ctx.attempt == 1:
+            raise ConnectionError("in an hour")
+
+    @job
+    def bad(ctx: JobContext) -> None:
+        raise ValueError("never")
+
+    @job(retries=Retries(1, delay="1m", jitter=0, backoff=1))
+    async def above(ctx: JobContext) -> None:
+        await ctx.call(patient, {"kept": False}, wait=False)
+        await asyncio.gather(
+            ctx.call(patient, kept=False), ctx.call(patient, {"kept": True}, detach=True), ctx.call(bad)
+        )
+
+    async with rig(tmp_path, [patient, bad, above], workers=2) as one:
+        number = await one.control.call("above", {})
+        await one.settle()
+        await until(lambda: "tried again" in (one.blocked_by(number) or ""))
+        assert await one.states("patient") == ["started"] * 3, "the next attempt finds them"
+        await one.advance(60)
+        await until(lambda: not one.engine.launcher.running)
+        await one.settle()
+        assert await one.states("above") == ["failed"]
+        assert await one.states("bad") == ["failed", "failed"]
+        assert Counter(await one.states("patient")) == {"started": 2, "canceled": 1}
+        (canceled,) = [run for run in await one.runs("patient") if run.state == "canceled"]
+        assert canceled.params == {"kept": False}
+        await one.advance(3600)
+        assert Counter(await one.states("patient")) == {"succeeded": 2, "canceled": 1}
+        assert one.engine.launcher.queue.in_use == 0
+
+
+async def test_a_run_that_is_cut_off_too_often_takes_what_it_waited_for_with_it(tmp_path: Path) -> None:
+    @job(retries=Retries(1, delay="9h"))
+    def patient(ctx: JobContext) -> None:
+        raise ConnectionError("later")
+
+    @job
+    def above(ctx: JobContext) -> None:
+        ctx.call(patient)
+
+    async with rig(tmp_path, [patient, above], stop=False) as one:
+        await one.control.call("above", {})
+        await one.settle()
+        clock = one.clock
+    for _ in range(10):
+        async with rig(tmp_path, [patient, above], clock=clock, stop=False) as one:
+            assert await one.states() == ["started", "started"]
+    async with rig(tmp_path, [patient, above], clock=clock) as one:
+        assert await one.states() == ["failed", "canceled"]
+        assert not one.engine.launcher.running and not len(one.engine.launcher.queue)
+
+
+async def test_parameters_may_be_called_as_the_options_are(tmp_path: Path) -> None:
+    heard: list[tuple[Any, ...]] = []
+
+    @job
+    def below(wait: float, partition: str, detach: bool, params: dict[str, int], target: str = "") -> None:
+        heard.append((wait, partition, detach, params, target))
+
+    @job
+    def above(ctx: JobContext) -> None:
+        ctx.call(below, {"wait": 1.5, "partition": "a", "detach": True}, params={"n": 1}, target="x")
+        with pytest.raises(TypeError, match="'target' is given twice"):
+            ctx.call(below, {"target": "y"}, target="x")
+        with pytest.raises(TypeError, match="the parameters are a dict, found 'y'"):
+            ctx.call(below, "y")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    async with rig(tmp_path, [below, above]) as one:
+        await one.control.call("above", {})
+        await one.settle()
+        assert await one.states() == ["succeeded", "succeeded"]
+        assert heard == [(1.5, "a", True, {"n": 1}, "x")]
 
 
 async def test_what_was_asked_for_is_found_by_the_next_daemon(tmp_path: Path) -> None:

@@ -400,3 +400,5 @@ class Launcher:
         if finished.run_state == "queued":
             self.queue.requeued(step.run_id)
         self.wait(finished.queued)
+        for below in finished.canceled:
+            self.cancel(below, grace=CANCEL_GRACE)

@@ -101,7 +101,7 @@ class SubRuns:
         transaction = partial(
             call_run,
             run=booking.runs[0] if booking.runs else run,
-            by=Caller(call.run_id, call.position, call.attempt, call.call, call.waits),
+            by=Caller(call.run_id, call.position, call.attempt, call.call, call.waits and not call.detached),
             start=booking.start,
             needs=input_needs(definitions, (one.name for one in run.steps)),
             now=self._in.clock.now(),
@@ -208,7 +208,8 @@ class SubRuns:
     # --- ends -----------------------------------------------------------------------------------------------
 
     def over(self, step_id: StepId) -> bool:
-        """The attempt is over: nobody waits for its runs any more, which go on. Returns whether it was resting."""
+        """The attempt is over: nobody waits for its runs any more. They go on, for the next attempt to find; where
+        there is none, `finish_step` cancels them. Returns whether it was resting."""
         rest = self._rests.pop(step_id, None)
         if rest is None:
             return False

@@ -178,6 +178,7 @@ class StepCall:
     params: dict[str, Json]
     partition: str | None
     waits: bool
+    detached: bool = False
 
     @property
     def step(self) -> tuple[int, int]:

@@ -132,6 +132,7 @@ def step_call(told: Call) -> StepCall:
         params=told["params"],
         partition=told["partition"],
         waits=told["waits"],
+        detached=told["detached"],
     )
 
 

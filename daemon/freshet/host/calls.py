@@ -30,7 +30,16 @@ class Calls:
         self._number = 0
         self._same: dict[str, int] = {}
 
-    def call(self, target: str | Job | Asset, *, wait: bool, partition: str | None, params: Mapping[str, Any]) -> Any:
+    def call(
+        self,
+        target: str | Job | Asset,
+        params: Mapping[str, Any] | None,
+        more: Mapping[str, Any],
+        *,
+        wait: bool,
+        detach: bool,
+        partition: str | None,
+    ) -> Any:
         """See `contexts.JobContext.call`."""
         line = self._line
         if line is None:
@@ -43,12 +52,19 @@ class Calls:
                 "ctx.call in another process than the step's",
                 hint="call it in the step itself: not in an item of ctx.map, or in a process that the step has forked",
             )
-        asked = self._asked(target, wait=wait, partition=partition, params=params)
+        given = _together(target, params, more)
+        asked = self._asked(target, wait=wait, detach=detach, partition=partition, params=given)
         work = self._work(line, asked)
         return work if _in_loop() else asyncio.run(work)
 
     def _asked(
-        self, target: str | Job | Asset, *, wait: bool, partition: str | None, params: Mapping[str, Any]
+        self,
+        target: str | Job | Asset,
+        *,
+        wait: bool,
+        detach: bool,
+        partition: str | None,
+        params: Mapping[str, Any],
     ) -> WorkerCall:
         named: Any = target
         name: Any = named.spec.name if isinstance(named, Job | Asset) else named
@@ -79,6 +95,7 @@ class Calls:
             params=given,
             partition=partition,
             waits=bool(wait),
+            detached=bool(detach),
         )
 
     async def _work(self, line: Line, asked: WorkerCall) -> int:
@@ -100,6 +117,20 @@ class Calls:
         if run_id is None or (asked["waits"] and state in _ENDED_BADLY):
             raise RunFailed(asked["target"], run_id, state, said["error"], hint=said["hint"])
         return run_id
+
+
+def _together(target: object, params: object, more: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The parameters, each given once."""
+    if params is None:
+        return more
+    if not isinstance(params, Mapping):
+        hint = "ctx.call(job, {'name': value}) or ctx.call(job, name=value)"
+        raise TypeError(f"ctx.call: the parameters are a dict, found {params!r:.80}: {hint}")
+    given: Mapping[Any, Any] = params
+    for name in given:
+        if not isinstance(name, str) or name in more:
+            raise TypeError(f"ctx.call: the parameter {name!r} is {'given twice' if name in more else 'no name'}")
+    return {**given, **more}
 
 
 def _in_loop() -> bool:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
-from zoneinfo import ZoneInfo
 
 from freshet.definitions.asset import Asset
 from freshet.definitions.delivery import Deliveries
@@ -16,8 +12,8 @@ from freshet.definitions.durations import Duration
 from freshet.definitions.job import Job
 from freshet.definitions.listen import Happenings, ListenType
 from freshet.definitions.outcome import Json
-from freshet.definitions.partitions import MultiPartitions, PartitionsSpec, TimePartitions, resolved_set
 from freshet.definitions.retries import Retries
+from freshet.host.run_info import MissingKeys, Partition, PartitionWindow, RunInfo
 
 if TYPE_CHECKING:
     from freshet.host.artifacts import Image, Table
@@ -34,72 +30,6 @@ __all__ = [
     "SensorContext",
     "StepContext",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionWindow:
-    """From `start` up to, not including, `end`: aware datetimes on the clock of the set's zone."""
-
-    start: datetime
-    end: datetime
-
-
-@dataclass(frozen=True)
-class Partition:
-    """The partition a step runs for: its key, and what the sensor attached to it. `set`: of which it is one; without,
-    there is neither a window nor parts."""
-
-    key: str
-    metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    set: PartitionsSpec | None = field(default=None, repr=False)
-
-    @cached_property
-    def window(self) -> PartitionWindow | None:
-        """The stretch of time it stands for; None where the set is not in time. Of a combination: see `parts`."""
-        spec = None if self.set is None else resolved_set(self.set, "UTC")
-        if not isinstance(spec, TimePartitions):
-            return None
-        zone, window = ZoneInfo(spec.zone), spec.window(self.key)
-        return PartitionWindow(datetime.fromtimestamp(window.start, zone), datetime.fromtimestamp(window.end, zone))
-
-    @cached_property
-    def parts(self) -> Mapping[str, Partition]:
-        """Of a combination, the partition in each dimension by the dimension's name, in the order declared; empty for a
-        set of one dimension. `ctx.partition.parts["day"].window.start`."""
-        if not isinstance(self.set, MultiPartitions):
-            return MappingProxyType({})
-        keys = self.set.parse(self.key)
-        return MappingProxyType({name: Partition(key, set=self.set.dimension(name)) for name, key in keys.items()})
-
-
-@dataclass(frozen=True, slots=True)
-class RunInfo:
-    """The run that a step belongs to. `target`: the asset or job that was asked for; `origin`: by what
-    (`sensor:landing`, `schedule:nightly`, `retry:7`, ...); `partition`: the step's key, None without; `attempt`: of
-    this step, 1 for the first."""
-
-    id: int
-    target: str
-    origin: str
-    priority: int
-    partition: str | None
-    attempt: int
-    params: Mapping[str, Any]
-    tags: Mapping[str, str]
-
-
-class MissingKeys(tuple[str, ...]):
-    """Keys of partitions that have no value. `more`: how many others have none, beyond the first thousands that are
-    named."""
-
-    more: int = 0
-
-    @classmethod
-    def of(cls, keys: Iterable[str], more: int = 0) -> MissingKeys:
-        """The keys, and how many others."""
-        made = cls(keys)
-        made.more = more
-        return made
 
 
 class Logger(Protocol):
@@ -352,15 +282,25 @@ class JobContext(Protocol):
         ...
 
     def call(
-        self, target: str | Job | Asset, /, *, wait: bool = True, partition: str | None = None, **params: Any
+        self,
+        target: str | Job | Asset,
+        params: Mapping[str, Any] | None = None,
+        /,
+        *,
+        wait: bool = True,
+        detach: bool = False,
+        partition: str | None = None,
+        **more: Any,
     ) -> Any:
         """Let a job, or an asset (`partition`: its key), be run, with retries of its own, and wait until that run has
         ended: `ctx.call(notify, order_id=7)`, with `await` before it in an `async def`. Returns the run's number;
-        `wait=False`: at once. Raises `RunFailed` where it failed or was canceled, or cannot be.
+        `wait=False`: at once. Raises `RunFailed` where it failed or was canceled, or cannot be. `params`: the job's
+        parameters as a dict, those that are called `wait`, `detach` or `partition` among them.
 
         Each call of a step comes to one run, known by what it asks for and, among equal calls, by their order: what
         one asked for in an earlier attempt is waited for, and not done again if it succeeded; what failed is run anew.
-        While a step waits, others have its slot; its `timeout` goes on. To cancel its run cancels what it waits for.
+        While a step waits, others have its slot; its `timeout` goes on. What it waits for is canceled when its run is,
+        and when the step has failed for good; not so with `detach=True`.
         """
         ...
 

@@ -124,6 +124,7 @@ class Launch:
                 params=said["params"],
                 partition=said["partition"],
                 waits=said["waits"],
+                detached=said["detached"],
             )
         )
 

@@ -281,7 +281,8 @@ class Ended(TypedDict):
 
 class WorkerCall(TypedDict):
     """A step asks for a run of `target`. `number`: counts the calls of this attempt; `call`: which one it is, the same
-    in each attempt; `waits`: it goes on when the run has ended. Answered by `Called`."""
+    in each attempt; `waits`: it goes on when the run has ended; `detached`: that run outlives it. Answered by
+    `Called`."""
 
     op: Literal["call"]
     number: int
@@ -290,6 +291,7 @@ class WorkerCall(TypedDict):
     params: dict[str, Any]
     partition: str | None
     waits: bool
+    detached: bool
 
 
 class Call(WorkerCall):

@@ -47,6 +47,7 @@ def _of_worker(said: Any) -> FromWorker:
             "params": dict(),
             "partition": None | str(),
             "waits": bool(),
+            "detached": bool(),
         }:
             return cast("FromWorker", said)
         case {

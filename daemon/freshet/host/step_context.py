@@ -121,14 +121,22 @@ class RunningJob:
         return self._fans.map(self, function, items, **options)
 
     def call(
-        self, target: str | Job | Asset, /, *, wait: bool = True, partition: str | None = None, **params: Any
+        self,
+        target: str | Job | Asset,
+        params: Mapping[str, Any] | None = None,
+        /,
+        *,
+        wait: bool = True,
+        detach: bool = False,
+        partition: str | None = None,
+        **more: Any,
     ) -> Any:
         """Another run."""
         if self._calls is None:
             from freshet.host.calls import Calls
 
             self._calls = Calls(self._order, self._line)
-        return self._calls.call(target, wait=wait, partition=partition, params=params)
+        return self._calls.call(target, params, more, wait=wait, detach=detach, partition=partition)
 
     def write_progress(self) -> None:
         """Write the last state, if it is not written yet."""

@@ -20,6 +20,7 @@ from freshet.store.ending import (
 from freshet.store.events import EventLog
 from freshet.store.made import Made, write_made
 from freshet.store.records import Finished, QueuedStep, StepResult
+from freshet.store.steps import cancel_called
 
 __all__ = ["INTERRUPTION_BUDGET", "finish_step", "give_up", "too_often"]
 
@@ -72,13 +73,16 @@ def finish_step(db: sqlite3.Connection, result: StepResult, *, budget: int = INT
             queued = _again(db, log, result, priority, budget)
         case "failed" | "lost" | "interrupted" | "canceled":
             _cancel(db, log, result)
+    below: tuple[int, ...] = ()
+    if not queued and result.outcome not in ("succeeded", "canceled"):
+        below = cancel_called(db, log, result.run_id, result.position, result.at)
     state = end_known_run(db, log, result.run_id, (kind, target, state), result.at)
     if result.outcome == "succeeded":
         if not canceling and state not in _ENDED:
             queued = _ready_below(db, result.run_id, result.position, priority)
     elif state == "started" and result.outcome in ("lost", "interrupted"):
         state = settle_run(db, result.run_id)
-    return Finished(result.run_id, state, tuple(queued), log.write())
+    return Finished(result.run_id, state, tuple(queued), log.write(), canceled=below)
 
 
 def _succeed(db: sqlite3.Connection, log: EventLog, result: StepResult, tags: dict[str, str]) -> None:

@@ -10,6 +10,7 @@ from freshet.store.ending import end_run, release
 from freshet.store.events import EventLog
 from freshet.store.finishing import INTERRUPTION_BUDGET, give_up
 from freshet.store.records import Recovery
+from freshet.store.steps import cancel_called
 
 __all__ = ["recover"]
 
@@ -51,6 +52,8 @@ def recover(
         if interruptions > budget:
             _give_up(db, log, run_id, interruptions, now)
             failed.append(run_id)
+    if failed:
+        _finish_canceling(db, log, now)  # what these had asked for
     requeued = db.execute(
         f"""
         UPDATE steps SET state = 'queued', started_at = NULL
@@ -90,4 +93,6 @@ def _give_up(db: sqlite3.Connection, log: EventLog, run_id: int, interruptions: 
         "SELECT position FROM steps WHERE run_id = ? AND state IN ('started', 'interrupted')", (run_id,)
     ).fetchall()
     give_up(db, log, run_id, [position for (position,) in started], interruptions, now)
+    for (position,) in started:
+        cancel_called(db, log, run_id, position, now)
     end_run(db, log, run_id, now)

@@ -13,7 +13,7 @@ from freshet.store.events import EventLog
 from freshet.store.inputs import gather_inputs
 from freshet.store.records import Event, InputNeed, QueuedRun, QueuedStep, Started, StepToRun
 
-__all__ = ["cancel_into", "cancel_run", "queued_runs", "queued_steps", "start_steps", "started_since"]
+__all__ = ["cancel_called", "cancel_into", "cancel_run", "queued_runs", "queued_steps", "start_steps", "started_since"]
 
 # A step may start when the run goes on and all that it needs has succeeded.
 _READY = """
@@ -169,6 +169,14 @@ def cancel_run(db: sqlite3.Connection, run_id: int, now: float) -> tuple[Event, 
     log = EventLog(db, now)
     cancel_into(db, log, run_id, now)
     return log.write()
+
+
+def cancel_called(db: sqlite3.Connection, log: EventLog, run_id: int, position: int, now: float) -> tuple[int, ...]:
+    """A step is over and made nothing: cancel the runs that it had asked for, and waited for; returns them."""
+    below = [one for (one,) in db.execute(f"{_WAITED_FOR} AND c.position = ?", (run_id, position)).fetchall()]
+    for one in below:
+        cancel_into(db, log, one, now)
+    return tuple(below)
 
 
 def cancel_into(db: sqlite3.Connection, log: EventLog, run_id: int, now: float) -> None:

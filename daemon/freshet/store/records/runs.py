@@ -226,7 +226,7 @@ class SubRunRow:
 @dataclass(frozen=True, slots=True)
 class Caller:
     """The attempt of a step that asks for a run. `call`: which of its calls; `waits`: it goes on when the run has
-    ended, and the run is canceled with it."""
+    ended, and the run is canceled with it, or once it has failed for good."""
 
     run_id: int
     position: int
@@ -363,13 +363,14 @@ class QueuedRun:
 class Finished:
     """What a step's end did. `queued`: the steps of the run that wait from now on because of it: those that became
     ready, and the step itself where it is tried again (`not_before` set for a retry). `refused`: the attempt was not
-    the one in force, nothing was written."""
+    the one in force, nothing was written. `canceled`: runs that it had asked for, and that end with it."""
 
     run_id: int
     run_state: RunState
     queued: tuple[QueuedStep, ...]
     events: tuple[Event, ...]
     refused: bool = False
+    canceled: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
