@@ -13,6 +13,7 @@ from freshet import (
     AutomationCondition,
     DynamicPartitions,
     Pool,
+    Retries,
     RunRequest,
     Schedule,
     asset,
@@ -112,6 +113,35 @@ async def test_a_rate_spreads_starts_and_a_restart_does_not_forget_the_last_ones
         assert len(under.starts) == 6, "those of before the restart count"
         await one.advance(20)
         assert [round(at - begun) for at in under.starts] == [0, 0, 0, 60, 60, 60, 120, 120]
+
+
+@pytest.mark.parametrize("stop", [True, False])
+async def test_a_rate_counts_each_attempt_also_after_restarts(tmp_path: Path, stop: bool) -> None:
+    under = Under()
+
+    @job(pool="api", retries=Retries(5, delay="1s", backoff=1, jitter=0))
+    def ask(ctx: Any) -> None:
+        if ctx.attempt < 6:
+            raise ConnectionError("once more")
+
+    limits = Limits({"api": PoolLimit(9, Rate(3, 100.0))})
+
+    def short(step: StepToRun) -> float:
+        return under(step) / 10
+
+    async with rig(tmp_path, [ask], clock=under.clock, workers=9, limits=limits, duration=short, stop=stop) as one:
+        await one.control.call("ask", {})
+        await one.advance(5)
+        assert len(under.starts) == 3
+    for _ in range(3):  # what is cut off is queued again, and starts anew
+        async with rig(tmp_path, [ask], clock=under.clock, workers=9, limits=limits, duration=short, stop=stop) as one:
+            await one.advance(5)
+            assert len(under.starts) == 3
+    async with rig(tmp_path, [ask], clock=under.clock, workers=9, limits=limits, duration=short) as one:
+        await one.advance(500)
+        assert await one.states() == ["succeeded"]
+    begun = under.starts[0]
+    assert [round(at - begun) for at in under.starts] == [0, 2, 4, 100, 102, 104]
 
 
 async def test_runs_are_limited_together_and_by_their_tags(tmp_path: Path) -> None:

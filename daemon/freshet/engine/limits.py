@@ -45,8 +45,8 @@ def _misfits(definitions: Definitions, limits: Limits) -> Iterator[LoadProblem]:
 
 
 async def resume_limits(instruments: Instruments, launcher: Launcher, limits: Limits) -> None:
-    """Pools that were paused are; and rates count what started before this daemon: of a step that was tried several
-    times, the last start. Before what was cut off is queued again."""
+    """Pools that were paused are; and rates count what started before this daemon. Before what was cut off is queued
+    again."""
     for name in await instruments.store.read(paused_pools):
         if name in limits.pools:
             launcher.queue.pause(name, paused=True)

@@ -62,14 +62,16 @@ SELECT c.run_id FROM sub_runs c CROSS JOIN runs r ON r.id = c.run_id
 WHERE c.parent = ? AND c.waited AND r.state IN ('queued', 'started', 'interrupted')
 """
 
-# A step that started since then is of a run that has not ended, or has ended since then.
+# A step that started since then is of a run that has not ended, or has ended since then; or has been started again.
 _STARTED_SINCE = """
 SELECT s.name, s.started_at FROM (
     SELECT id FROM runs WHERE state IN ('queued', 'started', 'canceling', 'interrupted')
     UNION SELECT run_id FROM events WHERE type IN ('run_succeeded', 'run_failed', 'run_canceled')
         AND seq > coalesce((SELECT seq FROM events WHERE at < ?1 ORDER BY seq DESC LIMIT 1), 0)
 ) r JOIN steps s ON s.run_id = r.id
-WHERE s.started_at >= ?1 AND s.name IN (SELECT value FROM json_each(?2)) ORDER BY s.started_at
+WHERE s.started_at >= ?1 AND s.name IN (SELECT value FROM json_each(?2))
+UNION ALL SELECT name, at FROM earlier_starts WHERE at >= ?1 AND name IN (SELECT value FROM json_each(?2))
+ORDER BY 2
 """
 
 
@@ -97,7 +99,7 @@ def queued_steps(db: sqlite3.Connection) -> tuple[QueuedStep, ...]:
 
 
 def started_since(db: sqlite3.Connection, names: Sequence[str], at: float) -> tuple[tuple[str, float], ...]:
-    """The steps of these names that started (last) at `at` or later, and when; oldest first. Before `recover`."""
+    """The steps of these names that started at `at` or later, and when, each time; oldest first."""
     return tuple(db.execute(_STARTED_SINCE, (at, dump(list(names)))))
 
 
