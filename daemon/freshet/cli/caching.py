@@ -14,12 +14,13 @@ __all__ = ["add_commands"]
 
 def clear(
     session: Session,
-    asset: Annotated[str, typer.Argument(metavar="ASSET", help="What is to be made anew.")],
+    asset: Annotated[str, typer.Argument(metavar="NAME", help="The asset or job that is to make it anew.")],
     partition: Annotated[
         str | None, typer.Option("--partition", "-p", metavar="KEY", help="Only of this partition.")
     ] = None,
 ) -> None:
-    """Forget what an asset with cache= has made: what comes next is made anew."""
+    """Forget what an asset with cache= has made, and an asset or job of the items of ctx.map(cache=): what comes next
+    is made anew."""
     from freshet.cli.commands import act
 
     act.clear_cache(session, asset, partition)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from freshet.definitions.asset import Asset
+from freshet.definitions.cache import CacheKey
 from freshet.definitions.delivery import Deliveries
 from freshet.definitions.durations import Duration
 from freshet.definitions.job import Job
@@ -268,6 +269,7 @@ class JobContext(Protocol):
         limit: int | None = None,
         timeout: Duration | None = None,
         raising: bool = True,
+        cache: Duration | CacheKey | None = None,
     ) -> Any:
         """Call `function(item)`, or `function(ctx, item)`, for each item, at most `limit` at once (as many as there are
         CPUs), in processes forked from this one: `rates = ctx.map(fetch, regions, retries=3)`, with `await` before it
@@ -278,6 +280,10 @@ class JobContext(Protocol):
         done again by the step's next attempt: an item is known by its value as JSON and the function's code. Function
         and items may be anything: they are in the forked process's memory already, and so is what they hold open;
         what a function changes there is not seen here. `ctx.metadata` of an item goes to the journal alone.
+
+        `cache="1d"`, or a `CacheKey`: what this step has made of an equal item by the same code, in any run and for any
+        partition, is taken again, no longer than that after its work began. What a function takes beside the item does
+        not count. `freshet cache clear` forgets it.
         """
         ...
 

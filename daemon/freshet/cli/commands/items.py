@@ -8,7 +8,7 @@ from freshet.cli.tables import state_text, table
 from freshet.cli.text import in_line, plain
 from freshet.definitions.durations import format_duration
 from freshet.errors import UnknownName
-from freshet.http.models import CancelItemBody, ItemState, MapAnswer
+from freshet.http.models import CancelItemBody, ItemAnswer, ItemState, MapAnswer
 
 __all__ = ["cancel", "show"]
 
@@ -27,15 +27,17 @@ def show(session: Session, run_id: int, call: int | None, state: ItemState | Non
         counts = ", ".join(f"{count:,} {word}" for word, count in one.counts.items())
         print(plain(f"call {found.index(one)}  {one.step}: {one.name}  {one.total:,} items: {counts}"))  # noqa: T201
         rows = [
-            (item.number, state_text(item.state), item.attempts, _took(item.seconds), in_line(item.error or ""))
+            (item.number, state_text(item.state), item.attempts, _took(item), in_line(item.error or ""))
             for item in one.items
         ]
         if rows:
             table(("#item", "state", "#attempts", "took", "error"), rows, empty="")
 
 
-def _took(seconds: float | None) -> str:
-    return "-" if seconds is None else format_duration(seconds)
+def _took(item: ItemAnswer) -> str:
+    if item.cached is not None:
+        return f"made by run {item.cached}"
+    return "-" if item.seconds is None else format_duration(item.seconds)
 
 
 def cancel(session: Session, run_id: int, call: int | None, item: int) -> None:

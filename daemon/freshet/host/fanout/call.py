@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from freshet.definitions.cache import CacheKey, CacheSpec, cache_spec
 from freshet.definitions.durations import Duration, parse_duration
 from freshet.definitions.expect import expect
 from freshet.definitions.retries import Retries, RetrySpec, retry_spec
@@ -22,7 +23,8 @@ _LIMIT = 1000
 @dataclass(frozen=True)
 class MapCall:
     """One call. `limit`: processes at once; `timeout`: seconds for one attempt at an item; `wants_ctx`: the function
-    takes `ctx` before the item; `raising`: what failed raises when all is over, else stands in its place."""
+    takes `ctx` before the item; `raising`: what failed raises when all is over, else stands in its place; `cache`: when
+    what was made of an item is taken again."""
 
     function: Callable[..., Any]
     items: tuple[Any, ...]
@@ -32,6 +34,7 @@ class MapCall:
     timeout: float | None
     wants_ctx: bool
     raising: bool
+    cache: CacheSpec | None = None
 
 
 def checked(
@@ -42,6 +45,7 @@ def checked(
     limit: int | None,
     timeout: Duration | None,
     raising: bool,
+    cache: Duration | CacheKey | None = None,
 ) -> MapCall:
     """The call as data. Raises `DefinitionError` for what cannot be."""
     if not callable(function):
@@ -60,7 +64,17 @@ def checked(
         timeout=None if timeout is None else parse_duration(timeout, what="ctx.map(timeout=)"),
         wants_ctx=_wants_ctx(function),
         raising=raising,
+        cache=_rule(cache),
     )
+
+
+def _rule(cache: Duration | CacheKey | None) -> CacheSpec | None:
+    rule = cache_spec(cache, "ctx.map(cache=)")
+    if rule is not None and not rule.inputs:
+        raise DefinitionError(
+            "ctx.map(cache=CacheKey(inputs=False)): the item is what counts", hint="leave inputs= out"
+        )
+    return rule
 
 
 def _wants_ctx(function: Callable[..., Any]) -> bool:

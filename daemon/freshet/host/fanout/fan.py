@@ -17,7 +17,8 @@ from typing import Any
 import orjson
 
 from freshet.definitions.durations import format_duration
-from freshet.errors import ItemsFailed
+from freshet.errors import ItemsFailed, ValueFormatError
+from freshet.host.fanout.cache import ItemCache
 from freshet.host.fanout.call import MapCall
 from freshet.host.fanout.items import Failure, ItemQueue
 from freshet.host.fanout.member import ORDER, serve
@@ -80,6 +81,10 @@ class Fan:
         key = item_key(call.function)
         self._keys = [key(item) for item in call.items]
         self._before: dict[int, Kept] = {}
+        self._cache = None
+        if call.cache is not None:
+            self._cache = ItemCache(place.runs, place.step, call.function, call.cache, time.time())
+        self._cached: set[int] = set()
         self._told = 0
         self._queue = ItemQueue(self._to_do(), call.retries, random.Random(os.urandom(8)))
         self._members: set[_Member] = set()
@@ -95,11 +100,25 @@ class Fan:
         for item, key in enumerate(self._keys):
             found = None if key is None else kept.get(key)
             if found is None:
-                todo.append(item)
+                if not self._found_in_cache(item):
+                    todo.append(item)
             else:
                 self._results[item] = self._read(found)
                 self._before[item] = found
         return todo
+
+    def _found_in_cache(self, item: int) -> bool:
+        """Whether a run of before has made it, and the value is still there."""
+        found = None if self._cache is None else self._cache.find(self._call.items[item])
+        if found is None:
+            return False
+        try:
+            self._results[item] = self._read(found)
+        except ValueFormatError:
+            return False
+        self._before[item] = found
+        self._cached.add(item)
+        return True
 
     def _kept(self) -> dict[str, Kept]:
         place = self._place
@@ -123,7 +142,8 @@ class Fan:
         head = {"map": call.name, "total": len(call.items), "attempt": place.attempt, "t": time.time()}
         self._record.add(head)
         for item, kept in self._before.items():
-            self._note_kept({"i": item, "n": 0, "t": head["t"]}, kept)
+            cached = {"cached": kept.run_id} if item in self._cached else {}
+            self._note_kept({"i": item, "n": 0, "t": head["t"], **cached}, kept)
         try:
             self._advance()
             if self._queue.left:
@@ -227,6 +247,8 @@ class Fan:
         kept = Kept(body if newline else ValueRef(**told["ref"]), self._place.run_id)
         self._results[item] = self._read(kept)
         self._note_kept(line, kept)
+        if self._cache is not None:
+            self._cache.keep(self._call.items[item], kept, line["t"] - line["d"])
         self._queue.succeeded(item)
         self._tell()
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
+from freshet.definitions.cache import CacheKey
 from freshet.definitions.durations import Duration
 from freshet.definitions.retries import Retries
 from freshet.host.fanout.call import MapCall, checked
@@ -40,9 +41,10 @@ class Fans:
         limit: int | None = None,
         timeout: Duration | None = None,
         raising: bool = True,
+        cache: Duration | CacheKey | None = None,
     ) -> Any:
         """See `contexts.JobContext.map`."""
-        call = checked(function, items, retries=retries, limit=limit, timeout=timeout, raising=raising)
+        call = checked(function, items, retries=retries, limit=limit, timeout=timeout, raising=raising, cache=cache)
         number, self._calls = self._calls, self._calls + 1
         work = self._run(context, call, number)
         return work if _in_loop() else asyncio.run(work)

@@ -7,6 +7,7 @@
     {"i": 2, "n": 1, "t": ..., "error": {...}, "again": 1767225601.2}   it failed; `again`: when it is tried again
     {"i": 2, "n": 1, "t": ..., "error": {...}, "canceled": true}        it was ended by hand
     {"i": 0, "n": 0, "t": ..., "k": "9f...", "v": [1, 2]}               it had been made before
+    {"i": 0, "n": 0, "t": ..., "cached": 7, "k": "9f...", "v": [1, 2]}  by that run, and is taken again: `cache=`
 
 `k` is a digest of the function's code and the item: what succeeded in one attempt of the step is not done again in the
 next, nor in a run that retries this one, however the items stand then. `in`, beside `ref`: the run in whose folder it

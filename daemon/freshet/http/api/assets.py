@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from anyio import to_thread
 from fastapi import APIRouter
 
 from freshet.definitions.asset import AssetSpec
 from freshet.definitions.names import check_version
+from freshet.errors import Conflict
 from freshet.http.api.context import Api, Context, known
 from freshet.http.api.convert import asset_answer
+from freshet.http.api.items import clear_items
 from freshet.http.models import AssetAnswer, CacheCleared, ReportAnswer, ReportBody
 from freshet.store.queries import asset_summaries
 from freshet.store.records import ReportedMaterialization
@@ -43,9 +46,16 @@ async def report(api: Api, name: str, body: ReportBody) -> ReportAnswer:
 
 @router.delete("/{name}/cache")
 async def clear_cache(api: Api, name: str, partition: str | None = None) -> CacheCleared:
-    """Forget what was made of an asset with `cache=`, or of one partition of it: what comes next is made anew."""
-    known(api.control.definitions.asset, name, "asset")
-    forgotten = await api.control.clear_cache(name, partition)
+    """Forget what was made of an asset with `cache=`, or of one partition of it: what comes next is made anew. Without a
+    partition, what an asset or a job has made of the items of `ctx.map(cache=)`, too."""
+    forgotten = 0
+    if name not in api.control.definitions.job:
+        known(api.control.definitions.asset, name, "asset")
+        forgotten = await api.control.clear_cache(name, partition)
+    elif partition is not None:
+        raise Conflict(f"the job {name!r} has no partitions", hint="leave the partition out")
+    if partition is None:
+        forgotten += await to_thread.run_sync(clear_items, api.state_dir, name)
     return CacheCleared(asset=name, partition=partition, forgotten=forgotten)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import shutil
 from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass, field
@@ -19,7 +21,7 @@ from freshet.http.api.convert import run_answer
 from freshet.http.api.runs import find_run
 from freshet.http.models import CancelItemBody, ItemAnswer, ItemState, MapAnswer, RunAnswer
 
-__all__ = ["router"]
+__all__ = ["clear_items", "router"]
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 
@@ -44,6 +46,19 @@ async def cancel_item(api: Api, run_id: RunId, body: CancelItemBody) -> RunAnswe
     """End one item; the others go on. Nothing happens to one that is over."""
     row = await api.control.cancel(run_id, ItemRef(body.position, body.call, body.item))
     return run_answer(row, None)
+
+
+def clear_items(state_dir: Path, step: str) -> int:
+    """Forget what the items of a step have made (`ctx.map(cache=)`, see `host.fanout.cache`); returns how many."""
+    folder = state_dir / "runs" / "cache" / step
+    away = folder.with_name(f".{step}.{secrets.token_hex(8)}")
+    try:
+        folder.rename(away)
+    except FileNotFoundError:
+        return 0
+    count = sum(1 for one in away.iterdir() if not one.name.startswith("."))
+    shutil.rmtree(away, ignore_errors=True)
+    return count
 
 
 # --- reading ---------------------------------------------------------------------------------------------------
@@ -97,7 +112,7 @@ def _changed(line: dict[str, Any]) -> dict[str, Any]:
         return {**changed, "state": "running"}
     changed["seconds"] = line.get("d")
     if "error" not in line:
-        return {**changed, "state": "succeeded"}
+        return {**changed, "state": "succeeded", "cached": line.get("cached")}
     error = line["error"]
     state = "canceled" if line.get("canceled") else "failed" if line.get("again") is None else "retrying"
     return {**changed, "state": state, "error": f"{error['type']}: {error['message']}"}

@@ -147,7 +147,7 @@ ItemState = Literal["waiting", "running", "retrying", "succeeded", "failed", "ca
 
 class ItemAnswer(Answer):
     """An item of a `ctx.map`, by its number from 0. `attempts`: 0 where it had been made before; `seconds`: of the last
-    one that ended."""
+    one that ended; `cached`: the run that had made it, where it was taken from the cache."""
 
     number: int
     state: ItemState
@@ -155,6 +155,7 @@ class ItemAnswer(Answer):
     at: float | None = None
     seconds: float | None = None
     error: str | None = None
+    cached: int | None = None
 
 
 class MapAnswer(Answer):
