@@ -123,10 +123,10 @@ def _together(target: object, params: object, more: Mapping[str, Any]) -> Mappin
     """The parameters, each given once."""
     if params is None:
         return more
-    if not isinstance(params, Mapping):
+    given: Any = params
+    if not isinstance(given, Mapping):
         hint = "ctx.call(job, {'name': value}) or ctx.call(job, name=value)"
-        raise TypeError(f"ctx.call: the parameters are a dict, found {params!r:.80}: {hint}")
-    given: Mapping[Any, Any] = params
+        raise TypeError(f"ctx.call: the parameters are a dict, found {given!r:.80}: {hint}")
     for name in given:
         if not isinstance(name, str) or name in more:
             raise TypeError(f"ctx.call: the parameter {name!r} is {'given twice' if name in more else 'no name'}")

@@ -46,8 +46,8 @@ async def report(api: Api, name: str, body: ReportBody) -> ReportAnswer:
 
 @router.delete("/{name}/cache")
 async def clear_cache(api: Api, name: str, partition: str | None = None) -> CacheCleared:
-    """Forget what was made of an asset with `cache=`, or of one partition of it: what comes next is made anew. Without a
-    partition, what an asset or a job has made of the items of `ctx.map(cache=)`, too."""
+    """Forget what was made of an asset with `cache=`, or of one partition of it: what comes next is made anew. Without
+    a partition, what an asset or a job has made of the items of `ctx.map(cache=)`, too."""
     forgotten = 0
     if name not in api.control.definitions.job:
         known(api.control.definitions.asset, name, "asset")
