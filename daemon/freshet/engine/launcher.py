@@ -92,8 +92,6 @@ class Launcher:
     def admitted(self, booking: Booking, requests: Sequence[RunToAdmit], admissions: Sequence[Admission]) -> None:
         """Launch what was committed as started; the other steps that may begin wait for a slot."""
         self.queue.settle(booking, requests, admissions)
-        definitions = self._in.in_force.definitions
-        depth, uses = definitions.depth, definitions.uses
         for admission in admissions:
             request = requests[admission.request]
             if request.in_order:
@@ -102,8 +100,7 @@ class Launcher:
             for position, step in enumerate(request.steps):
                 if not step.needs and position not in begun:
                     at = admission.at[position] if admission.at else 0
-                    queued = QueuedStep(admission.run_id, position, step.name, admission.priority, None, at)
-                    self.queue.put(queued, depth=depth.get(step.name, 0), use=uses.get(step.name))
+                    self._put(QueuedStep(admission.run_id, position, step.name, admission.priority, None, at))
             for started in admission.started:
                 self._launch(started)
             for run_id in admission.canceled:
