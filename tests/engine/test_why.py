@@ -147,7 +147,8 @@ def test_what_is_queued_says_what_blocks_it(tmp_path: Path, capsys: pytest.Captu
     with served_engine(tmp_path, [first, second, third], capsys, duration=lasting(10.0), workers=1) as one:
         one.cli("materialize", "first")
         one.cli("materialize", "first")
-        assert one.cli("--json", "why", "first").json["run"]["blocked_by"] == "waits for a slot (1 of 1 in use)"
+        waits = "waits until run 1 does not make first any more"
+        assert one.cli("--json", "why", "first").json["run"]["blocked_by"] == waits
         one.advance(25)
         assert one.cli("--json", "why", "third").json["run"]["blocked_by"] == "waits for second in the same run"
         assert "waits for second in the same run" in one.cli("why", "third").out
