@@ -18,7 +18,7 @@ from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.durations import Duration
 from freshet.definitions.executor import PROCESS, ExecutorSpec, executor_spec
 from freshet.definitions.expect import expect, expect_function, expect_list, expect_tags
-from freshet.definitions.flow import Overlap, overlap_option
+from freshet.definitions.flow import Overlap
 from freshet.definitions.freshness import Freshness, FreshnessSpec
 from freshet.definitions.mapping import All, Identity, Last, Mapping
 from freshet.definitions.names import check_name, check_version
@@ -68,9 +68,10 @@ class Dep:
 
 @dataclass(frozen=True)
 class AssetSpec:
-    """An asset as plain data. Durations are seconds; `resources`: the parameters that are no upstreams, known once all
-    plugins are loaded. `code_version`: `version`, or else what `code.code_version` makes of the function; None without
-    a function."""
+    """An asset as plain data. Durations are seconds. `overlap`: unless "allow", no two runs make a partition at once;
+    automation and backfills cancel and drop nothing, but wait; a step that waits for a run makes its own still.
+    `resources`: the parameters that are no upstreams, known once all plugins are loaded. `code_version`: `version`, or
+    else what `code.code_version` makes of the function; None without a function."""
 
     name: str
     deps: tuple[DepSpec, ...] = ()
@@ -174,24 +175,16 @@ def asset(
     """Declare an asset: `@asset`, or `@asset(partitions=..., automation=AutomationCondition.eager())`.
 
     Each parameter of the function other than `ctx` names an upstream asset and receives its value. `deps`
-    adds upstreams without a value, or names the mapping of a parameter. `executor`: where it runs.
+    adds upstreams without a value, or names the mapping of a parameter. `executor`: where it runs. `overlap`: what
+    becomes of a run while another one makes the same partition, as of a job; "queue": the later one waits.
 
     `version`: of its code, up to 64 characters, for you to change where `AutomationCondition.code_version_changed()` is
     to be told; without, it is a digest of the function's code, which an edit changes and a comment does not.
 
     `cache="1d"`, or a `CacheKey`: what was made of the same inputs by the same code is not made again, see there.
 
-    `overlap`: what becomes of a run that is asked for while another one makes the same partition (without partitions:
-    the asset), or waits to. "queue": it waits until the other does not make it any more; two runs never make it at the
-    same time. "skip": it comes to nothing, and who asks is told. "latest": as "queue", and runs of this asset and
-    partition that have not begun are canceled. "cancel": as "latest", and so are those under way. "allow": they run
-    side by side. Automation and backfills cancel nothing, and nothing of theirs is dropped: they ask once for what is
-    to come, and it waits. While a step waits for a run that it asked for (`ctx.call`), it makes its partition still.
-
     `memory="512MiB"`: what all processes of the step may have together; beyond, the attempt fails as a `MemoryError`.
-    `env`: variables set over the worker's, for all to see (no secrets). `cwd`: its working directory, relative to the
-    setting `root`.
-
+    `env`: variables set over the worker's, for all to see (no secrets). `cwd`: where it works, relative to `root`.
     `was`: the name that it had before: its history, partitions and values go with it.
     """
 
@@ -204,9 +197,8 @@ def asset(
             freshness=policy_of(freshness, what),
             automation=expect(automation, _CONDITION, f"{what}: automation", _WRITTEN),
             **pool_option(pool, f"{what}: pool"),
-            overlap=overlap_option(overlap, what),
             executor=executor_spec(executor, wrapped, what, ("partition",) if partitions else (), memory or env or cwd),
-            **step_options(what, priority, retries, timeout, surroundings(memory, env, cwd, what)),
+            **step_options(what, priority, retries, timeout, surroundings(memory, env, cwd, what), overlap),
             cache=cache_spec(cache, f"{what}: cache"),
             tags=expect_tags(tags, f"{what}: tags"),
             **_texts(what, io=io, group=group, was=was),

@@ -12,7 +12,7 @@ from typing import Any, overload
 from freshet.definitions.durations import Duration
 from freshet.definitions.executor import PROCESS, ExecutorSpec, executor_spec
 from freshet.definitions.expect import expect, expect_function, expect_tags
-from freshet.definitions.flow import Overlap, overlap_option
+from freshet.definitions.flow import Overlap
 from freshet.definitions.names import check_name
 from freshet.definitions.outcome import Json
 from freshet.definitions.pool import Pool, pool_option
@@ -132,9 +132,8 @@ def job(
         spec = JobSpec(
             name=called,
             **pool_option(pool, f"{what}: pool"),
-            overlap=overlap_option(overlap, what),
             executor=executor_spec(executor, wrapped, what, parameters, memory or env or cwd),
-            **step_options(what, priority, retries, timeout, surroundings(memory, env, cwd, what)),
+            **step_options(what, priority, retries, timeout, surroundings(memory, env, cwd, what), overlap),
             tags=expect_tags(tags, f"{what}: tags"),
             group=expect(group, (str, NoneType), f"{what}: group"),
             wants_ctx="ctx" in parameters,

@@ -221,7 +221,7 @@ class Launcher:
                     needs=input_needs(definitions, (step.name for step in taken)),
                     now=self._in.clock.now(),
                     version=definitions.version,
-                    beside=[(step.run_id, step.position) for step in taken if step.name not in alone],
+                    alone=[(step.run_id, step.position) for step in taken if step.name in alone],
                 )
             )
         except StoreUnavailable:

@@ -25,7 +25,7 @@ def steps_of(
         spec = definitions.asset[name]
         needs = sorted(position[dep.asset] for dep in spec.deps if dep.asset in position)
         in_it = partitioned and spec.partitions is not None
-        steps.append(StepToAdmit(name, tuple(needs), in_it, beside=spec.overlap == "allow"))
+        steps.append(StepToAdmit(name, tuple(needs), in_it, alone=spec.overlap != "allow"))
     return tuple(steps)
 
 
@@ -41,7 +41,7 @@ def _checked(
         if name in made:
             own = (len(steps),)
             needs = sorted(place for dep in spec.deps for place in through.get(dep.asset, ()))
-            steps.append(StepToAdmit(name, tuple(needs), in_it, beside=spec.overlap == "allow"))
+            steps.append(StepToAdmit(name, tuple(needs), in_it, alone=spec.overlap != "allow"))
         through[name] = own
         for check in definitions.checks_of.get(name, ()):
             if name in made or check.step in alone:

@@ -172,7 +172,7 @@ def _lay_out(
         at = own[step.at] if step.at is not None else place if step.partitioned else _NOWHERE
         makes = kind == "asset" and step.check_of is None
         asset_id = assets[step.name] if makes else None
-        begins = first and (asset_id is None or step.beside or _may_make(db, rows, asset_id, at.number))
+        begins = first and (asset_id is None or not step.alone or _may_make(db, rows, asset_id, at.number))
         state, attempt, started_at = ("started", 1, how.now) if begins else ("queued", 0, None)
         reserved -= first
         numbers.append(at.number)

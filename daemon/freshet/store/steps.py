@@ -21,9 +21,9 @@ s.state IN ('queued', 'retrying') AND r.state IN ('queued', 'started', 'interrup
     SELECT 1 FROM json_each(s.needs) need JOIN steps above ON above.run_id = s.run_id AND above.position = need.value
     WHERE above.state <> 'succeeded')
 """
-# Another run makes the same, while the one wanted may not go beside it.
+# Another run makes the same, and the one wanted does not go beside it.
 _BUSY = """
-NOT wanted.value ->> 2 AND EXISTS (
+wanted.value ->> 2 AND EXISTS (
     SELECT 1 FROM steps other WHERE other.asset_id = s.asset_id AND other.partition = s.partition
     AND other.state = 'started')
 """
@@ -110,15 +110,15 @@ def start_steps(
     needs: Mapping[str, Sequence[InputNeed]],
     now: float,
     version: str,
-    beside: Collection[tuple[int, int]] = (),
+    alone: Collection[tuple[int, int]] = (),
 ) -> Started:
     """Commit steps, given by (run, position), as started, each with its attempt counted.
 
-    Those that may not start any more (canceled, started before) are left out; so are those of which another run makes
-    the same partition, unless they are among those that may go `beside` it.
+    Those that may not start any more (canceled, started before) are left out; so are those that go `alone` while
+    another run makes the same partition.
     """
     log = EventLog(db, now)
-    asked = dump([(*step, step in beside) for step in steps])
+    asked = dump([(*step, step in alone) for step in steps])
     begun = set(db.execute(_START, (now, asked)))
     busy = tuple(db.execute(_KEPT_BACK, (asked,))) if len(begun) < len(steps) else ()
     if not begun:

@@ -85,9 +85,9 @@ def call_run(
 
 def _made_above(db: sqlite3.Connection, run: RunToAdmit, caller: int) -> int | None:
     """The run, out of the caller and those that wait for it, that makes the same partition as this one would."""
-    if run.kind == "job" or all(step.beside for step in run.steps):
+    if run.kind == "job" or not any(step.alone for step in run.steps):
         return None
-    names = [step.name for step in run.steps if not step.beside and step.check_of is None]
+    names = [step.name for step in run.steps if step.alone]
     row = db.execute(_ABOVE, (caller, dump(names), run.key, run.partition)).fetchone()
     return None if row is None else row[0]
 

@@ -56,8 +56,8 @@ def run_of_all(graph: PartitionGraph, row: BackfillRow, wanted: Mapping[str, Bit
             if spec.partitions is not None:
                 key = spec.partitions.key(number) if isinstance(spec.partitions, TimePartitions) else ""
                 at = PartitionRef(spec.partitions.name, key, number)
-            beside = spec.overlap == "allow"
-            steps.append(StepToAdmit(spec.name, tuple(needs), partitioned=at is not None, at=at, beside=beside))
+            alone = spec.overlap != "allow"
+            steps.append(StepToAdmit(spec.name, tuple(needs), partitioned=at is not None, at=at, alone=alone))
             blocking = [place for place, check in enumerate(checks, len(steps)) if check.blocking]
             through[spec.name, number] = (own, *blocking)
             steps += check_steps(checks, (own,), at)

@@ -76,8 +76,8 @@ class StepToAdmit:
 
     `partitioned`: False for an asset without partitions in a run that has one (`materialize --downstream`): the
     step's partition is then 0 and its key None. `at`: a partition of its own, in a run that has none; by its number,
-    and a window of time by its key, too. `check_of`: it is a check of this asset. `beside`: other runs may make the
-    same at once.
+    and a window of time by its key, too. `check_of`: it is a check of this asset. `alone`: it does not begin while
+    another run makes the same.
     """
 
     name: str
@@ -85,7 +85,7 @@ class StepToAdmit:
     partitioned: bool = True
     at: PartitionRef | None = None
     check_of: str | None = None
-    beside: bool = False
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
