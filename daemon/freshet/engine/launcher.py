@@ -42,6 +42,7 @@ CANCEL_GRACE = 5.0
 _AT_ONCE = 64
 """Steps that one transaction starts at most."""
 
+_BUSY = 0.1  # seconds until it is known here, too, which run makes what a step would make
 _FIRST = 1 << 30
 """As deep as no asset lies in the graph."""
 
@@ -186,8 +187,7 @@ class Launcher:
         now = self._in.clock.monotonic()
         taken = self.queue.take(now)
         going_on = [step for step in taken if (step.run_id, step.position) in self.running]
-        if going_on:
-            taken = [step for step in taken if (step.run_id, step.position) not in self.running]
+        taken = [step for step in taken if (step.run_id, step.position) not in self.running] if going_on else taken
         for step in going_on:
             self._in.work.begin()
             self.sub_runs.goes_on((step.run_id, step.position))
@@ -237,7 +237,7 @@ class Launcher:
                 if (step_id := (step.run_id, step.position)) not in begun:
                     self.queue.refund(step_id)
                     if step_id in started.busy:
-                        self._put(step)
+                        self._wait_until(step, self._in.clock.now() + _BUSY)
         for launched in started.steps:
             self._launch(launched)
         if len(started.steps) < len(taken):

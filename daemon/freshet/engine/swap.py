@@ -65,7 +65,7 @@ async def swap(engine: Engine, host: CodeHost, report: LoadReport, held: frozens
     engine.automator.resume(definitions, came.sets, came.moved, came.renamed)
     engine.refresher.published(news)
     engine.hosting.swap(host, held)
-    engine.launcher.queue.redefine(definitions.depth, definitions.uses)
+    engine.launcher.queue.redefine(definitions.depth, definitions.uses, definitions.alone)
     for executor in engine.launcher.executors.values():
         executor.prepare(definitions)
     instruments.bus.publish(came.events)

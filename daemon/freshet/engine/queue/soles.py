@@ -52,13 +52,12 @@ class Soles:
 
     def hold(self, step_id: StepId, name: str, partition: int) -> None:
         """The step makes it from now on."""
-        if name in self.alone:
-            self._holders[name, partition] = step_id
-            self._held[step_id] = name, partition
+        sole = self._held[step_id] = name, partition
+        self._holders[sole] = step_id
 
     def holder(self, step: QueuedStep) -> StepId | None:
         """The step of another run that makes what this one would make; None where it may go."""
-        found = self._holders.get((step.name, step.partition))
+        found = self._holders.get((step.name, step.partition)) if step.name in self.alone else None
         return None if found == (step.run_id, step.position) else found
 
     def release(self, step_id: StepId) -> tuple[Waiting, ...]:
