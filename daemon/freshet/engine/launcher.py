@@ -39,9 +39,7 @@ __all__ = ["CANCEL_GRACE", "Launcher"]
 CANCEL_GRACE = 5.0
 """Seconds that a canceled step gets to end by itself."""
 
-_AT_ONCE = 64
-"""Steps that one transaction starts at most."""
-
+_AT_ONCE = 64  # steps that one transaction starts at most
 _BUSY = 0.1  # seconds until it is known here, too, which run makes what a step would make
 _FIRST = 1 << 30
 """As deep as no asset lies in the graph."""
