@@ -175,16 +175,15 @@ def asset(
     """Declare an asset: `@asset`, or `@asset(partitions=..., automation=AutomationCondition.eager())`.
 
     Each parameter of the function other than `ctx` names an upstream asset and receives its value. `deps`
-    adds upstreams without a value, or names the mapping of a parameter. `executor`: where it runs. `overlap`: what
-    becomes of a run while another one makes the same partition, as of a job; "queue": the later one waits.
+    adds upstreams without a value, or names the mapping of a parameter. `executor`: where it runs. `overlap`: as of a
+    job, of runs that make the same partition.
 
     `version`: of its code, up to 64 characters, for you to change where `AutomationCondition.code_version_changed()` is
     to be told; without, it is a digest of the function's code, which an edit changes and a comment does not.
 
     `cache="1d"`, or a `CacheKey`: what was made of the same inputs by the same code is not made again, see there.
-
     `memory="512MiB"`: what all processes of the step may have together; beyond, the attempt fails as a `MemoryError`.
-    `env`: variables set over the worker's, for all to see (no secrets). `cwd`: where it works, relative to `root`.
+    `env`: variables over the worker's, for all to see (no secrets). `cwd`: where it works, relative to `root`.
     `was`: the name that it had before: its history, partitions and values go with it.
     """
 
@@ -204,8 +203,7 @@ def asset(
             **_texts(what, io=io, group=group, was=was),
             **_told_by(wrapped, called, deps, version),
         )
-        made = Asset(spec, wrapped)
-        collect(made)
+        collect(made := Asset(spec, wrapped))
         return made
 
     return make if function is None else make(function)
