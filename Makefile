@@ -7,6 +7,7 @@ PYTHON := $(VENV)/bin/python
 PYTHONS ?= python3 python3.11 python3.12 python3.13 python3.14
 CONFIG ?= config/freshet.toml
 KILLS ?= 2000
+RELOADS ?= 500
 
 .DEFAULT_GOAL := help
 .PHONY: help run check test lint types unit crash zoo bench fmt audit lock env env-dev clean
@@ -36,6 +37,9 @@ unit: env-dev ## the tests, without those marked slow (ARGS=... goes to pytest)
 
 crash: env-dev ## the crash proofs at full length: the daemon killed KILLS times (2000)
 	FRESHET_CRASH_KILLS=$(KILLS) $(PYTHON) -m pytest tests/crash -m "slow or not slow" $(ARGS)
+
+reloads: env-dev ## plugins edited RELOADS times (500): memory and descriptors stay as they were
+	FRESHET_RELOADS=$(RELOADS) $(PYTHON) -m pytest tests/reload/test_lasting.py -s $(ARGS)
 
 zoo: env-dev ## bad steps in every executor, each kind 20 times, with healthy ones beside them
 	FRESHET_ZOO=20 $(PYTHON) -m pytest tests/executors/test_zoo.py -m slow $(ARGS)

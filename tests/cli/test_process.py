@@ -81,8 +81,8 @@ def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path) -> None:
 
 
 COMMANDS = """
-run check simulate inbox replay status assets sensors runs logs materialize call cancel partitions tick pause resume
-cursor cursor,get cursor,set cursor,history
+run check plugins reload simulate inbox replay status assets sensors runs logs materialize call cancel partitions tick
+pause resume cursor cursor,get cursor,set cursor,history
 """
 
 
@@ -111,4 +111,4 @@ def test_the_list_of_commands_is_whole(capsys: pytest.CaptureFixture[str]) -> No
     assert all("..." not in line for line in listed), "each summary fits its line"
     names = {line.split()[0] for line in listed}
     registered = {one.name or getattr(one.callback, "__name__", "") for one in app.registered_commands}
-    assert names == registered | {"cache", "cursor"}
+    assert names == registered | {"cache", "cursor", "service"}

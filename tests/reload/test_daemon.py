@@ -37,6 +37,13 @@ def slow(ctx) -> int:
     print("its value is", VALUE)
     return VALUE
 """
+APART = """
+from freshet import asset
+
+@asset(executor="detached")
+def far() -> None:
+    print("its value is VALUE")
+"""
 BROKEN = {
     "a syntax error": ("def one(:\n", "syntax error"),
     "an exception": ("raise RuntimeError('no')\n", "RuntimeError: no"),
@@ -180,3 +187,14 @@ def test_sighup_and_the_command_load_what_there_is(site: Site) -> None:
     daemon.signal(signal.SIGHUP)
     daemon.wait_until(lambda: not daemon.client.status().load_problems, "mended")
     assert daemon.stop() == 0
+
+
+def test_a_detached_step_runs_the_code_that_is_in_force(tmp_path: Path) -> None:
+    with site_at(tmp_path, plugins={"a.py": APART.replace("VALUE", "1")}) as site:
+        daemon = site.start().ready()
+        for value in "123":
+            if value != "1":
+                _edited(daemon, site.plugins / "a.py", APART.replace("VALUE", value))
+            (run,) = daemon.client.materialize(MaterializeBody(assets=("far",))).runs
+            daemon.wait_until(partial(_succeeded, daemon, run), "it ends")
+            assert f"its value is {value}\n" in site.cli("logs", str(run)).stdout

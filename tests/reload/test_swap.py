@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -273,3 +274,27 @@ async def test_what_is_renamed_keeps_what_it_had(tmp_path: Path) -> None:
         assert await load(one, *named("new", was="old")) == "changed"
         assert one.control.asset_counts("new_raw").materialized == 1
         assert await load(one, *named("new", was="old"), *named("old")[:1]) == "refused"
+
+
+async def test_nothing_of_the_definitions_before_is_kept(tmp_path: Path) -> None:
+    def all_kinds() -> tuple[object, ...]:
+        @asset(name="clean", automation=AutomationCondition.eager(), freshness=Freshness(within="1h"))
+        def clean() -> int:
+            return 1
+
+        @schedule(name="often", every="10s", target="note")
+        def often() -> None: ...
+
+        return counting(), raw(), clean, often, note
+
+    async with edited(tmp_path, *all_kinds()) as one:
+
+        async def objects_after(reloads: int) -> int:
+            for _ in range(reloads):
+                assert await load(one, *all_kinds()) == "changed"
+                await asyncio.sleep(0)
+            gc.collect()
+            return len(gc.get_objects())
+
+        before = await objects_after(10)
+        assert await objects_after(30) - before < 30 * 5

@@ -165,7 +165,9 @@ class Engine:
         self.instruments.in_force.partitions = PartitionGraph(report.definitions, Sets(report.definitions, sets))
         await resume_limits(self.instruments, self.launcher, self.options.limits)
         self.launcher.executors = self._make_executors(self.answers)
-        recovery = await take_over(self.instruments, self.launcher, budget=self.options.interruptions)
+        recovery = await take_over(
+            self.instruments, self.launcher, budget=self.options.interruptions, sources=report.sources
+        )
         if recovery.requeued or recovery.failed:
             _log.info("recovered", queued_again=recovery.requeued, failed=list(recovery.failed))
         sensors = [spec.name for spec in report.definitions.sensors]

@@ -67,7 +67,7 @@ async def swap(engine: Engine, host: CodeHost, report: LoadReport, held: frozens
     engine.hosting.swap(host, held)
     engine.launcher.queue.redefine(definitions.depth, definitions.uses, definitions.alone)
     for executor in engine.launcher.executors.values():
-        executor.prepare(definitions)
+        executor.prepare(definitions, report.sources)
     instruments.bus.publish(came.events)
     for start in (engine.refresher.start, engine.calendar.start, engine.retirer.start, engine.ticks.look_anew):
         start()

@@ -7,17 +7,20 @@ from functools import partial
 from freshet.definitions.executor import Lane
 from freshet.engine.instruments import Instruments
 from freshet.engine.launcher import Launcher
+from freshet.executors.base import Sources
 from freshet.store.records import Recovery, StepToRun
 from freshet.store.recovery import recover
 
 __all__ = ["take_over"]
 
 
-async def take_over(instruments: Instruments, launcher: Launcher, *, budget: int) -> Recovery:
+async def take_over(
+    instruments: Instruments, launcher: Launcher, *, budget: int, sources: Sources | None = None
+) -> Recovery:
     """In one commit nothing is 'started' any more but what an executor has found; that is its step again."""
     found: dict[Lane, tuple[StepToRun, ...]] = {}
     for lane, executor in launcher.executors.items():
-        executor.prepare(instruments.in_force.definitions)
+        executor.prepare(instruments.in_force.definitions, sources)
         found[lane] = executor.found()
     going_on = [(one.run_id, one.position, one.attempt) for steps in found.values() for one in steps]
     recovery = await instruments.store.write(

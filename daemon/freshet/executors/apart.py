@@ -8,6 +8,7 @@ from typing import Protocol
 from freshet.definitions.executor import Lane
 from freshet.definitions.graph import Definitions
 from freshet.executors.base import Answers, ItemRef
+from freshet.host.sources import Sources
 from freshet.store.records import StepToRun
 
 __all__ = ["MakeExecutors", "StepExecutor"]
@@ -21,8 +22,9 @@ class StepExecutor(Protocol):
 
     lasting: bool
 
-    def prepare(self, definitions: Definitions) -> None:
-        """These are in force."""
+    def prepare(self, definitions: Definitions, sources: Sources | None = None) -> None:
+        """These are in force, loaded from these files; what runs goes on as it began. Without `sources`, the files are
+        read."""
         ...
 
     def found(self) -> tuple[StepToRun, ...]:

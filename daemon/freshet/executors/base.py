@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 from freshet.definitions.graph import Definitions
 from freshet.definitions.listen import Happenings
 from freshet.definitions.outcome import Json
+from freshet.host.sources import Sources
 from freshet.store.records import (
     Cause,
     CheckEnd,
@@ -39,6 +40,7 @@ __all__ = [
     "LoadProblem",
     "LoadReport",
     "RequestedRun",
+    "Sources",
     "StepCall",
     "StepEnd",
     "TickEnd",
@@ -67,7 +69,7 @@ class LoadReport:
     """What a host loaded. With problems, its definitions must not be put in force.
 
     `warnings`: for example the plugin that started a thread, which makes workers spawned instead of forked. `again`:
-    how to make another host of the very same files, whatever has become of them since.
+    how to make another host of the very same files, whatever has become of them since; `sources`: these files.
     """
 
     definitions: Definitions
@@ -75,6 +77,7 @@ class LoadReport:
     warnings: tuple[LoadProblem, ...] = ()
     start_method: Literal["fork", "spawn"] = "fork"
     again: Callable[[Answers], CodeHost] | None = None
+    sources: Sources | None = None
 
 
 @dataclass(frozen=True, slots=True)

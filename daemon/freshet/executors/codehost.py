@@ -116,7 +116,7 @@ class ProcessCodeHost:
             await self._abandon()
             raise
         again = partial(ProcessCodeHost, self._settings, children=self._children, sources=self._sources)
-        return replace(self._report, again=again)
+        return replace(self._report, again=again, sources=self._sources)
 
     async def open(self, *, workers: int, without: Collection[str] = ()) -> None:
         """Put in force: start the evaluator (with `open()` and `wakes()` of the sensors) and `workers` workers."""

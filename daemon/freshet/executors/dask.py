@@ -72,15 +72,16 @@ class DaskSteps:
         self._canceled: set[Key] = set()
         self._talks = Tasks()
 
-    def prepare(self, definitions: Definitions) -> None:
-        """Keep the plugins as they are now, if any step is for a cluster."""
+    def prepare(self, definitions: Definitions, sources: Sources | None = None) -> None:
+        """Keep the plugins as they were loaded, if any step is for a cluster."""
         specs: tuple[AssetSpec | JobSpec, ...] = (*definitions.assets, *definitions.jobs)
         self._addresses = {one.name: one.executor.address for one in specs if isinstance(one.executor, Dask)}
+        self._plugins.clear()  # those of before are no longer what is to run
         if self._addresses:
-            self._sources = Sources.read(self._settings.plugins_dir)
+            self._sources = sources or Sources.read(self._settings.plugins_dir)
             if self._sources.version != definitions.version:
                 self._sources = None
-                self._problem = "the plugins were changed after they were loaded; restart Freshet"
+                self._problem = "the plugins were changed after they were loaded; freshet reload"
 
     def found(self) -> tuple[StepToRun, ...]:
         """None: a task ends with its client."""

@@ -72,15 +72,16 @@ class DetachedSteps:
         self._problem = "no definitions are in force"
         self._closed = False
 
-    def prepare(self, definitions: Definitions) -> None:
-        """Keep the plugins as they are now, if any step is to be detached."""
+    def prepare(self, definitions: Definitions, sources: Sources | None = None) -> None:
+        """Keep the plugins as they were loaded, if any step is to be detached."""
+        self._sources = None
         specs: tuple[AssetSpec | JobSpec, ...] = (*definitions.assets, *definitions.jobs)
         if not any(isinstance(one.executor, Detached) for one in specs):
             self._problem = "no step is detached"
             return
-        sources = Sources.read(self._settings.plugins_dir)
+        sources = sources or Sources.read(self._settings.plugins_dir)
         if sources.version != definitions.version:
-            self._problem = "the plugins were changed after they were loaded; restart Freshet"
+            self._problem = "the plugins were changed after they were loaded; freshet reload"
             return
         self._top.mkdir(mode=0o700, exist_ok=True)
         self._sources = self._top / f"plugins-{sources.version}.json"
