@@ -10,7 +10,7 @@ KILLS ?= 2000
 RELOADS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help run check test lint types unit crash zoo bench fmt audit lock env env-dev clean
+.PHONY: help run check test lint types unit crash reloads zoo bench fmt audit lock env env-dev clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile

@@ -29,7 +29,7 @@ import time
 from pathlib import Path
 from freshet import asset
 
-@asset
+@asset(overlap="allow")
 def slow(ctx) -> int:
     Path("begun").write_text("")
     while not Path("go").exists():

@@ -191,7 +191,7 @@ def _half_a_minute(step: StepToRun) -> float:
 
 async def test_a_step_under_way_ends_on_the_version_it_began_with(tmp_path: Path) -> None:
     def told(value: int) -> Any:
-        @asset(name="slow")
+        @asset(name="slow", overlap="allow")
         def made(ctx: Any) -> int:
             ctx.metadata(value=value)
             return value
