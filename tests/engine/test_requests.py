@@ -53,9 +53,9 @@ def test_steps_come_after_the_upstreams_that_are_among_them() -> None:
     names = DEFINITIONS.select(["raw"], downstream=True)
     run = run_of_assets(DEFINITIONS, names, key="a", origin="manual", now=NOW)
     assert run.steps == (
-        StepToAdmit("raw"),
-        StepToAdmit("clean", (0,)),
-        StepToAdmit("sales", (1,), partitioned=False),
+        StepToAdmit("raw", alone=True),
+        StepToAdmit("clean", (0,), alone=True),
+        StepToAdmit("sales", (1,), partitioned=False, alone=True),
     )
     assert (run.target, run.set, run.key, run.priority) == ("sales", "batches", "a", 2)
 
