@@ -16,7 +16,8 @@ RELOADS = int(os.environ.get("FRESHET_RELOADS", "25"))
 _SETTLED = 5
 """Reloads after which what is loaded once is loaded."""
 _GROWTH = 40_000
-"""Bytes a reload: what is kept of one would be more."""
+"""Bytes a reload: a bound for what is not Python's own, such as the caches of the database. That no object is kept is
+asked in `test_swap`."""
 _SLACK = 6 << 20
 
 PLUGIN = """
