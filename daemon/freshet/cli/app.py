@@ -15,6 +15,7 @@ from freshet.cli import (
     backfilling,
     caching,
     checking,
+    creating,
     explaining,
     inboxing,
     partitioning,
@@ -62,10 +63,7 @@ app = typer.Typer(
     name="freshet", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, callback=main_options
 )
 cursor_app = typer.Typer(
-    name="cursor",
-    help="Show or replace what a sensor remembers.",
-    rich_markup_mode=None,
-    callback=global_options,
+    name="cursor", help="Show or replace what a sensor remembers.", rich_markup_mode=None, callback=global_options
 )
 
 _FAILED, _USAGE = 1, 2
@@ -390,6 +388,7 @@ def simulate(
 backfilling.add_commands(_command)
 caching.add_commands(_command, app)
 checking.add_commands(_command)
+creating.add_commands(_command, app)
 explaining.add_commands(_command)
 inboxing.add_commands(_command)
 partitioning.add_commands(_command)
