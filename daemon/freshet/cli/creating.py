@@ -46,7 +46,7 @@ def add_commands(command: Callable[..., Callable[[Callable[..., int | None]], An
     """Register them. `command`: the decorator of the application."""
     group = typer.Typer(
         name="new",
-        help="Write a commented start of a sensor, an asset or a whole plugin.",
+        help="Write a commented start of a sensor, asset or plugin.",
         rich_markup_mode=None,
         callback=global_options,
     )

@@ -139,7 +139,7 @@ async def _serve(
             outer.start_soon(store.wait_failed)
             outer.start_soon(_watch_loop, outside)
             outer.start_soon(partial(serve, control, settings, ready=ready, sockets=sockets, outside=outside))
-            reload = partial(outer.start_soon, _reload, engine, manager)
+            reload = partial(outer.start_soon, partial(_reload, engine, manager))
             await outer.start(_watch_signals, engine, stopped, hurry, reload)
             outer.start_soon(manager.keep, lambda: _at_a_glance(control.status()), lambda: bool(control.status().stuck))
             async with anyio.create_task_group() as inner:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -123,14 +123,14 @@ def _together(target: object, params: object, more: Mapping[str, Any]) -> Mappin
     """The parameters, each given once."""
     if params is None:
         return more
-    given: Any = params
-    if not isinstance(given, Mapping):
+    if not isinstance(params, Mapping):
         hint = "ctx.call(job, {'name': value}) or ctx.call(job, name=value)"
-        raise TypeError(f"ctx.call: the parameters are a dict, found {given!r:.80}: {hint}")
+        raise TypeError(f"ctx.call: the parameters are a dict, found {params!r:.80}: {hint}")
+    given = cast("Mapping[object, Any]", params)
     for name in given:
         if not isinstance(name, str) or name in more:
             raise TypeError(f"ctx.call: the parameter {name!r} is {'given twice' if name in more else 'no name'}")
-    return {**given, **more}
+    return {**cast("Mapping[str, Any]", given), **more}
 
 
 def _in_loop() -> bool:
