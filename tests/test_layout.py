@@ -35,13 +35,13 @@ ALLOWED: dict[str, set[str]] = {
         "io.files",
     },
     "engine": {"executors", "store", "definitions", "secrets"},
-    "http": {"engine", "executors", "store", "definitions", "settings"},
-    "cli": {"http", "engine", "executors", "store", "definitions", "settings", "configfile"},
+    "http": {"engine", "executors", "store", "definitions", "configuration"},
+    "cli": {"http", "engine", "executors", "store", "definitions", "configuration", "configfile"},
     "testing": {"engine", "executors", "store", "host", "io", "definitions"},
 }
 # The top of the task tree puts the rooms together.
 TREE_TOP = {
-    "engine/daemon.py": {"http.handed", "http.serve", "http.sockets", "settings"},
+    "engine/daemon.py": {"http.handed", "http.serve", "http.sockets", "configuration"},
     "engine/facade.py": {"__version__"},
 }
 

@@ -10,10 +10,10 @@ import pytest
 from pydantic import BaseModel
 
 from freshet.configfile import socket_of
+from freshet.configuration import Settings, load_settings
 from freshet.definitions.limits import Limits, PoolLimit
 from freshet.definitions.pool import Rate
 from freshet.errors import SettingsError
-from freshet.settings import Settings, load_settings
 
 SHIPPED = Path(__file__).resolve().parent.parent / "config" / "freshet.toml"
 BASE = 'state_dir = "state"\nplugins_dir = "plugins"\n'

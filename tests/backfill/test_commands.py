@@ -17,10 +17,10 @@ from tests.engine.rig import Rig, rig
 
 from freshet import All, Dep, DynamicPartitions, TimePartitions, asset
 from freshet.cli.app import run
+from freshet.configuration import Settings, load_settings
 from freshet.http.serve import serve
 from freshet.http.sockets import bind
 from freshet.http.unixpath import reachable
-from freshet.settings import Settings, load_settings
 from freshet.store.records import StepToRun
 
 DAYS = [f"2026-03-{day:02}" for day in range(1, 31)]

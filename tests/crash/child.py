@@ -19,13 +19,13 @@ from typing import Any
 
 from tests.crash.points import Boundary, Point, kind_of, started_by
 
+from freshet.configuration import load_settings
 from freshet.engine.answers import EngineAnswers
 from freshet.engine.bus import Bus
 from freshet.engine.daemon import run_daemon
 from freshet.engine.launcher import Launcher
 from freshet.executors.base import StepEnd
 from freshet.executors.codehost import ProcessCodeHost
-from freshet.settings import load_settings
 from freshet.store import batch, writer
 from freshet.store.batch import Outcome, Transaction
 from freshet.store.records import Event, StepToRun

@@ -23,8 +23,8 @@ from typing import Any, cast
 
 import apsw
 
+from freshet.configuration import load_settings
 from freshet.engine.daemon import run_daemon
-from freshet.settings import load_settings
 from freshet.store import connection
 
 __all__ = ["Disk", "install", "remains"]

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from freshet.configuration import load_settings
 from freshet.engine.daemon import run_daemon
-from freshet.settings import load_settings
 
 
 def break_it(place: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 import anyio
 import anyio.from_thread
 
+from freshet.configuration import Settings, load_settings
 from freshet.definitions.asset import AssetSpec, DepSpec
 from freshet.definitions.freshness import FreshnessSpec
 from freshet.definitions.graph import Definitions
@@ -52,7 +53,6 @@ from freshet.errors import Conflict, UnknownName
 from freshet.executors.base import HostStatus, ItemRef, LoadReport
 from freshet.http.serve import serve
 from freshet.http.sockets import Sockets, bind
-from freshet.settings import Settings, load_settings
 from freshet.store.admission import admit
 from freshet.store.assets import asset_bits
 from freshet.store.caching import clear_cache

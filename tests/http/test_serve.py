@@ -17,11 +17,11 @@ from pydantic import TypeAdapter
 from tests.http.hand_control import Served, served_in
 
 from freshet.cli.client import Client
+from freshet.configuration import Settings, load_settings
 from freshet.errors import DaemonUnreachable, SettingsError
 from freshet.http.api.app import create_api
 from freshet.http.sockets import bind
 from freshet.http.unixpath import reachable
-from freshet.settings import Settings, load_settings
 
 
 def _settings(folder: Path, http: str) -> Settings:

@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
+from freshet.configuration import load_settings
 from freshet.engine.daemon import run_daemon
 from freshet.engine.notify import Manager
-from freshet.settings import load_settings
 
 _keep = Manager.keep
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from freshet.settings import load_settings
+from freshet.configuration import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 

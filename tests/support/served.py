@@ -16,9 +16,9 @@ from structlog.testing import capture_logs
 from tests.engine.rig import Rig, rig
 
 from freshet.cli.app import run
+from freshet.configuration import Settings, load_settings
 from freshet.http.serve import serve
 from freshet.http.sockets import Sockets, bind
-from freshet.settings import Settings, load_settings
 
 __all__ = ["Said", "ServedEngine", "served_engine"]
 

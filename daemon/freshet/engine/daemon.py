@@ -23,6 +23,7 @@ import anyio
 import structlog
 from anyio.abc import TaskStatus
 
+from freshet.configuration import Settings, check_folders
 from freshet.definitions.executor import Lane
 from freshet.engine.clock import SystemClock
 from freshet.engine.engine import Engine, EngineOptions
@@ -44,7 +45,6 @@ from freshet.executors.pluginfiles import read_plugins
 from freshet.http.handed import handed_down
 from freshet.http.serve import Outside, serve
 from freshet.http.sockets import Sockets, bind
-from freshet.settings import Settings, check_folders
 from freshet.store.lock import lock_state_dir
 from freshet.store.store import Store
 

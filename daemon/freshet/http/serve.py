@@ -18,8 +18,8 @@ from anyio import to_thread
 from freshet.http.sockets import Sockets, bind
 
 if TYPE_CHECKING:
+    from freshet.configuration import HttpSettings, Settings
     from freshet.engine.control import Control
-    from freshet.settings import HttpSettings, Settings
 
 __all__ = ["Outside", "serve"]
 

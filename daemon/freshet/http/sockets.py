@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from freshet.configuration import Settings
 from freshet.errors import SettingsError
 from freshet.http.unixpath import reachable
-from freshet.settings import Settings
 
 __all__ = ["Sockets", "bind"]
 

@@ -14,15 +14,15 @@ from freshet.cli.text import place, plain
 from freshet.errors import FreshetError
 
 if TYPE_CHECKING:
+    from freshet.configuration import Settings
     from freshet.executors.base import Answers, LoadProblem, LoadReport
-    from freshet.settings import Settings
 
 __all__ = ["check", "load_plugins", "print_problems", "run"]
 
 
 def run(session: Session) -> int:
     """Run the daemon; returns its exit status."""
-    from freshet.settings import load_settings
+    from freshet.configuration import load_settings
 
     settings = load_settings(session.config)
     from freshet.engine.daemon import run_daemon
@@ -35,9 +35,9 @@ def check(session: Session) -> int:
 
     It takes no lock and a state directory of its own, so that it works beside a running daemon.
     """
+    from freshet.configuration import check_folders, load_settings
     from freshet.engine.limits import within_limits
     from freshet.engine.warnings import with_warnings
-    from freshet.settings import check_folders, load_settings
 
     settings = load_settings(session.config)
     check_folders(settings)

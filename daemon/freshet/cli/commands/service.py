@@ -22,7 +22,7 @@ from freshet.configfile import find_config, no_config
 from freshet.errors import Conflict, SettingsError
 
 if TYPE_CHECKING:
-    from freshet.settings import Settings
+    from freshet.configuration import Settings
 
 __all__ = ["Where", "install", "status", "uninstall"]
 
@@ -149,7 +149,7 @@ def _standing(there: str | None, wanted: str) -> str:
 
 
 def _place(session: Session, account: str, credentials: Sequence[str]) -> tuple[Settings, Place]:
-    from freshet.settings import check_folders, load_settings
+    from freshet.configuration import check_folders, load_settings
 
     config = find_config(session.config)
     if config is None:

@@ -21,10 +21,10 @@ from freshet.errors import Conflict, DurationError, StoreError
 
 if TYPE_CHECKING:
     from freshet.cli.simulated import Printer
+    from freshet.configuration import Settings
     from freshet.definitions.graph import Definitions
     from freshet.engine.simulation.arrivals import Arrival
     from freshet.executors.base import LoadReport
-    from freshet.settings import Settings
 
 __all__ = ["Wishes", "simulate"]
 
@@ -48,7 +48,7 @@ class Wishes:
 def simulate(session: Session, wishes: Wishes) -> int:
     """Run the engine in virtual time and print what it does; 130 after Ctrl-C, with the summary so far."""
     from freshet.cli.commands.local import load_plugins, print_problems
-    from freshet.settings import check_folders, load_settings
+    from freshet.configuration import check_folders, load_settings
 
     settings = load_settings(session.config)
     check_folders(settings)
