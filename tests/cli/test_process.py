@@ -111,4 +111,4 @@ def test_the_list_of_commands_is_whole(capsys: pytest.CaptureFixture[str]) -> No
     assert all("..." not in line for line in listed), "each summary fits its line"
     names = {line.split()[0] for line in listed}
     registered = {one.name or getattr(one.callback, "__name__", "") for one in app.registered_commands}
-    assert names == registered | {"cache", "cursor", "service"}
+    assert names == registered | {"cache", "cursor", "new", "service"}
