@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from tests.support.daemon import Daemon, Site
 
-from freshet.http.models import CallBody, ItemAnswer, MapAnswer, RunAnswer
+from freshet.http.models import CallBody, CancelItemBody, ItemAnswer, MapAnswer, RunAnswer
 
 PLUGIN = """
 import asyncio
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -69,6 +70,26 @@ def long(ctx):
     assert ctx.map(each, range(6), limit=2) == list(range(6))
 
 
+def program(name):
+    note(f"{name}-begun")
+    subprocess.run(["sh", "-c", "echo $$ > pid-" + name + "; sleep 600; true"])
+
+
+@job
+def programs(ctx):
+    ctx.map(program, ["one", "two"], limit=2)
+
+
+class Odd:
+    def __reduce__(self):
+        return int, ("no number",)
+
+
+@job
+def odd(ctx):
+    ctx.map(lambda item: Odd(), [1, 2], raising=True)
+
+
 @job
 def wrong(ctx):
     ctx.map("no function", [1])
@@ -88,6 +109,13 @@ def ended(daemon: Daemon, number: int) -> RunAnswer:
 
 def items(daemon: Daemon, number: int) -> dict[int, ItemAnswer]:
     return {one.number: one for call in daemon.client.items(number, None, 100) for one in call.items}
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def did(site: Site, name: object) -> int:
@@ -133,8 +161,13 @@ def test_one_item_is_canceled_and_the_others_go_on(make_site: MakeSite) -> None:
     assert site.cli("items", str(number), "--cancel", "1", "--call", "0").returncode == 0
     daemon.wait_until(lambda: maps()[0].counts.get("canceled") == 1, "one is canceled")
     assert maps()[0].counts == {"running": 2, "canceled": 1}
-    for name in ("a", "c"):
-        Path(site.folder, f"go-{name}").touch()
+    Path(site.folder, "go-a").touch()
+    daemon.wait_until(lambda: maps()[0].counts.get("succeeded") == 1, "one is made")
+    said = site.cli("items", str(number), "--cancel", "0", "--call", "0")
+    assert said.returncode == 0 and "item 0 of waits.<locals>.wait is over: succeeded" in said.stdout
+    assert site.cli("items", str(number), "--cancel", "2", "--call", "1").stderr  # that call has one item
+    assert daemon.client.cancel_item(number, CancelItemBody(position=0, call=0, item=0)).ended_at is None
+    Path(site.folder, "go-c").touch()
     assert ended(daemon, number).state == "succeeded"
     assert Path(site.folder, "found").read_text() == "['str', 'ItemsFailed', 'str']['X']"
     assert daemon.stop() == 0
@@ -169,6 +202,29 @@ def test_a_cancel_of_the_run_leaves_no_process(make_site: MakeSite) -> None:
     daemon.client.cancel(number)
     assert ended(daemon, number).state == "canceled"
     daemon.wait_until(lambda: len(site.processes()) <= before, "its processes are gone")
+    assert daemon.stop() == 0
+
+
+def test_an_item_that_is_ended_takes_along_what_it_started(make_site: MakeSite) -> None:
+    site = make_site(PLUGIN)
+    daemon = site.start().ready()
+    number = begin(daemon, "programs")
+    pids = [Path(site.folder, f"pid-{name}") for name in ("one", "two")]
+    daemon.wait_until(lambda: all(path.exists() and path.read_text().strip() for path in pids), "both are at work")
+    one, two = (int(path.read_text()) for path in pids)
+    assert site.cli("items", str(number), "--cancel", "0").returncode == 0
+    daemon.wait_until(lambda: not runs(one), "the program of the first has ended")
+    assert runs(two) and not daemon.client.run(number).ended
+    daemon.client.cancel(number)
+    assert ended(daemon, number).state == "canceled"
+    assert daemon.stop() == 0
+
+
+def test_an_item_whose_value_cannot_be_read_back_has_failed(make_site: MakeSite) -> None:
+    site = make_site(PLUGIN)
+    daemon = site.start().ready()
+    (step,) = ended(daemon, begin(daemon, "odd")).steps
+    assert "2 of 2 items" in step.error["message"] and "no number" in step.error["message"]
     assert daemon.stop() == 0
 
 

@@ -196,9 +196,11 @@ class Client(Connection):
         """End a run."""
         return self._one(models.RunAnswer, "POST", f"runs/{run_id}/cancel")
 
-    def items(self, run_id: int, state: models.ItemState | None, limit: int) -> list[models.MapAnswer]:
-        """The items of what a run maps over."""
-        return self._many(models.MapAnswer, f"runs/{run_id}/items", state=state, limit=limit)
+    def items(
+        self, run_id: int, state: models.ItemState | None, limit: int, *, after: int = -1
+    ) -> list[models.MapAnswer]:
+        """The items of what a run maps over, behind the number `after`."""
+        return self._many(models.MapAnswer, f"runs/{run_id}/items", state=state, limit=limit, after=after)
 
     def cancel_item(self, run_id: int, body: models.CancelItemBody) -> models.RunAnswer:
         """End one item."""

@@ -12,6 +12,8 @@ from freshet.http.models import CancelItemBody, ItemAnswer, ItemState, MapAnswer
 
 __all__ = ["cancel", "show"]
 
+_OVER: frozenset[ItemState] = frozenset({"succeeded", "failed", "canceled"})
+
 
 def show(session: Session, run_id: int, call: int | None, state: ItemState | None, limit: int) -> None:
     """Each call, with its items."""
@@ -43,18 +45,20 @@ def _took(item: ItemAnswer) -> str:
 def cancel(session: Session, run_id: int, call: int | None, item: int) -> None:
     """End one."""
     with session.client() as client:
-        one = _the_call(client, run_id, call)
+        one = _the_call(client, run_id, call, item)
         if item >= one.total:
             raise UnknownName(f"{one.name} has no item {item}", hint=f"they are numbered from 0 to {one.total - 1}")
+        found = next((found.state for found in one.items if found.number == item), None)
         answer = client.cancel_item(run_id, CancelItemBody(position=one.position, call=one.call, item=item))
     if session.json:
         print_json(answer)
     else:
-        print(f"item {item} of {plain(one.name)} is ended")  # noqa: T201
+        became = f"is over: {found}" if found in _OVER else "is ended"
+        print(f"item {item} of {plain(one.name)} {became}")  # noqa: T201
 
 
-def _the_call(client: Client, run_id: int, call: int | None) -> MapAnswer:
-    found = client.items(run_id, None, 1)
+def _the_call(client: Client, run_id: int, call: int | None, item: int) -> MapAnswer:
+    found = client.items(run_id, None, 1, after=item - 1)
     if call is not None or not found:
         return _numbered(found, run_id, call or 0)
     if len(found) > 1:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import random
-import signal
 import socket
 import time
 from collections.abc import Callable
@@ -25,7 +24,8 @@ from freshet.host.fanout.member import ORDER, serve
 from freshet.host.fanout.record import Kept, MapRecord, found_before, item_key, retried
 from freshet.host.frames import FrameDecoder
 from freshet.host.messages import ErrorData
-from freshet.host.process import describe_end
+from freshet.host.process import describe_end, kill_all, tree_of
+from freshet.host.step import error_data
 from freshet.io.registry import ValueRef, read_value
 
 __all__ = ["Fan", "Place"]
@@ -66,6 +66,15 @@ class _Member:
     timer: asyncio.TimerHandle | None = None
     ending: ErrorData | None = None
     canceled: bool = False
+    killed: bool = False
+    below: set[int] = field(default_factory=set[int])
+
+    def kill(self) -> None:
+        """End it, and what its item has started."""
+        self.killed = True
+        tree = tree_of(self.pid)
+        self.below.update(tree[1:])
+        kill_all(tree)
 
 
 class Fan:
@@ -88,6 +97,7 @@ class Fan:
         self._told = 0
         self._queue = ItemQueue(self._to_do(), call.retries, random.Random(os.urandom(8)))
         self._members: set[_Member] = set()
+        self._orphans: set[int] = set()
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._due: asyncio.TimerHandle | None = None
@@ -99,24 +109,26 @@ class Fan:
         todo: list[int] = []
         for item, key in enumerate(self._keys):
             found = None if key is None else kept.get(key)
-            if found is None:
-                if not self._found_in_cache(item):
-                    todo.append(item)
-            else:
-                self._results[item] = self._read(found)
-                self._before[item] = found
+            if not (self._is_there(item, found) or self._found_in_cache(item)):
+                todo.append(item)
         return todo
 
-    def _found_in_cache(self, item: int) -> bool:
-        """Whether a run of before has made it, and the value is still there."""
-        found = None if self._cache is None else self._cache.find(self._call.items[item])
+    def _is_there(self, item: int, found: Kept | None) -> bool:
+        """Whether it was made before, and the value has not gone with the run in whose folder it lay."""
         if found is None:
             return False
         try:
             self._results[item] = self._read(found)
-        except ValueFormatError:
+        except (ValueFormatError, OSError):
             return False
         self._before[item] = found
+        return True
+
+    def _found_in_cache(self, item: int) -> bool:
+        """Whether a run of before has made it, and the value is still there."""
+        found = None if self._cache is None else self._cache.find(self._call.items[item])
+        if not self._is_there(item, found):
+            return False
         self._cached.add(item)
         return True
 
@@ -234,6 +246,8 @@ class Fan:
             self._came(member, payload)
         if not data:
             self._gone(member)
+        elif member.killed and member.item is None:  # what it made was on its way: nothing more is for it
+            self._bury(member)
         self._advance()
 
     def _came(self, member: _Member, payload: bytes) -> None:
@@ -245,7 +259,11 @@ class Fan:
             self._fail(item, Failure(told["error"], told["retried"]), line)
             return
         kept = Kept(body if newline else ValueRef(**told["ref"]), self._place.run_id)
-        self._results[item] = self._read(kept)
+        try:
+            self._results[item] = self._read(kept)
+        except Exception as error:  # what a class of the user's makes of its own bytes, too
+            self._fail(item, Failure(error_data(error)), line)
+            return
         self._note_kept(line, kept)
         if self._cache is not None:
             self._cache.keep(self._call.items[item], kept, line["t"] - line["d"])
@@ -291,12 +309,12 @@ class Fan:
         self._members.discard(member)
         self._loop.remove_reader(member.sock.fileno())
         member.sock.close()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(member.pid, signal.SIGKILL)
+        member.kill()
         try:
             _, status = os.waitpid(member.pid, 0)
         except ChildProcessError:  # user code has waited for all its children
             return "unknown"
+        self._orphans = {pid for pid in self._orphans | member.below if _is_left(pid)}
         return describe_end(status)
 
     # --- ended early ---------------------------------------------------------------------------------------
@@ -304,7 +322,7 @@ class Fan:
     def _time_out(self, member: _Member) -> None:
         text = f"timed out after {format_duration(self._call.timeout or 0.0)}"
         member.ending = ErrorData(type="TimeoutError", message=text, traceback="")
-        os.kill(member.pid, signal.SIGKILL)
+        member.kill()
 
     def cancel(self, item: int) -> None:
         """End one item; the others go on. Nothing happens to one that is over, or unknown."""
@@ -313,7 +331,7 @@ class Fan:
         busy = next((member for member in self._members if member.item == item), None)
         if busy is not None:
             busy.canceled = True
-            os.kill(busy.pid, signal.SIGKILL)
+            busy.kill()
         elif self._queue.cancel(item, _CANCELED):
             self._record.add({"i": item, "n": self._queue.attempt(item), "t": time.time(), **_told(_CANCELED)})
             self._advance()
@@ -325,6 +343,14 @@ class Fan:
     def _write(self) -> None:
         self._flush = None
         self._record.flush()
+
+
+def _is_left(pid: int) -> bool:
+    """Whether a process that was killed, a child of this one since its own parent ended, is still to be waited for."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == 0
+    except ChildProcessError:
+        return False
 
 
 def _told(failure: Failure) -> dict[str, Any]:

@@ -37,12 +37,12 @@ class ItemQueue:
     def __post_init__(self) -> None:
         waiting = list(self.items)
         self._fresh = iter(waiting)
-        self._left = len(waiting)
+        self._open = set(waiting)
 
     @property
     def left(self) -> int:
         """Items that are not over."""
-        return self._left
+        return len(self._open)
 
     def attempt(self, item: int) -> int:
         """How many attempts at an item were begun."""
@@ -64,7 +64,7 @@ class ItemQueue:
     def succeeded(self, item: int) -> None:
         """It is over."""
         self._under_way.discard(item)
-        self._left -= 1
+        self._open.discard(item)
 
     def fail(self, item: int, failure: Failure, now: float) -> float | None:
         """An attempt failed; returns when the next may begin, None where it was the last."""
@@ -80,8 +80,8 @@ class ItemQueue:
         return due
 
     def cancel(self, item: int, failure: Failure) -> bool:
-        """An item that is not under way is not begun (again); False where it is under way, or over."""
-        if item in self._under_way or item in self.failed:
+        """An item that is not under way is not begun (again); False where it is under way, over, or none of these."""
+        if item in self._under_way or item not in self._open:
             return False
         self._end(item, failure)
         return True
@@ -93,4 +93,4 @@ class ItemQueue:
 
     def _end(self, item: int, failure: Failure) -> None:
         self.failed[item] = failure
-        self._left -= 1
+        self._open.discard(item)
