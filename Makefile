@@ -10,7 +10,7 @@ KILLS ?= 2000
 RELOADS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help run check test lint types unit crash reloads zoo bench fmt audit lock env env-dev clean
+.PHONY: help run check test lint types unit docs crash reloads zoo bench fmt audit lock env env-dev clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,9 @@ types: env-dev ## types, by two checkers (mypy, basedpyright), both strict
 
 unit: env-dev ## the tests, without those marked slow (ARGS=... goes to pytest)
 	$(PYTHON) -m pytest $(ARGS)
+
+docs: env-dev ## write docs/reference anew, from the code
+	$(PYTHON) -m tests.docs
 
 crash: env-dev ## the crash proofs at full length: the daemon killed KILLS times (2000)
 	FRESHET_CRASH_KILLS=$(KILLS) $(PYTHON) -m pytest tests/crash -m "slow or not slow" $(ARGS)
