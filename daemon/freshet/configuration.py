@@ -28,6 +28,8 @@ from freshet.definitions.executor import Lane
 from freshet.definitions.limits import Limits, PoolLimit
 from freshet.definitions.names import check_name, nearest_hint
 from freshet.definitions.pool import Rate, parse_rate
+from freshet.definitions.retention import Retention
+from freshet.definitions.sizes import parse_size
 from freshet.errors import DefinitionError, DurationError, InvalidName, SettingsError
 
 __all__ = [
@@ -82,6 +84,15 @@ def _pool(value: str) -> str:
 def _rate(value: object) -> object:
     try:
         return value if isinstance(value, Rate) else parse_rate(value)
+    except DefinitionError as error:
+        raise ValueError(f"{error.message}; {error.hint}") from None
+
+
+def _size(value: object) -> object:
+    if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()):
+        return value
+    try:
+        return parse_size(value, what="size")  # type: ignore[arg-type]  # anything that TOML can hold
     except DefinitionError as error:
         raise ValueError(f"{error.message}; {error.hint}") from None
 
@@ -172,13 +183,27 @@ class AutomationSettings(BaseModel):
 
 
 class RetentionSettings(BaseModel):
-    """`[retention]`: how many seconds rows are kept. Run keys are kept for ever."""
+    """`[retention]`: how many seconds of history are kept, and how much of it at the most (see `Retention`; 0: any
+    number). Run keys are kept for ever."""
 
     model_config = _STRICT
 
     ticks: Annotated[Seconds, Field(gt=0)] = 30 * _DAY
     events: Annotated[Seconds, Field(gt=0)] = 30 * _DAY
     runs: Annotated[Seconds, Field(gt=0)] = 90 * _DAY
+    journals: Annotated[Seconds, Field(gt=0)] = 30 * _DAY
+    values: Annotated[Seconds, Field(gt=0)] = 7 * _DAY
+    inbox: Annotated[Seconds, Field(gt=0)] = 30 * _DAY
+    max_ticks: Annotated[int, Field(ge=0)] = 10_000
+    max_events: Annotated[int, Field(ge=0)] = 5_000_000
+    max_runs: Annotated[int, Field(ge=0)] = 1_000_000
+    max_journals: Annotated[int, BeforeValidator(_size), Field(ge=0)] = 0
+    max_inbox: Annotated[int, Field(ge=0)] = 1_000_000
+
+    @property
+    def kept(self) -> Retention:
+        """The same, for the engine."""
+        return Retention(**self.model_dump())
 
 
 class LogSettings(BaseModel):

@@ -166,6 +166,8 @@ def _options(settings: Settings) -> EngineOptions:
         values_dir=settings.state_dir / "values",
         max_chain=settings.automation.max_chain,
         limits=settings.run_limits,
+        retention=settings.retention.kept,
+        state_dir=settings.state_dir,
     )
 
 

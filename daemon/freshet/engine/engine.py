@@ -15,6 +15,7 @@ import structlog
 
 from freshet.definitions.executor import Lane
 from freshet.definitions.limits import Limits
+from freshet.definitions.retention import Retention
 from freshet.engine.answers import EngineAnswers
 from freshet.engine.automation import Automation
 from freshet.engine.automator import Automator
@@ -41,6 +42,7 @@ from freshet.engine.refresher import Refresher
 from freshet.engine.reloader import ReadPlugins, Reloader
 from freshet.engine.retirer import Retirer
 from freshet.engine.staging import Staging, finish_stages
+from freshet.engine.sweeper import Sweeper
 from freshet.engine.takeover import take_over
 from freshet.engine.ticks import TickLoop
 from freshet.engine.timetable import Timetable
@@ -78,7 +80,8 @@ class EngineOptions:
     running work gets at shutdown. `interruptions`: how often a run may be cut off by the end of daemon, host or machine
     before it fails. `timezone`: for schedules and time partitions that name none. `inbox_max`: how many deliveries to
     hooks may wait. `root`: what the files of secrets are relative to. `max_chain`: how many automatic runs may lead to
-    one. `limits`: what else limits what is under way at once."""
+    one. `limits`: what else limits what is under way at once. `retention`: what history is kept (None: all), of which
+    the files are in `state_dir`."""
 
     workers: int = 2
     lanes: Mapping[Lane, int] = field(default_factory=dict[Lane, int])
@@ -90,6 +93,8 @@ class EngineOptions:
     max_chain: int = 250
     values_dir: Path | None = None
     limits: Limits = field(default_factory=Limits)
+    retention: Retention | None = None
+    state_dir: Path | None = None
 
 
 class Engine:
@@ -185,6 +190,9 @@ class Engine:
         rows = await store.write(partial(register_tickers, kind="schedule", names=schedules))
         self.timetable.adopt(report.definitions, rows)
         self.calendar, self.retirer = Calendar(self.instruments), Retirer(self.instruments)
+        self.sweeper = Sweeper(
+            self.instruments, self.options.retention, limits=self.options.limits, state_dir=self.options.state_dir
+        )
         self.zones = ZoneWatch(self.instruments, self._rules_change)
         self.pending = Pending(self.instruments, self.launcher)
         await self.pending.load(self.ticks.sensors.values())
@@ -243,6 +251,7 @@ class Engine:
         self.zones.start()
         self.backfills.start()
         self.pending.start()
+        self.sweeper.start()
         self.state = "ready"
 
     def _rules_change(self) -> Callable[[], None]:
@@ -297,6 +306,7 @@ class Engine:
         self.timetable.stop()
         self.calendar.stop()
         self.retirer.stop()
+        self.sweeper.stop()
         self.zones.stop()
         self.refresher.stop()
         self.automator.stop()

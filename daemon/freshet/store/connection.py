@@ -88,6 +88,7 @@ def connect_writer(
         raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old", hint=f"Freshet needs {needed} or later")
     db = _open(f"{path.absolute().as_uri()}?mode=rwc", busy_timeout, factory)
     try:
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # heeded in a new file only, and only as the first of all
         mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode != "wal":
             raise StoreError(
