@@ -20,13 +20,13 @@ from tests.docs.pages import DOCS, PAGES, ROOT, Block, Page, commands_of, page_a
 
 from freshet.cli.app import app
 from freshet.configfile import ENV_PREFIX
+from freshet.configuration import Settings, load_settings
 from freshet.definitions.limits import Limits, PoolLimit
 from freshet.definitions.source import collecting
 from freshet.engine.limits import within_limits
 from freshet.engine.warnings import with_warnings
 from freshet.executors.base import LoadProblem, LoadReport
 from freshet.host.describe import catalog
-from freshet.settings import Settings, load_settings
 
 READ = [page_at(path) for path in PAGES]
 BY_HAND = [one for one in READ if "reference" not in one.path.relative_to(DOCS).parts]

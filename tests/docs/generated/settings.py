@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from tests.docs.pages import ROOT
 
 from freshet.configfile import env_name
-from freshet.settings import Settings
+from freshet.configuration import Settings
 
 __all__ = ["settings"]
 
