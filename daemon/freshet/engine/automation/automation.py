@@ -27,6 +27,7 @@ from freshet.engine.automation.look import Look, Scope
 from freshet.engine.automation.memory import Memory, rename
 from freshet.engine.automation.moment import Moment, apply
 from freshet.engine.automation.operators import value
+from freshet.engine.automation.outcomes import ONE, Key, Outcomes
 from freshet.engine.automation.program import Node, Program, programs_of
 from freshet.engine.automation.replay import rewind
 from freshet.engine.automation.state import EMPTY, AssetCounts, World
@@ -38,7 +39,6 @@ from freshet.store.records import AssetBits, ConditionChunk, Event, FreshnessRow
 __all__ = ["Automation"]
 
 _PASSES = 8
-_ONE = BitMap([0])
 
 
 class Automation:
@@ -120,6 +120,7 @@ class Automation:
         self._world.starts_count = any(program.starts for program in self._known.values())
         self._coming = Coming(self._world, self._programs)
         self._coming.rebuild()
+        self._outcomes = Outcomes(self._world, self._programs)
         self._new = self._unseen()
 
     def _prune(self) -> None:
@@ -257,11 +258,22 @@ class Automation:
         program, first = self._programs[asset], asset in self._new
         kind = alike.kind(asset, program) if first and asset not in self._memory else None
         memory = self._memory_of(asset)
+        if not first and 0 in candidates and (key := self._outcomes.key(moment, asset, memory)) is not None:
+            return self._known_look(key, moment, asset, candidates, memory)
         asked = self._passes(moment, asset, candidates, first)
         if first:
-            memory.add(program.first_key, _ONE)
+            memory.add(program.first_key, ONE)
             if kind is not None and not asked:
                 alike.learn(kind, asset, memory)
+        return asked
+
+    def _known_look(self, key: Key, moment: Moment, asset: str, candidates: BitMap, memory: Memory) -> BitMap:
+        known = self._outcomes.follow(key, moment, asset, memory)
+        if known is not None:
+            return ONE if known else EMPTY
+        before = memory.waiting()
+        asked = self._passes(moment, asset, candidates, False)
+        self._outcomes.learn(key, moment, memory, asked, before)
         return asked
 
     def _passes(self, moment: Moment, asset: str, candidates: BitMap, first: bool) -> BitMap:

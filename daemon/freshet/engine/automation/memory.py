@@ -7,6 +7,7 @@ cost one row.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from pyroaring import BitMap
@@ -27,12 +28,13 @@ class Memory:
     """One asset's. `changes` counts changes, so that a look can tell whether it changed anything. `on_deadline` is
     told each deadline that is set, with the asset, and whether it is an instant (see `Deadlines`)."""
 
-    __slots__ = ("_asset", "_bits", "_on_deadline", "_stamps", "_touched", "changes")
+    __slots__ = ("_asset", "_bits", "_on_deadline", "_signature", "_stamps", "_touched", "changes")
 
     def __init__(self, asset: str = "", on_deadline: Callable[[str, float, bool], None] = _nobody) -> None:
         self.changes = 0
         self._asset = asset
         self._bits: dict[str, BitMap] = {}
+        self._signature: tuple[frozenset[str], float] | None = None
         self._stamps: dict[str, Stamps] = {}
         self._touched: dict[str, set[int]] = {}
         self._on_deadline = on_deadline
@@ -52,6 +54,7 @@ class Memory:
         if not changed:
             return
         self.changes += 1
+        self._signature = None
         fresh = old ^ changed
         if fresh:
             self._bits[key] = fresh
@@ -82,6 +85,26 @@ class Memory:
     def take(self, other: Memory) -> None:
         """Remember what another one does, of which no partition has a number; nothing of it is left to write."""
         self._bits = dict(other._bits)
+        self._signature = None
+
+    def signature(self) -> tuple[frozenset[str], float]:
+        """Of an asset without partitions: the keys under which something is remembered, those of numbers without the
+        number (`KEY=`); and the least number."""
+        found = self._signature
+        if found is None:
+            names, least = list[str](), math.inf
+            for key, bits in self._bits.items():
+                base, _, value = key.rpartition("=")
+                if 0 in bits:
+                    names.append(f"{base}=" if base else key)
+                    least = min(least, float(value)) if base else least
+            found = self._signature = frozenset(names), least
+        return found
+
+    def waiting(self) -> dict[str, float]:
+        """Of an asset without partitions: the numbers by their keys."""
+        split = (key.rpartition("=") for key, bits in self._bits.items() if 0 in bits)
+        return {base: float(value) for base, _, value in split if base}
 
     def stamps(self, key: str, *, deadline: bool = False) -> Stamps:
         """The numbers kept under `key`; `deadline`: they are times at which to look again."""
@@ -159,6 +182,7 @@ class Memory:
     def load(self, key: str, bits: bytes) -> None:
         """Take over one stored chunk."""
         loaded = BitMap.deserialize(bits)
+        self._signature = None
         self._bits[key] = self._bits.get(key, EMPTY) | loaded
         base, _, value = key.rpartition("=")
         if base:
