@@ -84,9 +84,9 @@ class Agenda:
             position = self._position[asset]
             self._names[position] = asset
             heapq.heappush(self._heap, position)
-            self._candidates[asset] = partitions.copy()
-        else:
-            known |= partitions
+            self._candidates[asset] = partitions
+        elif known is not partitions:
+            self._candidates[asset] = known | partitions
 
     def pop(self) -> tuple[str, BitMap] | None:
         """The next asset and its candidates."""
@@ -188,6 +188,7 @@ class Agenda:
         lies below a failure, to there: through partitions that are missing and not in progress, along ways that lead to
         such assets alone."""
         topology, world = self._world.topology, self._world
+        above_fan_ins = topology.above_fan_ins
         front: dict[str, tuple[BitMap, int]] = {asset: (partitions, self._max_depth)}
         seen: dict[tuple[str, int], BitMap] = {}
         while front:
@@ -195,7 +196,7 @@ class Agenda:
             for name, (bits, left) in front.items():
                 for edge in topology.followers(name):
                     near = self._max_depth if edge.several and edge.dep else left
-                    if not near and not (edge.dep and edge.below in topology.above_fan_ins):
+                    if not near and not (edge.dep and edge.below in above_fan_ins):
                         continue
                     if edge.below == name:
                         continue
@@ -204,7 +205,7 @@ class Agenda:
                     if near:
                         self._add_below(edge, reached, unmoved=unmoved)
                     near = max(0, near - 1)
-                    if not near and not edge.dep:
+                    if not near and not (edge.dep and below in above_fan_ins):
                         continue
                     if near:
                         self._moment.touch(below, reached)

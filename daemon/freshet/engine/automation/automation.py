@@ -27,10 +27,10 @@ from freshet.engine.automation.look import Look, Scope
 from freshet.engine.automation.memory import Memory, rename
 from freshet.engine.automation.moment import Moment, apply
 from freshet.engine.automation.operators import value
-from freshet.engine.automation.outcomes import ONE, Key, Outcomes
+from freshet.engine.automation.outcomes import Key, Outcomes
 from freshet.engine.automation.program import Node, Program, programs_of
 from freshet.engine.automation.replay import rewind
-from freshet.engine.automation.state import EMPTY, AssetCounts, World
+from freshet.engine.automation.state import EMPTY, ONE, AssetCounts, World
 from freshet.engine.automation.wanted import wanted
 from freshet.engine.automation.waves import waves
 from freshet.errors import UnknownName

@@ -12,7 +12,7 @@ from pyroaring import BitMap
 
 from freshet.definitions.condition import Selection
 from freshet.engine.automation.program import Program
-from freshet.engine.automation.state import EMPTY, World
+from freshet.engine.automation.state import EMPTY, ONE, World
 from freshet.engine.automation.topology import Edge
 
 __all__ = ["Coming"]
@@ -35,6 +35,15 @@ class Coming:
             for name, program in programs.items()
             if program.follows is not None or name in world.topology.named
         }
+        self._plain = {name: above for name in programs if (above := self._plain_of(name)) is not None}
+
+    def _plain_of(self, asset: str) -> tuple[str, ...] | None:
+        """What an asset without partitions follows; None where there are partitions on either side."""
+        topology = self._world.topology
+        edges = self._edges.get(asset, topology.edges[asset])
+        if topology.set_of[asset] is not None or any(edge.kind != "same" for edge in edges):
+            return None
+        return tuple(edge.asset for edge in edges)
 
     def rebuild(self) -> dict[str, BitMap]:
         """Find all out from the start; returns the partitions that changed, by asset."""
@@ -56,9 +65,9 @@ class Coming:
             known = due.get(asset)
             if known is None:
                 heapq.heappush(heap, (topology.position[asset], asset))
-                due[asset] = partitions.copy()
-            else:
-                known |= partitions
+                due[asset] = partitions
+            elif known is not partitions:
+                due[asset] = known | partitions
 
         def below(asset: str, partitions: BitMap) -> None:
             for edge in topology.followers(asset):
@@ -73,13 +82,27 @@ class Coming:
         while heap:
             asset = heapq.heappop(heap)[1]
             partitions = due.pop(asset)
-            levels = self._world.levels(asset)
-            toggled = (levels.coming & partitions) ^ self._among(asset, partitions)
+            if asset in self._plain:
+                toggled = self._single(asset, self._plain[asset]) if 0 in partitions else EMPTY
+            else:
+                toggled = (self._world.levels(asset).coming & partitions) ^ self._among(asset, partitions)
             if toggled:
                 self._world.change(asset).coming ^= toggled
                 found[asset] = toggled
                 below(asset, toggled)
         return found
+
+    def _single(self, asset: str, above: tuple[str, ...]) -> BitMap:
+        """What toggles of an asset without partitions, as `_among` says, in a bit."""
+        world = self._world
+        levels, comes = world.levels(asset), False
+        if not (self._reactions[asset] == "missing" and 0 in levels.materialized):
+            for name in above:
+                one = world.levels(name)
+                if 0 in one.in_progress or 0 in one.asked or 0 in one.coming:
+                    comes = True
+                    break
+        return ONE if comes is not (0 in levels.coming) else EMPTY
 
     def _among(self, asset: str, partitions: BitMap) -> BitMap:
         world = self._world

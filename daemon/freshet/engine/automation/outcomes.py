@@ -16,12 +16,10 @@ from freshet.engine.automation.alike import uniform
 from freshet.engine.automation.memory import Memory, Stamps, round_up
 from freshet.engine.automation.moment import Moment, Pulses
 from freshet.engine.automation.program import Program
-from freshet.engine.automation.state import Levels, World
+from freshet.engine.automation.state import ONE, Levels, World
 
-__all__ = ["ONE", "Key", "Outcomes"]
+__all__ = ["Key", "Outcomes"]
 
-ONE = BitMap([0])
-"""The single value of an asset without partitions. Shared: nobody changes it."""
 _KNOWN_MAX = 10_000
 _SHORTEST = 0.001
 """Seconds: what is waited for is never over at once."""

@@ -15,11 +15,12 @@ from freshet.engine.partitions.graph import PartitionGraph
 from freshet.engine.partitions.sets import Sets
 from freshet.store.records import AssetBits, CheckedBits, Event, FreshnessRow, SetState
 
-__all__ = ["EMPTY", "AssetCounts", "Levels", "World"]
+__all__ = ["EMPTY", "ONE", "AssetCounts", "Levels", "World"]
 
 EMPTY = BitMap()
 """Shared: nobody changes it."""
-_ONE = BitMap([0])
+ONE = BitMap([0])
+"""The single value of an asset without partitions; likewise."""
 
 
 @dataclass(slots=True)
@@ -162,7 +163,7 @@ class World:
         if asset in self.topology.gated:
             levels.held |= checked.held & live
         for name, (passed, failed) in checked.results.items():
-            levels.results[name] = (passed & live | passed & _ONE, failed & live | failed & _ONE)
+            levels.results[name] = (passed & live | passed & ONE, failed & live | failed & ONE)
 
     # --- assets -----------------------------------------------------------------------------------------------
 
@@ -258,7 +259,7 @@ class World:
     def live(self, asset: str) -> BitMap:
         """The partitions there are, to be read only: {0} for an asset without."""
         name = self.topology.set_of.get(asset)
-        return _ONE if name is None else self.sets.named(name)
+        return ONE if name is None else self.sets.named(name)
 
     def is_live(self, asset: str, partition: int) -> bool:
         """Facts about deleted partitions are not kept."""
@@ -269,7 +270,7 @@ class World:
         """The last key of a static list, the dynamic key that was added last, otherwise the highest number; {0} for an
         asset without; empty if none."""
         spec = self.topology.spec_of.get(asset)
-        return _ONE if spec is None else self.sets.newest(spec)
+        return ONE if spec is None else self.sets.newest(spec)
 
     def latest(self, asset: str, among: BitMap, lookback: float | None) -> BitMap:
         """Those of `among` whose windows are the latest of the live ones, or ended less than `lookback` seconds before
