@@ -18,6 +18,7 @@ from freshet.cli import (
     creating,
     explaining,
     inboxing,
+    keeping,
     partitioning,
     plugging,
     queueing,
@@ -385,15 +386,8 @@ def simulate(
     return body.simulate(session, wishes)
 
 
-backfilling.add_commands(_command)
-caching.add_commands(_command, app)
-checking.add_commands(_command)
-creating.add_commands(_command, app)
-explaining.add_commands(_command)
-inboxing.add_commands(_command)
-partitioning.add_commands(_command)
-plugging.add_commands(_command)
-queueing.add_commands(_command)
-serving.add_commands(_command, app)
-showing.add_commands(_command)
+for part in (backfilling, checking, explaining, inboxing, keeping, partitioning, plugging, queueing, showing):
+    part.add_commands(_command)
+for group in (caching, creating, serving):
+    group.add_commands(_command, app)
 app.add_typer(cursor_app)

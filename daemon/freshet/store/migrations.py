@@ -18,7 +18,7 @@ from pathlib import Path
 
 from freshet.errors import SchemaTooNew, StoreError
 
-__all__ = ["Migration", "load_migrations", "migrate", "statements"]
+__all__ = ["Migration", "load_migrations", "migrate", "schema_of", "statements"]
 
 _FILE = re.compile(r"(\d{4})_(\w+)\.sql")
 
@@ -62,6 +62,16 @@ def migrate(db: sqlite3.Connection, path: Path, known: Sequence[Migration], *, n
     for migration in pending:
         _apply(db, migration, now)
     return tuple(migration.number for migration in pending)
+
+
+def schema_of(db: sqlite3.Connection, path: Path, known: Sequence[Migration]) -> int:
+    """The number of the last migration that was applied. Raises `SchemaTooNew` for a database of a later release,
+    `StoreError` for one that is not Freshet's, or whose recorded migrations differ from `known`."""
+    applied = _applied(db, path)
+    if not applied:
+        raise StoreError(f"{path} is no database of Freshet", hint="name the one that freshet.db was copied to")
+    _check(applied, known, path)
+    return max(applied)
 
 
 def statements(sql: str) -> Iterator[str]:
