@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +84,7 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _as_it_is(path: Path) -> Iterator[sqlite3.Connection]:
+def _as_it_is(path: Path) -> Generator[sqlite3.Connection]:
     """A file that nobody works on."""
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as db:
