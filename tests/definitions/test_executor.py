@@ -84,6 +84,7 @@ async def _async() -> None: ...
         (lambda: Command(["x", "{parms.a}"]), "params"),
         (lambda: Command(["x", "}"]), "stray '}'"),
         (lambda: Command(["x", "{params}"]), "is no field"),
+        (lambda: Command(["x", '{"a": 1}']), "is no field"),
         (lambda: asset(executor=Command(["x", "{partition.key}"]))(_def), "there is no partition"),
         (lambda: job(executor=Command(["x", "{params.a}"]))(_def), "no parameter 'a'"),
         (lambda: asset(executor="inline", memory="1GiB")(_async), "no memory="),
@@ -95,6 +96,18 @@ def test_what_cannot_be_is_refused_with_the_remedy(make: Any, said: str) -> None
     with pytest.raises(DefinitionError) as refused:
         make()
     assert said in str(refused.value) and refused.value.hint
+
+
+def test_a_command_with_json_in_it_is_told_how_braces_stay() -> None:
+    with pytest.raises(DefinitionError) as refused:
+        Command(["dbt", "--vars", '{"a": {params.a}}'])
+    assert 'is written twice: "{{"' in refused.value.hint
+
+
+def test_the_place_is_named_once() -> None:
+    with pytest.raises(DefinitionError) as refused:
+        job(executor="threads")(_def)
+    assert str(refused.value.message).count("executor:") == 1
 
 
 def test_fields_that_the_step_will_have_are_taken() -> None:

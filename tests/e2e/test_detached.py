@@ -82,6 +82,10 @@ def _left(site: Site) -> list[str]:
     return [path.name for path in (site.state / "detached").iterdir() if path.is_dir()]
 
 
+def _sources(site: Site) -> list[Path]:
+    return list((site.state / "detached").glob("plugins-*.json"))
+
+
 def test_it_runs_and_what_needs_it_follows(site: Site) -> None:
     daemon = site.start().ready()
     _go(site)
@@ -159,6 +163,8 @@ def test_an_upgrade_with_other_definitions_leaves_it_its_own(site: Site, now: st
     (site.plugins / "detached.py").write_text(changed if now == "changed" else "")
     second = site.start().ready()
     assert processes.alive(pid) and second.client.status().running == 1
+    in_force = 1 if now == "changed" else 0
+    assert len(_sources(site)) == 1 + in_force  # its own are kept as long as it goes on
     _go(site)
     _ended(second)
     assert _begun(second) == [pid] and _left(site) == []
@@ -168,6 +174,9 @@ def test_an_upgrade_with_other_definitions_leaves_it_its_own(site: Site, now: st
     if now == "changed":
         site.cli_json("materialize", "above", "below", "--wait")
         assert _value(site, "below") == 7
+    second.stop()
+    site.start().ready()
+    assert len(_sources(site)) == in_force
 
 
 def test_cancel_ends_it_though_its_code_is_gone(site: Site) -> None:

@@ -100,10 +100,11 @@ async def test_every_broken_file_is_named_with_its_line(tmp_path: Path) -> None:
         absent="import not_installed_at_all\n",
         duration='from freshet import asset\n\n@asset(timeout="5 parsecs")\ndef far(): ...\n',
         unknown="from freshet import asset\n\n@asset\ndef below(abvoe): ...\n\n@asset\ndef above(): ...\n",
+        bare="from freshet import check\n\n@check\ndef right(above): ...\n",
         fine=QUIET.replace("above", "higher"),
     )
     found = {Path(problem.file or "?").stem: problem for problem in report.problems}
-    assert set(found) == {"syntax", "name", "exits", "absent", "duration", "unknown"}
+    assert set(found) == {"syntax", "name", "exits", "absent", "duration", "unknown", "bare"}
     assert (found["syntax"].line, found["syntax"].message) == (2, "syntax error: '(' was never closed")
     assert (found["name"].line, "nonsense" in found["name"].message) == (3, True)
     assert "math.nonsense" in found["name"].traceback
@@ -113,6 +114,7 @@ async def test_every_broken_file_is_named_with_its_line(tmp_path: Path) -> None:
     assert found["duration"].line == 3
     assert "30s" in found["duration"].hint
     assert (found["unknown"].line, found["unknown"].hint) == (3, "did you mean 'above'?")
+    assert (found["bare"].line, found["bare"].hint) == (3, "write @check(asset=...)")
 
 
 async def test_what_only_a_live_object_shows_is_refused_too(tmp_path: Path) -> None:

@@ -128,8 +128,10 @@ async def test_wrong_managers_are_refused_where_they_stand(tmp_path: Path) -> No
 
         class Json(IOManager):
             name = "json"
+            def dumps(self, value): ...
+            def loads(self, data, wanted): ...
 
-        class Needs(IOManager):
+        class Needs(Json):
             name = "needs"
             def __init__(self, where): ...
 
@@ -147,9 +149,21 @@ async def test_wrong_managers_are_refused_where_they_stand(tmp_path: Path) -> No
         """,
     )
     said = [(problem.message, problem.line) for problem in report.problems]
-    assert [line for _, line in said] == [4, 7, 12, 14, 17]
+    assert [line for _, line in said] == [4, 9, 14, 16, 19]
     assert "the name 'json' of the I/O manager Json is built in" in said[0][0]
     assert "Needs cannot be made" in said[1][0]
     assert "is that of another, at" in said[2][0]
     assert "no I/O manager 'parket'" in said[3][0]
     assert "no I/O manager 'lake'" in said[4][0]
+
+
+async def test_a_manager_that_could_not_give_back_what_it_keeps_is_refused(tmp_path: Path) -> None:
+    plugin = """
+        from freshet import IOManager
+
+        class Csv(IOManager):
+            name = "csv"
+            def dumps(self, value): ...
+        """
+    (problem,) = (await load(tmp_path, plugin=plugin)).problems
+    assert "Csv has no loads" in problem.message and "loads(self, data, wanted)" in problem.hint and problem.line == 4

@@ -18,7 +18,7 @@ _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _FIELD = re.compile(r"run_id|attempt|name|partition\.key|(?:partition\.metadata|params|tags)\.[\w-]+(?:\.[\w-]+)*")
 _HINT = (
     "fields are {partition.key}, {partition.metadata.NAME}, {params.NAME}, {tags.NAME}, {run_id}, {attempt}, {name}; "
-    'a brace is "{{"'
+    'a brace that is to stay, as in JSON, is written twice: "{{", "}}"'
 )
 
 
@@ -30,7 +30,8 @@ def check_argument(text: object, what: str) -> str:
     for field in argument_fields([given]):
         if not _FIELD.fullmatch(field):
             close = nearest_hint(field.partition(".")[0], [*_BARE, *_ROOTS])
-            raise DefinitionError(f"{what}: {given!r}: {{{field}}} is no field", hint=close or _HINT)
+            hint = close if close.startswith("did you mean") else _HINT
+            raise DefinitionError(f"{what}: {given!r}: {{{field}}} is no field", hint=hint)
     if stray := next((one[0] for one in _PIECE.finditer(given) if one[0] in ("{", "}")), None):
         raise DefinitionError(f"{what}: {given!r} has a stray {stray!r}", hint=_HINT)
     return given

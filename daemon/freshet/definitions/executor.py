@@ -150,7 +150,6 @@ def executor_spec(
     if given is None or given is PROCESS:
         return PROCESS
     what = f"{what}: executor"
-    what = f"{what}: executor"
     if isinstance(given, str):
         if given not in _NAMED:
             raise DefinitionError(f"{what}: there is no executor {given!r}", hint=nearest_hint(given, _NAMED) or _HINT)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from freshet.definitions.names import check_name
 from freshet.definitions.source import Source, caller_source, collect
+from freshet.errors import DefinitionError
 
 __all__ = ["IOManager", "ValueStore"]
 
@@ -35,6 +36,9 @@ class IOManager:
         if cls.__dict__.get("name") and not cls.__module__.startswith("freshet."):
             check_name(cls.name, what="I/O manager")
             cls.source = caller_source()
+            for method in (IOManager.dumps, IOManager.loads):
+                if getattr(cls, method.__name__) is method:
+                    _lacks(cls, method.__name__)
             collect(cls)
 
     def fits(self, value: Any) -> bool:
@@ -49,6 +53,17 @@ class IOManager:
         """The value again. `wanted`: the annotation of the parameter that takes it, `Any` where there is none; what
         this returns is held against it."""
         raise NotImplementedError(f"{type(self).__name__}.loads(data, wanted) is to give the value")
+
+
+def _lacks(manager: type[IOManager], method: str) -> NoReturn:
+    """What it keeps could not be had again."""
+    place = manager.source
+    raise DefinitionError(
+        f"the I/O manager {manager.__name__} has no {method}",
+        hint="write both: dumps(self, value) gives bytes, loads(self, data, wanted) the value again",
+        file=place.file if place else None,
+        line=place.line if place else None,
+    )
 
 
 class ValueStore:

@@ -105,7 +105,8 @@ def key_filename(key: str) -> str:
 def check_priority(priority: Any, *, what: str) -> int:
     """Return `priority`, or raise `DefinitionError`."""
     if isinstance(priority, bool) or not isinstance(priority, int) or abs(priority) > PRIORITY_MAX:
-        raise DefinitionError(f"{what}: expected a whole number within {PRIORITY_MAX:,} of 0, found {priority!r}")
+        said = f"{what}: expected a whole number within {PRIORITY_MAX:,} of 0, found {priority!r}"
+        raise DefinitionError(said, hint="0 is the default; higher goes first")
     return priority
 
 

@@ -75,6 +75,7 @@ class DetachedSteps:
     def prepare(self, definitions: Definitions, sources: Sources | None = None) -> None:
         """Keep the plugins as they were loaded, if any step is to be detached."""
         self._sources = None
+        self._remove_sources()
         specs: tuple[AssetSpec | JobSpec, ...] = (*definitions.assets, *definitions.jobs)
         if not any(isinstance(one.executor, Detached) for one in specs):
             self._problem = "no step is detached"
@@ -88,6 +89,16 @@ class DetachedSteps:
         written = self._sources.with_suffix(".part")
         written.write_bytes(sources.dump())
         written.replace(self._sources)
+
+    def _remove_sources(self) -> None:
+        """Those that no step under way began with."""
+        named = set[str]()
+        for folder in self._top.glob("*-*-*"):
+            with suppress(OSError, ValueError, KeyError):
+                named.add(orjson.loads((folder / "order.json").read_bytes())["sources"])
+        for path in self._top.glob("plugins-*"):
+            if str(path) not in named:
+                path.unlink(missing_ok=True)
 
     # --- what an earlier daemon left ------------------------------------------------------------------------
 

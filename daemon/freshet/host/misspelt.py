@@ -16,6 +16,7 @@ from freshet.definitions.names import nearest_hint
 __all__ = ["misspelt"]
 
 _UNEXPECTED = re.compile(r"got an unexpected keyword argument '(\w+)'")
+_BARE = re.compile(r"^(\w+)\(\) takes 0 positional arguments but 1 was given$")
 _UNPACKED = re.compile(r"(?:\w+\.)*Unpack\[(?:\w+\.)*(\w+)\]")
 _NOT_THERE = re.compile(r"cannot import name '(\w+)' from '([\w.]+)'")
 
@@ -25,6 +26,8 @@ def misspelt(error: BaseException, file: str) -> tuple[str, str] | None:
     try:
         if isinstance(error, TypeError) and (found := _UNEXPECTED.search(str(error))) is not None:
             return _keyword(error, file, found[1])
+        if isinstance(error, TypeError) and (found := _BARE.match(str(error))) is not None:
+            return _bare(error, file, found[1])
         if isinstance(error, AttributeError) and error.name is not None and error.obj is not None:
             hint = _near(error.name, dir(error.obj))
             return (f"{_called(error.obj)} has no {error.name!r}", hint) if hint else None
@@ -51,6 +54,20 @@ def _keyword(error: TypeError, file: str, keyword: str) -> tuple[str, str] | Non
                         said = f"{ast.unparse(call.func)}({_first(call)}): there is no {keyword}="
                         return said, nearest_hint(keyword, known)
     return None
+
+
+def _bare(error: TypeError, file: str, name: str) -> tuple[str, str] | None:
+    """A decorator that needs to be told something, above a function without it."""
+    frames = _frames(error, file)
+    called = _value(ast.Name(name), frames[0][0]) if frames else None
+    if called is None:
+        return None
+    parameters = inspect.signature(called).parameters.values()
+    needed = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.default is one.empty]
+    if not needed:
+        return None
+    given = ", ".join(f"{one}=..." for one in needed)
+    return f"{name} is told by name what it needs: {', '.join(f'{one}=' for one in needed)}", f"write @{name}({given})"
 
 
 def _first(call: ast.Call) -> str:

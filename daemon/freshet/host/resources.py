@@ -55,7 +55,8 @@ def resource_problems(resources: Iterable[Resource], assets: Mapping[str, Asset]
         for name in one.spec.needs:
             if name not in found and name in one.spec.required and _model(one, name) is None:
                 said = f"the parameter {name!r} is neither a resource nor annotated with a pydantic model"
-                yield _wrong(one, said, nearest_hint(name, found.keys() - {one.spec.name}))
+                hint = nearest_hint(name, found.keys() - {one.spec.name})
+                yield _wrong(one, said, hint or f"declare @resource def {name}(): ..., or give it a default")
     try:
         graphlib.TopologicalSorter({name: found.keys() & set(one.spec.needs) for name, one in found.items()}).prepare()
     except graphlib.CycleError as error:
