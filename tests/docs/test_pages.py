@@ -57,28 +57,21 @@ def _plugins(page: Page) -> list[tuple[Block, str]]:
     return found
 
 
-def _execute(name: str, text: str, block: Block) -> types.ModuleType:
-    """The code as a module; errors and definitions name the page and its lines."""
-    module = types.ModuleType(name)
-    module.__file__ = str(block.page)
-    sys.modules[name] = module  # dataclasses and typing look there
-    exec(compile("\n" * (block.line - 1) + text, str(block.page), "exec"), module.__dict__)
-    return module
-
-
 @pytest.fixture
-def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Block, str], types.ModuleType]]:
+def modules(monkeypatch: pytest.MonkeyPatch) -> Callable[[Block, str], types.ModuleType]:
     """Executes a block under the name of its file; afterwards nothing of it is left."""
-    before, numbers = dict(sys.modules), itertools.count(1)
+    numbers = itertools.count(1)
 
     def execute(block: Block, text: str) -> types.ModuleType:
         name = Path(block.title).stem if block.title else f"docs_block_{next(numbers)}"
-        return _execute(name, text, block)
+        module = types.ModuleType(name)
+        module.__file__ = str(block.page)
+        monkeypatch.setitem(sys.modules, name, module)  # dataclasses and typing look there, and other plugins
+        # Errors and definitions name the page and its lines.
+        exec(compile("\n" * (block.line - 1) + text, str(block.page), "exec"), module.__dict__)
+        return module
 
-    yield execute
-    for name in set(sys.modules) - set(before):
-        if getattr(sys.modules[name], "__file__", None) in {str(one) for one in PAGES}:
-            del sys.modules[name]
+    return execute
 
 
 def _limits(page: Page) -> Limits:

@@ -58,11 +58,11 @@ def _entry(name: str, one: Any) -> Iterator[str]:
 def _signature(name: str, one: Any) -> str:
     if _is_interface(one) or not callable(one) or _is_alias(one):
         return ""
+    if isinstance(one, type) and issubclass(one, BaseException) and not inspect.isfunction(one.__init__):
+        return ""  # that of all exceptions
     try:
         found = inspect.signature(one)
     except (TypeError, ValueError):
-        return ""
-    if isinstance(one, type) and issubclass(one, BaseException) and one.__init__ is BaseException.__init__:
         return ""
     given = [_parameter(each) for each in found.parameters.values()]
     if [each.name for each in found.parameters.values()] == ["_", "__"] or not given:
