@@ -48,6 +48,7 @@ class River:
         daemon.wait_until(lambda: self.made(daemon, "raw"), "the first file is read")
         burst = [f"good-{turn}-{n}" for n in range(5)]
         self.land(*burst, f"flaky-{turn}", f"bad-{turn}")
+        self.edit(daemon)
         (self.site.folder / "stumble").touch()
         self.wait_at_rest(daemon)
         self.refresh(daemon)
@@ -61,6 +62,13 @@ class River:
     def let_slow_ones_go(self) -> None:
         """End the steps that read slow files, now and later."""
         (self.site.folder / "go").touch()
+
+    def edit(self, daemon: Daemon) -> None:
+        """Edit the plugin, and wait until other definitions are in force."""
+        before = daemon.client.status().definitions_version
+        with (self.site.plugins / "river.py").open("a") as plugin:
+            plugin.write("# as it was\n")
+        daemon.wait_until(lambda: daemon.client.status().definitions_version != before, "other definitions")
 
     def refresh(self, daemon: Daemon) -> None:
         """Refresh `pulse`, which has lapsed, and wait until that is known."""

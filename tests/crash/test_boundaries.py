@@ -28,6 +28,7 @@ PLAN: dict[str, tuple[Boundary, ...]] = {
     "keep_max_chain": STORE_BOUNDARIES,
     "recover": STORE_BOUNDARIES,
     "register_tickers": STORE_BOUNDARIES,
+    "bring_into_force": _PUBLISHED,
     "commit_tick": BOUNDARIES,
     "commit_tick (checkpoint)": _PUBLISHED,
     "fail_tick": _PUBLISHED,

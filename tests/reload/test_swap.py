@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.engine.rig import Rig, rig
+from tests.reload.edits import Edited, edited, load
 
 from freshet import (
     AutomationCondition,
@@ -23,37 +21,9 @@ from freshet import (
     schedule,
     sensor,
 )
-from freshet.executors.base import Answers
 from freshet.store.records import StepToRun
-from freshet.testing.inline import InlineHost
 
 pytestmark = pytest.mark.anyio
-
-
-class _Edited(InlineHost):
-    """Of whatever lies in `folder` when it is made."""
-
-    folder: list[object] = []  # noqa: RUF012  # one test at a time
-    made = 0
-
-    def __init__(self, objects: Any, answers: Answers, **options: Any) -> None:
-        _Edited.made += 1
-        super().__init__(list(_Edited.folder), answers, **options, version=f"version {_Edited.made}")
-
-
-@asynccontextmanager
-async def edited(folder: Path, *objects: object, **options: Any) -> AsyncGenerator[Rig]:
-    _Edited.folder, _Edited.made = list(objects), 0
-    async with rig(folder, [], host=_Edited, **options) as one:
-        yield one
-
-
-async def load(one: Rig, *objects: object) -> str:
-    """Edit the folder, and reload."""
-    _Edited.folder = list(objects)
-    done = await one.control.reload()
-    await one.settle()
-    return done.outcome
 
 
 def counting(interval: str = "10s", step: int = 1) -> Any:
@@ -223,10 +193,10 @@ async def test_a_look_in_flight_of_a_sensor_that_is_gone_commits_nothing(tmp_pat
         yield RunRequest("note", run_key="1")
 
     async with edited(tmp_path, note) as one:
-        _Edited.folder = [slow, note]
+        Edited.folder = [slow, note]
         assert (await one.control.reload()).outcome == "changed"
         await begun.wait()
-        _Edited.folder = [note]
+        Edited.folder = [note]
         assert (await one.control.reload()).outcome == "changed"
         go.set()
         await one.settle()
@@ -237,9 +207,9 @@ async def test_a_look_in_flight_of_a_sensor_that_is_gone_commits_nothing(tmp_pat
 
 async def test_what_is_asked_for_while_a_load_is_under_way_is_one_more(tmp_path: Path) -> None:
     async with edited(tmp_path, note) as one:
-        made = _Edited.made
+        made = Edited.made
         await asyncio.gather(*(one.control.reload() for _ in range(50)))
-        assert _Edited.made - made in (1, 2)
+        assert Edited.made - made in (1, 2)
 
 
 async def test_what_is_renamed_keeps_what_it_had(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from freshet.engine.instruments import InForce, Instruments
 from freshet.engine.launcher import Launcher
 from freshet.engine.limits import resume_limits
 from freshet.engine.listening import Listening
+from freshet.engine.naming import carry_on
 from freshet.engine.partitions.graph import PartitionGraph
 from freshet.engine.partitions.sets import Sets
 from freshet.engine.pending import Pending
@@ -253,6 +254,7 @@ class Engine:
         self.pending.start()
         self.sweeper.start()
         self.state = "ready"
+        self.instruments.work.spawn(carry_on(self))
 
     def _rules_change(self) -> Callable[[], None]:
         """The zones' rules are about to be read again."""

@@ -7,6 +7,8 @@ that the store has not.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,11 +16,14 @@ from freshet.definitions.graph import Definitions
 from freshet.engine.calendar import Calendar
 from freshet.engine.freshness import FreshnessBook
 from freshet.engine.instruments import persist, recall
+from freshet.engine.naming import carry_on
+from freshet.engine.queue.known import Held
 from freshet.engine.refresher import Refresher
 from freshet.engine.retirer import Retirer
 from freshet.executors.base import CodeHost, LoadReport
 from freshet.store.coming import Came, bring_into_force
 from freshet.store.inbox import inbox_counts
+from freshet.store.records import QueuedStep
 
 if TYPE_CHECKING:
     from freshet.engine.engine import Engine
@@ -65,14 +70,37 @@ async def swap(engine: Engine, host: CodeHost, report: LoadReport, held: frozens
     engine.automator.resume(definitions, came.sets, came.moved, came.renamed)
     engine.refresher.published(news)
     engine.hosting.swap(host, held)
-    engine.launcher.queue.redefine(definitions.depth, definitions.uses, definitions.alone)
+    _redefine_steps(engine, definitions, came.renamed)
     for executor in engine.launcher.executors.values():
         executor.prepare(definitions, report.sources)
     instruments.bus.publish(came.events)
     for start in (engine.refresher.start, engine.calendar.start, engine.retirer.start, engine.ticks.look_anew):
         start()
-    engine.backfills.redefine()
+    engine.backfills.redefine(came.renamed)
+    instruments.work.spawn(carry_on(engine))
     engine.launcher.dispatch()
+
+
+def _redefine_steps(engine: Engine, definitions: Definitions, renamed: Mapping[str, str]) -> None:
+    """What waits and what is under way: it goes by its new name."""
+
+    def anew(step: QueuedStep) -> Held:
+        name = _name(step.name, renamed)
+        found = step if name == step.name else replace(step, name=name)
+        return found, definitions.depth.get(name, 0), definitions.uses.get(name)
+
+    launcher = engine.launcher
+    if renamed:
+        launcher.running.update(
+            {key: replace(step, name=_name(step.name, renamed)) for key, step in launcher.running.items()}
+        )
+    launcher.queue.redefine(anew, definitions.alone, renamed)
+
+
+def _name(name: str, renamed: Mapping[str, str]) -> str:
+    """Of a step: an asset's, or with a check's after it."""
+    asset, dot, check = name.partition(".")
+    return f"{renamed.get(asset, asset)}{dot}{check}"
 
 
 def gone(before: Definitions, after: Definitions) -> tuple[tuple[str, str], ...]:

@@ -218,8 +218,9 @@ def steps_of_runs(db: sqlite3.Connection, runs: Sequence[int]) -> tuple[EndedSte
     """The steps of runs, as they are."""
     rows = db.execute(
         """
-        SELECT s.run_id, s.name, s.partition, s.state FROM json_each(?) wanted
-        CROSS JOIN steps s ON s.run_id = wanted.value ORDER BY s.run_id, s.position
+        SELECT s.run_id, coalesce(a.name, s.name), s.partition, s.state FROM json_each(?) wanted
+        CROSS JOIN steps s ON s.run_id = wanted.value LEFT JOIN assets a ON a.id = s.asset_id
+        ORDER BY s.run_id, s.position
         """,
         (dump(list(runs)),),
     )

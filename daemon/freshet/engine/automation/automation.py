@@ -13,6 +13,7 @@ from pyroaring import BitMap
 from freshet.definitions.condition import AutomationCondition
 from freshet.definitions.graph import Definitions
 from freshet.definitions.names import nearest_hint
+from freshet.definitions.renames import renames
 from freshet.engine.automation.agenda import Agenda, Watchers
 from freshet.engine.automation.alike import Alike
 from freshet.engine.automation.causes import Causes
@@ -29,6 +30,7 @@ from freshet.engine.automation.moment import Moment, apply
 from freshet.engine.automation.operators import value
 from freshet.engine.automation.outcomes import Key, Outcomes
 from freshet.engine.automation.program import Node, Program, programs_of
+from freshet.engine.automation.renamed import carry
 from freshet.engine.automation.replay import rewind
 from freshet.engine.automation.state import EMPTY, ONE, AssetCounts, World
 from freshet.engine.automation.wanted import wanted
@@ -113,6 +115,7 @@ class Automation:
         self._prune()
 
     def _adopt(self, definitions: Definitions) -> None:
+        self._names = renames(definitions.assets)
         self._programs, self._known = programs_of(written_out(definitions), self._known)
         self._max_depth = max((program.depth for program in self._known.values()), default=0)
         self._watchers = Watchers(self._world, self._programs)
@@ -124,6 +127,7 @@ class Automation:
         self._new = self._unseen()
 
     def _prune(self) -> None:
+        carry(self._memory, self._programs, self._names)
         for asset, memory in self._memory.items():
             memory.keep(partial(wanted, self._world.topology, asset, self._programs.get(asset)))
             self._pruned.add(asset)

@@ -179,6 +179,20 @@ class Memory:
             if base in self._stamps:
                 self._stamps[base].drop(float(value))
 
+    def move(self, key_of: Callable[[str], str]) -> None:
+        """Keep what is remembered under a key under the one that it has now; `key_of` is asked for keys of numbers
+        without the number, too."""
+        for key in [key for key in self._bits if key_of(key) != key]:
+            bits, fresh = self._bits[key], key_of(key)
+            self.remove(key, bits)
+            if fresh not in self._bits:
+                self.add(fresh, bits)
+        for base in [base for base in self._stamps if key_of(base) != base]:
+            mine = self._stamps.pop(base)
+            moved = self.stamps(key_of(base), deadline=mine.deadline)
+            for value in mine.values:
+                moved.note(value)
+
     def load(self, key: str, bits: bytes) -> None:
         """Take over one stored chunk."""
         loaded = BitMap.deserialize(bits)

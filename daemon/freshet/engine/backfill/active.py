@@ -15,6 +15,7 @@ from freshet.engine.backfill.marks import Marks, Progress
 from freshet.engine.backfill.plan import blocked_below
 from freshet.engine.partitions.graph import PartitionGraph
 from freshet.store.records import BackfillMark, BackfillRow, BackfillState, EndedStep, Event
+from freshet.store.renaming import renamed_request
 
 __all__ = ["Active", "AssetProgress", "BackfillView", "Pace", "ended_view", "marks_of"]
 
@@ -93,13 +94,21 @@ class Active:
         self.blocked: dict[str, BitMap] = {}
         self.elsewhere: dict[str, BitMap] = {}
         self.behind = 0
-        self.boxes = tuple(OpenBox.load(found) for found in row.boxes)
+        self.boxes: tuple[OpenBox, ...] = tuple(OpenBox.load(found) for found in row.boxes)
         self.boxes_moved = False
         self.lock = asyncio.Lock()
         self.busy = self.dirty = False
         self.turned_at = 0.0
         self.pace = Pace()
         self.pace.note(now, self._settled)
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Assets have other names, by the old ones; it is as the store has it."""
+        self.row = replace(self.row, request=renamed_request(self.row.request, names))
+        self.progress.rename(names)
+        self.blocked = {names.get(name, name): numbers for name, numbers in self.blocked.items()}
+        self.elsewhere = {names.get(name, name): numbers for name, numbers in self.elsewhere.items()}
+        self.boxes = tuple([one.renamed(names) for one in self.boxes])
 
     @property
     def marks(self) -> dict[str, Marks]:

@@ -6,7 +6,7 @@ A box is gone through in order, the last dimension fastest; its product is never
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,6 +42,10 @@ class OpenBox:
     def moved(self, size: int) -> OpenBox | None:
         """What is left after a piece; None if nothing is."""
         return None if self.next + size >= self.count else replace(self, next=self.next + size)
+
+    def renamed(self, names: Mapping[str, str]) -> OpenBox:
+        """With assets by their new names."""
+        return replace(self, totals={names.get(name, name): total for name, total in self.totals.items()})
 
     def dump(self) -> dict[str, Any]:
         """As JSON."""

@@ -11,6 +11,7 @@ behind: the turn is taken again when they have caught up.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from functools import partial
 
 import structlog
@@ -103,10 +104,12 @@ class Backfills:
             async with busy[0].lock:
                 await asyncio.sleep(0)
 
-    def redefine(self) -> None:
-        """Other definitions are in force: a backfill goes on unless its assets are gone, or over other partitions."""
+    def redefine(self, renamed: Mapping[str, str]) -> None:
+        """Other definitions are in force: a backfill goes on unless its assets are gone, or over other partitions.
+        `renamed`: new names by the old ones."""
         self.open = True
         for one in list(self.active.values()):
+            one.rename(renamed)
             moved = self._moved_assets(one.row)
             if moved:
                 self._in.work.spawn(self._fail(one, f"{moved[0]!r} is declared no more, or over other partitions"))

@@ -71,6 +71,12 @@ class Progress:
                 self.clear(asset, what, gone)
         return bool(gone)
 
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Assets have other names, by the old ones."""
+        self.marks = {names.get(asset, asset): marks for asset, marks in self.marks.items()}
+        self._touched = {(names.get(asset, asset), what, index) for asset, what, index in self._touched}
+        self._taken = {(names.get(asset, asset), what, index) for asset, what, index in self._taken}
+
     def changes(self) -> tuple[BackfillChunk, ...]:
         """The pieces that changed since this was asked last."""
         self._taken, self._touched = self._touched, set()

@@ -8,7 +8,10 @@ from freshet.definitions.pool import StepUse
 from freshet.engine.queue.gates import Demand
 from freshet.store.records import QueuedStep
 
-__all__ = ["KnownRun"]
+__all__ = ["Held", "KnownRun"]
+
+Held = tuple[QueuedStep, int, StepUse | None]
+"""A step that waits, with how many assets lie above its own, and what it takes, if that is not a worker alone."""
 
 
 @dataclass(slots=True, eq=False)
@@ -24,6 +27,4 @@ class KnownRun:
     under_way: int = 0
     waiting: set[int] = field(default_factory=set[int])
     resting: set[int] = field(default_factory=set[int])
-    held: dict[int, tuple[QueuedStep, int, StepUse | None]] = field(
-        default_factory=dict[int, tuple[QueuedStep, int, StepUse | None]]
-    )
+    held: dict[int, Held] = field(default_factory=dict[int, Held])

@@ -20,7 +20,7 @@ from freshet.definitions.pool import StepUse
 from freshet.engine.queue.booking import Booking, book_each, count_first
 from freshet.engine.queue.gatehouse import Gatehouse, PoolView
 from freshet.engine.queue.gates import Demand, Gate
-from freshet.engine.queue.known import KnownRun
+from freshet.engine.queue.known import Held, KnownRun
 from freshet.engine.queue.lines import Lines
 from freshet.engine.queue.rows import StepId
 from freshet.engine.queue.waitingroom import WaitingRoom
@@ -158,22 +158,21 @@ class RunQueue:
             wants = tuple(one for one in wants if one[0].kind != "rate")
         self._room.add(step, run.origin, tags=tags, wants=wants, depth=depth, use=use, order=order)
 
-    def _place_anew(
-        self, run_id: int, run: KnownRun, of: Callable[[str], tuple[int, StepUse | None]] | None = None
-    ) -> None:
+    def _place_anew(self, run_id: int, run: KnownRun, anew: Callable[[QueuedStep], Held] | None = None) -> None:
         """What waits of the run wants something else now, or stands elsewhere; it keeps its age."""
         for position in sorted(run.waiting):
             if (one := self._room.remove((run_id, position))) is not None:
-                depth, use = (one.depth, one.use) if of is None else of(one.step.name)
-                self._add(run, one.step, depth, use, one.order)
+                step, depth, use = (one.step, one.depth, one.use) if anew is None else anew(one.step)
+                self._add(run, step, depth, use, one.order)
 
-    def redefine(self, depth: Mapping[str, int], uses: Mapping[str, StepUse], alone: Collection[str]) -> None:
-        """What waits may take something else now, or lie elsewhere in the graph. What has begun keeps what it has."""
-        self.alone = self._room.soles.alone = alone
+    def redefine(self, anew: Callable[[QueuedStep], Held], alone: Collection[str], renamed: Mapping[str, str]) -> None:
+        """What waits may take something else now, or lie elsewhere in the graph, or have another name, as `anew` says.
+        What has begun keeps what it has. `renamed`: new names by the old ones."""
+        self.alone = alone
+        self._room.soles.redefine(alone, renamed)
         for run_id, run in self._runs.items():
-            for position, (step, _, _) in run.held.items():
-                run.held[position] = step, depth.get(step.name, 0), uses.get(step.name)
-            self._place_anew(run_id, run, lambda name: (depth.get(name, 0), uses.get(name)))
+            run.held = {position: anew(step) for position, (step, _, _) in run.held.items()}
+            self._place_anew(run_id, run, anew)
 
     def waits(self, run_id: int) -> bool:
         """Whether a step of the run waits: for a slot, a limit, or the runs before it."""

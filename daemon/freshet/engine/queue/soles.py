@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from freshet.engine.queue.gates import Demand
@@ -47,6 +47,14 @@ class Soles:
 
     def __iter__(self) -> Iterator[Waiting]:
         return iter(self._waiting.values())
+
+    def redefine(self, alone: Collection[str], renamed: Mapping[str, str]) -> None:
+        """It is about these now. `renamed`: new names by the old ones. Who is set aside is placed anew after this."""
+        self.alone = alone
+        if renamed:
+            self._held = {step: (renamed.get(name, name), at) for step, (name, at) in self._held.items()}
+            self._holders = {(renamed.get(name, name), at): step for (name, at), step in self._holders.items()}
+            self._aside = {sole: one for sole, one in self._aside.items() if sole[0] not in renamed}
 
     # --- who makes it -----------------------------------------------------------------------------------------
 
