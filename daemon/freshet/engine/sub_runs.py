@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from freshet.definitions.graph import Definitions
 from freshet.definitions.names import nearest_hint
+from freshet.engine.circles import Circles, Thing
 from freshet.engine.instruments import Instruments, persist, recall
 from freshet.engine.parameters import check_params
 from freshet.engine.queue import StepId
@@ -19,7 +20,7 @@ from freshet.engine.requests import call_job, input_needs, run_of_assets
 from freshet.errors import Conflict, FreshetError, UnknownName
 from freshet.executors.base import CallEnd, StepCall
 from freshet.store.records import CalledRun, Caller, Event, RunToAdmit
-from freshet.store.sub_runs import being_canceled, call_run, canceled_with, failure_of
+from freshet.store.sub_runs import being_canceled, call_run, canceled_with, failure_of, in_a_circle
 
 if TYPE_CHECKING:
     from freshet.engine.launcher import Launcher
@@ -65,6 +66,7 @@ class SubRuns:
         self._launcher = launcher
         self._rests: dict[StepId, _Rest] = {}
         self._waiting: dict[int, list[StepCall]] = {}
+        self._circles = Circles()
         self._asking = 0
         self._lately: dict[int, str] = {}
 
@@ -84,18 +86,24 @@ class SubRuns:
             self._tell(call, _refusal(error))
             return
         self._asking += 1
+        circle = None if run.policy == "cancel" else self._circle(call, run.key, None)  # who makes it is canceled
+        if call.waits and not circle:  # who asks meanwhile knows of it
+            self._waits(call, run.key, None)
         try:
-            made = await self._admit(call, run)
+            made = await self._admit(call, run, circle)
             if self._launcher.running.get(call.step) is step:
-                self._found(call, made)
+                self._found(call, run.key, made)
         except FreshetError as error:
             self._tell(call, _refusal(error))
         finally:
+            rest = self._rests.get(call.step)
+            if rest is None or rest.attempt != call.attempt or call.number not in rest.calls:
+                self._circles.leaves(call.step, (call.attempt, call.number))
             self._asking -= 1
             if not self._asking:
                 self._lately.clear()
 
-    async def _admit(self, call: StepCall, run: RunToAdmit) -> CalledRun:
+    async def _admit(self, call: StepCall, run: RunToAdmit, circle: str | None) -> CalledRun:
         launcher, definitions = self._launcher, self._in.in_force.definitions
         booking = launcher.book([run])
         transaction = partial(
@@ -106,6 +114,7 @@ class SubRuns:
             needs=input_needs(definitions, (one.name for one in run.steps)),
             now=self._in.clock.now(),
             version=definitions.version,
+            circle=circle,
         )
         try:
             made = await persist(self._in, transaction, what=f"a run that run {call.run_id} asks for")
@@ -116,7 +125,7 @@ class SubRuns:
         launcher.admitted(booking, [run], made.admitted)
         return made
 
-    def _found(self, call: StepCall, made: CalledRun) -> None:
+    def _found(self, call: StepCall, key: str | None, made: CalledRun) -> None:
         if made.refused:
             return
         if made.run_id is None:
@@ -130,10 +139,34 @@ class SubRuns:
         if not call.waits or state == "succeeded":
             self._tell(call, CallEnd(made.run_id, state))
             return
+        if not made.admitted and (circle := self._circle(call, key, made.run_id)):
+            self._tell(call, _refusal(in_a_circle(circle)))
+            return
+        self._waits(call, key, made.run_id)
         self._waiting.setdefault(made.run_id, []).append(call)
         self._rest(call, made.run_id)
         if state in _STATES.values():
             self._in.work.spawn(self._run_ended(made.run_id, state))
+
+    def _circle(self, call: StepCall, key: str | None, run_id: int | None) -> str | None:
+        """What the step would wait for, if that waits for it."""
+        if not call.waits:
+            return None
+        step = self._launcher.running[call.step]
+        wanted, makes = self._thing(call.target, key), self._thing(step.name, step.key)
+        found = self._circles.find(call.step, run_id, wanted, makes=makes)
+        if not found:
+            return None
+        runs = [*(f"run {one}" for one in found[:-1]), f"this one, run {found[-1]}"]
+        return f"a run of {call.target!r} would wait for {', which waits for '.join(runs)}"
+
+    def _waits(self, call: StepCall, key: str | None, run_id: int | None) -> None:
+        step, thing = self._launcher.running[call.step], self._thing(call.target, key)
+        makes = self._thing(step.name, step.key)
+        self._circles.waits(call.step, (call.attempt, call.number), run_id, thing, makes=makes)
+
+    def _thing(self, name: str, key: str | None) -> Thing | None:
+        return (name, key) if name in self._launcher.queue.alone else None
 
     def _tell(self, call: StepCall, end: CallEnd) -> None:
         for host in self._in.in_force.hosts:
@@ -181,6 +214,7 @@ class SubRuns:
         rest = self._rests.get(call.step)
         if rest is None or rest.attempt != call.attempt or rest.calls.pop(call.number, None) is None:
             return
+        self._circles.leaves(call.step, (call.attempt, call.number))
         if rest.calls:
             self._tell(call, end)
         else:
@@ -192,6 +226,7 @@ class SubRuns:
         rest = self._rests.get(step_id)
         if rest is None or rest.attempt != attempt or (run_id := rest.calls.pop(number, None)) is None:
             return
+        self._circles.leaves(step_id, (attempt, number))
         self._forget(run_id, step_id, {number})
         if not rest.calls:
             self._launcher.go_on(step_id)
@@ -210,6 +245,7 @@ class SubRuns:
     def over(self, step_id: StepId) -> bool:
         """The attempt is over: nobody waits for its runs any more. They go on, for the next attempt to find; where
         there is none, `finish_step` cancels them. Returns whether it was resting."""
+        self._circles.over(step_id)
         rest = self._rests.pop(step_id, None)
         if rest is None:
             return False

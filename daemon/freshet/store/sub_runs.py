@@ -14,7 +14,7 @@ from freshet.store.codec import dump, load_optional
 from freshet.store.events import EventLog
 from freshet.store.records import CalledRun, Caller, InputNeed, RunToAdmit, SubRunRow
 
-__all__ = ["being_canceled", "call_run", "canceled_with", "failure_of", "sub_runs"]
+__all__ = ["being_canceled", "call_run", "canceled_with", "failure_of", "in_a_circle", "sub_runs"]
 
 _MOST = 1000
 _CALLER = """
@@ -57,9 +57,12 @@ def call_run(
     needs: Mapping[str, Sequence[InputNeed]],
     now: float,
     version: str,
+    circle: str | None = None,
 ) -> CalledRun:
     """The run of a call. One that an earlier attempt of the step asked for, or the step in a run that this one retries,
-    is taken unless it failed or was canceled; else `run` is admitted, one deeper in the chain than its caller."""
+    is taken unless it failed or was canceled; else `run` is admitted, one deeper in the chain than its caller.
+
+    Raises `Conflict` where it would wait for a run that waits for its caller; `circle` says so, if the caller knows."""
     caller = db.execute(_CALLER, (by.run_id, by.position, by.attempt)).fetchone()
     if caller is None:
         return CalledRun(None, refused=True)
@@ -73,6 +76,8 @@ def call_run(
     if (maker := _made_above(db, run, by.run_id)) is not None:
         said = f"run {maker} makes {run.target!r} now, and waits for this one: it would wait for itself"
         raise Conflict(said, hint=f"let run {maker} make it, or declare the asset with overlap='allow'")
+    if circle is not None:
+        raise in_a_circle(circle)
     log = EventLog(db, now)
     below = replace(run, depth=depth + 1, cause=by.run_id)
     admitted, dropped = admit_into(db, log, [below], Admitting(start, needs, now, version))
@@ -81,6 +86,11 @@ def call_run(
         return CalledRun(one.run_id, "started" if one.started else "queued", admitted, log.write())
     before = next((one.run_id for one in dropped if one.reason == "overlap"), None)
     return CalledRun(None, events=log.write(), before=before)
+
+
+def in_a_circle(said: str) -> Conflict:
+    """Runs would wait for each other for ever."""
+    return Conflict(said, hint="let one of them ask with wait=False, or declare what it makes with overlap='allow'")
 
 
 def _made_above(db: sqlite3.Connection, run: RunToAdmit, caller: int) -> int | None:
