@@ -179,6 +179,27 @@ def test_an_upgrade_with_other_definitions_leaves_it_its_own(site: Site, now: st
     assert len(_sources(site)) == in_force
 
 
+@pytest.mark.parametrize("end", ["cancel", "stop"])
+def test_after_a_reload_that_makes_it_another_it_is_still_known_where_it_runs(site: Site, end: str) -> None:
+    first = site.start().ready()
+    site.cli_json("materialize", "above")
+    (pid,) = _begun(first)
+    (site.plugins / "detached.py").write_text(PLUGIN.replace('@asset(executor="detached")', "@asset"))
+    assert site.cli("reload").returncode == 0
+    if end == "cancel":
+        site.cli_json("cancel", str(first.runs()[0].id))
+        _ended(first)
+        assert not processes.alive(pid) and first.runs()[0].state == "canceled" and _left(site) == []
+        return
+    first.stop()
+    assert processes.alive(pid)
+    second = site.start().ready()
+    _go(site)
+    _ended(second)
+    (run,) = second.runs()
+    assert (run.state, run.interruptions) == ("succeeded", 0) and _begun(second) == [pid]
+
+
 def test_cancel_ends_it_though_its_code_is_gone(site: Site) -> None:
     first = site.start().ready()
     site.cli_json("materialize", "above")

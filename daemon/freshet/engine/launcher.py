@@ -70,7 +70,7 @@ class Launcher:
         self._reading: set[StepId] = set()
         self.executors: Mapping[Lane, StepExecutor] = {}
         self._adopting: dict[Lane, Sequence[StepToRun]] = {}
-        self._adopted: dict[StepId, StepExecutor] = {}
+        self._elsewhere: dict[StepId, StepExecutor] = {}
         self._dispatching = False
 
     # --- waiting --------------------------------------------------------------------------------------------
@@ -268,6 +268,7 @@ class Launcher:
         definitions = in_force.definitions
         known = definitions.job.get(step.name) if step.kind == "job" else definitions.stepped(step.name)
         if known is not None and (executor := self._executor(step.name)) is not None:
+            self._elsewhere[step.run_id, step.position] = executor
             executor.run(step)
         elif in_force.host is None:
             self.ended(StepEnd(step.run_id, step.position, step.attempt, "not_received"))
@@ -284,7 +285,7 @@ class Launcher:
 
     def _runs_in(self, step_id: StepId) -> StepExecutor | None:
         """The same of one under way: where it was begun, whatever is declared now."""
-        return self._adopted.get(step_id) or self._executor(self.running[step_id].name)
+        return self._elsewhere.get(step_id)
 
     def adopt(self, lane: Lane, steps: Sequence[StepToRun]) -> None:
         """These went on while no daemon was there; once all is loaded, their end is waited for."""
@@ -295,7 +296,7 @@ class Launcher:
         for lane, steps in self._adopting.items():
             for step in steps:
                 self.running[step.run_id, step.position] = step
-                self._adopted[step.run_id, step.position] = self.executors[lane]
+                self._elsewhere[step.run_id, step.position] = self.executors[lane]
                 self.queue.adopted(step, uses.get(step.name))
                 self._in.work.begin()
             self.executors[lane].adopt([(step.run_id, step.position) for step in steps])
@@ -333,7 +334,7 @@ class Launcher:
         step = self.running.pop((end.run_id, end.position), None)
         if step is None or step.attempt != end.attempt:
             raise AssertionError(f"the end of a step that is not under way: {end}")
-        self._adopted.pop((end.run_id, end.position), None)
+        self._elsewhere.pop((end.run_id, end.position), None)
         self.queue.release((end.run_id, end.position))
         if self.sub_runs.over((end.run_id, end.position)):
             self._in.work.begin()
