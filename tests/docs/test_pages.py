@@ -218,6 +218,29 @@ def test_links_lead_somewhere(page: Page) -> None:
             assert anchor in page_at(target).anchors, f"{place}: no such heading there"
 
 
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_the_front_pages_lead_somewhere(name: str) -> None:
+    page = page_at(ROOT / name)
+    for line, link in page.links:
+        target, _, anchor = link.partition("#")
+        path = ROOT / target if target else page.path
+        assert "//" in link or path.exists(), f"{name}:{line}: {link}: there is no such file"
+        assert not anchor or "//" in link or anchor in page_at(path).anchors, f"{name}:{line}: {link}: no such heading"
+
+
+def test_the_front_page_shows_commands_that_are() -> None:
+    found = 0
+    for block in page_at(ROOT / "README.md").blocks:
+        if block.language not in ("", "sh", "console"):
+            continue
+        for number, line in enumerate(block.text.splitlines(), start=block.line):
+            if line.removeprefix("$ ").startswith(("freshet ", "sudo freshet ")):
+                for argv in _freshet_calls(line.removeprefix("$ ").replace(" RUN", " 1")):
+                    _parse(argv, f"README.md:{number}")
+                    found += 1
+    assert found > 20, "they are written another way now"
+
+
 def test_each_page_is_reached_from_the_index() -> None:
     seen, left = set[Path](), [DOCS / "README.md"]
     while left:
