@@ -28,6 +28,7 @@ from freshet.executors.base import StepCall, StepEnd, TickEnd, TickOrder
 from freshet.executors.evaluators import EvaluatorPool
 from freshet.executors.forked import ForkedEvaluator
 from freshet.store.records import LedgerEntry, WaitingDelivery
+from freshet.store.records.offences import Offence
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -122,6 +123,7 @@ class World:
         self.revisions: dict[str, int] = {}
         self.commits: list[TickEnd] = []
         self.wakes: list[tuple[str, tuple[str, ...] | None]] = []
+        self.offences: list[tuple[str, Offence]] = []
         self.stalls: list[tuple[str, float, str]] = []
         self.abandoned: list[str] = []
         self.ledger_loads = 0
@@ -260,8 +262,10 @@ class World:
         seq = found[limit - 1].seq if len(found) > limit else last
         return Happenings.of(found[:limit], seq=seq, last=last)
 
-    def sensor_stalled(self, sensor: str, seconds: float, stack: str) -> None:
-        self.stalls.append((sensor, seconds, stack))
+    def sensor_offended(self, sensor: str, offence: Offence) -> None:
+        self.offences.append((sensor, offence))
+        if offence.moved:
+            self.stalls.append((sensor, offence.seconds, offence.stack))
         self.changed.set()
 
     def host_lost(self, reason: str) -> None:

@@ -180,6 +180,43 @@ async def test_an_evaluator_killed_from_outside_blames_nobody(made: World) -> No
     await made.until(lambda: ("waking", None) in made.wakes)
 
 
+async def test_a_sensor_that_holds_the_loop_for_a_moment_is_named_and_at_the_third_time_set_apart(made: World) -> None:
+    """On a busy machine one of the holds may last so long that the evaluator is ended for it at once."""
+    looks = 0
+    while "holds" not in [name for name, _, _ in made.stalls]:
+        end = await made.tick("holds")
+        assert end.status == "ok" or end.struck
+        assert (await made.tick("bystander")).status == "ok"
+        looks += 1
+    assert looks <= 30, "it is noticed most of the times, if not always"
+    before = len(made.offences)
+    while not [one for _, one in made.offences[before:] if one.kind == "held"]:
+        assert (await made.tick("holds")).status == "ok"
+        assert set(made.pool.status()) == {"main", "holds"}
+    for name, one in made.offences:
+        assert (name, one.moved) == ("holds", made.stalls[0] == (name, one.seconds, one.stack))
+        assert one.seconds >= 0.1
+        assert "zoo.py" in one.stack and "in holds" in one.stack and "steps.py" not in one.stack, one.stack
+
+
+async def test_each_evaluator_that_a_sensor_costs_is_an_offence(made: World) -> None:
+    ends = [await made.tick("blocks", timeout=0.3) for _ in range(3)]
+    assert all(end.struck for end in ends)
+    assert [(name, one.kind, one.moved) for name, one in made.offences] == [
+        ("blocks", "blocked", True),
+        ("blocks", "blocked", False),
+        ("blocks", "blocked", False),
+    ]
+    end = await made.tick("crashes")
+    assert end.struck and [(name, one.kind) for name, one in made.offences[3:]] == [("crashes", "ended")]
+
+
+async def test_a_thread_that_waits_too_long_is_no_strike(made: World) -> None:
+    end = await made.tick("hangs_in_thread", timeout=0.2)
+    assert (end.status, end.struck) == ("timed_out", False)
+    assert [(name, one.kind) for name, one in made.offences] == [("hangs_in_thread", "overdue")]
+
+
 async def test_others_keep_their_latency_beside_one_that_blocks_every_time(made: World) -> None:
     done = asyncio.Event()
 

@@ -245,6 +245,12 @@ async def blocks(ctx: Any) -> None:
 
 
 @sensor
+async def holds(ctx: Any) -> None:
+    time.sleep(0.15)  # noqa: ASYNC251  # the point
+    await asyncio.sleep(0)
+
+
+@sensor
 async def blocks_in_task(ctx: Any) -> None:
     async def inner() -> None:
         await asyncio.sleep(0)

@@ -20,6 +20,7 @@ from freshet.executors.hostsettings import HostSettings
 from freshet.io import ValueRef as KeptRef
 from freshet.io import read_value
 from freshet.store.records import LedgerEntry, StepToRun, ValueRef, WaitingDelivery
+from freshet.store.records.offences import Offence
 
 __all__ = ["Hosting", "Recorder", "hosting", "step_to_run", "write_plugins"]
 
@@ -111,7 +112,7 @@ class Recorder:
         """See `Answers`."""
         return 0
 
-    def sensor_stalled(self, sensor: str, seconds: float, stack: str) -> None:
+    def sensor_offended(self, sensor: str, offence: Offence) -> None:
         """See `Answers`."""
 
     def host_lost(self, reason: str) -> None:

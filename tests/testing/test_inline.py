@@ -17,6 +17,7 @@ from freshet.executors.base import StepCall, StepEnd, TickEnd, TickOrder
 from freshet.io.registry import ValueRef as KeptRef
 from freshet.io.registry import read_value
 from freshet.store.records import LedgerEntry, StepToRun, ValueRef, WaitingDelivery
+from freshet.store.records.offences import Offence
 from freshet.testing import InlineHost
 
 pytestmark = pytest.mark.anyio
@@ -112,7 +113,7 @@ class Recorder:
     ) -> Happenings:
         raise AssertionError
 
-    def sensor_stalled(self, sensor: str, seconds: float, stack: str) -> None:
+    def sensor_offended(self, sensor: str, offence: Offence) -> None:
         raise AssertionError
 
     def host_lost(self, reason: str) -> None:

@@ -7,12 +7,10 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-import structlog
-
-from freshet.definitions.frames import own_places
 from freshet.definitions.listen import Happenings
 from freshet.executors.base import StepCall, StepEnd, TickEnd
 from freshet.store.records import LedgerEntry, WaitingDelivery
+from freshet.store.records.offences import Offence
 from freshet.store.tickers import ledger_keys, ledger_page
 
 if TYPE_CHECKING:
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["EngineAnswers"]
 
 _LEDGER_PAGE = 8_000
-
-_log = structlog.get_logger("freshet.host")
 
 
 class EngineAnswers:
@@ -97,14 +93,9 @@ class EngineAnswers:
         """From the store."""
         return await self._engine.listening.happened(after, types, names, limit)
 
-    def sensor_stalled(self, sensor: str, seconds: float, stack: str) -> None:
-        """Say it, with the sensor's own line; the tick's own end counts the failure, and keeps the stack."""
-        ticker = self._engine.ticks.sensors.get(sensor)
-        if ticker is not None:
-            ticker.isolated = True
-        file, line = next(iter(own_places(stack)), (None, None))
-        at = stack.strip().partition("\n")[0].strip() if file is None else f"{file}:{line}"
-        _log.warning("sensor blocked its evaluator", sensor=sensor, seconds=round(seconds, 3), at=at or None)
+    def sensor_offended(self, sensor: str, offence: Offence) -> None:
+        """To who remembers it."""
+        self._engine.offences.told(sensor, offence)
 
     def host_lost(self, reason: str) -> None:
         """To who owns the hosts."""

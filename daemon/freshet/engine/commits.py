@@ -8,6 +8,7 @@ from functools import partial
 
 import structlog
 
+from freshet.definitions.frames import raised_at
 from freshet.engine.deliveries import prepared
 from freshet.engine.instruments import Instruments
 from freshet.engine.launcher import CANCEL_GRACE, Launcher
@@ -21,11 +22,11 @@ from freshet.engine.templates import filled
 from freshet.errors import FreshetError, StoreError
 from freshet.executors.base import TickEnd
 from freshet.store.combinations import hanging
-from freshet.store.records import DroppedRequest, TickCommit, TickResult
+from freshet.store.records import DroppedRequest, TickCommit, TickError, TickerRow, TickResult
 from freshet.store.records.pending import WaitingRequest
 from freshet.store.ticks import commit_tick
 
-__all__ = ["Decided", "TickCommits", "tell_dropped"]
+__all__ = ["Decided", "TickCommits", "tell_dropped", "tell_failed"]
 
 Decided = Callable[[SensorTicker, TickCommit, TickResult], None]
 """Told when what a ticker remembers is committed; of a large outcome, the rest is carried out afterwards."""
@@ -121,3 +122,13 @@ def tell_dropped(ticker: SensorTicker, dropped: Sequence[DroppedRequest]) -> Non
     if said and said != ticker.dropping:
         _log.info(said, sensor=ticker.row.name, target=dropped[0].target)
     ticker.dropping = said
+
+
+def tell_failed(row: TickerRow, end: TickEnd, delay: float, quarantined: str | None) -> None:
+    """Say that a sensor, which stood as in `row`, begins to fail, or is not looked at any more."""
+    if end.status != "later" and row.failures == 0:
+        said = end.error or TickError(end.status, end.status)
+        at = raised_at(said.traceback)
+        _log.warning("sensor failing", sensor=row.name, type=said.type, error=said.message, at=at, retry_in=delay)
+    if quarantined is not None and row.quarantined is None:
+        _log.warning("sensor quarantined", sensor=row.name, error=quarantined)

@@ -29,7 +29,7 @@ from freshet.engine.clock import SystemClock
 from freshet.engine.engine import Engine, EngineOptions
 from freshet.engine.facade import EngineControl
 from freshet.engine.logs import configure_logs
-from freshet.engine.looplag import LoopWatch, SayHeld
+from freshet.engine.looplag import Held, LoopWatch, SayHeld
 from freshet.engine.notify import Manager
 from freshet.engine.pluginwatch import watch_plugins
 from freshet.engine.views import EngineStatus
@@ -137,7 +137,7 @@ async def _serve(
     with closing(bind(settings, handed)) as sockets:
         async with anyio.create_task_group() as outer:
             outer.start_soon(store.wait_failed)
-            outer.start_soon(_watch_loop, outside)
+            outer.start_soon(_watch_loop, engine, outside)
             outer.start_soon(partial(serve, control, settings, ready=ready, sockets=sockets, outside=outside))
             reload = partial(outer.start_soon, partial(_reload, engine, manager))
             await outer.start(_watch_signals, engine, stopped, hurry, reload)
@@ -171,9 +171,15 @@ def _options(settings: Settings) -> EngineOptions:
     )
 
 
-async def _watch_loop(outside: Outside) -> None:
+async def _watch_loop(engine: Engine, outside: Outside) -> None:
     await outside.loaded.wait()  # until then imports in threads hold the interpreter
-    await LoopWatch(SayHeld()).run()
+    say = SayHeld()
+
+    def told(held: Held) -> None:
+        engine.loop_holds.add(held, engine.clock.now())
+        say(held)
+
+    await LoopWatch(told).run()
 
 
 def _at_a_glance(status: EngineStatus) -> str:

@@ -35,7 +35,9 @@ from freshet.engine.instruments import InForce, Instruments
 from freshet.engine.launcher import Launcher
 from freshet.engine.limits import resume_limits
 from freshet.engine.listening import Listening
+from freshet.engine.looplag import LoopHolds
 from freshet.engine.naming import carry_on
+from freshet.engine.offences import Offences
 from freshet.engine.partitions.graph import PartitionGraph
 from freshet.engine.partitions.sets import Sets
 from freshet.engine.pending import Pending
@@ -118,6 +120,7 @@ class Engine:
         self.load_report: LoadReport | None = None
         self._starting: CodeHost | None = None
         self.hosting, self.reloader = Hosting(self, make_host), Reloader(self, read)
+        self.offences, self.loop_holds = Offences(self), LoopHolds()
         self._make_executors = make_executors
         self.clock = clock
         self._store = store
@@ -198,6 +201,7 @@ class Engine:
         self.pending = Pending(self.instruments, self.launcher)
         await self.pending.load(self.ticks.sensors.values())
         self.ticks.commits.waits = self.pending.came
+        self.ticks.code_of = self.offences.code_of
         self.desk = SensorDesk(self.instruments, self.ticks, self.inbox, self.pending)
         self.inbox_desk = InboxDesk(self.instruments, self.desk, self.inbox)
         self.backfills = Backfills(self.instruments, self.launcher)
@@ -255,6 +259,7 @@ class Engine:
         self.sweeper.start()
         self.state = "ready"
         self.instruments.work.spawn(carry_on(self))
+        self.offences.pardon()
 
     def _rules_change(self) -> Callable[[], None]:
         """The zones' rules are about to be read again."""

@@ -131,6 +131,7 @@ class EngineControl:
             loops={"automation": engine.automator.silent_for(), "backfills": engine.backfills.silent_for()},
             problem=engine.problem or self._store.problem,
             needs_restart=engine.needs_restart,
+            loop_holds=engine.loop_holds,
             held_back=next((str(one) for one in engine.reloader.refused), None),
         )
 

@@ -29,7 +29,7 @@ from freshet.store.history import note_cursor
 from freshet.store.overlap import settle_runs
 from freshet.store.queries import run_key_holders
 from freshet.store.records import RunToAdmit, TickError, TickerRow
-from freshet.store.tickers import resume, set_cursor, set_paused
+from freshet.store.tickers import pardon, resume, set_cursor, set_paused
 
 __all__ = ["SensorDesk"]
 
@@ -217,6 +217,11 @@ class SensorDesk:
             _log.info("sensor resumed", sensor=name)
             self._pending.resumed(name)
         return state
+
+    async def pardon(self, ticker: SensorTicker) -> None:
+        """End its quarantine; a pause stays."""
+        ticker.holds_off = False
+        await self._change(ticker, partial(pardon, ticker_id=ticker.row.id))
 
     async def _change(
         self, ticker: SensorTicker, transaction: Callable[[sqlite3.Connection], TickerRow]

@@ -20,7 +20,7 @@ from typing import NoReturn
 
 import structlog
 
-__all__ = ["HELD_AFTER", "Beats", "Held", "LoopWatch", "SayHeld", "frame_of", "where"]
+__all__ = ["HELD_AFTER", "Beats", "Held", "LoopHolds", "LoopWatch", "SayHeld", "frame_of", "where"]
 
 HELD_AFTER = 0.1
 """Seconds that a beat may be late."""
@@ -117,6 +117,24 @@ def where(frame: FrameType | None) -> tuple[str, ...]:
         return ()
     found = traceback.extract_stack(frame, limit=_FRAMES)
     return tuple(f"{one.filename}:{one.lineno} {one.name}" for one in found)
+
+
+@dataclass(slots=True)
+class LoopHolds:
+    """How often the loop was held since the start, for how many seconds in all and at the most; the last time, and when
+    that was, in seconds since 1970."""
+
+    times: int = 0
+    seconds: float = 0.0
+    worst: float = 0.0
+    last: Held | None = None
+    last_at: float | None = None
+
+    def add(self, held: Held, now: float) -> None:
+        """It was held, until now."""
+        self.times, self.seconds = self.times + 1, self.seconds + held.seconds
+        self.worst = max(self.worst, held.seconds)
+        self.last, self.last_at = held, now
 
 
 class SayHeld:

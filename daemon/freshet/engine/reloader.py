@@ -93,6 +93,10 @@ class Reloader:
                 _log.warning(one.message, file=one.file, line=one.line, hint=one.hint)
         return found
 
+    def code_of(self, file: str) -> str | None:
+        """The version of a plugin's file that is in force; None for one that is none."""
+        return self._in_force.get(file)
+
     def held_back(self, heard: Callable[[], None]) -> bool:
         """Whether something that was heard waits until other definitions are in force; it is called then."""
         if self._held_back is not None:
@@ -208,6 +212,7 @@ class Reloader:
                 heard()
         self.refused = ()
         self._loaded()
+        self._engine.offences.pardon()
         found = report.definitions
         _log.info(
             "plugins reloaded",

@@ -157,6 +157,7 @@ class SensorTicker:
             cursor=row.cursor,
             revision=row.revision,
             quarantined=row.quarantined,
+            strikes=row.strikes,
             waits_for=self.waits_for if status == "waiting" else None,
             looking_since=None if self.in_flight is None else self.in_flight.began,
             pending=pending[0],

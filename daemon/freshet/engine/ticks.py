@@ -11,14 +11,14 @@ from functools import partial
 
 import structlog
 
-from freshet.definitions.frames import raised_at
 from freshet.definitions.graph import Definitions
 from freshet.definitions.names import nearest_hint
 from freshet.engine.attention import FULL, NOTHING
 from freshet.engine.backoff import first_delay, next_delay
-from freshet.engine.commits import TickCommits, tell_dropped
+from freshet.engine.commits import TickCommits, tell_dropped, tell_failed
 from freshet.engine.instruments import STORE_RETRY, Instruments, persist
 from freshet.engine.launcher import Launcher
+from freshet.engine.offences import quarantine, strikes
 from freshet.engine.outcomes import has_effects
 from freshet.engine.sensors import InFlight, SensorTicker, TickTally
 from freshet.engine.staging import Staging
@@ -49,6 +49,7 @@ class TickLoop:
         self.open = False
         self.settled: Callable[[str, int, Sequence[int]], None] = lambda sensor, count, parked: None
         """Told of each commit that settles deliveries: how many wait no more, and which of them are parked."""
+        self.code_of: Callable[[SensorTicker], str] = lambda ticker: ""
         self.look_failed: Callable[[str, TickEnd], None] = lambda sensor, end: None
 
     # --- the set of sensors ---------------------------------------------------------------------------------
@@ -304,7 +305,9 @@ class TickLoop:
             return
         if row.failures:
             _log.info(f"sensor recovered after {row.failures} ticks", sensor=row.name, after_failures=row.failures)
-        ticker.row = replace(row, failures=0, retry_at=None, last_tick_at=now, last_ok_at=now, ticks=row.ticks + 1)
+        ticker.row = replace(
+            row, failures=0, strikes=0, retry_at=None, last_tick_at=now, last_ok_at=now, ticks=row.ticks + 1
+        )
         ticker.last_tick_at = now
         self._resume_interval(ticker)
 
@@ -349,10 +352,9 @@ class TickLoop:
         if not later:
             self.look_failed(row.name, end)
         failures = row.failures if later else row.failures + 1
-        delay = (
-            end.after if later and end.after is not None else next_delay(ticker.spec.interval, failures, self._in.rng)
-        )
-        given_up = end.error.message if end.status == "given_up" and end.error else None
+        after = end.after if later else None
+        delay = next_delay(ticker.spec.interval, failures, self._in.rng) if after is None else after
+        quarantined = quarantine(row, end) or row.quarantined
         try:
             ticker.row, events = await self._in.store.write(
                 partial(
@@ -364,21 +366,18 @@ class TickLoop:
                     error=end.error,
                     failures=failures,
                     retry_at=now + delay,
-                    quarantined=given_up,
+                    quarantined=quarantined,
                     started_at=flight.began,
                     ended_at=now,
+                    strikes=strikes(row, end),
+                    struck_code=self.code_of(ticker) if quarantined and end.struck else row.struck_code,
                 )
             )
         except StoreError as error:
             await self._not_committed(ticker, flight, end, error)
             return
         self._in.bus.publish(events)
-        if not later and row.failures == 0:
-            said = end.error or TickError(end.status, end.status)
-            at = raised_at(said.traceback)
-            _log.warning("sensor failing", sensor=row.name, type=said.type, error=said.message, at=at, retry_in=delay)
-        if given_up is not None:
-            _log.warning("sensor quarantined", sensor=row.name, error=given_up)
+        tell_failed(row, end, delay, quarantined)
         ticker.last_tick_at = now
         self._hold_off(ticker, delay)
         self._answer(flight, ticker, end, None)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from freshet.definitions.intake import Intake
 from freshet.definitions.outcome import Json
+from freshet.engine.looplag import LoopHolds
 from freshet.executors.base import HostStatus
 
 __all__ = [
@@ -30,7 +31,7 @@ STUCK_AFTER = 30.0
 class EngineStatus:
     """The engine at a glance. `loops`: by name, seconds since each loop's last turn, None while it rests.
     `needs_restart`: nothing starts any more, and the problem will not go by itself. `held_back`: why
-    edited plugins are not in force."""
+    edited plugins are not in force. `loop_holds`: how often the daemon's own loop was held."""
 
     state: Literal["starting", "ready", "stopping"]
     version: str
@@ -46,6 +47,7 @@ class EngineStatus:
     problem: str | None = None
     needs_restart: bool = False
     held_back: str | None = None
+    loop_holds: LoopHolds = field(default_factory=LoopHolds)
 
     @property
     def stuck(self) -> list[str]:
@@ -63,7 +65,7 @@ class SensorState:
     `looking_since` None unless it looks now. `pending`: requests that wait before they become runs. `lag`: these, and
     what the sensor itself says that it has seen and not admitted; `lag_since`: since when the oldest waits.
     `waits_for`: why nothing can come, while it is `waiting`. `notice`: how the sensor says that it stands. `parked`:
-    deliveries that failed too often."""
+    deliveries that failed too often. `strikes`: how often in a row it cost its evaluator."""
 
     name: str
     status: SensorStatus
@@ -85,6 +87,7 @@ class SensorState:
     lag: int = 0
     lag_since: float | None = None
     parked: int = 0
+    strikes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

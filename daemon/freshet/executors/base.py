@@ -29,6 +29,7 @@ from freshet.store.records import (
     ValueRef,
     WaitingDelivery,
 )
+from freshet.store.records.offences import Offence
 
 __all__ = [
     "Answers",
@@ -135,7 +136,7 @@ class TickEnd:
     since when the oldest waits; `notice`: how it says that it stands. `deliveries`: each with what it asks for,
     which is not in `runs`, `partitions` and `reports` until the engine has made out which of it can be (`handled`).
     `cause`: of the events that the look was given, the deepest. `in_hand`: of a failure, the deliveries that the look
-    had taken and not handled; None where nobody knows.
+    had taken and not handled; None where nobody knows. `struck`: the look blocked its evaluator for good, or ended it.
     """
 
     tick_id: int
@@ -157,6 +158,7 @@ class TickEnd:
     handled: tuple[HandledDelivery, ...] = ()
     cause: Cause = (0, None)
     in_hand: tuple[int, ...] | None = None
+    struck: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,8 +291,9 @@ class Answers(Protocol):
         types, and of these assets or targets of runs."""
         ...
 
-    def sensor_stalled(self, sensor: str, seconds: float, stack: str) -> None:
-        """A sensor blocked its evaluator's loop and got an evaluator of its own."""
+    def sensor_offended(self, sensor: str, offence: Offence) -> None:
+        """A sensor held its evaluator's loop too long, or cost the evaluator. The end of its look, where that is one
+        because of it, has been told before."""
         ...
 
     def host_lost(self, reason: str) -> None:

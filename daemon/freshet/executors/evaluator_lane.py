@@ -19,13 +19,17 @@ from freshet.executors.evaluator_outcomes import OutcomeParts
 from freshet.executors.event_service import serve_events
 from freshet.executors.forked import ForkedEvaluator
 from freshet.executors.heartbeat import Heartbeat
+from freshet.executors.holds import Holds
 from freshet.executors.inbox_service import serve_inbox
 from freshet.executors.ledger_service import serve_ledger, serve_texts
 from freshet.executors.processes import Vitals, running_threads, vitals
 from freshet.executors.remains import Remains
 from freshet.executors.spawning import Tasks
-from freshet.host.evaluator.page import read_page
+from freshet.executors.stackfile import StackFile
+from freshet.executors.stacks import alone, last_words
+from freshet.host.evaluator.page import read_held, read_page
 from freshet.store.records import TickError
+from freshet.store.records.offences import Offence
 
 __all__ = ["Flight", "Lane", "LaneOwner"]
 
@@ -60,8 +64,12 @@ class LaneOwner(Protocol):
         """Its loop has been silent for that long."""
         ...
 
-    def overdue(self, lane: Lane, tick_id: int, stack: str) -> None:
-        """A tick is past its timeout and cannot be ended from within."""
+    def held(self, lane: Lane, sensor: str, offence: Offence) -> None:
+        """A step of it held the loop too long, and is over."""
+        ...
+
+    def overdue(self, lane: Lane, tick_id: int, stack: str, *, blocked: bool) -> None:
+        """A tick is past its timeout and cannot be ended from within. `blocked`: the loop itself stands still."""
         ...
 
     def idle(self, lane: Lane, end: TickEnd) -> None:
@@ -101,15 +109,17 @@ class Lane:
         self._loop = asyncio.get_running_loop()
         self._link: EvaluatorLink | None = None
         self._uncommitted: set[int] = set()
-        self._stack_fd = -1
+        self._stacks = StackFile()
         self._loop_thread = 0
         self._heard = 0
         self._deadline: asyncio.TimerHandle | None = None
+        self._holds = Holds()
         self._heartbeat = Heartbeat(
             steps=self._steps,
             vitals=self._vitals,
             ping=self._ping,
             busy=lambda: bool(self.flights),
+            noticed=self._notice,
             stalled=self._silent,
         )
         self._handlers: dict[str, Callable[..., None]] = {
@@ -153,9 +163,9 @@ class Lane:
             self._loop.call_soon(self._answers.tick_ended, failed)
             return
         self.flights[order.tick_id] = Flight(order)
-        if self.shared:
-            self._heartbeat.start()
-        else:
+        self._holds.began(order.tick_id, order.sensor)
+        self._heartbeat.start()
+        if not self.shared:
             self._set_deadline(order)
 
     def cancel(self, tick_id: int) -> None:
@@ -183,6 +193,7 @@ class Lane:
             del self.flights[tick_id]
             flight.order = replace(flight.order, tick_id=next_tick_id)
             self.flights[next_tick_id] = flight
+            self._holds.began(next_tick_id, flight.order.sensor)
             if not self.shared:
                 self._set_deadline(flight.order)
         elif flight is not None:
@@ -207,9 +218,7 @@ class Lane:
         if self.forked is not None:
             self.forked.page.close()
             self.forked = None
-        if self._stack_fd >= 0:
-            os.close(self._stack_fd)
-            self._stack_fd = -1
+        self._stacks.close()
         self._loop_thread = 0
         self._uncommitted.clear()
 
@@ -226,22 +235,22 @@ class Lane:
         assert self.forked is not None
         pid, page, heard = self.forked.pid, read_page(self.forked.page), self._heard
         running = frozenset(thread.tid for thread in page.threads)
-        start = self._stack_end()
+        start = self._stacks.size()
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGUSR1)
         end = start
-        for _ in range(_STACK_TURNS if self._stack_fd >= 0 else _NO_STACK_TURNS):
+        for _ in range(_STACK_TURNS if self._stacks else _NO_STACK_TURNS):
             await asyncio.sleep(_STACK_TURN)
             if not self._still_silent(heard, page.steps):
                 return None
             running = running_threads(pid, running)
-            if start < end == self._stack_end():
+            if start < end == self._stacks.size():
                 break
-            end = self._stack_end()
+            end = self._stacks.size()
         if not self._still_silent(heard, page.steps):
             return None
         ran = frozenset(thread.ident for thread in page.threads if thread.tid in running)
-        return Remains(page, self._read_stacks(start), self._loop_thread, ran)
+        return Remains(page, self._stacks.read(start), self._loop_thread, ran)
 
     def _still_silent(self, heard: int, steps: int) -> bool:
         return self.forked is not None and self._heard == heard and read_page(self.forked.page).steps == steps
@@ -249,20 +258,12 @@ class Lane:
     def remains(self) -> Remains:
         """What a dead evaluator left."""
         assert self.forked is not None
-        return Remains(read_page(self.forked.page), self._read_stacks(0), self._loop_thread)
+        return Remains(read_page(self.forked.page), last_words(self._stacks.read()), self._loop_thread)
 
     def resume_heartbeat(self) -> None:
         """It was a false alarm."""
         if self.flights:
             self._heartbeat.start()
-
-    def _stack_end(self) -> int:
-        return os.fstat(self._stack_fd).st_size if self._stack_fd >= 0 else 0
-
-    def _read_stacks(self, start: int) -> str:
-        if self._stack_fd < 0:
-            return ""
-        return os.pread(self._stack_fd, 1 << 20, start).decode("utf-8", "replace")
 
     # --- time ----------------------------------------------------------------------------------------------
 
@@ -281,10 +282,28 @@ class Lane:
         if remains is None:  # it lives, and is about to say it itself
             await asyncio.sleep(_STACK_TURNS * _STACK_TURN)
         if tick_id in self.flights:
-            self._owner.overdue(self, tick_id, "" if remains is None else remains.stack_of(tick_id))
+            stack, blocked = ("", False) if remains is None else (remains.stack_of(tick_id), bool(remains.page.owner))
+            self._owner.overdue(self, tick_id, stack, blocked=blocked)
 
     def _silent(self, seconds: float) -> None:
-        self._owner.silent(self, seconds)
+        if self.shared:
+            self._owner.silent(self, seconds)
+
+    def _notice(self) -> None:
+        """Let the loop's thread write down where it stands; the stacks of before are of no use any more."""
+        if self.forked is not None and self._stacks and (owner := read_page(self.forked.page).owner):
+            self._stacks.clear()
+            self._holds.noticed(owner)
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(self.forked.pid, signal.SIGUSR2)
+
+    def _note_held(self) -> None:
+        if self.forked is None:
+            return
+        held = read_held(self.forked.page)
+        sensor = self._holds.over(held, dict(enumerate(self.sensors)))
+        if sensor is not None and (stack := alone(self._stacks.read())):
+            self._owner.held(self, sensor, Offence("held", held.seconds, stack))
 
     def _steps(self) -> int:
         return 0 if self.forked is None else read_page(self.forked.page).steps
@@ -302,11 +321,12 @@ class Lane:
         self._heartbeat.alive()
         for message in messages:
             self._handlers[message[0]](*message[1:])
+        self._note_held()
 
     def _hello(self, loop_thread: int) -> None:
         self._loop_thread = loop_thread
         if self._link is not None and self._link.fds:
-            self._stack_fd = self._link.fds.pop()
+            self._stacks.take(self._link.fds.pop())
 
     def _part(self, tick_id: int, body: dict[str, Any] | None) -> None:
         flight = self.flights.get(tick_id)
@@ -352,7 +372,7 @@ class Lane:
         self._owner.released(self, sensor)
 
     def _overdue(self, tick_id: int, stack: str) -> None:
-        self._owner.overdue(self, tick_id, stack)
+        self._owner.overdue(self, tick_id, stack, blocked=False)
 
     def _wake(self, sensor: str, hints: list[str] | None) -> None:
         self._answers.woken(sensor, None if hints is None else tuple(hints))

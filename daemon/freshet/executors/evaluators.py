@@ -27,8 +27,8 @@ from freshet.executors.isolation import Isolation
 from freshet.executors.remains import Remains
 from freshet.executors.spawning import Tasks
 from freshet.executors.stacks import COLLECTING, crashed_thread, stack_of
-from freshet.executors.verdict import Suspicions, Verdict, judge
-from freshet.store.records import TickError
+from freshet.executors.verdict import Suspicions, Verdict, judge, struck_end
+from freshet.store.records.offences import Offence
 
 __all__ = ["IDLE", "EvaluatorPool"]
 
@@ -41,6 +41,8 @@ _EOF_PATIENCE = 2.0
 _YOUNG = 1.0
 """An evaluator that ends sooner, through nobody's fault, is forked anew only after a growing delay."""
 _MAX_DELAY = 5.0
+_NOBODY = Verdict()
+_CLOSED = Offence("ended", 0.0)
 
 _log = structlog.get_logger("freshet.sensors")
 
@@ -99,7 +101,7 @@ class EvaluatorPool:
         self._awaited.end()
         for lane in list(self._lanes.values()):
             if lane.forked is None:
-                self._end(lane, Verdict(), "", "")
+                self._end(lane)
             else:
                 lane.send(["watch", False])
                 for sensor in lane.sensors:
@@ -160,7 +162,7 @@ class EvaluatorPool:
                 if lane.forked is not None:
                     self._kill(lane.forked.pid)
         for lane in (*self._lanes.values(), *self._retiring):
-            self._end(lane, Verdict(), "", "")
+            self._end(lane)
         self._lanes.clear()
         self._retiring.clear()
         self._awaited.end()
@@ -251,33 +253,34 @@ class EvaluatorPool:
             _log.info("garbage collection held the evaluator", evaluator=lane.name, seconds=round(seconds, 3))
             lane.resume_heartbeat()
             return
-        self._put_down(lane, verdict, seconds, message, stack)
+        self._put_down(lane, verdict, message, Offence("blocked", seconds, stack))
 
-    def overdue(self, lane: Lane, tick_id: int, stack: str) -> None:
+    def held(self, lane: Lane, sensor: str, offence: Offence) -> None:
+        """A sensor held the loop too long, and let go of it; one that does so again and again is set apart."""
+        if lane.shared and self._isolation.held(sensor):
+            self._put_down(lane, Verdict(culprit=sensor), "", offence)
+        else:
+            self._answers.sensor_offended(sensor, offence)
+
+    def overdue(self, lane: Lane, tick_id: int, stack: str, *, blocked: bool) -> None:
         """A tick stays past its timeout, and nothing but the end of its process ends it."""
         flight = lane.flights.get(tick_id)
         if flight is not None:
             verdict = Verdict(culprit=flight.order.sensor, tick=tick_id)
             timeout = flight.order.timeout
             message = f"took longer than its timeout of {timeout:g} s, and had to be ended with its evaluator"
-            self._put_down(lane, verdict, timeout, message, stack)
+            self._put_down(lane, verdict, message, Offence("blocked" if blocked else "overdue", timeout, stack))
 
-    def _put_down(self, lane: Lane, verdict: Verdict, seconds: float, message: str, stack: str) -> None:
-        if lane.forked is None:
-            return
-        self._kill(lane.forked.pid)
-        first = verdict.culprit is not None and verdict.culprit not in self._isolation
-        self._end(lane, verdict, message, stack, status="timed_out")
-        if first and verdict.culprit is not None:
-            self._answers.sensor_stalled(verdict.culprit, seconds, stack)
-        for sensor in verdict.suspects:
-            self._answers.sensor_stalled(sensor, seconds, stack)
+    def _put_down(self, lane: Lane, verdict: Verdict, message: str, offence: Offence) -> None:
+        if lane.forked is not None:
+            self._kill(lane.forked.pid)
+            self._end(lane, verdict, message, offence)
 
     def _died(self, lane: Lane, how: str) -> None:
         """An evaluator ended by itself: on our word to close, through a sensor, or by someone's kill."""
         if lane in self._retiring or self._closing:
             self._retiring.discard(lane)
-            self._end(lane, Verdict(), "", "")
+            self._end(lane)
             return
         lane.hear_rest()
         remains = lane.remains()
@@ -286,39 +289,35 @@ class EvaluatorPool:
         verdict = self._judge(lane, remains, threads=threads, dead=True)
         if verdict.culprit is None:
             _log.warning("an evaluator ended", evaluator=lane.name, how=how, suspects=list(verdict.suspects))
-        self._end(lane, verdict, f"ended the evaluator: {how}", stack_of(remains.text, thread))
+        self._end(lane, verdict, f"ended the evaluator: {how}", Offence("ended", 0.0, stack_of(remains.text, thread)))
 
     def _judge(self, lane: Lane, remains: Remains, *, threads: frozenset[int], dead: bool) -> Verdict:
         flights = {tick_id: flight.order.sensor for tick_id, flight in lane.flights.items()}
         numbers = dict(enumerate(lane.sensors))
         return judge(remains.page, flights, numbers, threads=threads, dead=dead)
 
-    def _end(self, lane: Lane, verdict: Verdict, message: str, stack: str, status: str = "failed") -> None:
+    def _end(self, lane: Lane, verdict: Verdict = _NOBODY, message: str = "", offence: Offence = _CLOSED) -> None:
         """An evaluator is over: set apart whom the verdict names, give back the ticks, begin anew."""
         young = asyncio.get_running_loop().time() - lane.started_at < _YOUNG
         current = self._is_current(lane)
         if current:
             del self._lanes[lane.name]
         lane.disconnect()
+        apart = frozenset(self._isolation)
         self._set_apart(verdict)
         flights, lane.flights = lane.flights, {}
         waiting, lane.waiting = lane.waiting, []
         if current and not self._closing and self._departure is None:
             self._replace(lane, backing_off=young and not verdict.culprit)
         for tick_id, flight in flights.items():
-            if flight.refused:
-                continue
-            sensor = flight.order.sensor
-            if tick_id == verdict.tick:
-                kind = "TimeoutError" if status == "timed_out" else "EvaluatorEnded"
-                error = TickError(kind, message, stack)
-                self._answers.tick_ended(
-                    TickEnd(tick_id, sensor, "timed_out" if status == "timed_out" else "failed", error=error)
-                )
-            else:
+            if tick_id == verdict.tick and not flight.refused:
+                self._answers.tick_ended(struck_end(flight.order, message, offence))
+            elif not flight.refused:
                 self._abandon(flight.order)
         for order in waiting:
             self._abandon(order)
+        for told in verdict.offences(offence, moved=frozenset(self._isolation) - apart):
+            self._answers.sensor_offended(*told)
         if self._departure is not None:
             self._departure.gone(lane.sensors)
 
@@ -341,7 +340,7 @@ class EvaluatorPool:
         if sensor in lane.sensors and lane.forked is not None and self._is_current(lane):
             _log.warning("close() does not end, and is ended with its evaluator", sensor=sensor)
             self._kill(lane.forked.pid)
-            self._end(lane, Verdict(), "", "")
+            self._end(lane)
 
     def _set_apart(self, verdict: Verdict) -> None:
         if verdict.culprit is not None:

@@ -18,6 +18,8 @@ TURN = 0.05
 """Seconds between two looks at the evaluator; a ping goes with every other."""
 LIMIT = 0.25
 """Seconds of silence after which an evaluator counts as stalled."""
+_NOTICED = TURN - 0.005
+"""Seconds of silence after which it is worth to know where it stands: a turn, by a clock that may be late."""
 _LATE = 0.02
 _IDLE_CPU = 0.001
 
@@ -65,7 +67,8 @@ def _starved(before: Sign | None, sign: Sign, elapsed: float) -> float:
 
 
 class Heartbeat:
-    """Watches one evaluator while `busy()`; calls `stalled` once with the seconds of silence, and then rests."""
+    """Watches one evaluator while `busy()`. It calls `noticed` once in each silence, soon after that began; `stalled`
+    with the seconds of one that lasts, and then it rests."""
 
     def __init__(
         self,
@@ -74,6 +77,7 @@ class Heartbeat:
         vitals: Callable[[], Vitals],
         ping: Callable[[int], None],
         busy: Callable[[], bool],
+        noticed: Callable[[], None],
         stalled: Callable[[float], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -81,7 +85,9 @@ class Heartbeat:
         self._vitals = vitals
         self._ping = ping
         self._busy = busy
+        self._noticed = noticed
         self._stalled = stalled
+        self._standing = False
         self._pulse: Pulse | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._turns = 0
@@ -90,7 +96,7 @@ class Heartbeat:
         """Watch, if it does not yet."""
         if self._timer is None:
             now = self._loop.time()
-            self._pulse = Pulse(now, now)
+            self._pulse, self._standing = Pulse(now, now), False
             self._timer = self._loop.call_later(TURN, self._turn)
 
     def stop(self) -> None:
@@ -116,6 +122,9 @@ class Heartbeat:
         if silent >= LIMIT:
             self._stalled(silent)
             return
+        before, self._standing = self._standing, silent >= _NOTICED
+        if self._standing and not before:
+            self._noticed()
         self._turns += 1
         if self._turns % 2 == 0:
             self._ping(self._turns)

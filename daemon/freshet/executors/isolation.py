@@ -6,10 +6,13 @@ One that was only suspected goes back among the others after `PROBATION` looks t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
-__all__ = ["PROBATION", "Isolation"]
+__all__ = ["OFTEN", "PROBATION", "Isolation"]
 
+OFTEN = 3
+"""So often a sensor may hold the loop that it shares before it is set apart."""
 PROBATION = 20
 
 
@@ -18,6 +21,7 @@ class Isolation:
 
     def __init__(self) -> None:
         self._left: dict[str, int | None] = {}
+        self._held = Counter[str]()
 
     def __contains__(self, sensor: str) -> bool:
         return sensor in self._left
@@ -28,6 +32,11 @@ class Isolation:
     def caught(self, sensor: str) -> None:
         """It did it."""
         self._left[sensor] = None
+
+    def held(self, sensor: str) -> bool:
+        """It held the loop too long, and let go of it; returns whether it has done so too often."""
+        self._held[sensor] += 1
+        return self._held[sensor] % OFTEN == 0
 
     def suspected(self, sensor: str) -> None:
         """It may have done it."""

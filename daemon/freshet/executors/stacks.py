@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-__all__ = ["COLLECTING", "crashed_thread", "stack_of"]
+__all__ = ["COLLECTING", "alone", "crashed_thread", "last_words", "stack_of"]
 
 COLLECTING = "Garbage-collecting"
 """The first line of a thread that the garbage collector has stopped."""
@@ -21,6 +21,17 @@ def stack_of(text: str, ident: int) -> str:
         if found == ident:
             return _users(frames)
     return ""
+
+
+def alone(text: str) -> str:
+    """The same of a text with the frames of one thread and no other."""
+    head, _, frames = text.partition("\n")
+    return _users(frames) if head.startswith("Stack") else ""
+
+
+def last_words(text: str) -> str:
+    """What was written in a crash, without what was asked for before; all where there was none."""
+    return text[max(0, text.find("Fatal Python error")) :]
 
 
 def crashed_thread(text: str) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
+from freshet.executors.base import TickEnd, TickOrder
 from freshet.host.evaluator.page import BACKGROUND, PageView
+from freshet.store.records import TickError
+from freshet.store.records.offences import Offence
 
-__all__ = ["MAX_SUSPECTS", "Suspicions", "Verdict", "judge"]
+__all__ = ["MAX_SUSPECTS", "Suspicions", "Verdict", "judge", "struck_end"]
 
 MAX_SUSPECTS = 8
 """How many sensors are set apart at once where the culprit is not known."""
@@ -20,6 +23,14 @@ class Verdict:
     culprit: str | None = None
     tick: int | None = None
     suspects: tuple[str, ...] = ()
+
+    def offences(self, offence: Offence, moved: Collection[str]) -> Iterator[tuple[str, Offence]]:
+        """Whose offence it was; of those of which one may have done it, it is a suspicion. `moved`: who has an
+        evaluator of its own because of it."""
+        if self.culprit is not None:
+            yield self.culprit, replace(offence, moved=self.culprit in moved)
+        for sensor in self.suspects:
+            yield sensor, replace(offence, kind="suspected", moved=sensor in moved)
 
 
 def judge(
@@ -73,3 +84,10 @@ class Suspicions:
         if len(suspects) <= MAX_SUSPECTS:
             return tuple(suspects)
         return tuple(sorted(suspects, key=lambda sensor: (-self.counts[sensor], sensor))[:MAX_SUSPECTS])
+
+
+def struck_end(order: TickOrder, message: str, offence: Offence) -> TickEnd:
+    """The end of the look that cost its evaluator."""
+    ended, struck = offence.kind == "ended", offence.kind != "overdue"
+    error = TickError("EvaluatorEnded" if ended else "TimeoutError", message, offence.stack)
+    return TickEnd(order.tick_id, order.sensor, "failed" if ended else "timed_out", error=error, struck=struck)

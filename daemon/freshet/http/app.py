@@ -1,4 +1,4 @@
-"""What answers on TCP: hooks, whether the daemon lives, and whether it is ready."""
+"""What answers on TCP: hooks, whether the daemon lives, whether it is ready, and its figures."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from freshet.engine.control import Control
 from freshet.http.bucket import HOOK_RATE
 from freshet.http.hooks import PREFIX, Hooks
+from freshet.http.metrics import CONTENT_TYPE, metrics
 
 __all__ = ["create_app"]
 
@@ -23,8 +24,8 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def create_app(control: Control, *, hook_rate: float = HOOK_RATE) -> Application:
-    """`/hooks`, `/healthz` and `/readyz`; everything else is 404, in the API's form of an error. `hook_rate`: see
-    `Hooks`."""
+    """`/hooks`, `/healthz`, `/readyz` and `/metrics`; everything else is 404, in the API's form of an error.
+    `hook_rate`: see `Hooks`."""
 
     async def healthz(request: Request) -> Response:
         """200 while the daemon turns: 'degraded' names a problem that a restart would not mend. 503 if it is stuck."""
@@ -43,9 +44,15 @@ def create_app(control: Control, *, hook_rate: float = HOOK_RATE) -> Application
         body |= {"plugins": "in force" if status.held_back is None else f"not in force: {status.held_back}"}
         return JSONResponse(body, status_code=200 if fine else 503)
 
-    others = Starlette(
-        routes=[Route("/healthz", healthz), Route("/readyz", readyz)], exception_handlers={HTTPException: _problem}
-    )
+    async def figures(request: Request) -> Response:
+        """For Prometheus."""
+        status = control.status()
+        return Response(
+            metrics(status, () if status.state == "starting" else control.sensors()), media_type=CONTENT_TYPE
+        )
+
+    routes = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", figures)]
+    others = Starlette(routes=routes, exception_handlers={HTTPException: _problem})
     hooks = Hooks(control, rate=hook_rate)
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,7 +67,7 @@ def create_app(control: Control, *, hook_rate: float = HOOK_RATE) -> Application
 
 async def _problem(request: Request, error: Exception) -> Response:
     code = error.status_code if isinstance(error, HTTPException) else 500
-    hint = "the API is on the Unix socket; here are /hooks, /healthz and /readyz" if code == 404 else ""
+    hint = "the API is on the Unix socket; here are /hooks, /healthz, /readyz and /metrics" if code == 404 else ""
     message = f"{request.method} {request.url.path}: {error.detail if isinstance(error, HTTPException) else 'error'}"
     body = {"type": "NotFound" if code == 404 else "BadRequest", "message": message, "hint": hint}
     return JSONResponse({"error": {**body, "file": None, "line": None}}, status_code=code)

@@ -19,6 +19,7 @@ __all__ = [
     "ledger_page",
     "load_tickers",
     "next_tick_id",
+    "pardon",
     "register_ticker",
     "register_tickers",
     "resume",
@@ -28,7 +29,7 @@ __all__ = [
 ]
 
 _COLUMNS = """id, kind, name, cursor, revision, ledger_revision, last_tick, paused, quarantined, failures, retry_at,
-    last_error, last_tick_at, last_ok_at, ticks, idle_ticks, refused"""
+    last_error, last_tick_at, last_ok_at, ticks, idle_ticks, refused, strikes, struck_code"""
 
 
 def _row(found: Sequence[Json]) -> TickerRow:
@@ -109,10 +110,18 @@ def set_paused(db: sqlite3.Connection, ticker_id: int, paused: bool) -> TickerRo
     return _change(db, ticker_id, ", paused = ?, retry_at = NULL", paused)
 
 
+_PARDON = "quarantined = NULL, retry_at = NULL, strikes = 0, struck_code = NULL"
+
+
+def pardon(db: sqlite3.Connection, ticker_id: int) -> TickerRow:
+    """End a quarantine, with its failures; a pause stays."""
+    return _change(db, ticker_id, f", {_PARDON}, failures = 0")
+
+
 def resume(db: sqlite3.Connection, ticker_id: int) -> TickerRow:
     """Let a ticker look again: neither paused nor quarantined nor backed off. A quarantine takes its failures along."""
     failures = "failures = CASE WHEN quarantined IS NULL THEN failures ELSE 0 END"
-    return _change(db, ticker_id, f", paused = 0, quarantined = NULL, retry_at = NULL, {failures}")
+    return _change(db, ticker_id, f", paused = 0, {_PARDON}, {failures}")
 
 
 def count_refused(db: sqlite3.Connection, ticker: int) -> None:

@@ -129,19 +129,22 @@ def fail_tick(
     quarantined: str | None,
     started_at: float,
     ended_at: float,
+    strikes: int = 0,
+    struck_code: str | None = None,
 ) -> tuple[TickerRow, tuple[Event, ...]]:
     """Record a tick that came to nothing (`status`: failed, timed_out, given_up, later); returns the ticker and events.
 
-    `failures`: how many in a row, with this one. Raises `TickRefused`, as `commit_tick`.
+    `failures`: how many in a row, with this one; `strikes`: how many of them cost an evaluator; `struck_code`: of one
+    that is quarantined for that, the version of its code. Raises `TickRefused`, as `commit_tick`.
     """
     before = _take(db, ticker_id, tick_id, revision)
     text = None if error is None else dump(asdict(error))
     db.execute(
         """
         UPDATE tickers SET failures = ?, retry_at = ?, quarantined = ?, last_error = coalesce(?, last_error),
-            last_tick_at = ?, ticks = ticks + 1 WHERE id = ?
+            last_tick_at = ?, ticks = ticks + 1, strikes = ?, struck_code = ? WHERE id = ?
         """,
-        (failures, retry_at, quarantined, text, ended_at, ticker_id),
+        (failures, retry_at, quarantined, text, ended_at, strikes, struck_code, ticker_id),
     )
     db.execute(
         "INSERT INTO ticks (id, ticker_id, status, started_at, ended_at, error) VALUES (?, ?, ?, ?, ?, ?)",
@@ -222,7 +225,7 @@ def _remember(
     if commit.final:
         db.execute(
             """
-            UPDATE tickers SET failures = 0, retry_at = NULL, last_tick_at = ?1, last_ok_at = ?1,
+            UPDATE tickers SET failures = 0, retry_at = NULL, strikes = 0, last_tick_at = ?1, last_ok_at = ?1,
                 ticks = ticks + 1, idle_ticks = idle_ticks + ?2 WHERE id = ?3
             """,
             (commit.ended_at, not effects, commit.ticker),

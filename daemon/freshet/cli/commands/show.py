@@ -11,6 +11,7 @@ from rich.text import Text
 from freshet.cli.commands.checks import show_checks
 from freshet.cli.commands.sub_runs import show_sub_runs
 from freshet.cli.freshness import freshness_text
+from freshet.cli.offences import loop_held, show_offences
 from freshet.cli.session import Session, print_json
 from freshet.cli.tables import console, state_text, table
 from freshet.cli.text import age, error_line, error_text, in_line, place, plain
@@ -63,6 +64,8 @@ def _status_lines(answer: StatusAnswer) -> list[tuple[str, Text]]:
         ("jobs", Text(str(answer.jobs))),
         ("plugins", Text(f"version {in_line(answer.definitions_version[:12]) or '-'}")),
     ]
+    if answer.loop.held:
+        lines.append(("held", Text(loop_held(answer.loop, answer.now), "yellow")))
     if answer.load_problems:
         lines.append(("", Text("edited since, and not in force as they are now; see freshet plugins", "yellow")))
     if answer.host is not None:
@@ -158,6 +161,8 @@ def sensors(session: Session, name: str | None) -> None:
     for one in found:
         for said in _sensor_said(one, whole=name is not None):
             print(f"{in_line(one.name)}: {plain(said)}")  # noqa: T201
+        if one.offences:
+            show_offences(one.offences, now)
     _failing(scheduled)
 
 
@@ -193,7 +198,11 @@ def failing_schedule(one: ScheduleAnswer, now: float) -> str:
 def _sensor_said(one: SensorAnswer, *, whole: bool) -> Iterable[str]:
     """Why it does not look, and its error: in one line, or whole."""
     if one.quarantined:
-        yield one.quarantined
+        yield f"{one.quarantined}; freshet resume {one.name} lets it go on" + (
+            ", an edit of it too" * bool(one.strikes)
+        )
+        if whole and "\n" in (text := error_text(one.last_error)):
+            yield text
     elif one.waits_for:
         yield one.waits_for
     elif one.status == "failing":
@@ -202,6 +211,8 @@ def _sensor_said(one: SensorAnswer, *, whole: bool) -> Iterable[str]:
             yield text
     if one.notice:
         yield one.notice
+    if whole and one.isolated:
+        yield "it has an evaluator of its own, for what it did to the one that all share"
     if one.parked:
         many = "1 delivery is" if one.parked == 1 else f"{one.parked:,} deliveries are"
         yield f"{many} parked: freshet inbox {one.name} --state parked"

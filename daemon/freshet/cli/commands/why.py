@@ -165,6 +165,7 @@ def _maker(one: MakerAnswer) -> Text:
     if one.status == "paused":
         return line.append(f"; freshet resume {in_line(one.name)} lets it go on")
     said = [in_line(one.problem)] if one.problem else []
+    said += [f"freshet resume {in_line(one.name)} lets it go on"] if one.status == "quarantined" else []
     said += [error_line(one.error, with_place=True)] if one.error is not None else []
     return line.append(f": {'; '.join(said)}" if said else "")
 

@@ -24,7 +24,7 @@ from freshet.host.evaluator.ledgers import Ledgers
 from freshet.host.evaluator.link import EvaluatorSocket
 from freshet.host.evaluator.looks import Looks
 from freshet.host.evaluator.outcome import CheckParameters
-from freshet.host.evaluator.steps import task_factory
+from freshet.host.evaluator.steps import GARBAGE, task_factory
 from freshet.host.evaluator.tick import Tick
 from freshet.host.evaluator.wakes import Wakes
 
@@ -44,6 +44,7 @@ def run(sock: socket.socket, page: mmap.mmap, sensors: dict[str, Sensor], check:
     """
     sys.setswitchinterval(_SWITCH_INTERVAL)
     gc.freeze()
+    GARBAGE.watch()
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     evaluator = Evaluator(loop, sock, page, sensors, check)
@@ -181,8 +182,9 @@ class Evaluator:
 
 
 def _stack_file() -> int:
-    """A file in memory for stacks, of SIGUSR1 and of a crash."""
+    """A file in memory for stacks, of SIGUSR1 and SIGUSR2 and of a crash."""
     fd = os.memfd_create("freshet-stacks", os.MFD_CLOEXEC)
     faulthandler.register(signal.SIGUSR1, file=fd, all_threads=True, chain=False)
+    faulthandler.register(signal.SIGUSR2, file=fd, all_threads=False, chain=False)  # safe while others run
     faulthandler.enable(file=fd, all_threads=True)
     return fd

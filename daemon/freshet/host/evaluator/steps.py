@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import time
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import ContextVar
 from types import coroutine
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["CURRENT", "Owner", "PluginExit", "Words", "signed", "task_factory"]
+from freshet.host.evaluator.page import HELD, HELD_AFTER
+
+__all__ = ["CURRENT", "GARBAGE", "Owner", "PluginExit", "Words", "signed", "task_factory"]
 
 T = TypeVar("T")
 
@@ -37,6 +41,27 @@ CURRENT: ContextVar[Owner | None] = ContextVar("freshet_step_owner", default=Non
 """Whose code runs; tasks inherit it, so that what a sensor starts counts as the sensor's."""
 
 
+class Garbage:
+    """For how long, in seconds, the garbage collector has held this process. That is nobody's fault."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._began = 0.0
+
+    def watch(self) -> None:
+        """From now on."""
+        gc.callbacks.append(self._told)
+
+    def _told(self, phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            self._began = time.monotonic()
+        else:
+            self.seconds += time.monotonic() - self._began
+
+
+GARBAGE = Garbage()
+
+
 class PluginExit(Exception):
     """A plugin raised SystemExit or KeyboardInterrupt in a task of its own: its failure, not the evaluator's end."""
 
@@ -44,19 +69,23 @@ class PluginExit(Exception):
 @coroutine
 def signed(coro: Coroutine[Any, Any, T], owner: Owner, words: Words) -> Generator[Any, Any, T]:
     """Await `coro`, signing each of its steps with the owner's mark."""
-    send, throw = coro.send, coro.throw
+    send, throw, monotonic, garbage = coro.send, coro.throw, time.monotonic, GARBAGE
     value: Any = None
     error: BaseException | None = None
     while True:
         before = words[0]
         words[0] = owner.mark
         words[1] += 1
+        began = monotonic() - garbage.seconds
         try:
             awaited = send(value) if error is None else throw(error)
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
         finally:
             words[0] = before
+            if (took := monotonic() - garbage.seconds - began) >= HELD_AFTER:
+                words[HELD], words[HELD + 1] = owner.mark, int(took * 1e6)
+                words[HELD + 2] += 1
         error = None
         try:
             value = yield awaited

@@ -81,6 +81,7 @@ def sensor_answer(spec: SensorSpec, state: SensorState) -> SensorAnswer:
         lag=state.lag,
         lag_since=state.lag_since,
         parked=state.parked,
+        strikes=state.strikes,
         file=spec.source.file if spec.source else None,
         line=spec.source.line if spec.source else None,
     )

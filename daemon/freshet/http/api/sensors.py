@@ -14,6 +14,7 @@ from freshet.http.api.convert import cursor_answer, sensor_answer, tick_answer
 from freshet.http.models import (
     CursorAnswer,
     CursorBody,
+    OffenceAnswer,
     RollbackAnswer,
     RollbackBody,
     SensorAnswer,
@@ -21,6 +22,7 @@ from freshet.http.models import (
     TickBody,
     TickRowAnswer,
 )
+from freshet.store.offences import offences
 from freshet.store.queries import ticks
 from freshet.store.tickers import has_entries
 
@@ -39,10 +41,12 @@ async def list_sensors(api: Api) -> tuple[SensorAnswer, ...]:
 
 @router.get("/{name}")
 async def get_sensor(api: Api, name: str) -> SensorAnswer:
-    """One sensor."""
+    """One sensor, with what it did to its evaluators."""
     spec = known(api.control.definitions.sensor, name, "sensor")
     (found,) = await _with_what_waits(api, [_state(api, name)])
-    return sensor_answer(spec, found)
+    rows = await api.control.store.read(partial(offences, sensor=name))
+    told = tuple(OffenceAnswer.model_validate(row, from_attributes=True) for row in rows)
+    return sensor_answer(spec, found).model_copy(update={"offences": told})
 
 
 @router.post("/{name}/tick")

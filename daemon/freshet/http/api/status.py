@@ -9,9 +9,10 @@ from functools import partial
 from fastapi import APIRouter
 
 from freshet.engine.freshness import by_partition
+from freshet.engine.looplag import LoopHolds
 from freshet.http.api.context import Api
 from freshet.http.api.convert import freshness_state, problem_answer
-from freshet.http.models import HostAnswer, ProblemAnswer, StatusAnswer
+from freshet.http.models import HostAnswer, LoopAnswer, ProblemAnswer, StatusAnswer
 from freshet.store.chains import stopped_since
 from freshet.store.freshness import asset_freshness
 from freshet.store.partition_freshness import not_fresh
@@ -60,6 +61,7 @@ async def status(api: Api) -> StatusAnswer:
         needs_restart=now.needs_restart,
         host=None if now.host is None else HostAnswer(**asdict(now.host)),
         loops=now.loops,
+        loop=_loop(now.loop_holds),
         assets=len(definitions.assets),
         jobs=len(definitions.jobs),
         sensors=len(definitions.sensors),
@@ -82,4 +84,16 @@ async def status(api: Api) -> StatusAnswer:
             ),
             *([] if full is None else [ProblemAnswer(message=full, hint="see freshet inbox")]),
         ),
+    )
+
+
+def _loop(holds: LoopHolds) -> LoopAnswer:
+    last = holds.last
+    return LoopAnswer(
+        held=holds.times,
+        seconds=round(holds.seconds, 3),
+        worst=round(holds.worst, 3),
+        last_at=holds.last_at,
+        last=None if last is None else round(last.seconds, 3),
+        stack=() if last is None else last.stack,
     )

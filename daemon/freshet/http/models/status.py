@@ -12,6 +12,7 @@ __all__ = [
     "ErrorAnswer",
     "ErrorBody",
     "HostAnswer",
+    "LoopAnswer",
     "ProblemAnswer",
     "StatusAnswer",
 ]
@@ -53,6 +54,19 @@ class HostAnswer(Answer):
     workers_busy: int
 
 
+class LoopAnswer(Answer):
+    """How often the daemon's own event loop was held for more than 100 ms since the start, for how many seconds in all
+    and at the most; of the last time, when it ended, how long it was, and where the loop stood, the innermost call
+    last."""
+
+    held: int = 0
+    seconds: float = 0.0
+    worst: float = 0.0
+    last_at: float | None = None
+    last: float | None = None
+    stack: tuple[str, ...] = ()
+
+
 class StatusAnswer(Answer):
     """The daemon at a glance. `pid`: its own process; `lapsed`: assets past their freshness; `troubled`: sensors
     that fail or are quarantined; `failed`: partitions whose last run failed for good, by asset; `failed_runs`: runs
@@ -74,6 +88,7 @@ class StatusAnswer(Answer):
     needs_restart: bool = False
     host: HostAnswer | None
     loops: dict[str, float | None]
+    loop: LoopAnswer = Field(default_factory=LoopAnswer)
     assets: int
     jobs: int
     sensors: int

@@ -9,6 +9,7 @@ from freshet.http.models.base import Answer, Body, Json
 __all__ = [
     "CursorAnswer",
     "CursorBody",
+    "OffenceAnswer",
     "RollbackAnswer",
     "RollbackBody",
     "ScheduleAnswer",
@@ -21,12 +22,26 @@ __all__ = [
 ]
 
 
+class OffenceAnswer(Answer):
+    """What a sensor did to its evaluator. `held`: it held the loop for so many seconds, and let go of it by itself. The
+    others cost the evaluator: `blocked`: the loop did not turn; `overdue`: a thread stayed past the look's timeout;
+    `ended`: it ended the process; `suspected`: it was one of those that may have blocked it. `stack`: where it stood,
+    innermost first. `moved`: it got an evaluator of its own for it."""
+
+    at: float
+    kind: Literal["held", "blocked", "overdue", "ended", "suspected"]
+    seconds: float
+    stack: str
+    moved: bool
+
+
 class SensorAnswer(Answer):
     """A sensor as declared, and as the engine sees it. `isolated`: it has an evaluator of its own.
     `looking_since`: when the look began that is under way. `pending`: requests that wait before they become runs.
     `lag`: these, and what the sensor itself says that it has seen and not admitted; `lag_since`: since when the oldest
     waits. `waits_for`: why nothing can come, of one that is `waiting`. `notice`: how it says that it stands.
-    `parked`: deliveries that failed too often."""
+    `parked`: deliveries that failed too often. `strikes`: how often in a row it cost its evaluator; `offences`: what it
+    did to evaluators, newest first, where one sensor is asked for."""
 
     kind: Literal["sensor"] = "sensor"
     name: str
@@ -55,6 +70,8 @@ class SensorAnswer(Answer):
     lag: int = 0
     lag_since: float | None = None
     parked: int = 0
+    strikes: int = 0
+    offences: tuple[OffenceAnswer, ...] = ()
     file: str | None
     line: int | None
 

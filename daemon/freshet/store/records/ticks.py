@@ -32,7 +32,8 @@ RunKey = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class TickerRow:
-    """A ticker as remembered."""
+    """A ticker as remembered. `strikes`: how often in a row a look of it cost its evaluator; `struck_code`: the version
+    of its code with which it was quarantined for that."""
 
     id: int
     kind: str
@@ -51,6 +52,8 @@ class TickerRow:
     ticks: int
     idle_ticks: int
     refused: int
+    strikes: int = 0
+    struck_code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
