@@ -47,7 +47,19 @@ def restore(
     body.restore(session, folder, force=force)
 
 
+def doctor(session: Session) -> int:
+    """Look for what may keep the daemon from its work.
+
+    State directory, database, plugins, unit, limits, clock, disk; each finding with a remedy. Works with a daemon and
+    without. Exit status 1 where something is bad.
+    """
+    from freshet.cli.commands import doctor as body
+
+    return body.doctor(session)
+
+
 def add_commands(command: Callable[..., Callable[[Callable[..., int | None]], Any]]) -> None:
     """Register them. `command`: the decorator of the application."""
     command("backup")(backup)
+    command("doctor")(doctor)
     command("restore")(restore)

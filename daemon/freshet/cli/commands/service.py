@@ -24,7 +24,7 @@ from freshet.errors import Conflict, SettingsError
 if TYPE_CHECKING:
     from freshet.configuration import Settings
 
-__all__ = ["Where", "install", "status", "uninstall"]
+__all__ = ["Where", "install", "standing", "status", "uninstall"]
 
 BOOTED = Path("/run/systemd/system")
 """Is there where systemd runs the machine (sd_booted(3))."""
@@ -119,15 +119,13 @@ def uninstall(session: Session, where: Where, *, force: bool) -> None:
 
 def status(session: Session, where: Where) -> int:
     """What is there, and what systemd says; 1 unless all is there and up to date."""
-    _, place = _place(session, _account(where), _credentials(where))
-    units = {name: stamped(text, where.scope) for name, text in rendered(place, where.scope).items()}
-    found = {name: _standing(_read(where.folder / name), units[name]) for name in NAMES}
+    found = standing(session, where)
     shown = {name: _asked(where, name) for name in NAMES} if where.systemd else {}
     if session.json:
         print_json({"folder": str(where.folder), "scope": where.scope, "units": found, "systemd": shown or None})
     else:
-        for name, standing in found.items():
-            print(f"{name:<16} {standing:<9} {in_line(str(where.folder / name))}")  # noqa: T201
+        for name, how in found.items():
+            print(f"{name:<16} {how:<9} {in_line(str(where.folder / name))}")  # noqa: T201
             for key, value in shown.get(name, {}).items():
                 print(f"  {key}: {in_line(value)}")  # noqa: T201
         if "outdated" in found.values():
@@ -135,6 +133,13 @@ def status(session: Session, where: Where) -> int:
         if not where.systemd and not where.own:
             print(_absent(where))  # noqa: T201
     return 0 if set(found.values()) <= {"installed", "edited"} else 1
+
+
+def standing(session: Session, where: Where) -> dict[str, str]:
+    """Of each unit: absent, installed, edited, or outdated. Raises `SettingsError`."""
+    _, place = _place(session, _account(where), _credentials(where))
+    units = {name: stamped(text, where.scope) for name, text in rendered(place, where.scope).items()}
+    return {name: _standing(_read(where.folder / name), units[name]) for name in NAMES}
 
 
 def _standing(there: str | None, wanted: str) -> str:
