@@ -58,8 +58,8 @@ def _entry(name: str, one: Any) -> Iterator[str]:
 def _signature(name: str, one: Any) -> str:
     if _is_interface(one) or not callable(one) or _is_alias(one):
         return ""
-    if isinstance(one, type) and issubclass(one, BaseException) and not inspect.isfunction(one.__init__):
-        return ""  # that of all exceptions
+    if _is_plain_exception(one):
+        return ""
     try:
         found = inspect.signature(one)
     except (TypeError, ValueError):
@@ -98,6 +98,10 @@ def _is_alias(one: Any) -> bool:
 
 def _shown(one: Any) -> str:
     return str(one).replace("typing.", "").replace("datetime.", "")
+
+
+def _is_plain_exception(one: Any) -> bool:
+    return isinstance(one, type) and issubclass(one, BaseException) and not inspect.isfunction(one.__init__)
 
 
 def _is_interface(one: Any) -> bool:
