@@ -355,6 +355,9 @@ async def test_a_timeout_ends_the_step_and_shows_where_it_hung(tmp_path: Path) -
         assert slow.error is not None
         assert slow.error.message == "timed out after 200ms"
         assert "where_it_hangs" in slow.error.traceback
+        assert "freshet/host/" not in slow.error.traceback  # nor what lies below the user's in the worker
+        said = (tmp_path / "state" / "runs" / str(slow.run_id) / "journal.jsonl").read_text()
+        assert "where_it_hangs" in said and "freshet/host/worker" not in said
 
 
 async def test_cancel_ends_the_whole_tree(tmp_path: Path) -> None:

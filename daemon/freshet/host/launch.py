@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 from freshet.definitions.durations import format_duration
@@ -30,6 +32,10 @@ __all__ = ["Launch", "died", "untold"]
 _DUMP_MAX = 16 * 1024
 _Outcome = Literal["succeeded", "failed", "canceled", "not_received", "died", "interrupted"]
 _KINDS = {kind.__name__: frozenset(map(exception_name, kind.__mro__)) for kind in (TimeoutError, MemoryError)}
+_DUMPED = frozenset({"timed out", "out of memory"})
+"""Ends before which a worker is asked where it stands: `faulthandler` says so on stderr."""
+_BELOW = (f'  File "{Path(__file__).resolve().parent}/', '  File "<frozen runpy>"')
+"""Frames of a worker's that lie below all that a step has called."""
 _DIED = frozenset({"WorkerDied", "Exception", "BaseException"})
 
 
@@ -68,15 +74,18 @@ class Launch:
 
     def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         """What came through a pipe goes to the journal. After a timeout, stderr tells where the step stood."""
-        if self.ending in ("timed out", "out of memory") and stream == "stderr" and len(self.stack) < _DUMP_MAX:
+        if self.ending in _DUMPED and stream == "stderr" and len(self.stack) < _DUMP_MAX:
             self.stack += data.decode("utf-8", "backslashreplace")
         if self.journal.full:
             self.journal.skip(stream, data)
             return
         cutter = self._cutters.get(stream)
         if cutter is None:
-            cutter = self._cutters[stream] = LineCutter(lambda lines: self.journal.texts(stream, lines))
+            cutter = self._cutters[stream] = LineCutter(lambda lines: self.journal.texts(stream, self._told_of(lines)))
         cutter.feed(data)
+
+    def _told_of(self, lines: list[str]) -> list[str]:
+        return _users(lines) if self.ending in _DUMPED else lines
 
     def output_ended(self) -> None:
         """Nothing more will come: what has no end of line is a line too."""
@@ -170,7 +179,7 @@ class Launch:
         return self._told("died", error)
 
     def _of_ours(self, type: str, message: str) -> ErrorData:
-        return self._final(ErrorData(type=type, message=message, traceback=self.stack), _KINDS[type])
+        return self._final(ErrorData(type=type, message=message, traceback=_users_part(self.stack)), _KINDS[type])
 
     def _final(self, error: ErrorData, names: frozenset[str]) -> ErrorData:
         """With a mark if it is none of those that are tried again."""
@@ -217,3 +226,14 @@ def untold(error: Exception) -> ErrorData:
 def died(how: str) -> ErrorData:
     """The error of a worker that ended without an answer."""
     return ErrorData(type="WorkerDied", message=f"the worker process ended without an answer: {how}", traceback="")
+
+
+def _users_part(stack: str) -> str:
+    """What is the user's of what `faulthandler` said; all of it where nothing is."""
+    kept = "".join(_users(stack.splitlines(keepends=True)))
+    return kept if "(most recent call first)" in kept and '  File "' in kept else stack
+
+
+def _users(lines: Iterable[str]) -> list[str]:
+    """Without the frames of the worker itself."""
+    return [line for line in lines if not line.startswith(_BELOW)]
