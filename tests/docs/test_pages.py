@@ -31,6 +31,7 @@ from freshet.host.describe import catalog
 READ = [page_at(path) for path in PAGES]
 BY_HAND = [one for one in READ if "reference" not in one.path.relative_to(DOCS).parts]
 KNOWN = {"python": {"part", "test", "script", "foreign"}, "console": {"skip", "daemon"}}
+COMMAND: Any = typer.main.get_command(app)
 BASE = 'state_dir = "state"\nplugins_dir = "plugins"\n'
 
 
@@ -177,7 +178,7 @@ def _split(command: str) -> list[str]:
 
 def _parse(argv: list[str], place: str) -> None:
     """Parse a command line to its end, and run nothing."""
-    command: Any = typer.main.get_command(app)
+    command = COMMAND
     try:
         context: Any = command.make_context("freshet", [*argv])
         while hasattr(command, "commands"):
@@ -198,7 +199,7 @@ def _leaves(command: Any, path: str = "") -> Iterator[str]:
             yield path + name
 
 
-@pytest.mark.parametrize("command", sorted(_leaves(typer.main.get_command(app))))
+@pytest.mark.parametrize("command", sorted(_leaves(COMMAND)))
 def test_each_command_is_explained_somewhere(command: str) -> None:
     told = "\n".join(one.path.read_text() for one in BY_HAND)
     assert f"freshet {command}" in told, f"no page that is written by hand names `freshet {command}`"
