@@ -53,10 +53,10 @@ def expect_function(function: Callable[..., Any], decorator: str) -> None:
         raise _refused(f"{decorator} takes a function, not {_shown(function)}", hint)
 
 
-def expect_takes_ctx(function: Callable[..., Any], what: str) -> None:
-    """Refuse a function that cannot be called with `ctx` alone."""
+def expect_takes_ctx(function: Callable[..., Any], what: str, beside: Iterable[str] = ()) -> None:
+    """Refuse a function that cannot be called with `ctx` alone, and what it is given `beside`, by name."""
     try:
-        inspect.signature(function).bind(None)
+        inspect.signature(function).bind(None, **dict.fromkeys(beside))
     except TypeError:
         said = f"{what} is called with ctx alone, and its function takes {inspect.signature(function)}"
         code = function.__code__

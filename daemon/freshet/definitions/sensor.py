@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from types import NoneType
@@ -78,7 +79,13 @@ class Sensor:
     becomes what that is, a number a number. A request without such a field is a failure of the look.
 
     `was`: the name that it had before: its cursor, ledger, history and what waits go with it.
+
+    `resources`: the names of the resources that its looks need, for a subclass to say: they are in `ctx.resources`.
+    `optional`: those of them that need not be declared.
     """
+
+    resources: tuple[str, ...] = ()
+    optional: frozenset[str] = frozenset()
 
     def __init__(
         self,
@@ -145,14 +152,17 @@ class FunctionSensor(Sensor):
     def __init__(self, function: Callable[..., Any], **options: Any) -> None:
         super().__init__(**options)
         self.function = function
+        beside = _beside_ctx(function)
+        self.resources = tuple(one.name for one in beside)
+        self.optional = frozenset(one.name for one in beside if one.default is not one.empty)
 
     def evaluate(self, ctx: Any) -> Any:
         """Call the function."""
-        return self.function(ctx)
+        return self.function(ctx, **ctx.resources) if self.resources else self.function(ctx)
 
-    def __call__(self, ctx: Any) -> Any:
+    def __call__(self, ctx: Any, *args: Any, **kwargs: Any) -> Any:
         """The plain function, for tests."""
-        return self.function(ctx)
+        return self.function(ctx, *args, **kwargs)
 
 
 @overload
@@ -183,11 +193,13 @@ def sensor(
     **flow: Unpack[SensorOptions],
 ) -> Any:
     """Make a function a sensor: `@sensor`, or `@sensor(interval="5s")`. `flow`: `debounce`, `batch`, `throttle`,
-    `overlap`, `run_key`, `partition`, `params`, `was`: see `Sensor`."""
+    `overlap`, `run_key`, `partition`, `params`, `was`: see `Sensor`. Parameters of the function after `ctx` are
+    resources, by name: opened once in the sensors' process, for all looks of all sensors there, which may be in several
+    threads; what opening one raises is a failure of the look."""
 
     def make(wrapped: Callable[..., Any]) -> FunctionSensor:
         expect_function(wrapped, "@sensor")
-        expect_takes_ctx(wrapped, f"sensor {name or wrapped.__name__}")
+        expect_takes_ctx(wrapped, f"sensor {name or wrapped.__name__}", [one.name for one in _beside_ctx(wrapped)])
         made = FunctionSensor(
             wrapped,
             name=name or wrapped.__name__,
@@ -219,6 +231,12 @@ def target_name(target: object, *, what: str) -> str | None:
     if not isinstance(target, Asset | Job):
         raise DefinitionError(f"{what}: target {target!r} is no asset or job", hint="give an asset, a job or a name")
     return target.spec.name
+
+
+def _beside_ctx(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The parameters after the first that have a name to be given by."""
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    return [one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
 
 
 def _meant(partitions: object) -> str:

@@ -98,4 +98,4 @@ def _evaluate(plan: ChildPlan, catalog: Catalog) -> None:
     line_buffered()
     page = mmap.mmap(plan.page, PAGE_SIZE)
     os.close(plan.page)
-    main.run(socket.socket(fileno=plan.sock), page, catalog.sensors, catalog.check)
+    main.run(socket.socket(fileno=plan.sock), page, catalog.sensors, catalog.check, catalog.resources)

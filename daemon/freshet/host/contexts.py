@@ -123,6 +123,12 @@ class SensorContext(Protocol):
         ...
 
     @property
+    def resources(self) -> Mapping[str, Any]:
+        """Those that the sensor needs, by name, open: the parameters of its function, or what its class names as
+        `resources`."""
+        ...
+
+    @property
     def dry_run(self) -> bool:
         """Nothing of this tick will be committed."""
         ...

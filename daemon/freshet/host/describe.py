@@ -25,7 +25,7 @@ from freshet.definitions.wire import packed
 from freshet.errors import DefinitionError, FreshetError
 from freshet.host.messages import ProblemData
 from freshet.host.parameters import Parameters
-from freshet.host.resources import bind, resource_problems
+from freshet.host.resources import bind, resource_problems, sensor_problems
 from freshet.host.scheduled import as_sensor
 from freshet.io.managers import BUILT_IN, Managers
 
@@ -145,6 +145,8 @@ def _complete(made: Catalog, objects: list[object]) -> None:
             made.problems.append(_at(spec.source, f"asset {spec.name}: {unknown[0]}", unknown[1]))
     resources = [one for one in objects if isinstance(one, Resource)]
     made.problems += [_problem(error) for error in resource_problems(resources, made.assets)]
+    sensors = [one for one in objects if isinstance(one, Sensor)]
+    made.problems += [_problem(error) for error in sensor_problems(sensors, made.resources)]
     made.problems += [_problem(error) for error in validate(made.definitions)]
     schedules = [one for one in objects if isinstance(one, Schedule)]
     made.problems += [wrong for each in schedules if (wrong := _scheduled(made, each)) is not None]

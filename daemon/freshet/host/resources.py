@@ -7,7 +7,7 @@ import dataclasses
 import graphlib
 import inspect
 import typing
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -16,9 +16,10 @@ from freshet.definitions.check import Check
 from freshet.definitions.job import Job
 from freshet.definitions.names import nearest_hint
 from freshet.definitions.resource import Resource
+from freshet.definitions.sensor import Sensor
 from freshet.errors import DefinitionError, FreshetError
 
-__all__ = ["ResourceError", "Resources", "bind", "resource_problems"]
+__all__ = ["ResourceError", "Resources", "bind", "needed", "resource_problems", "sensor_problems"]
 
 
 # --- definitions ---------------------------------------------------------------------------------------------
@@ -62,6 +63,23 @@ def resource_problems(resources: Iterable[Resource], assets: Mapping[str, Asset]
     except graphlib.CycleError as error:
         ring: list[str] = error.args[1]
         yield _wrong(found[ring[0]], f"is needed by itself: {' -> '.join(reversed(ring))}", "take one of these out")
+
+
+def needed(sensor: Sensor, known: Collection[str]) -> tuple[str, ...]:
+    """The names of the resources that a sensor's looks are given."""
+    return tuple(name for name in sensor.resources if name in known) if sensor.resources else ()
+
+
+def sensor_problems(sensors: Iterable[Sensor], known: Collection[str]) -> Iterator[DefinitionError]:
+    """Sensors that need what is no resource."""
+    for one in sensors:
+        source = one.spec.source
+        file, line = (source.file, source.line) if source else (None, None)
+        for name in one.resources:
+            if name not in known and name not in one.optional:
+                said = f"sensor {one.name}: there is no resource {name!r}"
+                hint = nearest_hint(name, known) if known else f"declare one: @resource above def {name}()"
+                yield DefinitionError(said, hint=hint, file=file, line=line)
 
 
 def _wrong(one: Resource, said: str, hint: str) -> DefinitionError:

@@ -50,4 +50,6 @@ def as_sensor(schedule: Schedule) -> FunctionSensor:
     def body(ctx: SensorContext) -> Any:
         return schedule.evaluate(ScheduledContext(ctx))
 
-    return FunctionSensor(body, name=schedule.name, target=schedule.spec.target)
+    made = FunctionSensor(body, name=schedule.name, target=schedule.spec.target)
+    made.resources = ()  # a body is given none
+    return made

@@ -92,7 +92,7 @@ class InlineHost:
         self._wakes = wakes
         self._timezone = timezone
         self._holders: dict[str, Holder] = {}
-        self._looks = InlineLooks(answers, self._log, self._catalog.check)
+        self._looks = InlineLooks(answers, self._log, self._catalog.check, self._catalog.resources)
         self._asleep: dict[tuple[int, int], tuple[Any, StepEnd]] = {}
         self._calls = InlineCalls(answers, self._perform, self._performed)
         self._awaited: dict[str, list[TickOrder]] = {}

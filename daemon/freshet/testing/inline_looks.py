@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from freshet.definitions.delivery import Deliveries
 from freshet.definitions.listen import Happenings, Listen
+from freshet.definitions.resource import Resource
 from freshet.executors.base import Answers, TickOrder
 from freshet.host.evaluator.context import EvaluatorContext, LookEnded
 from freshet.host.evaluator.evaluate import Why, blocking_look, failed_look, finish_look, look, partial_look, with_told
@@ -15,6 +16,8 @@ from freshet.host.evaluator.holder import Holder
 from freshet.host.evaluator.inbox import check_intake, delivery_of
 from freshet.host.evaluator.ledger import LedgerCache, LedgerChange
 from freshet.host.evaluator.outcome import CheckParameters, Found, Outcome
+from freshet.host.evaluator.resources import SensorResources
+from freshet.host.resources import needed
 from freshet.testing.ticking import end_of
 
 __all__ = ["InlineLooks"]
@@ -42,8 +45,11 @@ class InlineLooks:
         answers: Answers,
         log: Callable[[str, str, str, dict[str, Any]], None],
         check: CheckParameters | None = None,
+        resources: Mapping[str, Resource] | None = None,
     ) -> None:
         self._answers = answers
+        self._known = resources or {}
+        self._resources: SensorResources | None = None
         self._check = check
         self._log = log
         self._looks: dict[int, _Look] = {}
@@ -74,6 +80,8 @@ class InlineLooks:
             self.cancel(tick_id)
         if tasks:
             await asyncio.wait(tasks)
+        if self._resources is not None:
+            await self._resources.close(self._log)
 
     def committed(self, tick_id: int, committed: bool, ledger_revision: int, next_tick_id: int | None) -> None:
         """The engine's word on an outcome or a checkpoint."""
@@ -107,6 +115,10 @@ class InlineLooks:
     async def _evaluate(self, one: _Look) -> None:
         holder, order = one.holder, one.order
         await holder.open()
+        if needs := needed(holder.sensor, self._known):
+            if self._resources is None:
+                self._resources = SensorResources(self._known, asyncio.get_running_loop())
+            holder.given = await self._resources.given(needs)
         if holder.cache.revision != order.ledger_revision:
             await self._load(holder)
         one.ctx = EvaluatorContext(
@@ -118,6 +130,7 @@ class InlineLooks:
             cache=holder.cache,
             desk=self,
             look=one,
+            resources=holder.given,
         )
         if holder.form == "async":
             await look(holder.sensor, one.ctx, one.found)

@@ -78,13 +78,15 @@ def tick(
     deliveries: Iterable[Delivery] = (),
     events: Iterable[Happened] = (),
     ends_at: int | None = None,
+    resources: Mapping[str, Any] | None = None,
 ) -> Ticked:
     """Look once, and return what the daemon would commit.
 
     `hints`: None for a full look. `ledger`: what was seen before: `ticked.ledger` of an earlier tick, a dict of keys
     and versions, or keys. `deliveries`: what `ctx.inbox()` gives, in this order. `events`: what
     `ctx.events()` finds, by their `seq`. `now`: an aware time for `ctx.now`. `open()` is called before and `close()`
-    after. `ends_at`: break off, as a daemon that dies does, once so many checkpoints have been committed.
+    after. `resources`: what stands for those that it needs, by name. `ends_at`: break off, as a daemon that dies does,
+    once so many checkpoints have been committed.
 
     What the sensor raises is raised here, `RetryLater` and `GiveUp` too; a wrong result is a `TypeError`, a cursor
     that JSON cannot hold a `ValueError`.
@@ -92,7 +94,9 @@ def tick(
     at = time.time() if now is None else now.timestamp()
     told = None if hints is None else tuple(hints)
     given = (tuple(deliveries), tuple(events))
-    desk = _Desk(sensor, cursor, told, _cache(ledger), at, dry_run=dry_run, given=given, ends_at=ends_at)
+    desk = _Desk(
+        sensor, cursor, told, _cache(ledger), at, dry_run=dry_run, given=given, ends_at=ends_at, resources=resources
+    )
     _run(desk.tick())
     return desk.ticked()
 
@@ -120,6 +124,7 @@ class _Desk:
         dry_run: bool,
         given: tuple[tuple[Delivery, ...], tuple[Happened, ...]],
         ends_at: int | None,
+        resources: Mapping[str, Any] | None,
     ) -> None:
         self._sensor = sensor
         self._ends_at = ends_at
@@ -129,7 +134,15 @@ class _Desk:
         self._found = Found(sensor.name, target=sensor.spec.target)
         self._parts: list[TickEnd] = []
         self._ctx = EvaluatorContext(
-            name=sensor.name, cursor=cursor, hints=hints, now=now, dry_run=dry_run, cache=cache, desk=self, look=None
+            name=sensor.name,
+            cursor=cursor,
+            hints=hints,
+            now=now,
+            dry_run=dry_run,
+            cache=cache,
+            desk=self,
+            look=None,
+            resources=resources,
         )
 
     async def tick(self) -> None:

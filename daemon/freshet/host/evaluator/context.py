@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from functools import partial
@@ -107,6 +107,7 @@ class EvaluatorContext:
         "dry_run",
         "hints",
         "name",
+        "resources",
     )
 
     def __init__(
@@ -120,8 +121,10 @@ class EvaluatorContext:
         cache: LedgerCache,
         desk: Desk,
         look: object,
+        resources: Mapping[str, Any] | None = None,
     ) -> None:
         self.name = name
+        self.resources: Mapping[str, Any] = resources or {}
         self.cursor = cursor
         self.hints = hints
         self.dry_run = dry_run

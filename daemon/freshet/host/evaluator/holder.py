@@ -45,6 +45,10 @@ class Holder:
         self.settling: asyncio.Task[None] | None = None
         """Puts what has been committed into the cache, a piece at a time."""
         self.loading: asyncio.Future[None] | None = None
+        self.needs: tuple[str, ...] = ()
+        """The names of the resources that its looks are given."""
+        self.given: dict[str, Any] = {}
+        """Those that are open."""
         self.opened = ability(sensor, "open") is None
         self._opening: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None

@@ -24,6 +24,7 @@ from freshet.host.evaluator.ledger import LedgerChange, TickLedger
 from freshet.host.evaluator.ledgers import Ledgers
 from freshet.host.evaluator.messages import PIECE, messages_of
 from freshet.host.evaluator.outcome import Outcome
+from freshet.host.evaluator.resources import SensorResources
 from freshet.host.evaluator.steps import CURRENT, Words, signed
 from freshet.host.evaluator.threads import Call, ThreadPool
 from freshet.host.evaluator.tick import Tick
@@ -45,6 +46,7 @@ class Looks:
         ledgers: Ledgers,
         inbox: Inbox,
         events: EventDesk,
+        resources: SensorResources,
     ) -> None:
         self._loop = loop
         self._thread = threading.get_ident()
@@ -53,6 +55,7 @@ class Looks:
         self._ledgers = ledgers
         self._inbox = inbox
         self._events = events
+        self._resources = resources
         self._pool = ThreadPool(loop, words)
         self._ticks: dict[int, Tick] = {}
         self._untimed: list[Tick] = []
@@ -66,7 +69,8 @@ class Looks:
         self._ticks[tick.mark] = tick
         self._untimed.append(tick)
         self._uncommitted.pop(holder.uncommitted, None)
-        if not holder.opened or holder.settling or holder.cache.revision != tick.ledger_revision:
+        unopened = not holder.opened or len(holder.given) < len(holder.needs)
+        if unopened or holder.settling or holder.cache.revision != tick.ledger_revision:
             tick.task = self._task(tick, self._prepared(tick))
         elif holder.form == "async":
             tick.task = self._task(tick, self._look(tick))
@@ -81,6 +85,8 @@ class Looks:
     async def _prepared(self, tick: Tick) -> None:
         try:
             await tick.holder.open()
+            if tick.holder.needs:
+                tick.holder.given = await self._resources.given(tick.holder.needs, tick.holder)
             if tick.holder.settling is not None:
                 await asyncio.shield(tick.holder.settling)
             await self._ledgers.load(tick.holder, tick.ledger_revision)

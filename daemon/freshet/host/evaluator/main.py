@@ -11,9 +11,10 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from freshet.definitions.resource import Resource
 from freshet.definitions.sensor import Sensor
 from freshet.host.evaluator.executor import SignedExecutor
 from freshet.host.evaluator.failure import describe, is_own_bug
@@ -24,6 +25,7 @@ from freshet.host.evaluator.ledgers import Ledgers
 from freshet.host.evaluator.link import EvaluatorSocket
 from freshet.host.evaluator.looks import Looks
 from freshet.host.evaluator.outcome import CheckParameters
+from freshet.host.evaluator.resources import SensorResources
 from freshet.host.evaluator.steps import GARBAGE, task_factory
 from freshet.host.evaluator.tick import Tick
 from freshet.host.evaluator.wakes import Wakes
@@ -36,9 +38,15 @@ _SWITCH_INTERVAL = 0.001
 sensors would make the loop miss its heartbeat."""
 
 
-def run(sock: socket.socket, page: mmap.mmap, sensors: dict[str, Sensor], check: CheckParameters | None = None) -> None:
+def run(
+    sock: socket.socket,
+    page: mmap.mmap,
+    sensors: dict[str, Sensor],
+    check: CheckParameters | None = None,
+    resources: Mapping[str, Resource] | None = None,
+) -> None:
     """Evaluate `sensors` as the daemon at the other end of `sock` orders; return when it says so or is gone. `check`:
-    the parameters of the jobs that deliveries ask for.
+    the parameters of the jobs that deliveries ask for. `resources`: those that sensors may need.
 
     For a freshly forked process: it owns the process from here (loop, default executor, SIGUSR1, garbage collector).
     """
@@ -47,7 +55,7 @@ def run(sock: socket.socket, page: mmap.mmap, sensors: dict[str, Sensor], check:
     GARBAGE.watch()
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    evaluator = Evaluator(loop, sock, page, sensors, check)
+    evaluator = Evaluator(loop, sock, page, sensors, check, resources or {})
     while not evaluator.over:
         try:
             loop.run_forever()
@@ -68,6 +76,7 @@ class Evaluator:
         page: mmap.mmap,
         sensors: dict[str, Sensor],
         check: CheckParameters | None,
+        resources: Mapping[str, Resource],
     ) -> None:
         words = memoryview(page).cast("Q")
         loop.set_task_factory(task_factory(words))
@@ -84,7 +93,8 @@ class Evaluator:
         self._ledgers.link = self._link
         inbox = Inbox(loop, self._link.send)
         events = EventDesk(loop, self._link.send)
-        self._looks = Looks(loop, words, self._link.send, self._ledgers, inbox, events)
+        self._resources = SensorResources(resources, loop)
+        self._looks = Looks(loop, words, self._link.send, self._ledgers, inbox, events, self._resources)
         self._wakes = Wakes(loop, self._link.send)
         self._handlers: dict[str, Callable[..., None]] = {
             "open": self._open,
@@ -132,6 +142,7 @@ class Evaluator:
     def _open(self, sensors: list[tuple[int, str]], watching: bool) -> None:
         for number, name in sensors:
             holder = Holder(self._sensors[name], number, woken=self._wakes.add, log=self.log)
+            holder.needs = self._resources.of(holder.sensor)
             self._holders[name] = holder
             if watching:
                 holder.watch()
@@ -172,6 +183,7 @@ class Evaluator:
         closing = [asyncio.ensure_future(holder.close()) for holder in self._holders.values()]
         if closing:
             await asyncio.wait(closing, timeout=_CLOSE_PATIENCE)
+        await asyncio.wait([asyncio.ensure_future(self._resources.close(self.log))], timeout=_CLOSE_PATIENCE)
         self._link.send(["closed"])
         self._link.send_now()
         self._stop()

@@ -73,5 +73,6 @@ class Tick:
             cache=self.holder.cache,
             desk=desk,
             look=self,
+            resources=self.holder.given,
         )
         return self.ctx
