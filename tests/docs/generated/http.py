@@ -17,6 +17,7 @@ __all__ = ["http"]
 OUTSIDE = (
     ("GET", "/healthz", "200 while the process lives and its loops turn, else 503."),
     ("GET", "/readyz", "200 when plugins are loaded and every part is well, else 503 with the reason."),
+    ("GET", "/metrics", "What runs, waits and is held, in the form of Prometheus."),
     ("POST", "/hooks/PATH", "A delivery to a webhook sensor: see [webhooks](../howto/webhooks.md)."),
 )
 
