@@ -8,9 +8,10 @@ PYTHONS ?= python3 python3.11 python3.12 python3.13 python3.14
 CONFIG ?= config/freshet.toml
 KILLS ?= 2000
 RELOADS ?= 500
+SOAK ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help run check test lint types unit docs crash reloads zoo bench fmt audit lock env env-dev clean
+.PHONY: help run check test lint types unit docs crash reloads soak zoo bench fmt audit lock env env-dev clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +44,9 @@ crash: env-dev ## the crash proofs at full length: the daemon killed KILLS times
 
 reloads: env-dev ## plugins edited RELOADS times (500): memory and descriptors stay as they were
 	FRESHET_RELOADS=$(RELOADS) $(PYTHON) -m pytest tests/reload/test_lasting.py -s $(ARGS)
+
+soak: env-dev ## a daemon under load, with reloads and failures, for SOAK seconds (600): memory and descriptors stay flat
+	FRESHET_SOAK=$(SOAK) $(PYTHON) -m pytest tests/soak -s $(ARGS)
 
 zoo: env-dev ## bad steps in every executor, each kind 20 times, with healthy ones beside them
 	FRESHET_ZOO=20 $(PYTHON) -m pytest tests/executors/test_zoo.py -m slow $(ARGS)
