@@ -21,9 +21,10 @@ def check(session: Session) -> int:
 
 
 def reload(session: Session) -> int:
-    """Load the plugins as they are now.
+    """Read the settings again, and load the plugins as they are now.
 
-    They are put in force if all is well with them; else the last good ones stay, and the exit status is 1.
+    Settings that can change while the daemon runs do, the others are named. Plugins are put in force if all is well
+    with them; else the last good ones stay, and the exit status is 1.
     """
     from freshet.cli.commands import plugins
 

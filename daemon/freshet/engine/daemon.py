@@ -32,6 +32,7 @@ from freshet.engine.logs import configure_logs
 from freshet.engine.looplag import Held, LoopWatch, SayHeld
 from freshet.engine.notify import Manager
 from freshet.engine.pluginwatch import watch_plugins
+from freshet.engine.resetting import Rereader
 from freshet.engine.views import EngineStatus
 from freshet.errors import Conflict, FreshetError
 from freshet.executors.apart import StepExecutor
@@ -57,8 +58,8 @@ over and over."""
 _log = structlog.get_logger("freshet")
 
 
-def run_daemon(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT; 0 after a clean stop, 1 where it could not start.
+def run_daemon(settings: Settings, read: Callable[[], Settings] | None = None) -> int:
+    """Run until SIGTERM or SIGINT; 0 after a clean stop, 1 where it could not start. `read`: reads the settings again.
 
     An engine bug passes through as its exception: the process ends with the traceback.
     """
@@ -67,7 +68,7 @@ def run_daemon(settings: Settings) -> int:
     manager = Manager.taken_from(os.environ)
     mistakes: list[FreshetError] = []
     try:
-        anyio.run(_main, settings, manager, backend_options={"use_uvloop": sys.platform != "win32"})
+        anyio.run(_main, settings, manager, read, backend_options={"use_uvloop": sys.platform != "win32"})
     except* FreshetError as group:
         mistakes = _flatten(group)
     if mistakes:
@@ -86,7 +87,7 @@ def _flatten(group: BaseExceptionGroup[FreshetError]) -> list[FreshetError]:
     return found
 
 
-async def _main(settings: Settings, manager: Manager) -> None:
+async def _main(settings: Settings, manager: Manager, read: Callable[[], Settings] | None) -> None:
     handed = handed_down(os.environ)
     check_folders(settings)
     with lock_state_dir(settings.state_dir):
@@ -94,7 +95,7 @@ async def _main(settings: Settings, manager: Manager) -> None:
         clock = SystemClock()
         store = await Store.open(settings.state_dir / "freshet.db", now=clock.now())
         try:
-            await _serve(settings, store, children, clock, manager, handed)
+            await _serve(settings, store, children, clock, manager, handed, read)
         finally:
             with anyio.CancelScope(shield=True):
                 await store.close()
@@ -108,6 +109,7 @@ async def _serve(
     clock: SystemClock,
     manager: Manager,
     handed: socket.socket | None,
+    read: Callable[[], Settings] | None,
 ) -> None:
     hosting = HostSettings(
         plugins_dir=settings.plugins_dir,
@@ -132,6 +134,8 @@ async def _serve(
         make_executors=make_executors,
         read=partial(read_plugins, settings.plugins_dir),
     )
+    if read is not None:
+        engine.reread = Rereader(engine, settings, read).reread
     ready, stopped, hurry = anyio.Event(), anyio.Event(), anyio.Event()
     control, outside = EngineControl(engine, store), Outside()
     with closing(bind(settings, handed)) as sockets:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,7 @@ from freshet.engine.partitions.sets import Sets
 from freshet.engine.pending import Pending
 from freshet.engine.refresher import Refresher
 from freshet.engine.reloader import ReadPlugins, Reloader
+from freshet.engine.reread import Reread
 from freshet.engine.retirer import Retirer
 from freshet.engine.staging import Staging, finish_stages
 from freshet.engine.sweeper import Sweeper
@@ -121,6 +122,8 @@ class Engine:
         self._starting: CodeHost | None = None
         self.hosting, self.reloader = Hosting(self, make_host), Reloader(self, read)
         self.offences, self.loop_holds = Offences(self), LoopHolds()
+        self.reread: Callable[[], Awaitable[Reread]] | None = None
+        """Reads the settings again."""
         self._make_executors = make_executors
         self.clock = clock
         self._store = store

@@ -10,12 +10,16 @@ from typing import Any, Literal
 
 import structlog
 
-__all__ = ["configure_logs"]
+__all__ = ["configure_logs", "set_level"]
+
+_at_least = {"level": 0}
+"""What is less is not said."""
 
 
 def configure_logs(level: str, form: Literal["auto", "console", "json"]) -> None:
     """Set up structlog for the whole process. `auto`: console on a terminal, JSON elsewhere."""
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
+    set_level(level)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -31,12 +35,24 @@ def configure_logs(level: str, form: Literal["auto", "console", "json"]) -> None
         shared.append(structlog.processors.format_exc_info)
         last = structlog.processors.JSONRenderer()
     structlog.configure(
-        processors=[*shared, last],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        processors=[_said_at_all, *shared, last],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),  # loggers are kept, the level may change
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
     _adopt_libraries(level, shared, last)
+
+
+def set_level(level: str) -> None:
+    """What is said from now on: this and what is more."""
+    _at_least["level"] = logging.getLevelNamesMapping()[level.upper()]
+    logging.getLogger().setLevel(max(logging.INFO, _at_least["level"]))
+
+
+def _said_at_all(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if logging.getLevelNamesMapping().get(method.upper(), logging.ERROR) < _at_least["level"]:
+        raise structlog.DropEvent
+    return event
 
 
 def _instants(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

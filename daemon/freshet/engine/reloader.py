@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import structlog
 
 from freshet.engine.limits import within_limits
 from freshet.engine.plugins import PluginView, standing
+from freshet.engine.reread import Reread
 from freshet.engine.swap import swap
 from freshet.engine.warnings import with_warnings
 from freshet.errors import Conflict, HostError, LoadError
@@ -39,12 +40,13 @@ ReadPlugins = Callable[[], PluginFiles]
 @dataclass(frozen=True, slots=True)
 class Reloaded:
     """What came of a load. `version`: that is in force now. `problems`: why the plugins as they are now are not.
-    `seconds`: from being asked."""
+    `seconds`: from being asked; `settings`: what came of reading these again."""
 
     outcome: Outcome
     version: str
     problems: tuple[LoadProblem, ...] = ()
     seconds: float = 0.0
+    settings: Reread = field(default_factory=Reread)
 
 
 class _Edited(Exception):
@@ -107,14 +109,19 @@ class Reloader:
 
     async def reload(self) -> Reloaded:
         """Put the plugins in force as they are now, if they are others, and if all is well with them; what is in
-        quarantine is tried again.
+        quarantine is tried again. Before that the settings are read again.
 
         Raises `Conflict` while the daemon starts or stops.
         """
         if self._engine.state != "ready":
             raise Conflict(f"the daemon is {self._engine.state}", hint="ask again once it is ready")
         self._quarantined.clear()
-        return await self._engine.instruments.work.whole(self._in_turn())
+        reread = self._engine.reread
+        settings = Reread() if reread is None else await reread()
+        done = await self._engine.instruments.work.whole(self._in_turn())
+        if settings.problem is not None and reread is not None and done.outcome == "changed":
+            settings = await reread()  # what did not fit the plugins of before may fit these
+        return replace(done, settings=settings)
 
     def ask(self) -> None:
         """Reload, and let nobody wait for it. While the daemon starts, what it loads is what there is."""

@@ -28,7 +28,7 @@ from freshet.store.records import QueuedStep
 if TYPE_CHECKING:
     from freshet.engine.engine import Engine
 
-__all__ = ["other_sets", "swap"]
+__all__ = ["other_sets", "redefine_steps", "swap"]
 
 
 async def swap(engine: Engine, host: CodeHost, report: LoadReport, held: frozenset[str]) -> None:
@@ -70,7 +70,7 @@ async def swap(engine: Engine, host: CodeHost, report: LoadReport, held: frozens
     engine.automator.resume(definitions, came.sets, came.moved, came.renamed)
     engine.refresher.published(news)
     engine.hosting.swap(host, held)
-    _redefine_steps(engine, definitions, came.renamed)
+    redefine_steps(engine, definitions, came.renamed)
     for executor in engine.launcher.executors.values():
         executor.prepare(definitions, report.sources)
     instruments.bus.publish(came.events)
@@ -81,7 +81,7 @@ async def swap(engine: Engine, host: CodeHost, report: LoadReport, held: frozens
     engine.launcher.dispatch()
 
 
-def _redefine_steps(engine: Engine, definitions: Definitions, renamed: Mapping[str, str]) -> None:
+def redefine_steps(engine: Engine, definitions: Definitions, renamed: Mapping[str, str]) -> None:
     """What waits and what is under way: it goes by its new name."""
 
     def anew(step: QueuedStep) -> Held:

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -27,7 +28,7 @@ def run(session: Session) -> int:
     settings = load_settings(session.config)
     from freshet.engine.daemon import run_daemon
 
-    return run_daemon(settings)
+    return run_daemon(settings, partial(load_settings, session.config))
 
 
 def check(session: Session) -> int:

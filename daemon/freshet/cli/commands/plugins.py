@@ -40,8 +40,13 @@ def reload(session: Session) -> int:
         for one in answer.problems:
             print(_line(one), file=sys.stderr)  # noqa: T201
         said = {"changed": "in force", "unchanged": "nothing has changed", "refused": "the last good plugins stay"}
+        if answer.settings_problem is not None:
+            print(f"{_line(answer.settings_problem)}\nthe settings of before stay", file=sys.stderr)  # noqa: T201
+        for what, names in (("changed", answer.settings_changed), ("wants a restart", answer.settings_waiting)):
+            for name in names:
+                print(in_line(f"{what}: {name}"))  # noqa: T201
         print(in_line(f"{said[answer.outcome]}: version {answer.version[:12]}"))  # noqa: T201
-    return 1 if answer.outcome == "refused" else 0
+    return 1 if answer.outcome == "refused" or answer.settings_problem is not None else 0
 
 
 def _line(one: ProblemAnswer) -> str:

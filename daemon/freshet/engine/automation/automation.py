@@ -29,7 +29,7 @@ from freshet.engine.automation.memory import Memory, rename
 from freshet.engine.automation.moment import Moment, apply
 from freshet.engine.automation.operators import value
 from freshet.engine.automation.outcomes import Key, Outcomes
-from freshet.engine.automation.program import Node, Program, programs_of
+from freshet.engine.automation.program import Node, Program, heeded, programs_of
 from freshet.engine.automation.renamed import carry
 from freshet.engine.automation.replay import rewind
 from freshet.engine.automation.state import EMPTY, ONE, AssetCounts, World
@@ -117,10 +117,8 @@ class Automation:
     def _adopt(self, definitions: Definitions) -> None:
         self._names = renames(definitions.assets)
         self._programs, self._known = programs_of(written_out(definitions), self._known)
-        self._max_depth = max((program.depth for program in self._known.values()), default=0)
         self._watchers = Watchers(self._world, self._programs)
-        self._world.latest_counts = any(program.latest for program in self._known.values())
-        self._world.starts_count = any(program.starts for program in self._known.values())
+        self._max_depth, self._world.latest_counts, self._world.starts_count = heeded(self._known.values())
         self._coming = Coming(self._world, self._programs)
         self._coming.rebuild()
         self._outcomes = Outcomes(self._world, self._programs)
@@ -155,10 +153,9 @@ class Automation:
             path_owner = asset
 
     def _memory_of(self, asset: str) -> Memory:
-        found = self._memory.get(asset)
-        if found is None:
-            found = self._memory[asset] = Memory(asset, self._deadlines.put)
-        return found
+        if asset not in self._memory:
+            self._memory[asset] = Memory(asset, self._deadlines.put)
+        return self._memory[asset]
 
     # --- evaluation -------------------------------------------------------------------------------------------
 
@@ -219,8 +216,7 @@ class Automation:
         for asset in self._new.keys() & seen:
             self._clockwork.begin(asset, moment.now)
             del self._new[asset]
-        changed = sorted(seen | self._pruned)
-        self._pruned.clear()
+        changed, self._pruned = sorted(seen | self._pruned), set[str]()
         chunks = (*alike.chunks, *(chunk for asset in changed for chunk in self._memory[asset].flush(asset)))
         return Evaluation(
             self._seq,

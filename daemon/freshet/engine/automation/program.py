@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -29,7 +29,7 @@ from freshet.definitions.condition import (
     WhenDepsReady,
 )
 
-__all__ = ["Node", "Program", "Reaction", "Span", "programs_of", "within"]
+__all__ = ["Node", "Program", "Reaction", "Span", "heeded", "programs_of", "within"]
 
 Reaction = Literal["missing", "update"]
 """What of an automated asset follows what is made above it: only partitions that are missing, or any (`update`)."""
@@ -154,6 +154,12 @@ class Program:
             )
             self.nodes.append(node)
         return node
+
+
+def heeded(programs: Collection[Program]) -> tuple[int, bool, bool]:
+    """Of all together: how many dependencies up they look, whether the latest window counts for any, and starts do."""
+    depth = max((one.depth for one in programs), default=0)
+    return depth, any(one.latest for one in programs), any(one.starts for one in programs)
 
 
 def within(node: Node) -> set[Node]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from freshet.definitions.executor import Lane
@@ -41,6 +41,29 @@ class Gatehouse:
         self._uses: dict[StepUse, Demand] = {}
         self._tags: dict[str, Gate] = {}
         self._users: dict[str, int] = {}
+
+    def resize(self, limits: Limits) -> Iterator[Gate]:
+        """Pools as they are now, and other numbers of the limits that there are; what is taken stays so. Who waits is
+        placed anew after this. Gives the gates that may have more room."""
+        self.limits = limits
+        self._uses.clear()
+        for name in self.pools.keys() - limits.pools.keys():
+            del self.pools[name]
+        for name, one in limits.pools.items():
+            gate = self.pools.setdefault(name, Gate("pool", name, one.slots))
+            gate.capacity = one.slots
+            rate = self.rates.get(name)
+            if one.rate is None:
+                self.rates.pop(name, None)
+            elif rate is None:
+                self.rates[name] = RateGate(name, one.rate)
+            else:
+                rate.rate, rate.capacity = one.rate, one.rate.count
+        for gate, _ in self.runs:
+            gate.capacity = gate.capacity if limits.runs is None else limits.runs
+        for name, gate in self._tags.items():
+            gate.capacity = limits.tags.get(name, limits.tags.get(name.partition("=")[0], gate.capacity))
+        yield from (*self.pools.values(), *self.rates.values(), *self._tags.values(), *(gate for gate, _ in self.runs))
 
     def of_tags(self, tags: Mapping[str, str]) -> Demand:
         """What a run with these tags takes of limits by tags: these are kept until they are `dropped`."""

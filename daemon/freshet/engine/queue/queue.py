@@ -53,10 +53,9 @@ class RunQueue:
         alone: Collection[str] = (),
         open: bool = False,
     ) -> None:
-        self.limits = limits or Limits()
         self.alone = alone
         self.open = open
-        self._gates = Gatehouse(capacity, lanes or {}, self.limits)
+        self._gates = Gatehouse(capacity, lanes or {}, limits or Limits())
         self._room = WaitingRoom(alone)
         self._lines = Lines()
         self._runs: dict[int, KnownRun] = {}
@@ -122,15 +121,13 @@ class RunQueue:
 
     def requeued(self, run_id: int) -> None:
         """The run has not begun after all: the launch of its only step came back."""
-        run = self._runs.get(run_id)
-        if run is not None and run.begun and not run.under_way:
+        if (run := self._runs.get(run_id)) is not None and run.begun and not run.under_way:
             self._uncount(run)
             self._place_anew(run_id, run)
 
     def reprioritize(self, run_id: int, priority: int) -> None:
         """What waits of the run, and what will, goes at this priority."""
-        run = self._runs.get(run_id)
-        if run is not None:
+        if (run := self._runs.get(run_id)) is not None:
             run.priority = priority
             self._place_anew(run_id, run)
 
@@ -166,13 +163,17 @@ class RunQueue:
                 self._add(run, step, depth, use, one.order)
 
     def redefine(self, anew: Callable[[QueuedStep], Held], alone: Collection[str], renamed: Mapping[str, str]) -> None:
-        """What waits may take something else now, or lie elsewhere in the graph, or have another name, as `anew` says.
-        What has begun keeps what it has. `renamed`: new names by the old ones."""
+        """What waits is what `anew` says; what has begun keeps what it has. `renamed`: new names by the old ones."""
         self.alone = alone
         self._room.soles.redefine(alone, renamed)
         for run_id, run in self._runs.items():
             run.held = {position: anew(step) for position, (step, _, _) in run.held.items()}
             self._place_anew(run_id, run, anew)
+
+    def resize(self, limits: Limits) -> None:
+        """Other limits hold; `redefine` follows."""
+        for gate in self._gates.resize(limits):
+            self._room.freed(gate)
 
     def waits(self, run_id: int) -> bool:
         """Whether a step of the run waits: for a slot, a limit, or the runs before it."""
@@ -307,7 +308,7 @@ class RunQueue:
         """Reserve for the first steps of runs what they want, as far as they would overtake nobody: none of what others
         wait for. `uses`: what steps take, by name, if that is not a worker alone."""
         booking = Booking(tuple(runs), uses)
-        if not uses and not self.limits.on_runs:
+        if not uses and not self._gates.limits.on_runs:
             self._book_workers(booking, count_first(runs, self.room("process")))
         elif self.open and not self._room.calls:
             book_each(booking, self._gates, now)
@@ -317,7 +318,7 @@ class RunQueue:
     def book_some(self, count: int, uses: Mapping[str, StepUse] = _NO_USES) -> Booking:
         """As `book`, for so many first steps of runs that are not at hand: none where a limit may concern them."""
         booking = Booking((), uses)
-        if not uses and not self.limits.on_runs:
+        if not uses and not self._gates.limits.on_runs:
             self._book_workers(booking, min(count, self.room("process")))
         return booking
 

@@ -29,11 +29,15 @@ async def plugins(api: Api) -> tuple[PluginAnswer, ...]:
 
 @router.post("/reload")
 async def reload(api: Api) -> ReloadAnswer:
-    """Load the plugins as they are now, and put them in force if all is well with them; else those of before stay."""
+    """Read the settings again and load the plugins as they are now; what is well with all of it is put in force, else
+    what was before stays."""
     done = await api.control.reload()
     return ReloadAnswer(
         outcome=done.outcome,
         version=done.version,
         problems=tuple(map(problem_answer, done.problems)),
         seconds=done.seconds,
+        settings_changed=done.settings.changed,
+        settings_waiting=done.settings.waiting,
+        settings_problem=None if done.settings.problem is None else problem_answer(done.settings.problem),
     )

@@ -12,12 +12,17 @@ __all__ = ["PluginAnswer", "ReloadAnswer"]
 
 class ReloadAnswer(Answer):
     """What came of loading the plugins. `changed`: they are in force as they are now; `refused`: something is
-    wrong with them (`problems`), and those of before stay. `version`: that is in force; `seconds`: from being asked."""
+    wrong with them (`problems`), and those of before stay. `version`: that is in force; `seconds`: from being asked.
+    The settings are read again first: `settings_changed` hold now, `settings_waiting` want a restart; with a
+    `settings_problem` those of before stay."""
 
     outcome: Literal["changed", "unchanged", "refused"]
     version: str
     problems: tuple[ProblemAnswer, ...] = ()
     seconds: float = 0.0
+    settings_changed: tuple[str, ...] = ()
+    settings_waiting: tuple[str, ...] = ()
+    settings_problem: ProblemAnswer | None = None
 
 
 class PluginAnswer(Answer):
