@@ -53,7 +53,7 @@ async def _size(one: Rig) -> int:
     pages: Any = await one.store.read(
         lambda db: [db.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "freelist_count")]
     )
-    return (pages[0] - pages[1]) * 4096
+    return int(pages[0] - pages[1]) * 4096
 
 
 @pytest.mark.parametrize(
