@@ -137,7 +137,8 @@ def test_each_item_is_tried_again_timed_out_and_shown_by_itself(make_site: MakeS
     assert [found[one].attempts for one in range(5)] == [1, 2, 2, 2, 2]
     assert [did(site, name) for name in ("fine", "fails", "dies", "hangs", "second")] == [1, 2, 2, 2, 2]
     assert "ValueError: no such region" in site.cli("items", str(number), "--state", "failed").stdout
-    assert site.cli("logs", str(number)).stdout.count("at work") == 9
+    logs = site.cli("logs", str(number)).stdout
+    assert logs.count("at work") == 9 and "regions started" in logs.splitlines()[0]
     # A run that retries it does what failed, and nothing again that was made.
     Path(site.folder, "mended").touch()
     again = daemon.client.retry(number).runs[0]

@@ -134,7 +134,7 @@ async def test_output_and_reports_are_in_the_journal(tmp_path: Path) -> None:
             '{"metadata": 3}',
         ]
         states = [line["message"] for line in lines if line["stream"] == "state"]
-        assert states == ["started", "succeeded"]
+        assert states == ["started", "succeeded"] and lines[0]["message"] == "started"
 
 
 async def test_a_value_comes_from_a_file_and_is_held_against_format_and_annotation(tmp_path: Path) -> None:

@@ -89,6 +89,18 @@ def test_what_a_fork_says_first_does_not_start_the_step_twice(journal: Journal, 
     assert [line.get("text", line.get("message")) for line in lines(tmp_path)] == ["below", "started", "above"]
 
 
+def test_what_processes_below_say_comes_after_the_start_where_that_was_said(journal: Journal, tmp_path: Path) -> None:
+    journal.started(os.getpid())
+    journal.say_started()
+    journal.say_started()
+    other = Journal(tmp_path / "not" / "yet" / "runs")
+    other.begin(7, "orders", 2)
+    other.texts("stdout", ["through the pipe"])
+    journal.succeeded()
+    said = [line.get("text", line.get("message")) for line in lines(tmp_path)]
+    assert said == ["started", "through the pipe", "succeeded"]
+
+
 def test_first_lines_of_many_threads_are_all_kept(journal: Journal, tmp_path: Path) -> None:
     journal.started(os.getpid())
     threads = [threading.Thread(target=journal.text, args=("stdout", str(one))) for one in range(20)]

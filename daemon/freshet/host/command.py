@@ -66,6 +66,7 @@ def run_command(
     argv = fill_arguments(spec.argv, _scope(order), what)
     inputs = _list_inputs(order, values_dir) if order["kind"] == "asset" else None
     reports = _Reports(context)
+    context.say_started()
     try:
         status = _run(argv, _environment(order, inputs), reports, what)
     finally:

@@ -144,6 +144,11 @@ class Journal:
         """The step has started, in this process: said before its next line."""
         self._held = pid, self.clock()
 
+    def say_started(self) -> None:
+        """Before processes below this one may write: what they say comes after that."""
+        if self._held is not None:
+            self._write(b"")
+
     def succeeded(self) -> None:
         """The step has succeeded: said where there is a journal."""
         if self._fd >= 0 or os.access(f"{self.folder}/{_FILE}", os.F_OK):

@@ -112,8 +112,13 @@ class RunningJob:
             self._artifacts = Artifacts(self._journal.folder, order["step"], order["position"], order["attempt"])
         self._journal.artifact(self._artifacts.keep(self._journal.clock(), name, **given))
 
+    def say_started(self) -> None:
+        """Other processes are about to speak for the step."""
+        self._journal.say_started()
+
     def map(self, function: Callable[..., Any], items: Iterable[Any], **options: Any) -> Any:
         """Items by themselves."""
+        self.say_started()
         if self._fans is None:  # what few steps need is not in the memory of all
             from freshet.host.fanout.fans import Fans
 
