@@ -13,7 +13,7 @@ from freshet.host.process import restore_signals
 
 __all__ = ["Surroundings", "Wear"]
 
-_STATM = Path("/proc/self/statm")
+_STATM = "/proc/self/statm"
 _INLINE = Process(steps=1_000_000_000)
 """Of the process for inline steps, which does not mind how many they are."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -35,10 +35,19 @@ class Wear:
         spec = self._definitions.asset.get(name) or self._definitions.job.get(name)
         limits = spec.executor if spec is not None and isinstance(spec.executor, Process) else _INLINE
         self._steps += 1
-        memory = int(_STATM.read_text().split()[1]) * _PAGE
+        memory = _memory()
         self._first = self._first or memory
         self.out = self._steps >= limits.steps or memory - self._first > limits.growth << 20
         return self.out
+
+
+def _memory() -> int:
+    """Bytes. As few calls of the system as can be: beside other threads, each is a wait for the interpreter's lock."""
+    descriptor = os.open(_STATM, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return int(os.read(descriptor, 256).split()[1]) * _PAGE
+    finally:
+        os.close(descriptor)
 
 
 class Surroundings:

@@ -116,6 +116,7 @@ class _Process:
         self._threads = ThreadPoolExecutor(_THREADS)
         self._flights: dict[tuple[int, int], Flight] = {}
         self._saying = threading.Lock()
+        self._wearing = threading.Lock()
         self._wear = Wear(catalog.definitions)
         specs: tuple[AssetSpec | JobSpec, ...] = (*catalog.definitions.assets, *catalog.definitions.jobs)
         self._stalls = {spec.name: spec.executor.stall for spec in specs if isinstance(spec.executor, Inline)}
@@ -179,7 +180,7 @@ class _Process:
         )
         sys.stdout.flush()
         sys.stderr.flush()
-        with self._saying:
+        with self._wearing:
             last = self._wear.worn_by(order["step"])
         self._flights.pop(step, None)
         self._tell(step, ended, journal, last=last)
