@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -282,10 +281,10 @@ class Automator:
                 else [BitMap()]
             )
             above = tuple(dict.fromkeys(one for name in request.assets for one in definitions.looked_at(name)))
-            for run in runs_of(definitions, request):
+            for run in runs_of(definitions, request, condition):
                 if all((run.partition or 0) in some for some in before):
                     later[len(runs)] = tuple(name for name in above if name not in request.assets)
-                runs.append(replace(run, condition=condition))
+                runs.append(run)
         return tuple(runs), later
 
     def _wake_at(self, when: float | None) -> None:
@@ -309,8 +308,8 @@ def _rows(evaluation: Evaluation) -> int:
     return len(evaluation.chunks) + sum(runs)
 
 
-def runs_of(definitions: Definitions, request: Request) -> list[RunToAdmit]:
-    """One run for each partition of a request."""
+def runs_of(definitions: Definitions, request: Request, condition: str | None = None) -> list[RunToAdmit]:
+    """One run for each partition of a request. `condition`: the digest of what asked for it."""
     specs = [definitions.asset[name] for name in request.assets]
     partitions = [request.partition] if isinstance(request.partition, int) else list(request.partition)
     steps = steps_of(definitions, request.assets, partitioned=request.set is not None)
@@ -325,6 +324,7 @@ def runs_of(definitions: Definitions, request: Request) -> list[RunToAdmit]:
             partition=number,
             tags=dict(specs[-1].tags),
             priority=max(spec.priority for spec in specs),
+            condition=condition,
         )
         for number in partitions
     ]

@@ -216,7 +216,8 @@ class Automation:
         for asset in self._new.keys() & seen:
             self._clockwork.begin(asset, moment.now)
             del self._new[asset]
-        changed, self._pruned = sorted(seen | self._pruned), set[str]()
+        changed = sorted(asset for asset in seen | self._pruned if self._memory[asset].unsaved)
+        self._pruned = set[str]()
         chunks = (*alike.chunks, *(chunk for asset in changed for chunk in self._memory[asset].flush(asset)))
         return Evaluation(
             self._seq,
@@ -381,7 +382,7 @@ class Automation:
     def expressions(self, assets: Iterable[str]) -> dict[str, str]:
         """The conditions of assets, by digest."""
         programs = {program.digest: program for asset in assets if (program := self._programs.get(asset)) is not None}
-        return {digest: str(program.root.condition) for digest, program in programs.items()}
+        return {digest: program.text for digest, program in programs.items()}
 
     def _check(self, asset: str) -> None:
         if asset not in self._world.topology.set_of:

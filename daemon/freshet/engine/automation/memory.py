@@ -60,7 +60,9 @@ class Memory:
             self._bits[key] = fresh
         else:
             del self._bits[key]
-        self._touched.setdefault(key, set()).update(_chunks(changed))
+        touched = self._touched.setdefault(key, set())
+        low, high = changed.min() // CHUNK, changed.max() // CHUNK
+        touched.update((low,) if low == high else _chunks(changed))
 
     def add(self, key: str, bits: BitMap) -> None:
         """Set `bits`."""
@@ -71,6 +73,11 @@ class Memory:
         """Clear `bits`."""
         if bits and key in self._bits:
             self.assign(key, bits, EMPTY)
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether anything changed since the last flush."""
+        return bool(self._touched)
 
     @property
     def numbered(self) -> bool:

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from freshet.definitions.condition import (
@@ -118,6 +119,11 @@ class Program:
         self.mark_key = f"mark-{digest}"
         own = {node.key for node in (*within(self.root), *self.crons)}
         self.keys = frozenset({self.first_key, self.root_key, self.mark_key, *own})
+
+    @cached_property
+    def text(self) -> str:
+        """The condition as an expression."""
+        return str(self.root.condition)
 
     def _add(self, condition: AutomationCondition) -> Node:
         plain = _plain(condition)
