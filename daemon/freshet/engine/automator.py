@@ -2,7 +2,8 @@
 commits with what they remember.
 
 Its cursor is the sequence number of the last transaction looked at. Transactions that changed nothing for any
-condition are written a thousand together: after a crash they are looked at again, with the same result.
+condition are written a thousand together, and those that asked for nothing may wait for some that do: after a crash
+they are looked at again, with the same result.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ _AT_ONCE = 32
 """Transactions that are looked at, at most, before what came of them is committed."""
 _ROWS_AT_ONCE = 200
 """Runs asked for and pieces of memory, after which no more is looked at before these are committed."""
+_KEPT_FOR = 0.5
+"""Seconds for which what asks for no run waits for what does. After a crash it is looked at again."""
 
 _Looked = tuple[Evaluation, tuple[Event, ...]]
 """What came of a transaction, and its events; of a deadline there are none."""
@@ -56,6 +59,8 @@ class Automator:
         self._busy = False
         self._looked_at = 0.0
         self._unsaved = 0
+        self._kept: list[tuple[Booking, AutomationCommit, tuple[Told, ...]]] = []
+        self._keeps = self._kept_due = False
         self._timer_due = False
         self._rests = asyncio.Event()
         self.open = False
@@ -131,7 +136,8 @@ class Automator:
         self._pump()
 
     async def save(self) -> None:
-        """Write the cursor, if transactions without effect have moved it on."""
+        """Commit what is kept, and write the cursor, if transactions without effect have moved it on."""
+        await self._commit()
         if self._unsaved:
             self._unsaved = 0
             commit = AutomationCommit(seq=self._seq, at=self._in.clock.now(), runs=(), chunks=())
@@ -143,6 +149,7 @@ class Automator:
         if self._busy:
             self._rests.clear()
             await self._rests.wait()
+        await self._commit()
 
     async def catch_up(self, seq: int) -> None:
         """While paused, and before other definitions hold: look at what was committed before event `seq`."""
@@ -153,6 +160,7 @@ class Automator:
                 break
             for transaction in _transactions(page):
                 await self._settle([self._look(transaction)])
+        await self._commit()
 
     def resume(
         self,
@@ -170,18 +178,21 @@ class Automator:
         """Look at nothing more; the rest is looked at after the next start."""
         self.open = False
         self._in.heap.cancel("automation")
+        self._in.heap.cancel("automation-memory")
 
     def _pump(self) -> None:
-        if self.open and not self._busy and (self._waiting or self._timer_due):
+        if self.open and not self._busy and (self._waiting or self._timer_due or self._kept_due):
             self._busy = True
             self._looked_at = self._in.clock.monotonic()
             self._in.work.spawn(self._work_off())
 
     async def _work_off(self) -> None:
         try:
-            while self.open and (self._waiting or self._timer_due):
+            while self.open and (self._waiting or self._timer_due or self._kept_due):
                 if self._waiting:
                     await self._look_in_order()
+                elif self._kept_due:
+                    await self._commit()
                 else:
                     self._timer_due = False
                     await self._settle([(self._automation.timer(self._in.clock.now()), ())])
@@ -220,29 +231,46 @@ class Automator:
         return evaluation, events
 
     async def _settle(self, looked: Sequence[_Looked]) -> None:
-        """Commit what came of these, in their order, and launch what may begin."""
+        """Commit what came of these. What asks for no run is kept for a while, as long as runs are under way: what they
+        lead to is committed with it."""
         self._looked_at = self._in.clock.monotonic()
         if looked:
             self._wake_at(looked[-1][0].wake_at)
-        bookings: list[Booking] = []
-        commits: list[AutomationCommit] = []
+        urgent = not self._launcher.running
         for evaluation, events in looked:
             if not evaluation.requests and not evaluation.chunks:
                 self._unsaved += 1
                 continue
             self._unsaved = 0
-            booking, commit = self._booked(evaluation, events)
-            bookings.append(booking)
-            commits.append(commit)
-        if commits:
-            done = await persist(self._in, partial(commit_automation, commits=commits), what="automation")
-            for told in (told for evaluation, _ in looked for told in evaluation.told):
-                _say(told)
-            for booking, admitted in zip(bookings, done, strict=True):
-                self._in.bus.publish(admitted.events)
-                self._launcher.admitted(booking, booking.runs, admitted.runs)
+            self._kept.append((*self._booked(evaluation, events), evaluation.told))
+            urgent = urgent or bool(evaluation.requests or evaluation.told)
+        if urgent or sum(1 + len(commit.chunks) for _, commit, _ in self._kept) >= _ROWS_AT_ONCE:
+            await self._commit()
+        elif self._kept and not self._keeps:
+            self._keeps = True
+            self._in.heap.after("automation-memory", _KEPT_FOR, self._kept_long)
         if self._unsaved >= _UNSAVED_MAX:
             await self.save()
+
+    async def _commit(self) -> None:
+        """What has been looked at, in its order; and launch what may begin."""
+        kept, self._kept, self._kept_due = self._kept, [], False
+        if self._keeps:
+            self._keeps = False
+            self._in.heap.cancel("automation-memory")
+        if not kept:
+            return
+        commits = [commit for _, commit, _ in kept]
+        done = await persist(self._in, partial(commit_automation, commits=commits), what="automation")
+        for told in (one for _, _, several in kept for one in several):
+            _say(told)
+        for (booking, _, _), admitted in zip(kept, done, strict=True):
+            self._in.bus.publish(admitted.events)
+            self._launcher.admitted(booking, booking.runs, admitted.runs)
+
+    def _kept_long(self) -> None:
+        self._keeps, self._kept_due = False, True
+        self._pump()
 
     def _booked(self, evaluation: Evaluation, events: tuple[Event, ...]) -> tuple[Booking, AutomationCommit]:
         definitions = self._in.in_force.definitions
