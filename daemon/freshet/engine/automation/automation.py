@@ -216,8 +216,7 @@ class Automation:
         for asset in self._new.keys() & seen:
             self._clockwork.begin(asset, moment.now)
             del self._new[asset]
-        changed = sorted(asset for asset in seen | self._pruned if self._memory[asset].unsaved)
-        self._pruned = set[str]()
+        changed, self._pruned = sorted(one for one in seen | self._pruned if self._memory[one].unsaved), set[str]()
         chunks = (*alike.chunks, *(chunk for asset in changed for chunk in self._memory[asset].flush(asset)))
         return Evaluation(
             self._seq,
