@@ -213,3 +213,19 @@ def test_where_the_scheduler_is_lost_the_attempt_is_interrupted_and_the_next_one
     assert (run.state, run.interruptions) == ("succeeded", 1)
     site.cli_json("materialize", "above", "total", "below", "--wait")
     assert daemon.runs()[0].state == "succeeded"
+
+
+def test_the_cluster_runs_the_code_that_is_in_force(site: Site) -> None:
+    daemon = site.start().ready()
+    file, text = site.plugins / "clustered.py", (site.plugins / "clustered.py").read_text()
+    assert site.cli("materialize", "above", "--wait").returncode == 0
+    for said in ("on the cluster", "said anew", "and anew again", "on the cluster"):
+        before = daemon.client.status().definitions_version
+        edited = text.replace('print("on the cluster")', f'print("{said}")')
+        if edited != file.read_text():
+            file.write_text(edited)
+            daemon.wait_until(lambda before=before: daemon.client.status().definitions_version != before, "reloaded")  # type: ignore[misc]
+        assert site.cli("materialize", "total", "--wait").returncode == 0
+        run = daemon.runs("total")[0].id
+        assert f"{said}\n" in site.cli("logs", str(run)).stdout
+    assert daemon.stop() == 0
