@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from freshet.testing import Ticked, VirtualEngine
 
-__all__ = ["freshet_contract", "freshet_engine", "freshet_plugin", "freshet_tick"]
+__all__ = ["freshet_contract", "freshet_engine", "freshet_plugin", "freshet_settings", "freshet_tick"]
 
 
 @pytest.fixture(scope="session")
@@ -57,3 +57,17 @@ def freshet_engine() -> Generator[Callable[..., VirtualEngine]]:
             return stack.enter_context(engine(plugin, **options))
 
         yield begin
+
+
+@pytest.fixture
+def freshet_settings() -> Generator[Callable[..., None]]:
+    """`freshet_settings(orders={"bucket": "test"})`: until the end of the test, what `settings("orders")` answers; see
+    `freshet.testing.with_settings`."""
+    from freshet.testing import with_settings
+
+    with ExitStack() as stack:
+
+        def give(**tables: Any) -> None:
+            stack.enter_context(with_settings(**tables))
+
+        yield give

@@ -16,7 +16,7 @@ SENSORS = ROOT / "sensors" / "freshet_sensors"
 ALLOWED: dict[str, set[str]] = {
     "definitions": set(),
     "io": {"definitions"},
-    "host": {"io", "definitions"},
+    "host": {"io", "definitions", "masking", "secrets"},
     "store": {"definitions"},
     # The frame protocol is spoken on both sides.
     "executors": {
@@ -33,10 +33,11 @@ ALLOWED: dict[str, set[str]] = {
         # And what comes back from another machine is written as a worker here would have written it.
         "host.remote",
         "io.files",
+        "masking",
     },
-    "engine": {"executors", "store", "definitions", "secrets"},
+    "engine": {"executors", "store", "definitions", "masking", "secrets"},
     "http": {"engine", "executors", "store", "definitions", "configuration"},
-    "cli": {"http", "engine", "executors", "store", "definitions", "configuration", "configfile"},
+    "cli": {"http", "engine", "executors", "store", "definitions", "configuration", "configfile", "pluginconfig"},
     "testing": {"engine", "executors", "store", "host", "io", "definitions"},
 }
 # The top of the task tree puts the rooms together.

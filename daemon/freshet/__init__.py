@@ -51,6 +51,8 @@ from freshet.host.contexts import (
     StepContext,
 )
 from freshet.host.current import current
+from freshet.host.plugin_settings import settings
+from freshet.masking import conceal
 
 if TYPE_CHECKING:
     from freshet.io.s3 import S3Values
@@ -131,6 +133,7 @@ __all__ = [
     "asset",
     "check",
     "check_key",
+    "conceal",
     "current",
     "external_asset",
     "job",
@@ -138,6 +141,7 @@ __all__ = [
     "resource",
     "schedule",
     "sensor",
+    "settings",
 ]
 
 

@@ -104,6 +104,19 @@ def _tag(value: str) -> str:
     return value
 
 
+def _plugin(value: str) -> str:
+    try:
+        return check_name(value, what="plugin settings", identifier=False)
+    except InvalidName as error:
+        raise ValueError(f"{error.message}; {error.hint}") from None
+
+
+def _table(value: object) -> object:
+    if not isinstance(value, dict):  # what stands there may be a secret that should not
+        raise ValueError("is no table; write it below [plugins.NAME], as settings(NAME) asks for it")
+    return value  # pyright: ignore[reportUnknownVariableType]  # TOML
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 """Written as a duration ("6s", "30d"), held in seconds."""
 
@@ -242,6 +255,10 @@ class Settings(BaseSettings):
     automation: AutomationSettings = AutomationSettings()
     retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
+
+    plugins: dict[Annotated[str, BeforeValidator(_plugin)], Annotated[dict[str, Any], BeforeValidator(_table)]] = Field(
+        default_factory=dict[str, dict[str, Any]]
+    )
 
     @property
     def socket_path(self) -> Path:

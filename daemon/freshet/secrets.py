@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from freshet.errors import FreshetError
+from freshet.masking import conceal
 
 __all__ = ["MissingSecret", "Secrets"]
 
@@ -57,6 +58,7 @@ class Secrets:
             found = self._of_file(reference, self._path(kind, name))
         if isinstance(found, MissingSecret):
             raise found.with_traceback(None)
+        conceal(found)
         return found
 
     def read_all(self, references: Sequence[str]) -> tuple[tuple[bytes, ...], tuple[MissingSecret, ...]]:

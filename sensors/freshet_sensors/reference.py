@@ -9,7 +9,7 @@ import os
 import re
 from pathlib import Path
 
-from freshet import FreshetError
+from freshet import FreshetError, conceal
 
 __all__ = ["filled", "names_file", "names_secret", "read"]
 
@@ -52,6 +52,7 @@ def _held(kind: str, name: str, what: str) -> str:
             raise FreshetError(
                 f"{what}: the environment has no {name}", hint=f"set {name} for the daemon, and start it anew"
             )
+        conceal(found)
         return found
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     if kind == "cred" and not folder:
@@ -66,4 +67,5 @@ def _held(kind: str, name: str, what: str) -> str:
         raise FreshetError(f"{what}: {path} cannot be read: {reason}", hint=hint) from None
     if not found:
         raise FreshetError(f"{what}: {path} is empty", hint=hint)
+    conceal(found)
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-TESTS = """
+TESTS = r'''
 from freshet import RunRequest, asset, job, sensor
 
 @job
@@ -49,10 +49,39 @@ def test_engine(freshet_engine):
     assert other.states() == []
 
 def test_plugin(freshet_plugin, freshet_engine, tmp_path):
-    (tmp_path / "orders.py").write_text("from freshet import asset\\n@asset\\ndef one(): return 1\\n")
+    (tmp_path / "orders.py").write_text("from freshet import asset\n@asset\ndef one(): return 1\n")
     assert freshet_plugin(tmp_path / "orders.py").one() == 1
     assert freshet_engine(tmp_path / "orders.py").materialize("one")[0].state == "succeeded"
+
+PLUGIN = """
+from freshet import asset, settings
+from pydantic import BaseModel, SecretStr
+
+class Orders(BaseModel):
+    bucket: str
+    token: SecretStr
+
+ORDERS = settings("orders", Orders)
+
+@asset
+def one():
+    return ORDERS.bucket + ORDERS.token.get_secret_value()
 """
+
+def test_settings(freshet_plugin, freshet_engine, freshet_settings, tmp_path):
+    import pytest
+    from freshet import settings
+    from freshet.errors import SettingsError
+    (tmp_path / "orders.py").write_text(PLUGIN)
+    with pytest.raises(SettingsError, match="plugins.orders.bucket is missing"):
+        freshet_plugin(tmp_path / "orders.py")
+    freshet_settings(orders={"bucket": "b", "token": "t"})
+    river = freshet_engine(tmp_path / "orders.py")
+    river.materialize("one")
+    assert river.value("one") == "bt"
+    freshet_settings(others={})
+    assert settings("orders") == {}
+'''
 
 UNTOUCHED = """
 import sys
@@ -73,7 +102,7 @@ def test_they_work_without_being_imported(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(TESTS)
     done = _pytest(tmp_path, "-q", "-W", "error")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "5 passed" in done.stdout
+    assert "6 passed" in done.stdout
 
 
 def test_where_nobody_asks_for_them_nothing_of_freshet_is_loaded(tmp_path: Path) -> None:
@@ -85,7 +114,7 @@ def test_where_nobody_asks_for_them_nothing_of_freshet_is_loaded(tmp_path: Path)
 def test_each_is_listed_with_its_meaning(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text("def test_nothing(): ...\n")
     said = _pytest(tmp_path, "--fixtures", "-v").stdout
-    for name in ("freshet_contract", "freshet_engine", "freshet_plugin", "freshet_tick"):
+    for name in ("freshet_contract", "freshet_engine", "freshet_plugin", "freshet_settings", "freshet_tick"):
         assert f"\n{name}" in said
     assert "freshet.testing.engine" in said
 

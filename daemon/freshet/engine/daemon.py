@@ -25,6 +25,7 @@ from anyio.abc import TaskStatus
 
 from freshet.configuration import Settings, check_folders
 from freshet.definitions.executor import Lane
+from freshet.definitions.tables import Tables
 from freshet.engine.clock import SystemClock
 from freshet.engine.engine import Engine, EngineOptions
 from freshet.engine.facade import EngineControl
@@ -58,8 +59,11 @@ over and over."""
 _log = structlog.get_logger("freshet")
 
 
-def run_daemon(settings: Settings, read: Callable[[], Settings] | None = None) -> int:
-    """Run until SIGTERM or SIGINT; 0 after a clean stop, 1 where it could not start. `read`: reads the settings again.
+def run_daemon(
+    settings: Settings, read: Callable[[], Settings] | None = None, tables: Callable[[], Tables] = Tables
+) -> int:
+    """Run until SIGTERM or SIGINT; 0 after a clean stop, 1 where it could not start. `read`: reads the settings again;
+    `tables`: what the configuration says to plugins, asked each time that they are loaded.
 
     An engine bug passes through as its exception: the process ends with the traceback.
     """
@@ -68,7 +72,7 @@ def run_daemon(settings: Settings, read: Callable[[], Settings] | None = None) -
     manager = Manager.taken_from(os.environ)
     mistakes: list[FreshetError] = []
     try:
-        anyio.run(_main, settings, manager, read, backend_options={"use_uvloop": sys.platform != "win32"})
+        anyio.run(_main, settings, manager, read, tables, backend_options={"use_uvloop": sys.platform != "win32"})
     except* FreshetError as group:
         mistakes = _flatten(group)
     if mistakes:
@@ -87,7 +91,9 @@ def _flatten(group: BaseExceptionGroup[FreshetError]) -> list[FreshetError]:
     return found
 
 
-async def _main(settings: Settings, manager: Manager, read: Callable[[], Settings] | None) -> None:
+async def _main(
+    settings: Settings, manager: Manager, read: Callable[[], Settings] | None, tables: Callable[[], Tables]
+) -> None:
     handed = handed_down(os.environ)
     check_folders(settings)
     with lock_state_dir(settings.state_dir):
@@ -95,7 +101,7 @@ async def _main(settings: Settings, manager: Manager, read: Callable[[], Setting
         clock = SystemClock()
         store = await Store.open(settings.state_dir / "freshet.db", now=clock.now())
         try:
-            await _serve(settings, store, children, clock, manager, handed, read)
+            await _serve(settings, store, children, clock, manager, handed, read, tables)
         finally:
             with anyio.CancelScope(shield=True):
                 await store.close()
@@ -110,12 +116,14 @@ async def _serve(
     manager: Manager,
     handed: socket.socket | None,
     read: Callable[[], Settings] | None,
+    tables: Callable[[], Tables],
 ) -> None:
     hosting = HostSettings(
         plugins_dir=settings.plugins_dir,
         root=settings.root,
         state_dir=settings.state_dir,
         timezone=settings.timezone,
+        tables=tables,
     )
 
     def make_host(answers: Answers) -> CodeHost:
@@ -132,7 +140,7 @@ async def _serve(
         clock=clock,
         options=options,
         make_executors=make_executors,
-        read=partial(read_plugins, settings.plugins_dir),
+        read=partial(read_plugins, settings.plugins_dir, tables),
     )
     if read is not None:
         engine.reread = Rereader(engine, settings, read).reread

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import structlog
 
+from freshet.masking import masked
+
 __all__ = ["configure_logs", "set_level"]
 
 _at_least = {"level": 0}
@@ -35,7 +37,7 @@ def configure_logs(level: str, form: Literal["auto", "console", "json"]) -> None
         shared.append(structlog.processors.format_exc_info)
         last = structlog.processors.JSONRenderer()
     structlog.configure(
-        processors=[_said_at_all, *shared, last],
+        processors=[_said_at_all, *shared, last, _concealed],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),  # loggers are kept, the level may change
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
@@ -55,6 +57,11 @@ def _said_at_all(logger: Any, method: str, event: MutableMapping[str, Any]) -> M
     return event
 
 
+def _concealed(logger: Any, method: str, event: Any) -> Any:
+    """What has been rendered, with stars for secrets."""
+    return masked(event) if isinstance(event, str) else event
+
+
 def _instants(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """What happens at a moment (`retry_at`) is said as a time, not as seconds since 1970."""
     at = event.get("retry_at")
@@ -68,7 +75,7 @@ def _adopt_libraries(level: str, shared: list[structlog.typing.Processor], last:
     handler = logging.StreamHandler(sys.stderr)
     remove = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[remove, last]),
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[remove, last, _concealed]),
     )
     logging.basicConfig(level=max(logging.INFO, logging.getLevelNamesMapping()[level.upper()]), handlers=[handler])
     logging.getLogger("uvicorn").setLevel(logging.WARNING)

@@ -86,11 +86,12 @@ class Rereader:
 
 
 def _sorted_out(before: Settings, after: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What is different, by name: what may hold at once, and what wants a restart."""
+    """What is different, by name: what may hold at once, and what wants a restart. What is said to plugins comes with
+    them."""
     live, waiting = list[str](), list[str]()
     counts = (before.limits.runs is None) == (after.limits.runs is None)
     same_tags = before.limits.tags.keys() == after.limits.tags.keys()
-    for name in _differences(before.model_dump(), after.model_dump()):
+    for name in _differences(before.model_dump(exclude={"plugins"}), after.model_dump(exclude={"plugins"})):
         whole = counts and same_tags if name.startswith("limits.") else True
         at_once = whole and any(name == one or name.startswith(f"{one}.") for one in _LIVE)
         (live if at_once else waiting).append(name)

@@ -96,7 +96,7 @@ class ProcessCodeHost:
         self._loaded = loop.create_future()
         lock_fd = self._children.fd if self._children else None
         if self._sources is None:
-            self._sources = await asyncio.to_thread(Sources.read, self._settings.plugins_dir)
+            self._sources = await asyncio.to_thread(self._settings.read)
         try:
             self._process = HostProcess(
                 loop, self._settings, self._sources, mark=self._mark, lock_fd=lock_fd, ended=self._ended

@@ -78,7 +78,7 @@ class DaskSteps:
         self._addresses = {one.name: one.executor.address for one in specs if isinstance(one.executor, Dask)}
         self._plugins.clear()  # those of before are no longer what is to run
         if self._addresses:
-            self._sources = sources or Sources.read(self._settings.plugins_dir)
+            self._sources = sources or self._settings.read()
             if self._sources.version != definitions.version:
                 self._sources = None
                 self._problem = "the plugins were changed after they were loaded; freshet reload"

@@ -80,7 +80,7 @@ class DetachedSteps:
         if not any(isinstance(one.executor, Detached) for one in specs):
             self._problem = "no step is detached"
             return
-        sources = sources or Sources.read(self._settings.plugins_dir)
+        sources = sources or self._settings.read()
         if sources.version != definitions.version:
             self._problem = "the plugins were changed after they were loaded; freshet reload"
             return

@@ -17,6 +17,7 @@ from freshet.executors.hostsettings import HostSettings
 from freshet.executors.strays import MARK
 from freshet.host.messages import HostPlan
 from freshet.host.sources import Sources
+from freshet.masking import masked
 
 __all__ = ["HostProcess"]
 
@@ -140,6 +141,6 @@ class HostProcess:
             self._line(rest)
 
     def _line(self, line: bytes) -> None:
-        text = line.decode("utf-8", "backslashreplace")
+        text = masked(line.decode("utf-8", "backslashreplace"))
         self._lines.append(text)
         _log.info(text)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from freshet.definitions.tables import Tables
+from freshet.errors import SettingsError
 from freshet.executors.base import LoadProblem
 from freshet.host.sources import Sources
 
@@ -30,9 +32,14 @@ class PluginFiles:
     warnings: tuple[LoadProblem, ...] = ()
 
 
-def read_plugins(folder: Path) -> PluginFiles:
-    """What lies there now. Blocks."""
-    sources = Sources.read(folder)
+def read_plugins(folder: Path, tables: Callable[[], Tables] = Tables) -> PluginFiles:
+    """What lies there now, with what the configuration says to plugins. Blocks."""
+    wrong: list[LoadProblem] = []
+    try:
+        sources = Sources.read(folder, tables())
+    except SettingsError as error:
+        sources = Sources.read(folder)
+        wrong.append(LoadProblem(error.message, error.hint))
     digests = {
         sources.path(name): hashlib.blake2b(text, digest_size=8).hexdigest() for name, text in sources.files.items()
     }
@@ -41,9 +48,9 @@ def read_plugins(folder: Path) -> PluginFiles:
     paths |= {parent for path in paths for parent in path.parents if parent.is_relative_to(folder)}
     told = [one for path in sorted(paths) for one in _told(path)]
     return PluginFiles(
-        sources.version,
+        "" if wrong else sources.version,
         digests,
-        tuple(problem for problem, refused in told if refused),
+        (*wrong, *(problem for problem, refused in told if refused)),
         tuple(problem for problem, refused in told if not refused),
     )
 

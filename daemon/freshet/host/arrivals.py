@@ -1,8 +1,9 @@
 """`python -m freshet.host.arrivals PLUGINS PARENT`: what the sensors would say of files that arrive, for a simulation.
 
-Reads JSON lines [number, path, at] until the end of its input, and answers with JSON lines: first {"sensors": names},
-those that have a method `arrival(path, at)`; then for each that has something to say of a line {"line", "sensor",
-"body"} with what it yields (see `evaluator.messages`), or {"line", "sensor", "problem"}.
+Reads a JSON line of what the configuration says to plugins, then JSON lines [number, path, at] until the end of its
+input, and answers with JSON lines: first {"sensors": names}, those that have a method `arrival(path, at)`; then for
+each that has something to say of a line {"line", "sensor", "body"} with what it yields (see `evaluator.messages`), or
+{"line", "sensor", "problem"}.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from freshet.definitions.sensor import Sensor
+from freshet.definitions.tables import Tables
 from freshet.errors import FreshetError
 from freshet.host.describe import catalog
 from freshet.host.evaluator.outcome import Found
@@ -33,7 +35,8 @@ def main(plugins: str, parent: str) -> None:
     die_with_parent(int(parent))
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)
-        sources = Sources.read(Path(plugins))
+        tables = Tables(**orjson.loads(sys.stdin.buffer.readline()))
+        sources = Sources.read(Path(plugins), tables)
         made = catalog(load(sources).found, version=sources.version)
         judge(made.sensors, sys.stdin.buffer, answers)
     os._exit(0)  # whatever threads the plugins have started

@@ -39,6 +39,8 @@ from typing import Any, Literal, cast
 
 import orjson
 
+from freshet.masking import masked_bytes
+
 __all__ = ["ATTEMPT_MAX", "LINE_MAX", "RUN_MAX", "Journal", "LineCutter", "journal_path"]
 
 ATTEMPT_MAX = 16 * 2**20
@@ -231,6 +233,7 @@ class Journal:
             self._held = None  # until now, others wait for it
 
     def _put(self, text: bytes) -> None:
+        text = masked_bytes(text)
         if self._torn:
             text = b"\n" + text
         self._torn = os.write(self._fd, text) < len(text)

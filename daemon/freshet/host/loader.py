@@ -18,8 +18,10 @@ from freshet.definitions.source import collecting
 from freshet.errors import DefinitionError, FreshetError
 from freshet.host.messages import ProblemData
 from freshet.host.misspelt import misspelt
+from freshet.host.plugin_settings import given, unasked, use
 from freshet.host.process import thread_count
 from freshet.host.sources import PACKAGE, PluginFinder, Sources
+from freshet.masking import masked
 
 __all__ = ["QUIET_THREADS", "Loaded", "load", "problem_of", "quiet_threads"]
 
@@ -63,6 +65,7 @@ def load(sources: Sources, *, announce: Callable[[str], None] = lambda file: Non
     `quiet_threads`, for a process that is to be forked."""
     loaded = Loaded()
     PluginFinder(sources).install()
+    use(sources.tables)
     threads = thread_count()
     with quiet_threads() if quiet else nullcontext(), collecting() as found:
         for module, name in sources.plugins.items():
@@ -79,6 +82,8 @@ def load(sources: Sources, *, announce: Callable[[str], None] = lambda file: Non
                 loaded.warnings.append(_started_threads(file, now - threads))
             threads = max(threads, now)
     loaded.found = list(dict.fromkeys(found))
+    if not loaded.problems:
+        loaded.warnings.extend(map(_unasked, unasked()))
     loaded.threads = thread_count()
     return loaded
 
@@ -114,7 +119,8 @@ def problem_of(error: BaseException, file: str) -> ProblemData:
         hint = f"install {error.name.partition('.')[0]!r} for the Python that runs Freshet, or correct the name"
     elif (found := misspelt(error, file)) is not None:
         message, hint = found
-    return ProblemData(message=message, hint=hint, file=place, line=line, traceback=_trimmed(error))
+    said, remedy, trace = masked(message), masked(hint), masked(_trimmed(error))
+    return ProblemData(message=said, hint=remedy, file=place, line=line, traceback=trace)
 
 
 def _deepest_line(trace: TracebackType | None, file: str) -> int | None:
@@ -134,6 +140,17 @@ def _trimmed(error: BaseException) -> str:
 def _unreadable(file: str, reason: str) -> ProblemData:
     return ProblemData(
         message=f"cannot be read: {reason}", hint="check the file's permissions", file=file, line=None, traceback=""
+    )
+
+
+def _unasked(name: str) -> ProblemData:
+    file, _, line = given().place(name).rpartition(":")
+    return ProblemData(
+        message=f"[plugins.{name}]: no plugin has asked for it while it was loaded",
+        hint=f'call settings("{name}", Model) at the top of the plugin that it is meant for, or correct the name',
+        file=file or None,
+        line=int(line) if line.isdigit() else None,
+        traceback="",
     )
 
 

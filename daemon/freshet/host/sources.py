@@ -1,8 +1,8 @@
 """The plugin files as they stood at one moment, and the import hook that loads them from there.
 
-All `*.py` below the plugins folder are read once. What is loaded, hashed and (in spawn mode) loaded again by each new
-worker is that snapshot: an edit under way never gives half of one version and half of another, and a broken edit does
-not reach workers of the last good one.
+All `*.py` below the plugins folder are read once, and with them what the configuration says to plugins. What is
+loaded, hashed and (in spawn mode) loaded again by each new worker is that snapshot: an edit under way never gives half
+of one version and half of another, and a broken edit does not reach workers of the last good one.
 
 `orders.py` becomes the module `freshet_plugins.orders`; another plugin's `import orders` gives the same module, unless
 something installed is called `orders`. Nothing is compiled to disk.
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from freshet.definitions.source import PLUGIN_PACKAGE
+from freshet.definitions.tables import Tables
 
 if TYPE_CHECKING:
     from importlib.abc import Loader, MetaPathFinder
@@ -39,13 +40,20 @@ PACKAGE = PLUGIN_PACKAGE
 class Sources:
     """File contents by path relative to `root`, with forward slashes. `unreadable`: the same, with the reason."""
 
-    def __init__(self, root: Path, files: Mapping[str, bytes], unreadable: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        files: Mapping[str, bytes],
+        unreadable: Mapping[str, str] | None = None,
+        tables: Tables | None = None,
+    ) -> None:
         self.root = root
         self.files = dict(files)
         self.unreadable = dict(unreadable or {})
+        self.tables = tables or Tables()
 
     @classmethod
-    def read(cls, root: Path) -> Sources:
+    def read(cls, root: Path, tables: Tables | None = None) -> Sources:
         """All Python files below `root`; hidden files and folders are left out. A missing folder holds none."""
         files, unreadable = dict[str, bytes](), dict[str, str]()
         for path in sorted(root.rglob("*.py")):
@@ -58,26 +66,30 @@ class Sources:
                 continue
             except OSError as error:
                 unreadable[relative.as_posix()] = error.strerror or str(error)
-        return cls(root, files, unreadable)
+        return cls(root, files, unreadable, tables)
 
     def dump(self) -> bytes:
         """The snapshot as bytes, for another process."""
         texts = {name: base64.b64encode(content).decode() for name, content in self.files.items()}
-        return orjson.dumps({"root": str(self.root), "files": texts, "unreadable": self.unreadable})
+        told = {"root": str(self.root), "files": texts, "unreadable": self.unreadable}
+        return orjson.dumps({**told, "tables": self.tables} if self.tables.values else told)
 
     @classmethod
     def restore(cls, data: bytes) -> Sources:
         """The snapshot that `dump` gave."""
         told = orjson.loads(data)
         files = {name: base64.b64decode(text) for name, text in told["files"].items()}
-        return cls(Path(told["root"]), files, told["unreadable"])
+        tables = Tables(**told["tables"]) if "tables" in told else None
+        return cls(Path(told["root"]), files, told["unreadable"], tables)
 
     @property
     def version(self) -> str:
-        """16 hex digits that change with any file's name or content."""
+        """16 hex digits that change with any file's name or content, and with what the configuration says."""
         digest = hashlib.blake2b(digest_size=8)
         for name, content in sorted(self.files.items()):
             digest.update(f"{name}\0{len(content)}\0".encode() + content)
+        if self.tables.values:
+            digest.update(b"\0" + orjson.dumps(self.tables.values, option=orjson.OPT_SORT_KEYS))
         return digest.hexdigest()
 
     @property

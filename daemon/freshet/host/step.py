@@ -30,6 +30,7 @@ from freshet.host.resources import Resources
 from freshet.host.step_context import RunningAsset, RunningCheck, RunningJob
 from freshet.host.surroundings import surrounded
 from freshet.io.registry import write_value
+from freshet.masking import masked, masked_data
 
 __all__ = ["error_data", "perform"]
 
@@ -77,7 +78,9 @@ def perform(
         begun.remove(context)
     context.write_progress()
     code = spec.code_version if isinstance(spec, AssetSpec) else None
-    told = WorkerEnded(op="ended", value=value, metadata=context.collected, error=error, version=version, code=code)
+    told = WorkerEnded(
+        op="ended", value=value, metadata=masked_data(context.collected), error=error, version=version, code=code
+    )
     if check is not None:
         told["check"] = check
     return told
@@ -198,7 +201,7 @@ def error_data(error: BaseException) -> ErrorData:
     message = f"the step called sys.exit({error.code!r})" if isinstance(error, SystemExit) else _text_of(error)
     _trim(error, set())
     shown = "".join(traceback.format_exception(error)) if error.__traceback__ is not None else ""
-    return ErrorData(type=name, message=message[:_TEXT_MAX], traceback=shown[-_TEXT_MAX:])
+    return ErrorData(type=name, message=masked(message)[:_TEXT_MAX], traceback=masked(shown)[-_TEXT_MAX:])
 
 
 def _text_of(error: BaseException) -> str:

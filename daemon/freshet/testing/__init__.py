@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from freshet.testing.contract import assert_imports_quietly, assert_sensor_contract
 from freshet.testing.inline import InlineHost
-from freshet.testing.loading import plugin
+from freshet.testing.loading import plugin, with_settings
 from freshet.testing.ticking import Seen, Ticked, tick
 from freshet.testing.virtual import VirtualEngine, engine
 
@@ -18,4 +18,5 @@ __all__ = [
     "engine",
     "plugin",
     "tick",
+    "with_settings",
 ]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import sys
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from freshet.definitions.asset import Asset
 from freshet.definitions.check import Check
@@ -18,9 +20,11 @@ from freshet.definitions.resource import Resource
 from freshet.definitions.schedule import Schedule
 from freshet.definitions.sensor import Sensor
 from freshet.definitions.source import PLUGIN_PACKAGE, collecting
+from freshet.definitions.tables import Tables
 from freshet.errors import DefinitionError
+from freshet.host.plugin_settings import use
 
-__all__ = ["Plugin", "definitions_of", "plugin"]
+__all__ = ["Plugin", "definitions_of", "plugin", "with_settings"]
 
 Plugin = str | Path | ModuleType | Iterable[object]
 """A plugin's file, its module, or the definitions themselves: assets, sensors, jobs, schedules, checks, resources."""
@@ -68,3 +72,19 @@ def definitions_of(given: Plugin) -> list[object]:
     if collected is not None:
         return list(collected)
     return list(dict.fromkeys(one for one in vars(given).values() if isinstance(one, _KINDS)))
+
+
+@contextmanager
+def with_settings(**tables: Mapping[str, Any]) -> Generator[None]:
+    """While it lasts, `settings("orders", ...)` of plugins answers from `orders=`, as from `[plugins.orders]`.
+
+        with with_settings(orders={"bucket": "test", "token": "no secret"}):
+            orders = plugin("plugins/orders.py")
+
+    Plain data, as TOML has it; what is a secret may stand in it itself. Elsewhere in tests the configuration is empty.
+    """
+    before = use(Tables(tables, file="with_settings", plain=True))
+    try:
+        yield
+    finally:
+        use(before)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from freshet.cli.session import Session, print_json
 from freshet.cli.text import place, plain
+from freshet.configfile import find_config
 from freshet.errors import FreshetError
 
 if TYPE_CHECKING:
@@ -24,11 +25,14 @@ __all__ = ["check", "load_plugins", "print_problems", "run"]
 def run(session: Session) -> int:
     """Run the daemon; returns its exit status."""
     from freshet.configuration import load_settings
+    from freshet.pluginconfig import read_tables
 
-    settings = load_settings(session.config)
+    config = find_config(session.config)
+    settings = load_settings(config)
     from freshet.engine.daemon import run_daemon
 
-    return run_daemon(settings, partial(load_settings, session.config))
+    path = None if config is None else config.absolute()
+    return run_daemon(settings, partial(load_settings, path), partial(read_tables, path))
 
 
 def check(session: Session) -> int:
@@ -43,7 +47,7 @@ def check(session: Session) -> int:
     settings = load_settings(session.config)
     check_folders(settings)
     with tempfile.TemporaryDirectory(prefix="freshet-check-") as scratch:
-        loaded = asyncio.run(load_plugins(settings, Path(scratch)))
+        loaded = asyncio.run(load_plugins(settings, Path(scratch), find_config(session.config)))
     loaded = within_limits(loaded, settings.run_limits)
     report = with_warnings(loaded, loaded.definitions.resolved(settings.timezone), time.time())
     if session.json:
@@ -64,13 +68,15 @@ def _runs_others(session: Session, version: str) -> bool:
         return False
 
 
-async def load_plugins(settings: Settings, scratch: Path) -> LoadReport:
-    """What a real code host says of the plugins; `scratch`: a state directory for it."""
+async def load_plugins(settings: Settings, scratch: Path, config: Path | None = None) -> LoadReport:
+    """What a real code host says of the plugins; `scratch`: a state directory for it; `config`: the file that the
+    settings are from."""
     from freshet.executors.codehost import ProcessCodeHost
     from freshet.executors.hostsettings import HostSettings
+    from freshet.pluginconfig import tables_of
 
     host = ProcessCodeHost(
-        HostSettings(plugins_dir=settings.plugins_dir, root=settings.root, state_dir=scratch),
+        HostSettings(settings.plugins_dir, settings.root, scratch, tables=lambda: tables_of(settings, config)),
         cast("Answers", _NobodyAsks()),
     )
     try:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from freshet.cli.session import Session, UsageError
+from freshet.configfile import find_config
 from freshet.errors import Conflict, DurationError, StoreError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def simulate(session: Session, wishes: Wishes) -> int:
     check_folders(settings)
     begin, end = _span(wishes, settings.timezone)
     with _log_on_stderr(), tempfile.TemporaryDirectory(prefix="freshet-simulate-") as scratch:
-        report = asyncio.run(load_plugins(settings, Path(scratch)))
+        report = asyncio.run(load_plugins(settings, Path(scratch), find_config(session.config)))
         if report.problems:
             print_problems(report)
             return 1
@@ -100,7 +101,7 @@ def _simulate(
             limits=settings.run_limits,
         ),
         durations={**recorded, **given},
-        arrivals=_arrivals(wishes.files, settings, report.definitions, printer, begin, end),
+        arrivals=_arrivals(session, wishes.files, settings, report.definitions, printer, begin, end),
         speed=wishes.speed,
         only=frozenset(wishes.only),
     )
@@ -237,18 +238,30 @@ def _database(settings: Settings) -> Path:
 
 
 def _arrivals(
-    files: Path | None, settings: Settings, definitions: Definitions, printer: Printer, begin: float, end: float
+    session: Session,
+    files: Path | None,
+    settings: Settings,
+    definitions: Definitions,
+    printer: Printer,
+    begin: float,
+    end: float,
 ) -> list[Arrival]:
     """What the sensors see of the listing, each when the file has settled."""
     if files is None:
         return []
     from freshet.engine.simulation.arrivals import ask_sensors, read_listing
     from freshet.executors.hostsettings import HostSettings
+    from freshet.pluginconfig import tables_of
 
     listed = read_listing(files, settings.timezone)
     asked = ask_sensors(
         listed,
-        HostSettings(plugins_dir=settings.plugins_dir, root=settings.root, state_dir=settings.state_dir),
+        HostSettings(
+            settings.plugins_dir,
+            settings.root,
+            settings.state_dir,
+            tables=lambda: tables_of(settings, find_config(session.config)),
+        ),
     )
     takers = ", ".join(asked.sensors)
     printer.note(f"sensors that take arrivals: {takers}" if takers else "no sensor takes arrivals")

@@ -100,7 +100,8 @@ def _listed(line: str, place: str, number: int, zone: str) -> Listed | None:
 
 def ask_sensors(listed: Sequence[Listed], hosting: HostSettings) -> Asked:
     """Load the plugins in a process of their own and let the sensors judge. Raises `HostError`."""
-    lines = b"".join(orjson.dumps([one.line, one.path, one.at]) + b"\n" for one in listed)
+    told = [hosting.tables(), *([one.line, one.path, one.at] for one in listed)]
+    lines = b"".join(orjson.dumps(one) + b"\n" for one in told)
     command = [hosting.python, "-P", "-m", "freshet.host.arrivals", str(hosting.plugins_dir), str(os.getpid())]
     try:
         done = subprocess.run(

@@ -8,6 +8,7 @@ import traceback
 from pathlib import Path
 
 from freshet.host.messages import ErrorData
+from freshet.masking import masked
 
 __all__ = ["describe", "is_own_bug", "stack_of_thread"]
 
@@ -69,7 +70,8 @@ def _is_ours(file: str) -> bool:
 
 
 def _clean(text: str) -> str:
-    """Fit to be sent: valid Unicode, and not endless."""
+    """Fit to be sent: no secrets, valid Unicode, and not endless."""
+    text = masked(text)
     if len(text) > _LIMIT:
         text = f"{text[: _LIMIT // 2]}\n ... {len(text) - _LIMIT:,} characters left out ...\n{text[-_LIMIT // 2 :]}"
     return text.encode("utf-8", "backslashreplace").decode()

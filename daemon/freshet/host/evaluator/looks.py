@@ -28,6 +28,7 @@ from freshet.host.evaluator.resources import SensorResources
 from freshet.host.evaluator.steps import CURRENT, Words, signed
 from freshet.host.evaluator.threads import Call, ThreadPool
 from freshet.host.evaluator.tick import Tick
+from freshet.masking import masked
 
 __all__ = ["Looks"]
 
@@ -330,7 +331,7 @@ class Looks:
 
     def log(self, sensor: str, level: str, message: str, fields: dict[str, Any]) -> None:
         """Send a line to the daemon's log."""
-        line = ["log", sensor, level, str(message), {key: _shown(value) for key, value in fields.items()}]
+        line = ["log", sensor, level, masked(str(message)), {key: _shown(value) for key, value in fields.items()}]
         if threading.get_ident() == self._thread:
             self._send(line)
         else:
@@ -338,4 +339,4 @@ class Looks:
 
 
 def _shown(value: Any) -> Any:
-    return value if value is None or isinstance(value, (bool, int, float)) else str(value)
+    return value if value is None or isinstance(value, (bool, int, float)) else masked(str(value))
