@@ -69,6 +69,17 @@ def test_the_shipped_file_holds_every_setting_with_its_default() -> None:
     assert tomllib.loads(examples)["pools"] == {"database": 4}
 
 
+def test_each_example_of_the_shipped_file_would_load(tmp_path: Path) -> None:
+    """So no key of it is of yesterday, and each that has a default but is shown by an example is really commented."""
+    text = SHIPPED.read_text()
+    shown = re.findall(r"^# (\w+) = ", text, re.M)
+    assert len(shown) == len(set(shown))
+    found = load_settings(_write(tmp_path, re.sub(r"^# (\w+ = )", r"\1", text, flags=re.M)))
+    assert (found.http.socket, found.process.workers) == (Path("/run/freshet/freshet.sock"), 4)
+    assert found.plugins == {"orders": {"bucket": "orders", "token": "env:ORDERS_TOKEN"}}
+    assert found.limits.tags == {"customer": 2, "customer=acme": 5}
+
+
 def test_the_environment_goes_above_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = _write(tmp_path, BASE + '[http]\nport = 1\nhost = "::1"\n[pools]\nweb = 3\n')
     monkeypatch.chdir(tmp_path)
