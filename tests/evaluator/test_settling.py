@@ -14,6 +14,7 @@ from freshet.host.evaluator.holder import Holder
 from freshet.host.evaluator.inbox import Inbox
 from freshet.host.evaluator.ledgers import Ledgers
 from freshet.host.evaluator.looks import Looks
+from freshet.host.evaluator.resources import SensorResources
 from freshet.host.evaluator.messages import PIECE
 from freshet.host.evaluator.tick import Tick
 
@@ -70,7 +71,7 @@ class Side:
         words = memoryview(bytearray(4096)).cast("Q")
         ledgers = Ledgers(loop, lambda _: None)
         inbox, events = Inbox(loop, self.sent.append), EventDesk(loop, self.sent.append)
-        self.looks = Looks(loop, words, self.sent.append, ledgers, inbox, events)
+        self.looks = Looks(loop, words, self.sent.append, ledgers, inbox, events, SensorResources({}, loop))
         self.holder = Holder(one, 1, woken=_nothing, log=_nothing)
         self.growth = list[int]()
 
