@@ -14,8 +14,8 @@ from freshet.host.evaluator.holder import Holder
 from freshet.host.evaluator.inbox import Inbox
 from freshet.host.evaluator.ledgers import Ledgers
 from freshet.host.evaluator.looks import Looks
-from freshet.host.evaluator.resources import SensorResources
 from freshet.host.evaluator.messages import PIECE
+from freshet.host.evaluator.resources import SensorResources
 from freshet.host.evaluator.tick import Tick
 
 pytestmark = pytest.mark.anyio
