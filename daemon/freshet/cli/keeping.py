@@ -37,7 +37,7 @@ def restore(
         bool, typer.Option("--force", help="Also over a state that is there: it is put aside, not deleted.")
     ] = False,
 ) -> None:
-    """Put a backup in the place of the state, while no daemon runs.
+    """Put a backup in the place of the state; no daemon may run.
 
     The backup is looked through first. What had ended when it was made does not run again; what was under way then
     does.

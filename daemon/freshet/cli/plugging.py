@@ -21,7 +21,7 @@ def check(session: Session) -> int:
 
 
 def reload(session: Session) -> int:
-    """Read the settings again, and load the plugins as they are now.
+    """Read the settings and the plugins again.
 
     Settings that can change while the daemon runs do, the others are named. Plugins are put in force if all is well
     with them; else the last good ones stay, and the exit status is 1.

@@ -45,7 +45,7 @@ def settings() -> str:
 
 
 def _tables() -> list[str]:
-    return [name for name, field in Settings.model_fields.items() if _model(field) or name == "pools"]
+    return [name for name, field in Settings.model_fields.items() if _model(field) or name in ("pools", "plugins")]
 
 
 def _model(field: FieldInfo) -> type[BaseModel] | None:
