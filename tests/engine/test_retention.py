@@ -139,7 +139,7 @@ class Past:
     inbox: list[tuple[int, str, int]]
     pending: list[tuple[int, str, int]]
     keep: Retention = field(default_factory=Retention)
-    span: int = 0
+    span: float = 0.0
 
 
 RUNS = st.builds(
@@ -152,12 +152,13 @@ RUNS = st.builds(
     st.booleans(),
     st.integers(0, 4) | st.just(1_100),
 )
+# Half days: a sweep takes a moment, and nothing shall be just as old as is kept.
 KEEPS = st.builds(
     Retention,
-    ticks=st.integers(1, 50).map(lambda days: days * DAY),
-    events=st.integers(1, 50).map(lambda days: days * DAY),
-    runs=st.integers(1, 50).map(lambda days: days * DAY),
-    inbox=st.integers(1, 50).map(lambda days: days * DAY),
+    ticks=st.integers(1, 50).map(lambda days: (days + 0.5) * DAY),
+    events=st.integers(1, 50).map(lambda days: (days + 0.5) * DAY),
+    runs=st.integers(1, 50).map(lambda days: (days + 0.5) * DAY),
+    inbox=st.integers(1, 50).map(lambda days: (days + 0.5) * DAY),
     max_ticks=st.sampled_from([0, 25, 30, 10_000]),
     max_events=st.sampled_from([0, 5, 10, 1000]),
     max_runs=st.sampled_from([0, 3, 8, 1000]),
@@ -181,7 +182,7 @@ PASTS = st.builds(
     inbox=st.lists(st.tuples(Ago, st.sampled_from(["waiting", "admitted", "parked", "rejected"]), Ago), max_size=14),
     pending=st.lists(st.tuples(Ago, st.sampled_from(["waiting", "admitted", "folded"]), Ago), max_size=14),
     keep=KEEPS,
-    span=st.sampled_from([0, 0, 2, 40]),
+    span=st.sampled_from([0.5, 0.5, 2.5, 40.5]),
 )
 
 

@@ -46,7 +46,7 @@ def asks(ctx):
 CROWD = """
 from freshet import Schedule, asset
 
-@asset
+@asset(overlap="allow")
 def slow(): return 1
 
 for number in range(5):
