@@ -389,7 +389,8 @@ async def test_a_clock_that_was_set_back_costs_nothing_that_must_stay(
     tmp_path_factory: pytest.TempPathFactory, past: Past
 ) -> None:
     """Ages in any order: what is needed is there, and what is young."""
-    async with kept(tmp_path_factory.mktemp("state"), past.keep) as one:
+    limits = Limits({"db": PoolLimit(1, Rate(1, past.span * DAY))} if past.span else {})
+    async with kept(tmp_path_factory.mktemp("state"), past.keep, limits=limits) as one:
         await plant(one, past)
         await one.sweep()
         slowly = Slowly(past, NOW)
