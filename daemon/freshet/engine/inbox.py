@@ -286,20 +286,21 @@ class Inbox:
                 del self._single[sensor]
         return found, bool(found)
 
-    def look_failed(self, sensor: str, end: TickEnd) -> None:
+    def look_failed(self, sensor: str, end: TickEnd) -> bool:
         """A look ended badly, as a whole. Where that may be a delivery's doing (it ends the process, or takes for
         ever), the next looks get them one by one; and where it had been given one alone, that one has failed. Where it
-        is known that the look had none in hand, it is the doing of none."""
+        is known that the look had none in hand, it is the doing of none. Whether it may be a delivery's doing."""
         handed = self._handed.pop(sensor, None)
         self._lose_of(sensor)
         if handed is None or handed.tick != end.tick_id or not handed.ids:
-            return
+            return False
         if end.in_hand is not None and set(end.in_hand).isdisjoint(handed.ids):
-            return
+            return False
         self._single.setdefault(sensor, _Single())
         if len(handed.ids) == 1:
             said = end.error.message if end.error is not None else end.status
             self._in.work.spawn(self._blame(sensor, end.tick_id, handed.ids[0], f"the look failed: {said}"))
+        return True
 
     async def _blame(self, sensor: str, tick: int, number: int, reason: str) -> None:
         if (held := self._ticks.sensors.get(sensor)) is None:

@@ -50,7 +50,7 @@ class TickLoop:
         self.settled: Callable[[str, int, Sequence[int]], None] = lambda sensor, count, parked: None
         """Told of each commit that settles deliveries: how many wait no more, and which of them are parked."""
         self.code_of: Callable[[SensorTicker], str] = lambda ticker: ""
-        self.look_failed: Callable[[str, TickEnd], None] = lambda sensor, end: None
+        self.look_failed: Callable[[str, TickEnd], bool] = lambda sensor, end: False
 
     # --- the set of sensors ---------------------------------------------------------------------------------
 
@@ -349,8 +349,8 @@ class TickLoop:
     async def _fail(self, ticker: SensorTicker, flight: InFlight, end: TickEnd) -> None:
         row, now = ticker.row, self._in.clock.now()
         later = end.status == "later"
-        if not later:
-            self.look_failed(row.name, end)
+        if not later and self.look_failed(row.name, end):  # that delivery is parked in time: the sensor goes on
+            end = replace(end, struck=False)
         failures = row.failures if later else row.failures + 1
         after = end.after if later else None
         delay = next_delay(ticker.spec.interval, failures, self._in.rng) if after is None else after
