@@ -81,8 +81,19 @@ def last_number(db: sqlite3.Connection, table: str) -> int:
 
 
 def ticker_kinds(db: sqlite3.Connection) -> tuple[tuple[int, str], ...]:
-    """All tickers by number, each with its kind."""
-    return tuple(db.execute("SELECT id, kind FROM tickers ORDER BY id"))
+    """The tickers of which something may go, by number, each with its kind: those with more than `LAST_TICKS`, or with
+    a ledger's past. Thousands that have little are not asked one by one."""
+    return tuple(
+        db.execute(
+            """
+            SELECT id, kind FROM tickers
+            WHERE (SELECT 1 FROM ticks WHERE ticker_id = tickers.id LIMIT 1 OFFSET ?1) IS NOT NULL
+                OR (SELECT 1 FROM schedule_ticks WHERE ticker_id = tickers.id LIMIT 1 OFFSET ?1) IS NOT NULL
+                OR EXISTS (SELECT 1 FROM ledger_past WHERE ticker_id = tickers.id)
+            """,
+            (LAST_TICKS,),
+        )
+    )
 
 
 # --- ticks ------------------------------------------------------------------------------------------------------
